@@ -1,0 +1,16 @@
+"""`biasmir info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("corpus", type=click.Path(path_type=Path))
+def info(corpus: Path) -> None:
+    """Summarise a corpus: clips, tracks, targets, groups, embeddings and warnings."""
+    from biasmir_utils.corpus import Corpus
+
+    click.echo(Corpus.load(corpus).summary())

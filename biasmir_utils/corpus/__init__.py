@@ -1,0 +1,16 @@
+"""The data model: a corpus on disk.
+
+A corpus is a folder with `corpus.json` (what it is), `clips.parquet` or `clips.csv` (a row for
+each clip) and embedding files in HDF5. Whatever makes one (the demonstration renderer, the
+readers of OpenMIC and IRMAS, a user's own import) writes this, and everything else reads
+only this.
+
+Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* was cut from, a
+*group* is a genre, an *embedding* is one vector for each clip, the mean over its *frames*.
+"""
+
+from biasmir_utils.corpus._corpus import Corpus
+from biasmir_utils.corpus.description import Description, EmbeddingFile, Target
+from biasmir_utils.corpus.writer import CorpusWriter
+
+__all__ = ["Corpus", "CorpusWriter", "Description", "EmbeddingFile", "Target"]

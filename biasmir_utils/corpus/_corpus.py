@@ -1,0 +1,340 @@
+"""The `Corpus`: one folder that every producer writes and everything downstream reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from biasmir_utils.corpus import pooling_cache
+from biasmir_utils.corpus.clip_table import (
+    find_clip_table,
+    read_clip_table,
+    tracks_on_both_sides,
+)
+from biasmir_utils.corpus.description import (
+    FILE_NAME,
+    Description,
+    EmbeddingFile,
+    Target,
+    load_description,
+)
+from biasmir_utils.corpus.embedding_file import (
+    list_embeddings,
+    mean_over_frames,
+    read_frames,
+    read_skipped,
+)
+from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.files import sha256
+
+
+class Corpus:
+    """Clips of one or more datasets, their targets and their embeddings.
+
+    Make one with `Corpus.load`. The folder holds `corpus.json` (see `Description`), the clip
+    table (see `check_clip_table`), and embedding files (see `embedding_file`).
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    description : Description
+        The content of `corpus.json`.
+    clips : pandas.DataFrame
+        A row for each clip: `dataset`, `clip`, `track`, `split` (`train` or `test`), `group`
+        (NaN = none), `audio` (NaN = none), a column for each target, then metadata.
+    warnings : list of str
+        What is allowed but deserves a look, such as a track on both sides of the split.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        description: Description,
+        clips: pd.DataFrame,
+        files: Mapping[tuple[str, str], Path],
+        dimensions: Mapping[str, int],
+    ) -> None:
+        self.path = path
+        self.description = description
+        self.clips = clips
+        self._files = dict(files)
+        self._dimensions = dict(dimensions)
+        self._means: dict[str, NDArray[np.float32]] = {}
+        self._unlisted: dict[str, int] = {}
+        self.warnings: list[str] = []
+        both = tracks_on_both_sides(clips)
+        if len(both):
+            first = both.iloc[0]
+            self.warnings.append(
+                f"{len(both)} track(s) have clips in both train and test, so scores inside a "
+                f"dataset are too good; the first is {first['track']!r} of {first['dataset']!r}"
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Corpus:
+        """Read a corpus and check all that can be checked without reading the features.
+
+        Parameters
+        ----------
+        path : path
+            The folder.
+
+        Raises
+        ------
+        CorpusError
+            Naming the file, and where it applies the dataset, clip and column.
+        """
+        folder = Path(path)
+        description = load_description(folder)
+        clips = read_clip_table(find_clip_table(folder), description)
+        files: dict[tuple[str, str], Path] = {}
+        dimensions: dict[str, int] = {}
+        for entry in description.embedding_files:
+            file = folder / entry.path  # an absolute path replaces the folder
+            for (dataset, embedding), dimension in list_embeddings(
+                file, description.datasets
+            ).items():
+                if (dataset, embedding) in files:
+                    raise CorpusError(
+                        f"{file}: /{dataset}/{embedding} is also in {files[dataset, embedding]}; "
+                        f"an embedding of a dataset has one source, give one of them another name"
+                    )
+                known = dimensions.setdefault(embedding, dimension)
+                if known != dimension:
+                    raise CorpusError(
+                        f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
+                        f"dimensions, but {known} in another dataset; they must be alike"
+                    )
+                files[dataset, embedding] = file
+        return cls(folder, description, clips, files, dimensions)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Corpus {self.name!r}: {len(self.clips)} clips in {', '.join(self.datasets)}; "
+            f"embeddings {', '.join(self.embedding_names) or 'none'}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The short name."""
+        return self.description.name
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return self.description.title
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets, in order."""
+        return list(self.description.datasets)
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups (genres), in order."""
+        return list(self.description.groups)
+
+    @property
+    def targets(self) -> list[Target]:
+        """All targets, in order."""
+        return list(self.description.targets)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the targets of kind `label`, in order."""
+        return [target.name for target in self.targets if target.kind == "label"]
+
+    @property
+    def embedding_names(self) -> list[str]:
+        """The embeddings that at least one dataset has, in the order of the files."""
+        return list(self._dimensions)
+
+    def dimension(self, name: str) -> int:
+        """Return the number of dimensions of an embedding."""
+        self._check_name(name)
+        return self._dimensions[name]
+
+    def embedding(self, name: str) -> NDArray[np.float32]:
+        """Return an embedding of every clip, averaged over the clip's frames.
+
+        Parameters
+        ----------
+        name : str
+            One of `embedding_names`.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, D), float32
+            In the order of `clips`; NaN for clips without it (see `missing`). Read-only.
+
+        Raises
+        ------
+        ArgumentError
+            If the corpus has no such embedding.
+        CorpusError
+            If a clip's features are NaN or infinite, or the file is damaged.
+        """
+        self._check_name(name)
+        if name not in self._means:
+            means = np.full((len(self.clips), self._dimensions[name]), np.nan, np.float32)
+            self._unlisted[name] = 0
+            for dataset in self.datasets:
+                if (dataset, name) in self._files:
+                    rows = np.flatnonzero(self.clips["dataset"] == dataset)
+                    clips = self.clips["clip"].iloc[rows].tolist()
+                    part = _pooled(self._files[dataset, name], dataset, name, clips)
+                    means[rows] = part["means"]
+                    self._unlisted[name] += int(part["unlisted"])
+            means.setflags(write=False)
+            self._means[name] = means
+        return self._means[name]
+
+    def n_unlisted(self, name: str) -> int:
+        """Return how many clips an embedding has that the clip table does not list."""
+        self.embedding(name)
+        return self._unlisted[name]
+
+    def missing(self, name: str) -> pd.DataFrame:
+        """Return the clips without an embedding: columns `dataset`, `clip`, `reason`."""
+        absent = self.clips.loc[~self.complete([name]), ["dataset", "clip"]].reset_index(drop=True)
+        reasons = []
+        skipped = {
+            dataset: read_skipped(self._files[dataset, name], dataset, name)
+            for dataset in self.datasets
+            if (dataset, name) in self._files
+        }
+        for dataset, clip in absent.itertuples(index=False):
+            if dataset not in skipped:
+                reasons.append(f"no file has {name} for this dataset")
+            else:
+                reasons.append(skipped[dataset].get(clip, "not in the embedding file"))
+        return absent.assign(reason=pd.Series(reasons, dtype=object))
+
+    def complete(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which clips have all of the named embeddings, as a mask over `clips`."""
+        mask = np.ones(len(self.clips), dtype=bool)
+        for name in names:
+            mask &= ~np.isnan(self.embedding(name)[:, 0])
+        return mask
+
+    def frames(self, name: str, dataset: str, clip: str) -> NDArray[np.float32]:
+        """Return the frames of one clip, of shape (frames, D), as the file has them."""
+        self._check_name(name)
+        if (dataset, name) not in self._files:
+            raise ArgumentError(f"corpus {self.name!r} has no {name!r} for dataset {dataset!r}")
+        return read_frames(self._files[dataset, name], dataset, name, clip)
+
+    def audio_path(self, index: int) -> Path | None:
+        """Return the sound file of a row of `clips`, or None if it has none."""
+        audio = self.clips["audio"].iloc[index]
+        return None if pd.isna(audio) else self.path / audio
+
+    def model_record(self, name: str) -> dict[str, Any]:
+        """Return what is recorded of the model behind an embedding; empty if nothing is."""
+        self._check_name(name)
+        return dict(self.description.embedding_models.get(name, {}))
+
+    def embedding_file(self, name: str, dataset: str) -> Path | None:
+        """Return the file that holds an embedding of a dataset, or None."""
+        return self._files.get((dataset, name))
+
+    def data_sums(self) -> dict[str, str]:
+        """Return the SHA-256 of `corpus.json`, the clip table and each embedding file."""
+        files = [self.path / FILE_NAME, find_clip_table(self.path)]
+        files += [self.path / entry.path for entry in self.description.embedding_files]
+        return {_relative(file, self.path): sha256(file) for file in files}
+
+    def add_embedding_file(
+        self,
+        file: str | os.PathLike[str],
+        models: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        made_here: bool = False,
+    ) -> Corpus:
+        """Register an embedding file in `corpus.json`, and return the corpus read anew.
+
+        Parameters
+        ----------
+        file : path
+            Inside the corpus folder (kept as a relative path), or anywhere (used in place,
+            kept as an absolute path).
+        models : dict, optional
+            For each embedding of the file, a record of the model that made it.
+        made_here : bool
+            True if the corpus made the file and may replace it later.
+
+        Raises
+        ------
+        CorpusError
+            If the file cannot be read, or a model record contradicts the one that is kept
+            under the same name; nothing is changed then.
+        """
+        resolved = Path(file).resolve()
+        inside = resolved.is_relative_to(self.path.resolve())
+        name = resolved.relative_to(self.path.resolve()).as_posix() if inside else str(resolved)
+        # Read anew: another call may have registered a file since this corpus was loaded.
+        current = load_description(self.path)
+        records = {key: dict(value) for key, value in current.embedding_models.items()}
+        for embedding, record in (models or {}).items():
+            if records.get(embedding) not in (None, {}, dict(record)):
+                raise CorpusError(
+                    f"{self.path / FILE_NAME}: embedding {embedding!r} was made by another model "
+                    f"({_difference(records[embedding], record)}); use another name for it"
+                )
+            records[embedding] = dict(record)
+        entries = [entry for entry in current.embedding_files if entry.path != name]
+        candidate = replace(
+            current,
+            embedding_files=(*entries, EmbeddingFile(name, made_here)),
+            embedding_models=records,
+        )
+        list_embeddings(resolved, self.datasets)
+        candidate.save(self.path)
+        return Corpus.load(self.path)
+
+    def summary(self) -> str:
+        """Return what `biasmir info` prints."""
+        from biasmir_utils.corpus.summary import summarise
+
+        return summarise(self)
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._dimensions:
+            raise ArgumentError(
+                f"corpus {self.name!r} has no embedding {name!r}; it has "
+                f"{', '.join(self.embedding_names) or 'none'} (see `biasmir extract`)"
+            )
+
+
+def _pooled(path: Path, dataset: str, name: str, clips: list[str]) -> dict[str, NDArray]:
+    large = path.stat().st_size >= pooling_cache.SMALLEST_FILE
+    key = ""
+    if large:
+        listing = hashlib.sha256("\0".join(clips).encode()).hexdigest()
+        key = pooling_cache.cache_key(path, dataset, name, listing, "mean over frames, 1")
+        kept = pooling_cache.load(key)
+        if kept is not None:
+            return kept
+    means, _, unlisted = mean_over_frames(path, dataset, name, clips)
+    arrays: dict[str, NDArray] = {"means": means, "unlisted": np.array(unlisted)}
+    if large:
+        pooling_cache.store(key, arrays)
+    return arrays
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in keys)

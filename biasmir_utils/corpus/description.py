@@ -1,0 +1,202 @@
+"""`corpus.json`: what a corpus is called, what it holds, and where that came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biasmir_utils.errors import CorpusError
+from biasmir_utils.files import write_json
+
+FORMAT = "biasmir-corpus"
+FORMAT_VERSION = 1
+FILE_NAME = "corpus.json"
+TARGET_KINDS = ("label", "category", "number")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that can be predicted from an embedding: a column of the clip table.
+
+    Attributes
+    ----------
+    name : str
+        The column.
+    kind : {'label', 'category', 'number'}
+        `label`: a likelihood in [0, 1], missing = not observed, positive from 0.5;
+        `category`: one of several names; `number`: a real number.
+    unit, description : str
+        For people; may be empty.
+    """
+
+    name: str
+    kind: str
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class EmbeddingFile:
+    """An HDF5 file with embeddings.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the corpus folder, or absolute for a file used in place.
+    made_here : bool
+        True if the corpus wrote the file; no other file is ever written to.
+    """
+
+    path: str
+    made_here: bool = False
+
+
+@dataclass(frozen=True)
+class Description:
+    """The content of `corpus.json`.
+
+    Attributes
+    ----------
+    name, title : str
+        A short name for tables, and one for people.
+    datasets, groups : tuple of str
+        The values of the clip table's columns `dataset` and `group`, in order.
+    targets : tuple of Target
+    embedding_files : tuple of EmbeddingFile
+    embedding_models : dict
+        For each embedding, what made it (source, hop, pooling, sums); empty if unknown.
+    provenance : dict
+        What made the corpus, from what, with which versions and seeds.
+    licences : list of dict
+        `what`, `licence`, and perhaps `url` and `attribution`.
+    """
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    groups: tuple[str, ...]
+    targets: tuple[Target, ...]
+    embedding_files: tuple[EmbeddingFile, ...] = ()
+    embedding_models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    licences: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        """Write `corpus.json` into `folder`, atomically."""
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        for target in content["targets"]:
+            for optional in ("unit", "description"):
+                if not target[optional]:
+                    del target[optional]
+        write_json(folder / FILE_NAME, content)
+
+
+def load_description(folder: Path) -> Description:
+    """Read and check `corpus.json`.
+
+    Raises
+    ------
+    CorpusError
+        If the file is missing, is not JSON, has another format or version, lacks a field, or
+        a field has the wrong type, a repeated name or an unknown target kind.
+    """
+    path = folder / FILE_NAME
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: no such folder; a corpus is a folder with {FILE_NAME}")
+    if not path.is_file():
+        raise CorpusError(f"{folder}: not a corpus, it has no {FILE_NAME}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CorpusError(f"{path}: not valid JSON ({error}); make it anew") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CorpusError(f'{path}: expected a JSON object with "format": "{FORMAT}"')
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CorpusError(
+            f"{path}: format version {version!r} is unknown, this program reads version "
+            f"{FORMAT_VERSION}; use the version of BiasMIR that wrote it, or a newer one"
+        )
+    targets = tuple(_target(path, entry) for entry in _list(path, content, "targets"))
+    description = Description(
+        name=_text(path, content, "name"),
+        title=_text(path, content, "title"),
+        datasets=_names(path, "datasets", _list(path, content, "datasets")),
+        groups=_names(path, "groups", _list(path, content, "groups")),
+        targets=targets,
+        embedding_files=tuple(
+            _embedding_file(path, entry) for entry in _list(path, content, "embedding_files")
+        ),
+        embedding_models=_mapping(path, content, "embedding_models"),
+        provenance=_mapping(path, content, "provenance"),
+        licences=_list(path, content, "licences"),
+    )
+    _names(path, "targets", [target.name for target in targets])
+    if not description.datasets:
+        raise CorpusError(f'{path}: "datasets" is empty; name at least one')
+    return description
+
+
+def check_targets(targets: Iterable[Target], where: str) -> None:
+    """Raise `CorpusError` for a target kind that does not exist."""
+    for target in targets:
+        if target.kind not in TARGET_KINDS:
+            raise CorpusError(
+                f"{where}: target {target.name!r} has kind {target.kind!r}, "
+                f"expected one of {', '.join(TARGET_KINDS)}"
+            )
+
+
+def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str) or not value:
+        raise CorpusError(f'{path}: "{key}" must be a non-empty text, found {value!r}')
+    return value
+
+
+def _list(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
+    value = content.get(key)
+    if not isinstance(value, list):
+        raise CorpusError(f'{path}: "{key}" must be a list, found {value!r}')
+    return value
+
+
+def _mapping(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key, {})
+    if not isinstance(value, dict):
+        raise CorpusError(f'{path}: "{key}" must be an object, found {value!r}')
+    return value
+
+
+def _names(path: Path, key: str, values: Iterable[Any]) -> tuple[str, ...]:
+    names = tuple(values)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
+        if names.count(name) > 1:
+            raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
+    return names
+
+
+def _target(path: Path, entry: Any) -> Target:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise CorpusError(
+            f'{path}: each target is an object with "name" and "kind", found {entry!r}'
+        )
+    target = Target(
+        name=entry["name"],
+        kind=str(entry.get("kind")),
+        unit=str(entry.get("unit", "")),
+        description=str(entry.get("description", "")),
+    )
+    check_targets([target], str(path))
+    return target
+
+
+def _embedding_file(path: Path, entry: Any) -> EmbeddingFile:
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        raise CorpusError(f'{path}: each embedding file is an object with "path", found {entry!r}')
+    return EmbeddingFile(path=entry["path"], made_here=bool(entry.get("made_here", False)))

@@ -1,0 +1,234 @@
+"""Embedding files: `/<dataset>/<embedding>/features` and `/keys` in HDF5.
+
+This is the layout of the file that the paper's authors published, so theirs is read in place.
+Several rows with one key are the frames of one clip. Files that BiasMIR writes may also hold
+`skipped_keys` and `skipped_reasons`: the clips that were tried and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from biasmir_utils.errors import CorpusError
+from biasmir_utils.files import atomic_path
+
+CHUNK_BYTES = 64 << 20
+
+
+@contextmanager
+def open_embedding_file(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; a missing or truncated file is a `CorpusError`."""
+    if not path.is_file():
+        raise CorpusError(
+            f"{path}: no such embedding file; put it back, or take it out of corpus.json"
+        )
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: not a readable HDF5 file, perhaps truncated ({error}); fetch or make it anew"
+        ) from error
+    with file:
+        yield file
+
+
+def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Return the dimension of each `(dataset, embedding)` in a file.
+
+    Raises
+    ------
+    CorpusError
+        If a group lacks `features` or `keys`, their lengths differ, or the features are not a
+        matrix of floats with at least one column.
+    """
+    found: dict[tuple[str, str], int] = {}
+    with open_embedding_file(path) as file:
+        for dataset in datasets:
+            group = file.get(dataset)
+            if not isinstance(group, h5py.Group):
+                continue
+            for embedding, member in group.items():
+                where = f"{path}, /{dataset}/{embedding}"
+                if not isinstance(member, h5py.Group) or not {"features", "keys"} <= set(member):
+                    raise CorpusError(f"{where}: expected the datasets 'features' and 'keys'")
+                features, keys = member["features"], member["keys"]
+                if features.ndim != 2 or features.shape[1] < 1 or features.dtype.kind != "f":
+                    raise CorpusError(
+                        f"{where}/features: expected floats, rows x dimensions, found "
+                        f"{features.dtype} of shape {features.shape}"
+                    )
+                if keys.shape != (len(features),):
+                    raise CorpusError(
+                        f"{where}: {len(features)} rows of features but keys of shape {keys.shape};"
+                        f" each row needs the name of its clip"
+                    )
+                found[dataset, embedding] = int(features.shape[1])
+    return found
+
+
+def read_keys(group: h5py.Group, name: str = "keys") -> NDArray[np.str_]:
+    """Return the clip names of a group's rows as an array of texts."""
+    keys = group[name][()]
+    if keys.dtype.kind == "O":
+        keys = np.array([k.decode() if isinstance(k, bytes) else str(k) for k in keys], dtype=str)
+    elif keys.dtype.kind == "S":
+        keys = np.char.decode(keys, "utf-8")
+    return keys.astype(str)
+
+
+def mean_over_frames(
+    path: Path, dataset: str, embedding: str, clips: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+    """Average the frames of each clip, in one pass and bounded memory.
+
+    Rows may stand in any order. Sums are kept in float64; beside them only one block of
+    rows (64 MB) is in memory.
+
+    Parameters
+    ----------
+    path, dataset, embedding
+        The group `/<dataset>/<embedding>` of the file.
+    clips : sequence of str, length n
+        The clips wanted, in this order.
+
+    Returns
+    -------
+    means : ndarray of shape (n, D), float32
+        NaN for a clip with no frames in the file.
+    counts : ndarray of shape (n,), int64
+        Frames found for each clip.
+    n_unlisted : int
+        Clips of the file that are not in `clips`.
+
+    Raises
+    ------
+    CorpusError
+        If a feature of a wanted clip is NaN or infinite; it names the clip and the row.
+    """
+    with open_embedding_file(path) as file:
+        group = file[f"{dataset}/{embedding}"]
+        features = group["features"]
+        names, inverse = np.unique(read_keys(group), return_inverse=True)
+        position = {clip: index for index, clip in enumerate(clips)}
+        rank = np.array([position.get(str(name), -1) for name in names], dtype=np.int64)
+        clip_of_row = rank[inverse] if len(names) else np.empty(0, np.int64)
+        sums = np.zeros((len(clips), features.shape[1]))
+        counts = np.bincount(clip_of_row[clip_of_row >= 0], minlength=len(clips))
+        step = max(1, CHUNK_BYTES // (8 * features.shape[1]))
+        for start in range(0, len(features), step):
+            owners = clip_of_row[start : start + step]
+            if not (owners >= 0).any():
+                continue
+            block = _read_rows(features, start, start + step, f"{path}, /{dataset}/{embedding}")
+            order = np.argsort(owners, kind="stable")
+            order = order[owners[order] >= 0]
+            owners = owners[order]
+            starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+            sums[owners[starts]] += np.add.reduceat(block[order], starts, axis=0)
+    broken = ~np.isfinite(sums).all(axis=1)
+    if broken.any():
+        clip = clips[int(np.flatnonzero(broken)[0])]
+        raise CorpusError(
+            f"{path}: dataset {dataset!r}, embedding {embedding!r}, clip {clip!r}: the features "
+            f"hold NaN or infinite values ({int(broken.sum())} such clips); extract it anew"
+        )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (sums / counts[:, None]).astype(np.float32)
+    return means, counts, int((rank < 0).sum())
+
+
+def read_frames(path: Path, dataset: str, embedding: str, clip: str) -> NDArray[np.float32]:
+    """Return the frames of one clip, of shape (frames, D), in the order of the file."""
+    with open_embedding_file(path) as file:
+        group = file[f"{dataset}/{embedding}"]
+        rows = np.flatnonzero(read_keys(group) == clip)
+        if not len(rows):
+            return np.empty((0, group["features"].shape[1]), np.float32)
+        return group["features"][rows].astype(np.float32)
+
+
+def read_skipped(path: Path, dataset: str, embedding: str) -> dict[str, str]:
+    """Return the clips that extraction left out, with the reasons."""
+    with open_embedding_file(path) as file:
+        group = file[f"{dataset}/{embedding}"]
+        if "skipped_keys" not in group:
+            return {}
+        reasons = read_keys(group, "skipped_reasons")
+        return dict(zip(map(str, read_keys(group, "skipped_keys")), map(str, reasons), strict=True))
+
+
+def write_embedding_file(
+    path: Path,
+    embedding: str,
+    content: Mapping[str, tuple[Sequence[str], ArrayLike]],
+    *,
+    skipped: Mapping[str, Mapping[str, str]] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+) -> None:
+    """Write an embedding file with one embedding, atomically.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; replaced as a whole if it exists.
+    embedding : str
+        Name of the embedding.
+    content : dict of str to (keys, features)
+        For each dataset the clip of each row, and the features of shape (rows, D).
+    skipped : dict of str to dict, optional
+        For each dataset the clips left out, with the reason.
+    attributes : dict, optional
+        Texts or numbers to keep as attributes of the file.
+    dtype : {'float32', 'float16'}
+        How features are stored, with gzip compression.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(attributes or {})
+        for dataset, (keys, features) in content.items():
+            features = np.asarray(features, dtype=dtype)
+            if features.ndim != 2 or len(keys) != len(features):
+                raise CorpusError(
+                    f"{path}, /{dataset}/{embedding}: {len(keys)} keys for features of shape "
+                    f"{features.shape}; each row needs one key"
+                )
+            group = file.create_group(f"{dataset}/{embedding}")
+            group.create_dataset(
+                "features",
+                data=features,
+                compression="gzip",
+                shuffle=True,
+                chunks=_chunks(features),
+            )
+            _write_texts(group, "keys", keys)
+            left_out = (skipped or {}).get(dataset, {})
+            if left_out:
+                _write_texts(group, "skipped_keys", list(left_out))
+                _write_texts(group, "skipped_reasons", list(left_out.values()))
+
+
+def _read_rows(features: h5py.Dataset, start: int, stop: int, where: str) -> NDArray[np.float64]:
+    try:
+        return features[start:stop].astype(np.float64)
+    except OSError as error:
+        raise CorpusError(
+            f"{where}: rows from {start} cannot be read, the file is damaged ({error}); "
+            f"fetch or make it anew"
+        ) from error
+
+
+def _chunks(features: NDArray[Any]) -> tuple[int, int]:
+    return (min(len(features), 256), features.shape[1])
+
+
+def _write_texts(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
+    encoded = [str(text).encode("utf-8") for text in texts]
+    width = max((len(text) for text in encoded), default=1)
+    group.create_dataset(name, data=np.array(encoded, dtype=f"S{max(width, 1)}"))

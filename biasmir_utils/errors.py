@@ -1,0 +1,25 @@
+"""Errors that a user can act on: each names the file, row or argument, and what to do."""
+
+
+class BiasMIRError(Exception):
+    """Base of all errors that BiasMIR raises on purpose."""
+
+
+class ArgumentError(BiasMIRError, ValueError):
+    """An argument has a value that cannot be used."""
+
+
+class CorpusError(BiasMIRError):
+    """A corpus on disk breaks the format that `biasmir_utils.corpus` describes."""
+
+
+class AudioError(BiasMIRError):
+    """A sound file cannot be decoded, or holds no usable samples."""
+
+
+class ModelError(BiasMIRError):
+    """A pre-trained network is missing, or is not the one that was asked for."""
+
+
+class DownloadError(BiasMIRError):
+    """A download failed, or brought something else than was expected."""

@@ -1,0 +1,77 @@
+"""Files that are either whole or absent, their sums, and the versions that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside `target` to write to, and rename it to `target` on success.
+
+    On an error the temporary file or folder is removed and `target` is left as it was. The
+    suffix of the target is kept, because some writers choose the format by it.
+
+    Parameters
+    ----------
+    target : path
+        The final name. Its folder is made if it is missing.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write: a file, or a folder that the caller makes.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.partial{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write `content` as indented UTF-8 JSON, atomically; NaN is refused."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: str | os.PathLike[str], chunk_size: int = 1 << 20) -> str:
+    """Return the SHA-256 sum of a file as a hexadecimal string."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(chunk_size):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the installed version of each package, Python and BiasMIR first.
+
+    Packages that are not installed are left out.
+    """
+    from biasmir_utils._version import __version__
+
+    found = {"python": platform.python_version(), "biasmir_utils": __version__}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,153 @@
+"""What all tests share: fixtures that may be missing, and a tiny corpus."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.corpus.embedding_file import write_embedding_file
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REQUIRED = os.environ.get("BIASMIR_REQUIRE_FIXTURES") == "1"
+
+
+def absent(reason: str) -> None:
+    """Skip the test, or fail it where everything must be there (in CI)."""
+    if REQUIRED:
+        pytest.fail(f"{reason} (required, since BIASMIR_REQUIRE_FIXTURES=1)", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared facts and fixtures beside the repository."""
+    folder = Path(os.environ.get("BIASMIR_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "README.md").is_file():
+        absent(f"no shared fixtures at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def soundfonts() -> dict[str, Path]:
+    """The General MIDI SoundFonts of the demonstration corpus, by name."""
+    from biasmir_utils.demo.synthesis import find_soundfonts
+
+    from biasmir_utils.errors import BiasMIRError
+
+    try:
+        return find_soundfonts()
+    except BiasMIRError as error:
+        absent(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium that can run headless."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        found = shutil.which(name)
+        if found:
+            return found
+    absent("no Chromium on the PATH (Debian package: chromium)")
+    raise AssertionError
+
+
+def make_tiny_corpus(
+    folder: Path, *, clips_per_dataset: int = 120, frames: int = 2, seed: int = 0
+) -> Corpus:
+    """Write a small corpus whose two datasets are told apart by an offset.
+
+    Two labels (`piano` is observed everywhere, `voice` in part of `beta`), a category, a
+    number, three groups with different frequencies, tracks of two clips; embeddings `toy`
+    (8-d, in frames) and `toy2` (12-d, one row a clip, two clips of `beta` missing).
+    """
+    rng = np.random.default_rng(seed)
+    rows, features = [], {}
+    for d, dataset in enumerate(("alpha", "beta")):
+        n = clips_per_dataset
+        group = rng.choice(["rock", "jazz", "folk"], n, p=[0.5, 0.3, 0.2] if d else [0.2, 0.3, 0.5])
+        piano = rng.random(n) < np.where(group == "jazz", 0.6, 0.35)
+        voice = rng.random(n) < np.where(group == "rock", 0.6, 0.35)
+        tempo = rng.uniform(60, 180, n)
+        for i in range(n):
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "clip": f"{dataset[0]}{i:04d}",
+                    "track": f"t{i // 2:04d}",
+                    "split": "test" if (i // 2) % 4 == 3 else "train",
+                    "group": group[i] if i % 40 else None,
+                    "audio": None,
+                    "piano": float(piano[i]),
+                    "voice": float(voice[i]) if not d or i % 3 else np.nan,
+                    "era": "old" if i % 2 else "new",
+                    "tempo": tempo[i],
+                }
+            )
+        base = rng.normal(0, 1, (n, 8))
+        base[:, 0] += 1.6 * piano
+        base[:, 1] += 1.6 * voice
+        base[:, 2] += 3.0 * d
+        base[:, 3] += np.where(group == "rock", 1.0, 0.0)
+        features[dataset] = base
+    writer = CorpusWriter(
+        folder,
+        name="tiny",
+        title="A tiny corpus for tests",
+        datasets=["alpha", "beta"],
+        groups=["rock", "jazz", "folk"],
+        targets=[
+            Target("piano", "label"),
+            Target("voice", "label"),
+            Target("era", "category"),
+            Target("tempo", "number", unit="bpm"),
+        ],
+        provenance={"made_by": "tests", "seed": seed},
+        licences=[{"what": "everything", "licence": "CC0"}],
+    )
+    table = pd.DataFrame(rows)
+    corpus = writer.write(table)
+    names = {d: table.loc[table["dataset"] == d, "clip"].tolist() for d in corpus.datasets}
+    noise = rng.normal(0, 0.1, (frames, clips_per_dataset, 8))
+    noise -= noise.mean(axis=0)
+    toy = {
+        d: (
+            np.repeat(names[d], frames).tolist(),
+            (base[None] + noise).transpose(1, 0, 2).reshape(-1, 8),
+        )
+        for d, base in features.items()
+    }
+    mixing = rng.normal(0, 1, (8, 12)) / np.sqrt(8)
+    toy2 = {d: (names[d], base @ mixing) for d, base in features.items()}
+    toy2["beta"] = (names["beta"][:-2], toy2["beta"][1][:-2])
+    left_out = {"beta": {names["beta"][-1]: "too short"}}
+    write_embedding_file(folder / "embeddings" / "toy.h5", "toy", toy)
+    write_embedding_file(folder / "embeddings" / "toy2.h5", "toy2", toy2, skipped=left_out)
+    corpus.add_embedding_file(folder / "embeddings" / "toy.h5", made_here=True)
+    return corpus.add_embedding_file(
+        folder / "embeddings" / "toy2.h5", {"toy2": {"source": "tests"}}, made_here=True
+    )
+
+
+@pytest.fixture(scope="session")
+def _tiny_corpus_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original") / "tiny"
+    make_tiny_corpus(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_corpus(_tiny_corpus_original: Path, tmp_path: Path) -> Path:
+    """The folder of a fresh copy of the tiny corpus; see `make_tiny_corpus`."""
+    return Path(shutil.copytree(_tiny_corpus_original, tmp_path / "tiny"))
