@@ -169,7 +169,9 @@ def _check_values(table: pd.DataFrame, name: str, known: tuple[str, ...], where:
 def _cell(table: pd.DataFrame, name: str, wrong: pd.Series, where: Any) -> str:
     row = int(np.flatnonzero(wrong)[0])
     entry = table.iloc[row]
+    value = entry[name]
+    shown = repr(value) if isinstance(value, str) else value
     return (
         f"{where}, row {row} (dataset {entry['dataset']!r}, clip {entry['clip']!r}): "
-        f"column {name!r} is {entry[name]!r}"
+        f"column {name!r} is {shown}"
     )

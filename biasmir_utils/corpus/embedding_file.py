@@ -200,13 +200,8 @@ def write_embedding_file(
                     f"{features.shape}; each row needs one key"
                 )
             group = file.create_group(f"{dataset}/{embedding}")
-            group.create_dataset(
-                "features",
-                data=features,
-                compression="gzip",
-                shuffle=True,
-                chunks=_chunks(features),
-            )
+            storage = {"compression": "gzip", "shuffle": True, "chunks": _chunks(features)}
+            group.create_dataset("features", data=features, **storage if features.size else {})
             _write_texts(group, "keys", keys)
             left_out = (skipped or {}).get(dataset, {})
             if left_out:

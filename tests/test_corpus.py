@@ -1,0 +1,305 @@
+"""The corpus on disk: what it answers, and what it says of each kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biasmir_utils.corpus import (
+    Corpus,
+    CorpusWriter,
+    Target,
+    _corpus,
+    embedding_file,
+    pooling_cache,
+)
+from biasmir_utils.corpus.embedding_file import mean_over_frames, write_embedding_file
+from biasmir_utils.errors import ArgumentError, CorpusError
+
+
+def edit_description(folder: Path, **changes: object) -> None:
+    path = folder / "corpus.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_clips(folder: Path, row: int, column: str, value: object) -> None:
+    table = pd.read_parquet(folder / "clips.parquet")
+    table[column] = table[column].astype(object)
+    table.loc[row, column] = value
+    (folder / "clips.parquet").unlink()
+    table.to_csv(folder / "clips.csv", index=False)
+
+
+def message(folder: Path) -> str:
+    with pytest.raises(CorpusError) as caught:
+        Corpus.load(folder)
+    return str(caught.value)
+
+
+def test_a_loaded_corpus_answers(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    assert corpus.datasets == ["alpha", "beta"]
+    assert corpus.groups == ["rock", "jazz", "folk"]
+    assert corpus.labels == ["piano", "voice"]
+    assert [(t.name, t.kind) for t in corpus.targets][2:] == [
+        ("era", "category"),
+        ("tempo", "number"),
+    ]
+    assert corpus.embedding_names == ["toy", "toy2"]
+    assert corpus.dimension("toy2") == 12
+    assert corpus.embedding("toy").shape == (240, 8)
+    assert corpus.embedding("toy").dtype == np.float32
+    assert corpus.model_record("toy2") == {"source": "tests"}
+    assert corpus.model_record("toy") == {}
+    assert corpus.warnings == []
+    assert corpus.audio_path(0) is None
+
+
+def test_an_embedding_is_the_mean_over_frames_in_the_order_of_the_table(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    means = corpus.embedding("toy")
+    for row in (0, 17, 130, 239):
+        clip = corpus.clips.iloc[row]
+        frames = corpus.frames("toy", clip["dataset"], clip["clip"])
+        assert frames.shape == (2, 8)
+        np.testing.assert_allclose(means[row], frames.mean(axis=0), rtol=1e-6, atol=1e-7)
+
+
+def test_clips_without_an_embedding_are_recorded_with_the_reason(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    missing = corpus.missing("toy2")
+    assert missing.values.tolist() == [
+        ["beta", "b0118", "not in the embedding file"],
+        ["beta", "b0119", "too short"],
+    ]
+    assert corpus.complete(["toy"]).all()
+    assert corpus.complete(["toy", "toy2"]).sum() == 238
+    assert np.isnan(corpus.embedding("toy2")[-1]).all()
+
+
+def test_clips_that_the_table_does_not_list_are_counted(tiny_corpus):
+    table = pd.read_parquet(tiny_corpus / "clips.parquet").iloc[3:]
+    table.to_parquet(tiny_corpus / "clips.parquet")
+    corpus = Corpus.load(tiny_corpus)
+    assert corpus.n_unlisted("toy") == 3
+    assert "not in the table" in corpus.summary()
+
+
+def test_csv_and_parquet_are_read_alike(tiny_corpus):
+    from_parquet = Corpus.load(tiny_corpus).clips
+    (tiny_corpus / "clips.parquet").unlink()
+    from_parquet.to_csv(tiny_corpus / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(Corpus.load(tiny_corpus).clips, from_parquet)
+
+
+def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
+    table = pd.DataFrame(
+        {"dataset": "d", "clip": ["007", "None", "1e5"], "split": "train", "group": ["NA"] * 3}
+    )
+    writer = CorpusWriter(tmp_path, name="n", title="N", datasets=["d"], groups=["NA"], targets=[])
+    clips = writer.write(table, table_format="csv").clips
+    assert clips["clip"].tolist() == ["007", "None", "1e5"]
+    assert clips["group"].tolist() == ["NA"] * 3
+    assert clips["track"].tolist() == clips["clip"].tolist()
+
+
+def test_summary_names_counts_gaps_and_warnings(tiny_corpus):
+    edit_clips(tiny_corpus, 1, "split", "test")  # its track's other clip stays in train
+    text = Corpus.load(tiny_corpus).summary()
+    assert "1 track(s) have clips in both train and test" in text
+    assert "'t0000' of 'alpha'" in text
+    assert "1 x too short" in text
+    assert "tempo (number, bpm): 240 clips" in text
+    assert "(none)" in text
+
+
+def test_a_missing_folder_and_a_folder_without_a_corpus(tmp_path):
+    assert "no such folder" in message(tmp_path / "absent")
+    assert "it has no corpus.json" in message(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"format": "something"}, '"format": "biasmir-corpus"'),
+        ({"format_version": 99}, "format version 99 is unknown"),
+        ({"name": ""}, '"name" must be a non-empty text'),
+        ({"datasets": []}, '"datasets" is empty'),
+        ({"datasets": ["alpha", "alpha"]}, "names 'alpha' more than once"),
+        ({"datasets": "alpha"}, '"datasets" must be a list'),
+        ({"groups": [1]}, '"groups" must hold non-empty texts'),
+        ({"targets": [{"name": "piano", "kind": "tag"}]}, "has kind 'tag'"),
+        ({"targets": ["piano"]}, 'an object with "name" and "kind"'),
+        ({"embedding_files": ["a.h5"]}, 'an object with "path"'),
+        ({"provenance": 3}, '"provenance" must be an object'),
+        ({"embedding_files": [{"path": "gone.h5"}]}, "gone.h5: no such embedding file"),
+        ({"targets": [{"name": "drums", "kind": "label"}]}, "the column 'drums' is missing"),
+    ],
+)
+def test_a_broken_description_is_named(tiny_corpus, changes, expected):
+    edit_description(tiny_corpus, **changes)
+    assert expected in message(tiny_corpus)
+
+
+def test_a_description_that_is_not_json(tiny_corpus):
+    (tiny_corpus / "corpus.json").write_text("{")
+    assert "corpus.json: not valid JSON" in message(tiny_corpus)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "expected"),
+    [
+        (5, "piano", 1.5, "row 5 (dataset 'alpha', clip 'a0005'): column 'piano' is 1.5"),
+        (5, "piano", -0.1, "expected a likelihood in [0, 1]"),
+        (5, "piano", "yes", "column 'piano' is 'yes'"),
+        (130, "tempo", np.inf, "row 130 (dataset 'beta', clip 'b0010'): column 'tempo'"),
+        (4, "clip", "a0003", "dataset 'alpha' has the clip 'a0003' twice"),
+        (4, "clip", None, "row 4: the column 'clip' is empty"),
+        (4, "dataset", "gamma", "expected one of alpha, beta"),
+        (4, "split", "valid", "expected one of train, test"),
+        (4, "group", "polka", "expected one of rock, jazz, folk"),
+    ],
+)
+def test_a_broken_cell_is_named(tiny_corpus, row, column, value, expected):
+    edit_clips(tiny_corpus, row, column, value)
+    text = message(tiny_corpus)
+    assert expected in text
+    assert "clips.csv" in text
+
+
+def test_a_missing_column_a_missing_table_two_tables_and_an_empty_one(tiny_corpus):
+    path = tiny_corpus / "clips.parquet"
+    table = pd.read_parquet(path)
+    table.drop(columns="split").to_parquet(path)
+    assert "the column 'split' is missing" in message(tiny_corpus)
+    table.iloc[:0].to_parquet(path)
+    assert "the table has no rows" in message(tiny_corpus)
+    table.to_csv(tiny_corpus / "clips.csv")
+    assert "keep one of them" in message(tiny_corpus)
+    (tiny_corpus / "clips.csv").unlink()
+    path.write_bytes(b"PAR1 nothing")
+    assert "cannot be read as a table" in message(tiny_corpus)
+    path.unlink()
+    assert "no clip table" in message(tiny_corpus)
+
+
+def test_a_truncated_embedding_file(tiny_corpus):
+    path = tiny_corpus / "embeddings" / "toy.h5"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "toy.h5: not a readable HDF5 file, perhaps truncated" in message(tiny_corpus)
+
+
+def test_embedding_files_of_the_wrong_shape(tiny_corpus):
+    path = tiny_corpus / "embeddings" / "toy.h5"
+    with h5py.File(path, "r+") as file:
+        del file["beta/toy/keys"]
+    assert "/beta/toy: expected the datasets 'features' and 'keys'" in message(tiny_corpus)
+    with h5py.File(path, "r+") as file:
+        file["beta/toy/keys"] = np.array([b"b0000"])
+    assert "240 rows of features but keys of shape (1,)" in message(tiny_corpus)
+    with h5py.File(path, "r+") as file:
+        del file["beta/toy/features"]
+        file["beta/toy/features"] = np.zeros((1, 9), np.float32)
+    assert "has 9 dimensions, but 8 in another dataset" in message(tiny_corpus)
+    with h5py.File(path, "r+") as file:
+        del file["beta/toy/features"]
+        file["beta/toy/features"] = np.zeros(1, np.float32)
+    assert "expected floats, rows x dimensions" in message(tiny_corpus)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_name_file_dataset_and_clip(tiny_corpus, value):
+    with h5py.File(tiny_corpus / "embeddings" / "toy.h5", "r+") as file:
+        file["beta/toy/features"][11, 3] = value
+    corpus = Corpus.load(tiny_corpus)
+    with pytest.raises(CorpusError, match=r"toy\.h5: dataset 'beta', .* clip 'b0005'"):
+        corpus.embedding("toy")
+
+
+def test_an_embedding_has_one_source(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    second = tiny_corpus / "embeddings" / "again.h5"
+    write_embedding_file(second, "toy2", {"alpha": (["a0000"], np.zeros((1, 12)))})
+    with pytest.raises(CorpusError, match=r"was made by another model .*source"):
+        corpus.add_embedding_file(second, {"toy2": {"source": "elsewhere"}})
+    assert Corpus.load(tiny_corpus).model_record("toy2") == {"source": "tests"}
+    edit_description(
+        tiny_corpus,
+        embedding_files=[{"path": "embeddings/toy2.h5"}, {"path": "embeddings/again.h5"}],
+    )
+    assert "has one source" in message(tiny_corpus)
+
+
+def test_a_file_outside_is_used_in_place(tiny_corpus, tmp_path):
+    outside = tmp_path / "elsewhere" / "x.h5"
+    write_embedding_file(outside, "far", {"alpha": (["a0000"], np.ones((1, 3)))})
+    before = outside.read_bytes()
+    corpus = Corpus.load(tiny_corpus).add_embedding_file(outside, {"far": {"source": "x"}})
+    assert corpus.embedding_file("far", "alpha") == outside
+    assert not corpus.description.embedding_files[-1].made_here
+    assert corpus.complete(["far"]).sum() == 1
+    assert corpus.missing("far")["reason"].iloc[-1] == "no file has far for this dataset"
+    assert outside.read_bytes() == before
+    assert str(outside) in corpus.data_sums()
+
+
+def test_an_unknown_embedding_is_an_argument_error(tiny_corpus):
+    with pytest.raises(ArgumentError, match="has no embedding 'vggish'; it has toy, toy2"):
+        Corpus.load(tiny_corpus).embedding("vggish")
+
+
+def test_a_writer_never_writes_over_a_corpus(tiny_corpus):
+    writer = CorpusWriter(
+        tiny_corpus, name="n", title="N", datasets=["d"], groups=[], targets=[Target("t", "label")]
+    )
+    with pytest.raises(CorpusError, match=r"there is a corpus\.json already"):
+        writer.write(pd.DataFrame({"dataset": ["d"], "clip": ["c"], "split": ["train"], "t": [1]}))
+    assert Corpus.load(tiny_corpus).name == "tiny"
+
+
+def test_large_files_are_pooled_once(tiny_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIASMIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pooling_cache, "SMALLEST_FILE", 0)
+    first = Corpus.load(tiny_corpus).embedding("toy")
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 2  # one a dataset
+
+    def fail(*_: object) -> None:
+        raise AssertionError("pooled again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_corpus, "mean_over_frames", fail)
+        np.testing.assert_array_equal(Corpus.load(tiny_corpus).embedding("toy"), first)
+    with h5py.File(tiny_corpus / "embeddings" / "toy.h5", "r+") as file:
+        file["alpha/toy/features"][0] += 1
+    assert not np.array_equal(Corpus.load(tiny_corpus).embedding("toy"), first)
+    for entry in (tmp_path / "cache").glob("*.npz"):
+        entry.write_bytes(b"broken")
+    assert np.isfinite(Corpus.load(tiny_corpus).embedding("toy")).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_pooling_equals_the_plain_mean_in_any_order_and_block_size(tmp_path_factory, data):
+    n_clips = data.draw(st.integers(1, 6))
+    owners = data.draw(st.lists(st.integers(0, n_clips + 1), max_size=30))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    features = rng.normal(size=(len(owners), 3)).astype(np.float32)
+    names = [f"c{i}" for i in range(n_clips + 2)]  # the last two are not in the table
+    path = tmp_path_factory.mktemp("pool") / "e.h5"
+    write_embedding_file(path, "e", {"d": ([names[o] for o in owners], features)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding_file, "CHUNK_BYTES", 24 * data.draw(st.integers(1, 8)))
+        means, counts, unlisted = mean_over_frames(path, "d", "e", names[:n_clips])
+    for i in range(n_clips):
+        mine = features[[o == i for o in owners]]
+        assert counts[i] == len(mine)
+        expected = mine.astype(float).mean(axis=0) if len(mine) else np.full(3, np.nan)
+        np.testing.assert_allclose(means[i], expected, rtol=1e-6)
+    assert unlisted == len({o for o in owners if o >= n_clips})
