@@ -1,0 +1,356 @@
+"""Pieces of music as notes: key, tempo, chords, parts, and the clips cut from them.
+
+Nothing here knows a SoundFont or a production. A piece depends on the seed, on its track and on
+what the dataset's design says about music (clip length, ensemble, levels, accompaniment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from biasmir_utils.demo.design import DatasetDesign, Track
+from biasmir_utils.demo.genres import STYLES, Style
+from biasmir_utils.demo.instruments import GENRE_PROGRAM_PROBABILITY, PLAYERS
+from biasmir_utils.demo.patterns import BEATS, CHORD_PATTERNS, SWING, bass_bar, drum_bar
+
+MAJOR = (0, 2, 4, 5, 7, 9, 11)
+MINOR = (0, 2, 3, 5, 7, 8, 10)
+BLUES = (0, 2, 3, 4, 5, 7, 9, 10)
+LONGEST_REST = 1.0
+"""Rests in seconds are shorter: a labelled instrument must be heard in a clip of three seconds."""
+CHORDS_LOWEST, CHORDS_HIGHEST = 45, 76
+"""Range of the unlabelled chord part, MIDI note numbers."""
+
+
+class Note(NamedTuple):
+    """A note: start and end in seconds from the start of the piece, MIDI key and velocity."""
+
+    start: float
+    end: float
+    key: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one player plays.
+
+    Attributes
+    ----------
+    name : str
+        Labelled instrument, or ``"drums"``, ``"bass"``, ``"chords"`` of the accompaniment.
+    program : int
+        General MIDI program, from 0; of no account for drums.
+    level_db : float
+        Level: of a labelled part, in the mix; of an unlabelled one, within the accompaniment.
+    labelled : bool
+        Whether it belongs to the labelled instruments.
+    notes : tuple of Note
+        In order of their starts.
+    """
+
+    name: str
+    program: int
+    level_db: float
+    labelled: bool
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece and where clips are cut from it.
+
+    Attributes
+    ----------
+    track : Track
+        Its track.
+    tempo : float
+        Beats per minute.
+    key : int
+        Tonic as pitch class, 0 for C.
+    minor : bool
+        Mode.
+    parts : tuple of Part
+        Labelled parts, the lead first, then the accompaniment.
+    accompaniment_db : float
+        Level of the accompaniment relative to the labelled parts.
+    starts : tuple of float
+        Start of each clip, seconds.
+    entries : tuple of tuple of float
+        For each clip and labelled part, seconds of silence before it enters.
+    seconds : float
+        Length of a clip.
+    """
+
+    track: Track
+    tempo: float
+    key: int
+    minor: bool
+    parts: tuple[Part, ...]
+    accompaniment_db: float
+    starts: tuple[float, ...]
+    entries: tuple[tuple[float, ...], ...]
+    seconds: float
+
+    def heard(self, clip: int, part: int, before: float = 0.0) -> tuple[Note, ...]:
+        """Cut out what a part plays in a clip.
+
+        Parameters
+        ----------
+        clip, part : int
+            Which clip, which part.
+        before : float
+            Seconds before the clip that are wanted too, so that notes ring into it.
+
+        Returns
+        -------
+        tuple of Note
+            Times from the start of the clip (negative before it), cut at both ends.
+        """
+        start, first = self.starts[clip], -before
+        entry = self.entries[clip][part] if part < len(self.entries[clip]) else 0.0
+        cut = []
+        for note in self.parts[part].notes:
+            begin, end = note.start - start, note.end - start
+            if end <= first or begin >= self.seconds or (entry > 0 and begin < entry):
+                continue
+            cut.append(note._replace(start=max(begin, first), end=min(end, self.seconds)))
+        return tuple(cut)
+
+    def mean_pitch(self, clip: int) -> float:
+        """Mean MIDI note number of the lead within a clip, weighted by the notes' lengths."""
+        notes = self.heard(clip, 0)
+        lengths = np.array([note.end - note.start for note in notes])
+        return float(np.average([note.key for note in notes], weights=lengths))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What all parts of a piece agree on."""
+
+    genre: str
+    style: Style
+    key: int
+    minor: bool
+    beat: float
+    chords: tuple[tuple[int, ...], ...]
+    seconds: float
+
+    def chord(self, time: float) -> tuple[int, ...]:
+        return self.chords[int(time / (BEATS * self.beat)) % len(self.chords)]
+
+    def bars(self) -> list[float]:
+        return np.arange(0, self.seconds, BEATS * self.beat).tolist()
+
+
+def compose(design: DatasetDesign, track: Track, seed: int) -> Piece:
+    """Write the piece of a track.
+
+    Parameters
+    ----------
+    design : DatasetDesign
+        Only what it says about music is used.
+    track : Track
+        Genre, instruments and number of clips.
+    seed : int
+        Seed of the corpus.
+
+    Returns
+    -------
+    Piece
+        The same for the same arguments, whatever the sound source and the production.
+    """
+    starts = _draw_starts(design, track, seed)
+    rng = track.stream(seed, "piece")
+    style = STYLES[track.genre]
+    key, minor, tempo = int(rng.integers(12)), bool(rng.random() < 0.35), rng.uniform(*style.tempo)
+    progression = style.progressions[rng.integers(len(style.progressions))]
+    chords = tuple(_chord(48 + key, root, minor, style.sevenths) for root in progression)
+    seconds = starts[-1] + design.seconds
+    frame = _Frame(track.genre, style, key, minor, 60 / tempo, chords, seconds)
+
+    parts = [_labelled(design, track, frame, i, seed) for i in range(len(track.instruments))]
+    accompaniment, level = _accompaniment(design, track, frame, seed)
+    entries = tuple(_draw_entries(design, track, clip, seed) for clip in range(track.clips))
+    return Piece(
+        track, tempo, key, minor, (*parts, *accompaniment), level, starts, entries, design.seconds
+    )
+
+
+def _draw_starts(design: DatasetDesign, track: Track, seed: int) -> tuple[float, ...]:
+    # The first clip starts within the piece too, so that no clip is known by its first beat.
+    rng = track.stream(seed, "cuts")
+    gaps = rng.uniform(0.0, design.seconds, track.clips)
+    starts = 1.0 + np.cumsum(gaps) + design.seconds * np.arange(track.clips)
+    return tuple(starts.tolist())
+
+
+def _draw_entries(design: DatasetDesign, track: Track, clip: int, seed: int) -> tuple[float, ...]:
+    rng = track.stream(seed, "entries", clip)
+    late = rng.random(len(track.instruments)) < design.late_entries
+    times = rng.uniform(0.0, design.seconds / 2, len(track.instruments))
+    late[0] = False
+    return tuple(np.where(late, times, 0.0).tolist())
+
+
+def _chord(tonic: int, root: int, minor: bool, seventh: bool) -> tuple[int, ...]:
+    # Roots 2, 4 and 9 above a major tonic carry its minor triads; in minor it is the other way.
+    third = 3 if (root in (2, 4, 9)) != minor else 4
+    intervals = (0, third, 7, 10) if seventh else (0, third, 7)
+    return tuple(tonic + root + i for i in intervals)
+
+
+def _labelled(design: DatasetDesign, track: Track, frame: _Frame, index: int, seed: int) -> Part:
+    name = track.instruments[index]
+    player = PLAYERS[name]
+    rng = track.stream(seed, "notes", index)
+    programs = player.programs
+    if rng.random() < GENRE_PROGRAM_PROBABILITY:
+        programs = player.by_genre.get(track.genre, programs)
+    program = int(rng.choice(programs))
+    level = float(rng.normal(0.0, 1.0)) * design.level_sd
+    accompanies = index > 0 and rng.random() < 0.5
+    if player.chordal and (accompanies or rng.random() < 0.5):
+        notes = _play_chords(rng, frame, *player.range(program))
+    else:
+        notes = _play_melody(rng, frame, *player.range(program))
+    return Part(name, program, level, True, notes)
+
+
+def _accompaniment(
+    design: DatasetDesign, track: Track, frame: _Frame, seed: int
+) -> tuple[list[Part], float]:
+    rng = track.stream(seed, "accompaniment")
+    style, parts = frame.style, []
+    level = float(rng.uniform(*design.accompaniment_db))
+    present, drums, bass, chords = rng.random(4) < (
+        design.accompaniment,
+        style.drums,
+        0.8,
+        design.unlabelled_chords,
+    )
+    levels = rng.uniform((-6.0, -6.0, -4.0), (1.0, 0.0, 2.0)).tolist()
+    bass_program = int(rng.choice(style.bass_programs))
+    chord_program = int(rng.choice(style.chord_programs))
+    if present and drums:
+        notes = _play_drums(track.stream(seed, "notes", "drums"), frame)
+        parts.append(Part("drums", 0, levels[0], False, notes))
+    if present and bass:
+        notes = _play_bass(track.stream(seed, "notes", "bass"), frame)
+        parts.append(Part("bass", bass_program, levels[1], False, notes))
+    if present and chords:
+        rng = track.stream(seed, "notes", "chords")
+        notes = _play_chords(rng, frame, CHORDS_LOWEST, CHORDS_HIGHEST)
+        parts.append(Part("chords", chord_program, levels[2], False, notes))
+    return parts, level
+
+
+def _play_melody(
+    rng: np.random.Generator, frame: _Frame, lowest: int, highest: int
+) -> tuple[Note, ...]:
+    """Write a random walk on the scale that often lands on a note of the chord."""
+    style = frame.style
+    scale: tuple[int, ...] = MINOR if frame.minor else MAJOR
+    if style.sevenths and not frame.minor and rng.random() < 0.5:
+        scale = BLUES
+    pitches = {(frame.key + step) % 12 for step in scale}
+    span, centre = int(rng.integers(10, 20)), int(rng.integers(lowest + 4, highest - 3))
+    bottom, top = max(lowest, centre - span // 2), min(highest, centre + span // 2)
+    pool = np.array([key for key in range(bottom, top + 1) if key % 12 in pitches])
+    at = int(rng.integers(len(pool)))
+    articulation = float(rng.choice([0.45, 0.8, 0.95, 1.02]))
+    loudness = int(rng.integers(55, 115))
+
+    notes: list[Note] = []
+    time, rested, off_beat = 0.0, False, False
+    while time < frame.seconds:
+        beats = float(rng.choice(style.note_lengths))
+        if style.swing and beats == 0.5:
+            beats = 1 - SWING if off_beat else SWING
+            off_beat = not off_beat
+        length = beats * frame.beat
+        rested = not rested and length < LONGEST_REST and rng.random() < 0.12
+        if not rested:
+            at = int(np.clip(at + rng.integers(-2, 3), 0, len(pool) - 1))
+            if rng.random() < 0.4:
+                chord = [pitch % 12 for pitch in frame.chord(time)]
+                inside = np.flatnonzero(np.isin(pool % 12, chord))
+                if len(inside):
+                    at = int(inside[np.argmin(np.abs(inside - at))])
+            start = max(0.0, time + rng.normal(0, 0.008))
+            end = max(time + length * articulation, start + 0.05)
+            notes.append(Note(start, end, int(pool[at]), _velocity(rng, loudness, 9)))
+        time += length
+    return _tidy(notes)
+
+
+def _play_chords(
+    rng: np.random.Generator, frame: _Frame, lowest: int, highest: int
+) -> tuple[Note, ...]:
+    pattern = CHORD_PATTERNS[str(rng.choice(frame.style.chord_patterns))]
+    loudness = int(rng.integers(55, 105))
+    centre = (lowest + highest) // 2 + int(rng.integers(-4, 5))
+    notes: list[Note] = []
+    for bar in frame.bars():
+        voiced = sorted(centre - 6 + (key - centre + 6) % 12 for key in frame.chord(bar + 1e-6))
+        for onset, length, keys in pattern(tuple(voiced), rng):
+            start = bar + onset * frame.beat
+            for strum, key in enumerate(keys):
+                notes.append(
+                    Note(
+                        start + strum * rng.uniform(0, 0.012),
+                        start + max(length * frame.beat, 0.05),
+                        int(np.clip(key, lowest, highest)),
+                        _velocity(rng, loudness, 8),
+                    )
+                )
+    return _tidy(notes)
+
+
+def _play_bass(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
+    notes = [
+        Note(
+            bar + onset * frame.beat,
+            bar + (onset + length) * frame.beat,
+            key,
+            int(rng.integers(70, 110)),
+        )
+        for bar in frame.bars()
+        for onset, length, (key,) in bass_bar(frame.genre, frame.chord(bar + 1e-6))
+    ]
+    return _tidy(notes)
+
+
+def _play_drums(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
+    loudness, ride = int(rng.integers(45, 90)), bool(rng.random() < 0.3)
+    accent = 20 if frame.genre == "pop_rock" else 0
+    notes: list[Note] = []
+    for bar in frame.bars():
+        for onset, length, (key,) in drum_bar(frame.genre, ride, rng):
+            start = bar + onset * frame.beat
+            louder = loudness + (accent if key in (36, 38) else 0)
+            notes.append(Note(start, start + length, key, _velocity(rng, louder, 10)))
+    return _tidy(notes)
+
+
+def _velocity(rng: np.random.Generator, mean: float, sd: float) -> int:
+    return int(np.clip(rng.normal(mean, sd), 25, 127))
+
+
+def _tidy(notes: list[Note]) -> tuple[Note, ...]:
+    """Sort by start, and end each note before the same key is struck again.
+
+    A synthesiser's note-off silences every note of that key, also the later one.
+    """
+    by_key: dict[int, list[Note]] = {}
+    for note in sorted(notes):
+        by_key.setdefault(note.key, []).append(note)
+    tidy: list[Note] = []
+    for same in by_key.values():
+        tidy += [a._replace(end=min(a.end, b.start)) for a, b in pairwise(same)]
+        tidy.append(same[-1])
+    return tuple(sorted(note for note in tidy if note.end > note.start))

@@ -1,0 +1,266 @@
+"""Rendering the demo corpus: from a seed to a folder of audio and a clip table."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from biasmir_utils.corpus import Corpus, CorpusWriter
+from biasmir_utils.demo.composition import compose
+from biasmir_utils.demo.design import DATASETS, DatasetDesign, Track, draw_tracks
+from biasmir_utils.demo.genres import GENRES
+from biasmir_utils.demo.production import draw_production, encode, master, stages
+from biasmir_utils.demo.soundfonts import SOUNDFONTS, find_soundfonts
+from biasmir_utils.demo.synthesis import synthesise
+from biasmir_utils.demo.table import TARGETS, audio_name, clip_table
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.files import atomic_path, sha256, versions, write_json
+
+RECIPE = 1
+"""Number of the recipe, to be raised whenever the same seed gives other audio or labels."""
+
+PLAN_FILE = "render.json"
+"""What a folder is being rendered from; a rendering is resumed only if it is the same."""
+
+
+class Task(NamedTuple):
+    """A clip to be rendered."""
+
+    design: DatasetDesign
+    track: Track
+    clip: int
+    soundfont: Path
+    seed: int
+
+
+def render_clip(task: Task) -> bytes:
+    """Render a clip.
+
+    Returns
+    -------
+    bytes
+        The encoded sound file. The samples in it are the same for the same task on one machine;
+        the bytes of an Ogg file also hold a serial number that the encoder draws.
+    """
+    design, track, clip, soundfont, seed = task
+    piece = compose(design, track, seed)
+    dry = synthesise(piece, clip, design.source, soundfont, seed)
+    production = draw_production(design.production, track, seed)
+    return encode(master(dry, production, track.stream(seed, "noise", clip)), production)
+
+
+def render_stages(task: Task) -> Iterator[tuple[str, np.ndarray]]:
+    """Render a clip and give what each step of its production makes of it.
+
+    Yields
+    ------
+    name : str
+        ``"dry"``, then the names of :data:`biasmir_utils.demo.production.STEPS`.
+    wave : ndarray of shape (n,)
+        Mono float32, 44.1 kHz. The dry mix has no meaningful level.
+    """
+    design, track, clip, soundfont, seed = task
+    dry = synthesise(compose(design, track, seed), clip, design.source, soundfont, seed)
+    yield "dry", dry
+    production = draw_production(design.production, track, seed)
+    yield from stages(dry, production, track.stream(seed, "noise", clip))
+
+
+def render_corpus(
+    out: str | os.PathLike[str],
+    *,
+    clips: int,
+    seed: int,
+    jobs: int = 1,
+    soundfonts: str | os.PathLike[str] | None = None,
+    designs: Sequence[DatasetDesign] = tuple(DATASETS.values()),
+    progress: bool = True,
+) -> Corpus:
+    """Render the demonstration corpus.
+
+    Clips that are there already are not rendered again, so that an interrupted call can be
+    repeated.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write to: new, empty, or left by an interrupted call with the same arguments.
+    clips : int
+        Number of clips in each dataset, 1 or more.
+    seed : int
+        Seed of every random choice, 0 or more.
+    jobs : int
+        Number of processes; -1 for one on each core. The audio does not depend on it.
+    soundfonts : path, optional
+        Folder with the SoundFonts, see :func:`biasmir_utils.demo.soundfonts.find_soundfont`.
+    designs : sequence of DatasetDesign
+        The datasets.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Corpus
+        The finished corpus.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of range, or the folder holds something else.
+    SoundFontError
+        If a SoundFont is missing; nothing is written then.
+    """
+    _check_arguments(clips, seed, jobs)
+    out = Path(out)
+    paths = find_soundfonts((design.source.soundfont for design in designs), soundfonts)
+    plan = {
+        "recipe": RECIPE,
+        "seed": seed,
+        "clips": clips,
+        "datasets": [design.name for design in designs],
+        "designs": {design.name: asdict(design) for design in designs},
+        "soundfonts": {name: {"file": p.name, "sha256": sha256(p)} for name, p in paths.items()},
+    }
+    _start(out, plan)
+    _render_missing(out, _tasks(designs, clips, seed, paths), jobs, progress)
+    if (out / "corpus.json").exists():
+        return Corpus.load(out)
+    # A table without corpus.json is what an interrupted call left: its end was not reached.
+    (out / "clips.parquet").unlink(missing_ok=True)
+    table = pd.concat([clip_table(design, clips, seed) for design in designs], ignore_index=True)
+    return _writer(out, designs, plan, clips, seed).write(table)
+
+
+def _check_arguments(clips: int, seed: int, jobs: int) -> None:
+    if clips < 1:
+        raise ArgumentError(f"clips: expected 1 or more in each dataset, got {clips}")
+    if seed < 0:
+        raise ArgumentError(f"seed: expected 0 or more, got {seed}")
+    if jobs == 0 or jobs < -1:
+        raise ArgumentError(f"jobs: expected 1 or more, or -1 for all cores, got {jobs}")
+
+
+def _start(out: Path, plan: dict[str, Any]) -> None:
+    """Make the folder and note the plan, or check that it is the one to go on with."""
+    file = out / PLAN_FILE
+    if file.exists():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ArgumentError(
+                f"{file}: not readable as JSON ({error}); choose another folder"
+            ) from error
+        # Compared as JSON, in which tuples are lists.
+        if found != json.loads(json.dumps(plan)):
+            differs = [key for key in plan if found.get(key) != json.loads(json.dumps(plan[key]))]
+            told = ", ".join(
+                f"{key} {found.get(key)}" for key in differs if key in ("recipe", "seed", "clips")
+            )
+            raise ArgumentError(
+                f"{out}: holds a corpus that was rendered from other parameters "
+                f"({told or ', '.join(differs) or 'unknown'}); choose another folder, or remove it"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArgumentError(f"{out}: is there already and is no folder left by this command")
+    write_json(file, plan)
+
+
+def _tasks(
+    designs: Sequence[DatasetDesign], clips: int, seed: int, paths: dict[str, Path]
+) -> list[Task]:
+    return [
+        Task(design, track, clip, paths[design.source.soundfont], seed)
+        for design in designs
+        for track in draw_tracks(design, clips, seed)
+        for clip in range(track.clips)
+    ]
+
+
+def _render_missing(out: Path, tasks: list[Task], jobs: int, progress: bool) -> None:
+    missing = [task for task in tasks if not (out / _audio(task)).exists()]
+    with tqdm(total=len(tasks), unit="clip", disable=not progress, desc="rendering") as bar:
+        bar.update(len(tasks) - len(missing))
+        for _ in _run(out, missing, jobs):
+            bar.update()
+
+
+def _run(out: Path, tasks: list[Task], jobs: int) -> Iterator[None]:
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            _render_file(out, task)
+            yield
+        return
+    # Not joblib: it takes a worker that has loaded a SoundFont for a leaking one and restarts it.
+    pool = ProcessPoolExecutor(
+        max_workers=min(len(tasks), (os.cpu_count() or 1) if jobs == -1 else jobs),
+        mp_context=multiprocessing.get_context("spawn"),
+    )
+    try:
+        for done in as_completed([pool.submit(_render_file, out, task) for task in tasks]):
+            done.result()
+            yield
+    finally:
+        # On an error or an interruption the clips not yet begun are given up.
+        pool.shutdown(cancel_futures=True)
+
+
+def _render_file(out: Path, task: Task) -> None:
+    content = render_clip(task)
+    with atomic_path(out / _audio(task)) as temporary:
+        temporary.write_bytes(content)
+
+
+def _audio(task: Task) -> str:
+    return audio_name(task.design, task.track, task.clip)
+
+
+def _writer(
+    out: Path, designs: Sequence[DatasetDesign], plan: dict[str, Any], clips: int, seed: int
+) -> CorpusWriter:
+    return CorpusWriter(
+        out,
+        name="demo",
+        title="BiasMIR demonstration corpus: two rendered datasets",
+        datasets=[design.name for design in designs],
+        groups=list(GENRES),
+        targets=list(TARGETS),
+        provenance={
+            "command": f"biasmir demo-corpus OUT --clips {clips} --seed {seed}",
+            "recipe": RECIPE,
+            "seed": seed,
+            "clips": clips,
+            "designs": plan["designs"],
+            "soundfonts": plan["soundfonts"],
+            "versions": versions("numpy", "scipy", "soundfile", "tinysoundfont")
+            | {"libsndfile": _libsndfile_version()},
+        },
+        licences=[
+            {"what": "clips, labels and embeddings", "licence": "CC BY 4.0"},
+            *(
+                {
+                    "what": f"SoundFont {SOUNDFONTS[name].file}, not included",
+                    "licence": SOUNDFONTS[name].licence,
+                    "attribution": SOUNDFONTS[name].attribution,
+                    "url": SOUNDFONTS[name].url,
+                }
+                for name in plan["soundfonts"]
+            ),
+        ],
+    )
+
+
+def _libsndfile_version() -> str:
+    import soundfile
+
+    return str(soundfile.__libsndfile_version__)
