@@ -23,3 +23,7 @@ class ModelError(BiasMIRError):
 
 class DownloadError(BiasMIRError):
     """A download failed, or brought something else than was expected."""
+
+
+class BookError(BiasMIRError):
+    """A notebook of the book does not run, or a built page breaks one of the book's rules."""
