@@ -1,0 +1,48 @@
+"""The figures of the book, one function each, in one style.
+
+Every function takes a tidy table or arrays, draws with seaborn and matplotlib in the book's
+style (`style`), and returns the Axes or Figure. matplotlib is loaded only when one is called.
+"""
+
+from biasmir_utils.plots.bias import (
+    cosine_similarities,
+    group_shares,
+    label_by_group,
+    singular_values,
+)
+from biasmir_utils.plots.pairs import ranking, train_test_pairs
+from biasmir_utils.plots.points import category_means, projection, toy_domains
+from biasmir_utils.plots.scores import (
+    change_by_label,
+    changes,
+    dots_and_whiskers,
+    falls,
+    label_scores,
+    score_distributions,
+)
+from biasmir_utils.plots.sound import frames, spectrogram
+from biasmir_utils.plots.style import Look, looks, style, use_style
+
+__all__ = [
+    "Look",
+    "category_means",
+    "change_by_label",
+    "changes",
+    "cosine_similarities",
+    "dots_and_whiskers",
+    "falls",
+    "frames",
+    "group_shares",
+    "label_by_group",
+    "label_scores",
+    "looks",
+    "projection",
+    "ranking",
+    "score_distributions",
+    "singular_values",
+    "spectrogram",
+    "style",
+    "toy_domains",
+    "train_test_pairs",
+    "use_style",
+]

@@ -1,0 +1,460 @@
+"""The figures draw what the data say: positions, heights, whiskers, names, order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.plots.points import spread
+from biasmir_utils.plots.scores import signed
+
+mpl.use("Agg")
+
+LABELS = ["violin", "cello", "flute"]
+EMBEDDINGS = ["yamnet", "musicnn"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    """Rows as `biasmir evaluate` writes them; every value is another number."""
+    rows = [
+        {"label": label, "embedding": embedding, "train_set": train, "test_set": test}
+        for embedding in EMBEDDINGS
+        for train in ("solo", "band")
+        for test in ("solo", "band")
+        for label in LABELS
+    ]
+    table = pd.DataFrame(rows)
+    table["roc_auc"] = np.random.default_rng(0).permutation(np.linspace(0.6, 0.97, len(table)))
+    return table.assign(low=table["roc_auc"] - 0.02, high=table["roc_auc"] + 0.03)
+
+
+def texts(ax) -> list[str]:
+    return [tick.get_text() for tick in ax.get_yticklabels()]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def lines(ax) -> dict[str, np.ndarray]:
+    """Points of the lines with a name, (n, 2)."""
+    return {
+        line.get_label(): np.column_stack(line.get_data())
+        for line in ax.get_lines()
+        if not line.get_label().startswith("_")
+    }
+
+
+class TestDotsAndWhiskers:
+    @pytest.fixture
+    def one(self, results: pd.DataFrame) -> pd.DataFrame:
+        return results[
+            (results["embedding"] == "yamnet") & (results["train_set"] == results["test_set"])
+        ]
+
+    def test_dots_stand_at_the_values_in_the_order_asked_for(self, one: pd.DataFrame):
+        order = sorted(LABELS)
+        ax = plots.label_scores(one, by="test_set", order=order)
+        assert texts(ax) == order
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first label is on top"
+        for test_set in ("solo", "band"):
+            expected = one[one["test_set"] == test_set].set_index("label")["roc_auc"][order]
+            points = lines(ax)[test_set]
+            np.testing.assert_allclose(points[:, 0], expected)
+            np.testing.assert_array_equal(np.round(points[:, 1]), [0, 1, 2])
+
+    def test_whiskers_reach_from_low_to_high_at_the_height_of_their_dot(self, one: pd.DataFrame):
+        ax = plots.label_scores(one, by="test_set")
+        whiskers = [c for c in ax.collections if len(c.get_segments())]
+        for test_set, collection in zip(("solo", "band"), whiskers, strict=True):
+            part = one[one["test_set"] == test_set]
+            segments = np.array(collection.get_segments())
+            np.testing.assert_allclose(segments[:, 0, 0], part["low"])
+            np.testing.assert_allclose(segments[:, 1, 0], part["high"])
+            np.testing.assert_allclose(segments[:, 0, 1], lines(ax)[test_set][:, 1])
+
+    def test_chance_and_the_baseline_are_drawn_and_named(self, one: pd.DataFrame):
+        solo = one[one["test_set"] == "solo"].assign(genre=[0.55, 0.61, 0.52])
+        ax = plots.label_scores(solo, baseline="genre", baseline_name="genre only")
+        assert lines(ax)["genre only"][:, 0].tolist() == [0.55, 0.61, 0.52]
+        assert lines(ax)["chance"][:, 0].tolist() == [0.5, 0.5]
+        assert legend(ax.figure) == ["roc_auc", "genre only", "chance"]
+
+    def test_a_label_without_a_value_keeps_its_row(self, one: pd.DataFrame):
+        solo = one[(one["test_set"] == "solo") & (one["label"] != "cello")]
+        both = pd.concat([solo, one[one["test_set"] == "band"]])
+        ax = plots.label_scores(both, by="test_set", order=LABELS)
+        assert np.isnan(lines(ax)["solo"][1, 0])
+        assert lines(ax)["solo"][2, 0] == solo.set_index("label").at["flute", "roc_auc"]
+
+    def test_a_table_with_two_rows_for_a_label_is_refused(self, results: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="more than one row for label 'violin'"):
+            plots.label_scores(results)
+
+    def test_a_missing_column_is_named(self, one: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="no column 'fall'; it has label"):
+            plots.falls(one, by="test_set")
+
+    def test_an_unknown_label_in_the_order_is_named(self, one: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="no 'tuba'"):
+            plots.label_scores(one, by="test_set", order=["violin", "tuba"])
+
+    def test_falls_and_changes_are_drawn_around_zero(self):
+        table = pd.DataFrame({"label": LABELS, "fall": [0.1, 0.05, -0.02]})
+        ax = plots.falls(table)
+        assert lines(ax)["fall"][:, 0].tolist() == [0.1, 0.05, -0.02]
+        assert lines(ax)["no fall"][:, 0].tolist() == [0.0, 0.0]
+        table = pd.DataFrame({"correction": ["lda", "mlda"], "change": [0.001, -0.002]})
+        ax = plots.changes(table)
+        assert texts(ax) == ["lda", "mlda"]
+        assert lines(ax)["change"][:, 0].tolist() == [0.001, -0.002]
+
+    def test_it_draws_into_given_axes(self, one: pd.DataFrame):
+        ax = Figure().subplots()
+        assert plots.label_scores(one, by="test_set", ax=ax) is ax
+        assert set(lines(ax)) == {"solo", "band", "chance"}
+
+
+class TestPairs:
+    def test_each_panel_holds_one_test_set_and_its_slopes_are_the_falls(self, results):
+        figure = plots.train_test_pairs(results)
+        for ax, test_set, other in zip(
+            figure.axes, ("solo", "band"), ("band", "solo"), strict=True
+        ):
+            assert ax.get_title() == f"tested on {test_set}"
+            assert [tick.get_text() for tick in ax.get_xticklabels()] == [test_set, other]
+            for embedding in EMBEDDINGS:
+                of = results[
+                    (results["embedding"] == embedding) & (results["test_set"] == test_set)
+                ]
+                means = of.groupby("train_set")["roc_auc"].mean()
+                drawn = lines(ax)[embedding]
+                np.testing.assert_allclose(drawn[:, 1], [means[test_set], means[other]])
+                np.testing.assert_array_equal(np.round(drawn[:, 0]), [0, 1])
+
+    def test_intervals_are_drawn_where_there_is_one_row_for_each_pair(self, results):
+        keys = ["embedding", "train_set", "test_set"]
+        table = results.groupby(keys)[["roc_auc", "low", "high"]].mean().reset_index()
+        figure = plots.train_test_pairs(table, datasets=["band", "solo"])
+        assert figure.axes[0].get_title() == "tested on band"
+        drawn = [c.get_segments()[0] for c in figure.axes[0].collections]
+        expected = table[table["test_set"] == "band"]
+        assert sorted(segment[0, 1] for segment in drawn) == pytest.approx(sorted(expected["low"]))
+        assert sorted(segment[1, 1] for segment in drawn) == pytest.approx(sorted(expected["high"]))
+        with_labels = plots.train_test_pairs(results)
+        assert not with_labels.axes[0].collections
+
+    def test_three_test_sets_are_refused(self, results):
+        more = pd.concat([results, results.assign(test_set="third")])
+        with pytest.raises(ArgumentError, match="two test sets"):
+            plots.train_test_pairs(more)
+
+    def test_ranks_are_those_of_the_means_and_the_best_is_on_top(self, results):
+        ax = plots.ranking(results, pairs=[("solo", "solo"), ("solo", "band")])
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]
+        means = results.groupby(["train_set", "test_set", "embedding"])["roc_auc"].mean()
+        for position, pair in enumerate([("solo", "solo"), ("solo", "band")]):
+            best = means.loc[pair].idxmax()
+            assert lines(ax)[best][position].tolist() == [position, 1]
+        written = [text.get_text() for text in ax.texts]
+        assert f"{means['solo', 'band', 'yamnet']:.3f}" in written
+
+    def test_pairs_inside_a_dataset_come_first(self, results):
+        ax = plots.ranking(results)
+        names = [
+            tick.get_text().replace("\n\N{DOWNWARDS ARROW}\n", " ") for tick in ax.get_xticklabels()
+        ]
+        assert {names[0], names[1]} == {"solo solo", "band band"}
+
+    def test_ties_share_a_rank(self):
+        table = pd.DataFrame(
+            {"embedding": ["a", "b"], "train_set": "s", "test_set": "s", "roc_auc": [0.9, 0.9]}
+        )
+        ax = plots.ranking(table)
+        assert lines(ax)["a"][0, 1] == lines(ax)["b"][0, 1] == 1
+
+
+class TestChangeByLabel:
+    def test_cells_hold_the_signed_change_in_thousandths(self):
+        table = pd.DataFrame(
+            {
+                "label": ["cello", "cello", "flute", "flute"],
+                "correction": ["lda", "mlda"] * 2,
+                "change": [0.0123, -0.0061, 0.0002, -0.0004],
+            }
+        )
+        ax = plots.change_by_label(table, order=["mlda", "lda"])
+        assert [text.get_text() for text in ax.texts] == ["\N{MINUS SIGN}6", "+12", "0", "0"]
+        np.testing.assert_allclose(
+            np.asarray(ax.collections[0].get_array()).reshape(2, 2), [[-6.1, 12.3], [-0.4, 0.2]]
+        )
+        assert texts(ax) == ["cello", "flute"]
+        low, high = ax.collections[0].get_clim()
+        assert low == -high, "tints are symmetric around zero"
+
+    @given(st.floats(-1000, 1000))
+    def test_signs_are_read_back(self, value: float):
+        text = signed(value).replace("\N{MINUS SIGN}", "-")
+        assert int(text) == round(value)
+        assert text == "0" or text[0] in "+-"
+
+    def test_a_missing_value_is_a_dash(self):
+        assert signed(float("nan")) == "\N{EN DASH}"
+
+
+def test_score_distributions_sum_to_one_for_each_class():
+    scores = {"negative": np.linspace(-3, 0, 300), "positive": np.linspace(0, 2, 40)}
+    ax = plots.score_distributions(scores, threshold=0.5, bins=10)
+    for container, values in zip(ax.containers, scores.values(), strict=True):
+        heights = [bar.get_height() for bar in container]
+        assert sum(heights) == pytest.approx(1)
+        middle = sum(bar.get_height() * (bar.get_x() + bar.get_width() / 2) for bar in container)
+        assert middle == pytest.approx(values.mean(), abs=0.1)
+    assert lines(ax)["threshold"][:, 0].tolist() == [0.5, 0.5]
+    assert legend(ax.figure) == ["negative", "positive", "threshold"]
+
+
+class TestPoints:
+    def test_each_category_has_its_points_colour_and_marker(self):
+        points = np.arange(12.0).reshape(6, 2)
+        category = ["a", "b", "a", "c", "b", "a"]
+        ax = plots.projection(points, category, order=["b", "a"], names=("one", "two"))
+        drawn = {c.get_label(): c for c in ax.collections}
+        assert list(drawn) == ["b", "a"], "categories that are not in the order are left out"
+        for name, collection in drawn.items():
+            expected = points[[value == name for value in category]]
+            np.testing.assert_array_equal(collection.get_offsets(), expected)
+        faces = {to_hex(c.get_facecolor()[0]) for c in drawn.values()}
+        shapes = {c.get_paths()[0].vertices.tobytes() for c in drawn.values()}
+        assert len(faces) == len(shapes) == 2
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("one", "two")
+        assert legend(ax.figure) == ["b", "a"]
+
+    @pytest.mark.parametrize("shape", [(4, 3), (4,)])
+    def test_points_must_be_in_the_plane(self, shape: tuple[int, ...]):
+        with pytest.raises(ArgumentError, match=r"expected shape \(n, 2\)"):
+            plots.projection(np.zeros(shape), list("abcd"))
+
+    def test_categories_must_fit_the_points(self):
+        with pytest.raises(ArgumentError, match="each of 4 points, found 3"):
+            plots.projection(np.zeros((4, 2)), list("abc"))
+
+    def test_means_are_those_of_the_category_within_the_dataset(self):
+        rng = np.random.default_rng(1)
+        points = rng.normal(size=(40, 2))
+        category = np.array(["cello", "flute"] * 20)
+        dataset = np.repeat(["solo", "band"], 20)
+        ax = plots.category_means(points, category, dataset, order=["flute", "cello"])
+        for name in ("solo", "band"):
+            expected = [
+                points[(category == kind) & (dataset == name)].mean(axis=0)
+                for kind in ("flute", "cello")
+            ]
+            np.testing.assert_allclose(lines(ax)[name], expected)
+        written = {text.get_text(): text.xy for text in ax.texts if text.get_text()}
+        np.testing.assert_allclose(written["cello"], lines(ax)["band"][1])
+
+    def test_means_of_three_datasets_are_refused(self):
+        with pytest.raises(ArgumentError, match="two datasets"):
+            plots.category_means(np.zeros((3, 2)), ["x"] * 3, ["a", "b", "c"])
+
+    @given(st.lists(st.floats(-10, 10), min_size=1, max_size=12), st.floats(0.01, 3))
+    def test_spread_keeps_order_and_gap(self, positions: list[float], gap: float):
+        moved = spread(positions, gap)
+        order = np.argsort(positions, kind="stable")
+        assert (np.diff(moved[order]) >= gap * (1 - 1e-9)).all()
+        assert moved.mean() == pytest.approx(np.mean(positions), abs=1e-6)
+
+    def test_spread_leaves_alone_what_is_apart(self):
+        assert spread([3.0, 1.0, 2.0], 0.5).tolist() == [3.0, 1.0, 2.0]
+
+    def test_the_toy_shows_domains_classes_direction_and_boundary(self):
+        X = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]])
+        ax = plots.toy_domains(
+            X, list("AABB"), [0, 1, 0, 1], direction=(2, 0), boundary=(0.0, 1.0, -0.5)
+        )
+        drawn = lines(ax)
+        assert drawn["A, negative"].tolist() == [[0, 0]]
+        assert drawn["B, positive"].tolist() == [[2, 1]]
+        faces = [line.get_markerfacecolor() for line in ax.get_lines()[:4]]
+        assert faces[0] == faces[2] == "white"
+        assert "white" not in (faces[1], faces[3])
+        boundary = ax.get_lines()[4].get_ydata()
+        np.testing.assert_allclose(boundary, [0.5, 0.5])
+        arrow = ax.texts[0]
+        assert arrow.xyann == (1.0, 0.5)
+        assert arrow.xy[0] > 1.0
+        assert arrow.xy[1] == pytest.approx(0.5)
+
+    def test_a_steep_boundary_passes_through_its_line(self):
+        X = np.array([[0.0, 0.0], [2.0, 1.0]])
+        ax = plots.toy_domains(X, list("AB"), [0, 1], boundary=(2.0, 0.1, -1.0), legend=False)
+        x, y = ax.get_lines()[-1].get_data()
+        np.testing.assert_allclose(2 * np.asarray(x) + 0.1 * np.asarray(y), 1.0)
+
+
+class TestBias:
+    def test_bars_are_as_long_as_the_shares(self):
+        table = pd.DataFrame(
+            {
+                "dataset": ["solo", "solo", "band", "band"],
+                "group": ["jazz", "rock"] * 2,
+                "share": [0.7, 0.3, 0.4, 0.6],
+            }
+        )
+        ax = plots.group_shares(table, order=["rock", "jazz"])
+        lengths = [[bar.get_width() for bar in container] for container in ax.containers]
+        assert lengths == [[0.3, 0.7], [0.6, 0.4]]
+        assert texts(ax) == ["rock", "jazz"]
+        assert legend(ax.figure) == ["solo", "band"]
+        hatches = {bar.get_hatch() for container in ax.containers for bar in container}
+        assert len(hatches) == 2, "told apart in greyscale"
+
+    def test_counts_stand_in_their_cells_and_tints_are_shares_of_the_label(self):
+        table = pd.DataFrame(
+            {
+                "dataset": ["solo", "solo", "solo", "band"],
+                "label": ["cello", "cello", "flute", "cello"],
+                "group": ["jazz", "rock", "rock", "jazz"],
+                "clips": [3, 1, 5, 7],
+            }
+        )
+        figure = plots.label_by_group(table)
+        solo, band = figure.axes
+        assert (solo.get_title(), band.get_title()) == ("solo", "band")
+        assert [text.get_text() for text in solo.texts] == ["3", "1", "0", "5"]
+        assert [text.get_text() for text in band.texts] == ["7", "0", "0", "0"]
+        tints = np.asarray(solo.collections[0].get_array()).ravel()
+        np.testing.assert_allclose(tints, [0.75, 0.25, 0, 1])
+
+    def test_cosines_are_absolute_and_in_the_row_of_their_embedding(self):
+        table = pd.DataFrame(
+            {
+                "embedding": ["yamnet", "mfcc"] * 2,
+                "label": "cello",
+                "train_set": ["solo", "solo", "band", "band"],
+                "cosine": [-0.1, 0.2, 0.03, -0.4],
+            }
+        )
+        ax = plots.cosine_similarities(table, chance={"yamnet": 0.02, "mfcc": 0.09})
+        assert texts(ax) == ["yamnet", "mfcc"]
+        assert lines(ax)["solo"][:, 0].tolist() == [0.1, 0.2]
+        assert lines(ax)["band"][:, 0].tolist() == [0.03, 0.4]
+        np.testing.assert_array_equal(np.round(lines(ax)["band"][:, 1]), [0, 1])
+        assert lines(ax)["two random directions"][:, 0].tolist() == [0.02, 0.09]
+
+    def test_singular_values_are_drawn_in_order(self):
+        ax = plots.singular_values({"yamnet": [1.5, 1.1, 0.2], "mfcc": [1.2, 0.9]})
+        assert lines(ax)["yamnet"].tolist() == [[1, 1.5], [2, 1.1], [3, 0.2]]
+        assert lines(ax)["mfcc"].tolist() == [[1, 1.2], [2, 0.9]]
+
+
+class TestSound:
+    def test_a_tone_is_bright_at_its_frequency_and_at_its_level(self):
+        import librosa
+
+        rate, hz, amplitude = 22_050, 1000.0, 0.1
+        t = np.arange(2 * rate) / rate
+        ax = plots.spectrogram(amplitude * np.sin(2 * np.pi * hz * t), rate, title="a tone")
+        image = ax.images[0]
+        pixels = np.asarray(image.get_array())
+        left, right, bottom, top = image.get_extent()
+        assert (left, right) == (0.0, 2.0)
+        middle = pixels[:, pixels.shape[1] // 2]
+        mel = bottom + (np.argmax(middle) + 0.5) / len(middle) * (top - bottom)
+        assert librosa.mel_to_hz(mel) == pytest.approx(hz, rel=0.05)
+        louder = plots.spectrogram(2 * amplitude * np.sin(2 * np.pi * hz * t), rate)
+        difference = np.asarray(louder.images[0].get_array()) - pixels
+        assert difference.max() == pytest.approx(20 * np.log10(2), abs=0.01)
+        assert image.get_clim() == louder.images[0].get_clim(), "levels can be compared"
+
+    def test_two_channels_are_refused(self):
+        with pytest.raises(ArgumentError, match=r"shape \(n_samples,\)"):
+            plots.spectrogram(np.zeros((100, 2)), 22_050)
+
+    def test_frames_are_rows_and_the_mean_is_theirs(self):
+        values = np.random.default_rng(2).gamma(1.0, size=(4, 30)).astype(np.float32)
+        figure = plots.frames(values, hop=0.5, dimensions=20)
+        above, below = figure.axes[:2]
+        np.testing.assert_allclose(above.images[0].get_array(), values[:, :20])
+        np.testing.assert_allclose(
+            below.images[0].get_array()[0], values[:, :20].mean(axis=0), rtol=1e-6
+        )
+        assert above.images[0].get_clim() == below.images[0].get_clim()
+        assert texts(above) == ["0 s", "0.5 s", "1 s", "1.5 s"]
+        assert texts(below) == ["mean"]
+
+    def test_a_clip_without_frames_is_refused(self):
+        with pytest.raises(ArgumentError, match="n_frames"):
+            plots.frames(np.zeros((0, 5)))
+
+
+class TestStyle:
+    def test_ten_categories_are_told_apart_by_every_means(self):
+        looks = list(plots.looks(range(10)).values())
+        assert len({look.colour for look in looks}) == 10
+        assert len({look.marker for look in looks}) == 10
+        assert len({look.hatch for look in looks}) == 10
+        assert len({look.line for look in looks}) == 10
+
+    def test_eleven_categories_are_refused(self):
+        with pytest.raises(ArgumentError, match="11 categories"):
+            plots.looks(range(11))
+
+    def test_the_first_four_differ_in_lightness_from_their_neighbours(self):
+        def grey(colour: str) -> float:
+            red, green, blue = mpl.colors.to_rgb(colour)
+            return 0.299 * red + 0.587 * green + 0.114 * blue
+
+        greys = [grey(look.colour) for look in plots.looks(range(4)).values()]
+        assert np.abs(np.diff(greys)).min() > 0.15
+
+    def test_figures_have_an_opaque_white_ground_and_large_type(self, results):
+        figure = plots.train_test_pairs(results)
+        assert to_hex(figure.get_facecolor(), keep_alpha=True) == "#ffffffff"
+        ax = figure.axes[0]
+        assert to_hex(ax.get_facecolor(), keep_alpha=True) == "#ffffffff"
+        # At a phone's 350 px for the figure's width, in pixels of the screen.
+        smallest = min(tick.get_fontsize() for tick in ax.get_xticklabels())
+        assert smallest / 72 * 350 / figure.get_figwidth() > 10
+
+    def test_drawing_leaves_the_settings_of_the_caller_alone(self, results):
+        before = dict(mpl.rcParams)
+        plots.train_test_pairs(results)
+        assert dict(mpl.rcParams) == before
+
+    def test_use_style_sets_it_for_good(self):
+        with mpl.rc_context():
+            plots.use_style()
+            assert mpl.rcParams["figure.facecolor"] == "white"
+            assert mpl.rcParams["figure.dpi"] == 150
+
+    def test_importing_the_package_loads_no_matplotlib(self):
+        code = (
+            "import sys; import biasmir_utils.plots;"
+            "print([m for m in ('matplotlib', 'seaborn', 'librosa') if m in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "[]"
