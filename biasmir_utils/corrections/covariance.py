@@ -1,0 +1,204 @@
+"""The shrunk within-domain covariance, as a diagonal plus a few rows.
+
+With n rows of D features, Ledoit and Wolf's shrunk covariance of a domain is a multiple of its
+sample covariance plus a diagonal. The pooled covariance over domains is therefore
+``diag(d) + R' R`` with an (n, D) matrix R, and a linear system in it costs an n x n Cholesky
+factorisation when n < D (Woodbury's identity) and a D x D one otherwise.
+
+References
+----------
+O. Ledoit and M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+Journal of Multivariate Analysis 88, 2004, 365-411.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, lapack
+
+from biasmir_utils.corrections.base import FloatArray, check_share
+from biasmir_utils.errors import ArgumentError
+
+_EPS = float(np.finfo(np.float64).eps)
+# Below this share of its terms, the numerator of the Ledoit-Wolf formula is rounding.
+_NO_SHRINKAGE = 64 * _EPS
+
+
+class SingularCovarianceError(ArgumentError):
+    """The within-domain covariance cannot be inverted, even after shrinkage."""
+
+
+def ledoit_wolf_shrinkage(Z: FloatArray) -> float:
+    """Return the Ledoit-Wolf shrinkage of centred rows, in [0, 1].
+
+    Equal to `sklearn.covariance.ledoit_wolf_shrinkage`. The sum of squares of the sample
+    covariance is taken from the smaller of Z Z' and Z' Z, so n rows of D features cost
+    n D min(n, D) operations.
+
+    Parameters
+    ----------
+    Z : ndarray of float64, (n_samples, n_features)
+        Rows with mean zero.
+    """
+    n_samples, n_features = Z.shape
+    if n_features == 1:
+        return 0.0
+    lengths = np.einsum("ij,ij->i", Z, Z)
+    gram = Z @ Z.T if n_samples <= n_features else Z.T @ Z
+    fourth = float(lengths @ lengths) / n_samples
+    squared_covariance = float(np.vdot(gram, gram)) / n_samples**2
+    mean_variance = float(lengths.sum()) / (n_samples * n_features)
+    beta = (fourth - squared_covariance) / (n_features * n_samples)
+    delta = squared_covariance / n_features - mean_variance**2
+    beta = min(beta, delta)
+    if beta <= _NO_SHRINKAGE * fourth / (n_features * n_samples):
+        return 0.0
+    return beta / delta
+
+
+@dataclass(frozen=True)
+class DiagonalPlusRows:
+    """The matrix ``diag(diagonal) + rows' rows``, never built when it has a smaller form.
+
+    Attributes
+    ----------
+    diagonal : ndarray, (n_features,)
+        All zero (nothing was shrunk) or all positive.
+    rows : ndarray, (n_rows, n_features)
+    """
+
+    diagonal: FloatArray
+    rows: FloatArray
+
+    def solve(self, right: FloatArray) -> FloatArray:
+        """Return the rows x with ``matrix @ x = right`` for each row of `right`.
+
+        Parameters
+        ----------
+        right : ndarray, (m, n_features)
+
+        Raises
+        ------
+        SingularCovarianceError
+            If the matrix is singular to working precision.
+        """
+        n_rows, n_features = self.rows.shape
+        if n_rows < n_features:
+            return self._solve_in_rows(right)
+        return self._solve_in_features(right)
+
+    def _solve_in_rows(self, right: FloatArray) -> FloatArray:
+        if not self.diagonal.min() > 0:
+            raise _singular(*self.rows.shape)
+        # In coordinates divided by the root of the diagonal the matrix is I + B' B, and its
+        # inverse is I - B' (I + B B')^-1 B.
+        root = np.sqrt(self.diagonal)
+        B = self.rows / root
+        small = B @ B.T
+        small.flat[:: len(small) + 1] += 1.0
+        scaled = right / root
+        inner = _solve_positive(small, B @ scaled.T, self.rows.shape, smallest=1.0)
+        return (scaled - inner.T @ B) / root
+
+    def _solve_in_features(self, right: FloatArray) -> FloatArray:
+        matrix = self.rows.T @ self.rows
+        matrix.flat[:: len(matrix) + 1] += self.diagonal
+        variance = np.diagonal(matrix).copy()
+        if not variance.min() > 0:
+            raise _singular(*self.rows.shape)
+        root = np.sqrt(variance)
+        matrix /= root
+        matrix /= root[:, np.newaxis]
+        return _solve_positive(matrix, (right / root).T, self.rows.shape).T / root
+
+
+def _solve_positive(
+    matrix: FloatArray,
+    right: FloatArray,
+    shape: tuple[int, int],
+    smallest: float | None = None,
+) -> FloatArray:
+    """Solve with a positive definite matrix, refusing one that is singular to precision.
+
+    `smallest` is a known lower bound of the eigenvalues of the full matrix; the reciprocal
+    condition is estimated from the Cholesky factor without it.
+    """
+    norm = float(np.abs(matrix).sum(axis=0).max())
+    try:
+        factor, lower = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise _singular(*shape) from None
+    if smallest is not None:
+        reciprocal_condition = smallest / norm
+    else:
+        reciprocal_condition, _ = lapack.dpocon(factor, norm, uplo="L")
+    if not reciprocal_condition > 8 * _EPS:
+        raise _singular(*shape)
+    return cho_solve((factor, lower), right, check_finite=False)
+
+
+def _singular(n_rows: int, n_features: int) -> SingularCovarianceError:
+    return SingularCovarianceError(
+        f"the shrunk within-domain covariance of {n_rows} rows with {n_features} features is "
+        "singular: the rows of each domain are equal or too few. "
+        "Give more (different) rows, drop constant features, or set shrinkage to a number "
+        "above 0."
+    )
+
+
+def within_domain_covariance(
+    X: FloatArray,
+    codes: npt.NDArray[np.intp],
+    shrinkage: Any = "auto",
+) -> tuple[FloatArray, DiagonalPlusRows]:
+    """Return the mean of each domain and the pooled, shrunk covariance within the domains.
+
+    The domains are weighted by their numbers of rows. With ``shrinkage='auto'`` each domain is
+    standardised, shrunk by the Ledoit-Wolf formula and scaled back, as scikit-learn's
+    `LinearDiscriminantAnalysis` does; with a number each domain's sample covariance is mixed
+    with that share of its mean variance on the diagonal.
+
+    Parameters
+    ----------
+    X : ndarray of float64, (n_samples, n_features)
+    codes : ndarray of int, (n_samples,)
+        Domain of each row, 0 to K - 1, each occurring.
+    shrinkage : 'auto' or float in [0, 1]
+
+    Returns
+    -------
+    means : ndarray, (K, n_features)
+    covariance : DiagonalPlusRows
+        Its rows are in the order of domains, not of X.
+    """
+    n_samples, n_features = X.shape
+    counts = np.bincount(codes)
+    means = np.empty((len(counts), n_features))
+    diagonal = np.zeros(n_features)
+    rows = np.empty((n_samples, n_features))
+    start = 0
+    for code, count in enumerate(counts):
+        part = rows[start : start + count]
+        start += count
+        part[...] = X[codes == code]
+        means[code] = part.mean(axis=0)
+        part -= means[code]
+        variance = np.einsum("ij,ij->j", part, part) / count
+        if shrinkage == "auto":
+            # A feature whose variance is within the rounding of its mean is constant; it is
+            # left in its own unit, as StandardScaler leaves it.
+            constant = variance <= count * _EPS * variance + (count * means[code] * _EPS) ** 2
+            scale = np.sqrt(np.where(constant, 1.0, variance))
+            share = ledoit_wolf_shrinkage(part / scale) if count > 1 else 0.0
+            level = float((variance / scale**2).mean())
+            target = scale**2 * level
+        else:
+            share = check_share(shrinkage, "shrinkage")
+            target = np.full(n_features, variance.mean())
+        diagonal += (count / n_samples * share) * target
+        part *= np.sqrt((1.0 - share) / n_samples)
+    return means, DiagonalPlusRows(diagonal, rows)

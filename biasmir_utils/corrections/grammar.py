@@ -1,0 +1,271 @@
+"""Corrections by name: ``NAME[:option=value[,option=value...]]``.
+
+`NAME` is a method of `METHODS` or one of the paper's names, which are `ALIASES`. The options
+that every method may have:
+
+- ``alpha=0.5``: the dose, a number in [0, 1];
+- ``groups=group``: one direction for each group (genre) of the clips;
+- ``kernel=fastfood``: rows are mapped to random Fourier features first (`kernel=orthogonal`
+  draws orthogonal basis functions, for less error at the same cost).
+
+Other options are parameters of the method, for instance ``lda:shrinkage=0.1``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from biasmir_utils.corrections.base import DomainTransformer, NoCorrection, check_share
+from biasmir_utils.corrections.fastfood import Fastfood
+from biasmir_utils.corrections.lda import DomainLDA
+from biasmir_utils.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Method:
+    """What the grammar knows of a method.
+
+    Attributes
+    ----------
+    make : callable
+        Returns the transformer, given its parameters by name.
+    summary : str
+        One line, for help texts.
+    parameters : dict
+        Option name -> function that turns the text of its value into the parameter.
+    has_dose : bool
+        Whether the method takes ``alpha``.
+    groups : tuple of str
+        Values that ``groups=`` may have.
+    """
+
+    make: Callable[..., DomainTransformer]
+    summary: str
+    parameters: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    has_dose: bool = True
+    groups: tuple[str, ...] = ()
+
+
+def _shrinkage(text: str) -> Any:
+    return text if text == "auto" else check_share(_number(text), "shrinkage")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f"{text!r} is not a number.") from None
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise ArgumentError(f"{text!r} is not one of {', '.join(allowed)}.")
+        return text
+
+    return check
+
+
+METHODS: dict[str, Method] = {
+    "none": Method(NoCorrection, "no correction", has_dose=False),
+    "lda": Method(
+        DomainLDA,
+        "project out the LDA direction between the datasets (the paper's)",
+        {"shrinkage": _shrinkage, "tol": _number, "singular": _one_of("error", "warn")},
+        groups=("group",),
+    ),
+}
+
+# The paper's names; Section 3 of the paper.
+ALIASES: dict[str, str] = {
+    "mlda": "lda:groups=group",
+    "k": "none:kernel=fastfood",
+    "klda": "lda:kernel=fastfood",
+    "mklda": "lda:groups=group,kernel=fastfood",
+}
+
+# Names that stand for several corrections.
+SETS: dict[str, tuple[str, ...]] = {
+    "paper": ("none", "lda", "mlda", "k", "klda", "mklda"),
+}
+
+KERNELS: dict[str, str] = {"fastfood": "gaussian", "orthogonal": "signs"}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A correction as it was asked for; equal when they do the same.
+
+    Attributes
+    ----------
+    method : str
+        Key of `METHODS`.
+    alpha : float
+        Dose in [0, 1].
+    groups : str or None
+        'group' for one direction a group of the clip table.
+    kernel : str or None
+        Key of `KERNELS`: the feature map that comes first.
+    parameters : tuple of (str, value)
+        The method's own parameters that were given, sorted by name.
+    """
+
+    method: str
+    alpha: float = 1.0
+    groups: str | None = None
+    kernel: str | None = None
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The shortest name without the dose: the paper's where it has one."""
+        text = _join(self.method, self._options())
+        return next((alias for alias, full in ALIASES.items() if full == text), text)
+
+    def __str__(self) -> str:
+        """Return the full name, from which `parse_correction` gives this correction again."""
+        if self.alpha == 1.0:
+            return self.name
+        return f"{self.name}{',' if ':' in self.name else ':'}alpha={self.alpha:.12g}"
+
+    @property
+    def corrects(self) -> bool:
+        """Whether anything is corrected: False for `none` and `k`."""
+        return self.method != "none"
+
+    def transformer(self) -> DomainTransformer:
+        """Return a new, unfitted transformer (without the feature map of `kernel`)."""
+        method = METHODS[self.method]
+        dose = {"alpha": self.alpha} if method.has_dose else {}
+        return method.make(**dose, **dict(self.parameters))
+
+    def feature_map(self, random_state: Any = 0) -> Fastfood | None:
+        """Return a new, unfitted map to random Fourier features, or None without kernel."""
+        if self.kernel is None:
+            return None
+        return Fastfood(diagonal=KERNELS[self.kernel], random_state=random_state)
+
+    def _options(self) -> dict[str, str]:
+        found = {"groups": self.groups, "kernel": self.kernel, **dict(self.parameters)}
+        return {
+            name: f"{value:.12g}" if isinstance(value, float) else str(value)
+            for name, value in found.items()
+            if value is not None
+        }
+
+
+def _join(method: str, options: Mapping[str, str]) -> str:
+    return ":".join([method, ",".join(f"{k}={v}" for k, v in options.items())]).rstrip(":")
+
+
+def parse_correction(text: str | Correction) -> Correction:
+    """Return the correction that ``NAME[:option=value[,...]]`` names.
+
+    Parameters
+    ----------
+    text : str
+        For instance ``lda``, ``mklda``, ``lda:groups=group,alpha=0.5``. A `Correction` is
+        returned as it is.
+
+    Raises
+    ------
+    ArgumentError
+        If the name, an option or a value is unknown; the message names what there is.
+
+    Examples
+    --------
+    >>> parse_correction("lda:groups=group,alpha=0.5")
+    Correction(method='lda', alpha=0.5, groups='group', kernel=None, parameters=())
+    >>> str(parse_correction("lda:kernel=fastfood"))
+    'klda'
+    """
+    if isinstance(text, Correction):
+        return text
+    name, options = _split(text)
+    if name in ALIASES:
+        name, implied = _split(ALIASES[name])
+        options = {**implied, **options}
+    if name not in METHODS:
+        known = [*METHODS, *ALIASES]
+        raise ArgumentError(f"unknown correction {name!r} in {text!r}.{_hint(name, known)}")
+    try:
+        return _build(name, options)
+    except ArgumentError as error:
+        raise ArgumentError(f"correction {text!r}: {error}") from None
+
+
+def parse_corrections(texts: Iterable[str | Correction]) -> list[Correction]:
+    """Parse several, replacing the names of `SETS` by what they stand for, without repeats."""
+    found: dict[Correction, None] = {}
+    for text in texts:
+        for one in SETS.get(text, (text,)) if isinstance(text, str) else (text,):
+            found[parse_correction(one)] = None
+    return list(found)
+
+
+def make_correction(text: str | Correction) -> DomainTransformer:
+    """Return the unfitted transformer of a correction by name.
+
+    Raises
+    ------
+    ArgumentError
+        If the name cannot be parsed, or asks for a kernel: a feature map needs rows that were
+        standardised before it, so it is a step of its own (`Correction.feature_map`).
+    """
+    correction = parse_correction(text)
+    if correction.kernel is not None:
+        raise ArgumentError(
+            f"{str(correction)!r} has two steps; take parse_correction(...).feature_map() and "
+            ".transformer() and put them behind a StandardScaler."
+        )
+    return correction.transformer()
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    name, colon, rest = text.partition(":")
+    options: dict[str, str] = {}
+    for part in rest.split(",") if colon else []:
+        key, equals, value = part.partition("=")
+        key, value = key.strip(), value.strip()
+        if not (equals and key and value):
+            raise ArgumentError(
+                f"correction {text!r}: expected option=value after the colon, not {part!r}."
+            )
+        if key in options:
+            raise ArgumentError(f"correction {text!r}: option {key!r} is given twice.")
+        options[key] = value
+    return name.strip(), options
+
+
+def _build(name: str, options: dict[str, str]) -> Correction:
+    method = METHODS[name]
+    options = dict(options)
+    alpha = 1.0
+    if "alpha" in options and method.has_dose:
+        alpha = check_share(_number(options.pop("alpha")), "alpha")
+    groups = _choice(options, "groups", method.groups) if method.groups else None
+    kernel = _choice(options, "kernel", tuple(KERNELS))
+    known = ["kernel", *method.parameters]
+    known += ["alpha"] * method.has_dose + ["groups"] * bool(method.groups)
+    parameters = []
+    for key, value in sorted(options.items()):
+        if key not in method.parameters:
+            raise ArgumentError(f"{name!r} has no option {key!r}.{_hint(key, known)}")
+        parameters.append((key, method.parameters[key](value)))
+    return Correction(name, alpha, groups, kernel, tuple(parameters))
+
+
+def _choice(options: dict[str, str], key: str, allowed: tuple[str, ...]) -> str | None:
+    value = options.pop(key, None)
+    if value is not None and value not in allowed:
+        raise ArgumentError(f"{key} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def _hint(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{guess} There are: {', '.join(known)}."

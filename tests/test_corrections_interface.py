@@ -1,0 +1,200 @@
+"""Every correction keeps scikit-learn's conventions, and those of domain-aware transformers."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from biasmir_utils.corrections import (
+    METHODS,
+    DomainLDA,
+    DomainWarning,
+    Fastfood,
+    NoCorrection,
+    ThinMap,
+)
+from biasmir_utils.errors import ArgumentError
+
+CORRECTIONS = [method.make for method in METHODS.values()]
+DOSED = [method.make for method in METHODS.values() if method.has_dose]
+
+# scikit-learn's checks fit without domains, and every correction warns of that.
+quiet = pytest.mark.filterwarnings(
+    "ignore::biasmir_utils.corrections.DomainWarning",
+    "ignore::sklearn.exceptions.SkipTestWarning",
+)
+
+
+@quiet
+@parametrize_with_checks([*(make() for make in CORRECTIONS), Fastfood(sigma=1.0), Fastfood()])
+def test_estimator_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def two_domains(n: int = 60, d: int = 5, seed: int = 0) -> tuple[Any, Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    domain = np.array(["a", "b"])[rng.integers(0, 2, n)]
+    group = np.array(["rock", "jazz"])[rng.integers(0, 2, n)]
+    y = rng.integers(0, 2, n)
+    X = rng.normal(size=(n, d)) + np.outer(domain == "b", rng.normal(size=d))
+    X[:, 0] += 2 * y
+    return X, y, domain, group
+
+
+@pytest.mark.parametrize("make", DOSED)
+def test_without_domains_it_is_the_identity_and_says_so(make: Any) -> None:
+    X, *_ = two_domains()
+    with pytest.warns(DomainWarning, match="nothing to correct"):
+        fitted = make().fit(X)
+    np.testing.assert_array_equal(fitted.transform(X), X)
+    with pytest.warns(DomainWarning, match="nothing to correct"):
+        fitted = make().fit(X, sample_domain=["only"] * len(X))
+    np.testing.assert_array_equal(fitted.transform(X), X)
+
+
+def test_no_correction_does_not_warn() -> None:
+    X, _, domain, _ = two_domains()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = NoCorrection().fit(X, sample_domain=domain).transform(X)
+    np.testing.assert_array_equal(out, X)
+    assert out is not X
+
+
+@pytest.mark.parametrize("make", CORRECTIONS)
+def test_fit_transform_equals_fit_then_transform(make: Any) -> None:
+    X, y, domain, group = two_domains()
+    whole = make().fit_transform(X, y, sample_domain=domain, sample_group=group)
+    parts = make().fit(X, sample_domain=domain, sample_group=group)
+    np.testing.assert_array_equal(whole, parts.transform(X, sample_domain=domain))
+
+
+@pytest.mark.parametrize("make", CORRECTIONS)
+def test_pickle_and_clone(make: Any) -> None:
+    X, _, domain, _ = two_domains()
+    fitted = make().fit(X, sample_domain=domain)
+    expected = fitted.transform(X, sample_domain=domain)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.transform(X, sample_domain=domain), expected)
+    fresh = clone(fitted)
+    assert fresh.get_params() == fitted.get_params()
+    assert not hasattr(fresh, "n_features_in_")
+
+
+@pytest.mark.parametrize("make", CORRECTIONS)
+def test_names_and_data_frames(make: Any) -> None:
+    X, _, domain, _ = two_domains(d=3)
+    frame = pd.DataFrame(X, columns=["f0", "f1", "f2"], index=np.arange(len(X)) + 7)
+    fitted = make().set_output(transform="pandas").fit(frame, sample_domain=domain)
+    out = fitted.transform(frame, sample_domain=domain)
+    assert list(out.columns) == ["f0", "f1", "f2"]
+    assert list(fitted.get_feature_names_out()) == ["f0", "f1", "f2"]
+    assert (out.index == frame.index).all()
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.transform(frame[["f1", "f0", "f2"]], sample_domain=domain)
+
+
+@pytest.mark.parametrize("make", DOSED)
+def test_the_dose_moves_rows_in_proportion(make: Any) -> None:
+    X, _, domain, _ = two_domains()
+    full = make(alpha=1.0).fit_transform(X, sample_domain=domain)
+    half = make(alpha=0.5).fit_transform(X, sample_domain=domain)
+    none = make(alpha=0.0).fit_transform(X, sample_domain=domain)
+    np.testing.assert_array_equal(none, X)
+    assert np.abs(full - X).max() > 0.1
+    np.testing.assert_allclose(half, (X + full) / 2, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", DOSED)
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, "x", None, True, float("nan")])
+def test_a_dose_outside_of_its_range_is_named(make: Any, alpha: Any) -> None:
+    X, _, domain, _ = two_domains()
+    with pytest.raises(ArgumentError, match="alpha"):
+        make(alpha=alpha).fit(X, sample_domain=domain)
+
+
+@pytest.mark.parametrize("make", CORRECTIONS)
+def test_float32_is_kept_and_agrees(make: Any) -> None:
+    X, _, domain, _ = two_domains()
+    single = X.astype(np.float32)
+    out = make().fit_transform(single, sample_domain=domain)
+    assert out.dtype == np.float32
+    exact = make().fit_transform(single.astype(np.float64), sample_domain=domain)
+    np.testing.assert_allclose(out, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", CORRECTIONS)
+def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
+    X, y, domain, group = two_domains()
+    before = sklearn.get_config()["enable_metadata_routing"]
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), make(), LogisticRegression())
+        pipeline.fit(X, y, sample_domain=domain, sample_group=group)
+        routed = pipeline[:-1].transform(X, sample_domain=domain)
+        assert pipeline.score(X, y) > 0.7
+    assert before is False
+    assert sklearn.get_config()["enable_metadata_routing"] is False
+    scaled = StandardScaler().fit_transform(X)
+    direct = make().fit_transform(scaled, sample_domain=domain, sample_group=group)
+    np.testing.assert_allclose(routed, direct, atol=1e-12)
+
+
+def test_in_a_pipeline_without_metadata_routing() -> None:
+    X, y, domain, _ = two_domains()
+    pipeline = make_pipeline(StandardScaler(), DomainLDA(), LogisticRegression())
+    pipeline.fit(X, y, domainlda__sample_domain=domain)
+    assert pipeline[1].rank_ == 1
+
+
+@pytest.mark.parametrize(
+    ("domain", "message"),
+    [
+        (["a", "b"], "one label for each of the 60 rows"),
+        (np.zeros((60, 2)), "one label for each of the 60 rows"),
+        ([None, *["a"] * 59], r"missing \(None or NaN\) in 1 rows, the first of them row 0"),
+        (np.r_[np.zeros(59), np.nan], "the first of them row 59"),
+        (["a", 1, *["b"] * 58], "sample_domain mixes labels|mixes labels"),
+    ],
+)
+def test_domains_that_cannot_be_used_are_named(domain: Any, message: str) -> None:
+    X, *_ = two_domains()
+    if isinstance(domain, list) and 1 in domain:
+        domain = np.array(domain, dtype=object)
+    with pytest.raises(ArgumentError, match=message):
+        DomainLDA().fit(X, sample_domain=domain)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pd.Categorical])
+def test_domains_may_be_of_many_kinds(kind: Any) -> None:
+    X, _, domain, group = two_domains()
+    reference = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    other = DomainLDA().fit(X, sample_domain=kind(domain.tolist()), sample_group=kind(group))
+    np.testing.assert_array_equal(other.coef_, reference.coef_)
+    integers = DomainLDA().fit(X, sample_domain=(domain == "b").astype(int))
+    assert integers.domains_ == [0, 1]
+
+
+def test_bad_rows_are_refused() -> None:
+    X, _, domain, _ = two_domains()
+    X[3, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        DomainLDA().fit(X, sample_domain=domain)
+
+
+def test_thin_map_is_the_dense_one() -> None:
+    rng = np.random.default_rng(0)
+    left, right, center = rng.normal(size=(2, 6)), rng.normal(size=(2, 6)), rng.normal(size=6)
+    X = rng.normal(size=(9, 6))
+    dense = X - 0.3 * (X - center) @ (left.T @ right)
+    np.testing.assert_allclose(ThinMap(left, right, center)(X, 0.3), dense, atol=1e-12)

@@ -1,0 +1,264 @@
+"""`DomainLDA`: equal to scikit-learn's analysis, grouped, and clear where it cannot be."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.covariance import ledoit_wolf_shrinkage as sklearn_shrinkage
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from biasmir_utils.corrections import (
+    DomainLDA,
+    DomainWarning,
+    SingularCovarianceError,
+    lda_coefficients,
+)
+from biasmir_utils.corrections.covariance import ledoit_wolf_shrinkage
+from biasmir_utils.errors import ArgumentError
+
+
+def domains_of(n_first: int, n_second: int, d: int, seed: int = 0) -> tuple[Any, Any]:
+    """Correlated Gaussian rows of two domains whose means differ, in random order."""
+    rng = np.random.default_rng(seed)
+    codes = rng.permutation(np.repeat([0, 1], [n_first, n_second]))
+    X = rng.normal(size=(len(codes), d)) @ rng.normal(size=(d, d)) / np.sqrt(d)
+    return X + np.outer(codes, rng.normal(size=d)) + 3 * rng.normal(size=d), codes
+
+
+def reference(X: Any, codes: Any, **options: Any) -> Any:
+    options = {"shrinkage": "auto", **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of domains of one row
+        return LinearDiscriminantAnalysis(solver="eigen", **options).fit(X, codes).coef_
+
+
+def assert_same_direction(found: Any, expected: Any, tol: float = 1e-6) -> None:
+    found, expected = np.ravel(found), np.ravel(expected)
+    found, expected = found / np.linalg.norm(found), expected / np.linalg.norm(expected)
+    np.testing.assert_allclose(found, expected, atol=tol)
+
+
+SIZES = [
+    (40, 40, 10),
+    (300, 20, 64),
+    (20, 25, 200),
+    (150, 150, 301),  # n = 300, one below D
+    (150, 151, 300),  # one above
+    (60, 3, 90),
+    (60, 2, 40),
+    (60, 1, 40),  # a domain of one row
+    (1, 60, 100),
+    (30, 30, 1),
+]
+
+
+@pytest.mark.parametrize(("n_first", "n_second", "d"), SIZES)
+@pytest.mark.parametrize("trouble", ["none", "constant", "constant in one", "duplicates"])
+def test_equals_scikit_learn(n_first: int, n_second: int, d: int, trouble: str) -> None:
+    X, codes = domains_of(n_first, n_second, d)
+    if trouble == "constant" and d > 1:
+        X[:, d // 2] = 0.1  # a mean that is not exact in binary
+    if trouble == "constant in one" and d > 1:
+        X[codes == 1, d // 3] = -1.7
+    if trouble == "duplicates":
+        again = np.r_[np.arange(len(X)), np.arange(min(20, len(X))), np.zeros(5, dtype=int)]
+        X, codes = X[again], codes[again]
+    fitted = DomainLDA().fit(X, sample_domain=codes)
+    assert_same_direction(fitted.coef_, reference(X, codes))
+    assert_same_direction(fitted.directions_, reference(X, codes))
+    assert fitted.rank_ == 1
+    assert fitted.directions_.shape == (1, d)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+def test_equals_scikit_learn_with_fixed_shrinkage(shrinkage: float) -> None:
+    X, codes = domains_of(50, 30, 12)
+    expected = reference(X, codes, shrinkage=shrinkage)
+    assert_same_direction(lda_coefficients(X, codes, shrinkage), expected)
+
+
+@pytest.mark.parametrize("d", [5, 40])
+def test_three_domains_span_what_scikit_learn_spans(d: int) -> None:
+    rng = np.random.default_rng(0)
+    domain = rng.choice(["x", "y", "z"], 90, p=[0.5, 0.3, 0.2])
+    X = (
+        rng.normal(size=(90, d))
+        + rng.normal(size=(3, d))[np.unique(domain, return_inverse=True)[1]]
+    )
+    fitted = DomainLDA().fit(X, sample_domain=domain)
+    coef = reference(X, domain)
+    differences = coef[1:] - coef[0]
+    assert fitted.rank_ == 2
+    inside = differences @ fitted.directions_.T @ fitted.directions_
+    np.testing.assert_allclose(inside, differences, atol=1e-8 * np.abs(differences).max())
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 7), (7, 50), (40, 40), (2, 9), (30, 1)])
+def test_ledoit_wolf_equals_scikit_learn(n: int, d: int) -> None:
+    Z = np.random.default_rng(0).standard_gamma(1.0, size=(n, d))
+    Z -= Z.mean(axis=0)
+    assert ledoit_wolf_shrinkage(Z) == pytest.approx(sklearn_shrinkage(Z), abs=1e-12)
+
+
+def test_what_is_projected_out_is_gone_and_nothing_else() -> None:
+    X, codes = domains_of(80, 80, 20)
+    fitted = DomainLDA().fit(X, sample_domain=codes)
+    out = fitted.transform(X)
+    v = fitted.directions_[0]
+    np.testing.assert_allclose(out @ v, 0, atol=1e-12)
+    np.testing.assert_allclose(out, X - np.outer(X @ v, v), atol=1e-12)
+    np.testing.assert_allclose(fitted.transform(out), out, atol=1e-12)
+
+
+def grouped(sizes: dict[str, tuple[int, int]], d: int = 12, seed: int = 0) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    parts = [
+        (domain, group)
+        for group, counts in sizes.items()
+        for domain, count in zip("ab", counts, strict=True)
+        for _ in range(count)
+    ]
+    domain, group = (np.array(column, dtype=object) for column in zip(*parts, strict=True))
+    X = rng.normal(size=(len(parts), d))
+    for name in sizes:
+        X[(group == name) & (domain == "b")] += rng.normal(size=d)
+    return X, domain, group
+
+
+def test_groups_stack_one_direction_each() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "jazz": (25, 8), "folk": (9, 30)})
+    fitted = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_groups_ == ["folk", "jazz", "rock"]
+    assert fitted.rank_ == 3
+    for row, name in zip(fitted.coef_, fitted.coef_groups_, strict=True):
+        members = group == name
+        assert_same_direction(row, reference(X[members], domain[members].astype(str)))
+    np.testing.assert_allclose(fitted.directions_ @ fitted.directions_.T, np.eye(3), atol=1e-12)
+    out = fitted.transform(X)
+    np.testing.assert_allclose(out @ fitted.coef_.T, 0, atol=1e-10)
+
+
+def test_parallel_directions_count_once() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "jazz": (25, 8)})
+    X2 = np.r_[X, X[group == "rock"]]
+    domain2 = np.r_[domain, domain[group == "rock"]]
+    group2 = np.r_[group, ["metal"] * (group == "rock").sum()]
+    fitted = DomainLDA().fit(X2, sample_domain=domain2, sample_group=group2)
+    assert len(fitted.coef_) == 3
+    assert fitted.rank_ == 2
+    assert fitted.singular_values_[2] < 1e-10
+    same = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    np.testing.assert_allclose(fitted.transform(X), same.transform(X), atol=1e-10)
+
+
+def test_more_groups_than_features() -> None:
+    X, domain, group = grouped(dict.fromkeys("pqrst", (8, 8)), d=3)
+    fitted = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_.shape == (5, 3)
+    assert fitted.rank_ == 3
+    np.testing.assert_allclose(fitted.transform(X), 0, atol=1e-12)
+
+
+def test_a_group_that_one_domain_lacks() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "latin": (5, 0)})
+    with pytest.warns(DomainWarning, match="group 'latin' has no rows in domain 'b'"):
+        fitted = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_groups_ == ["rock"]
+    rock = group == "rock"
+    alone = DomainLDA().fit(X[rock], sample_domain=domain[rock])
+    np.testing.assert_allclose(fitted.directions_, alone.directions_, atol=1e-12)
+
+
+def test_no_group_has_both_domains() -> None:
+    X, domain, group = grouped({"rock": (30, 0), "latin": (0, 5)})
+    with (
+        pytest.warns(DomainWarning),
+        pytest.raises(ArgumentError, match="no group has rows of two domains"),
+    ):
+        DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+
+
+def test_missing_groups_are_a_group_of_their_own() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "none": (20, 20)})
+    group[group == "none"] = None
+    fitted = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_groups_ == ["rock", None]
+    as_float = np.where(group == "rock", 1.0, np.nan)
+    again = DomainLDA().fit(X, sample_domain=domain, sample_group=as_float)
+    np.testing.assert_array_equal(again.coef_, fitted.coef_)
+
+
+def test_three_domains_of_which_a_group_has_two() -> None:
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["a", "b", "c"], 40)
+    group = np.where(rng.random(120) < 0.5, "rock", "jazz")
+    group[domain == "c"] = "rock"
+    X = rng.normal(size=(120, 9)) + np.outer(domain == "b", rng.normal(size=9))
+    with pytest.warns(DomainWarning, match="'jazz' has no rows in domain 'c'.*without it"):
+        fitted = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_groups_ == ["jazz", "rock", "rock"]
+
+
+def test_one_row_of_each_domain_is_singular() -> None:
+    X, codes = domains_of(1, 1, 4)
+    with pytest.raises(SingularCovarianceError, match="covariance of 2 rows with 4 features"):
+        DomainLDA().fit(X, sample_domain=codes)
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 10), (30, 60)])
+def test_without_shrinkage_fewer_rows_than_features_are_singular(n: int, d: int) -> None:
+    X, codes = domains_of(n, n, d)
+    with pytest.raises(SingularCovarianceError):
+        DomainLDA(shrinkage=0.0).fit(X, sample_domain=codes)
+
+
+def test_without_shrinkage_dependent_features_are_singular() -> None:
+    X, codes = domains_of(50, 50, 6)
+    X = np.c_[X, X[:, 0] - 2 * X[:, 1]]
+    with pytest.raises(SingularCovarianceError):
+        DomainLDA(shrinkage=0.0).fit(X, sample_domain=codes)
+    X[:, -1] = 1.0
+    with pytest.raises(SingularCovarianceError):
+        DomainLDA(shrinkage=0.0).fit(X, sample_domain=codes)
+    assert np.isfinite(DomainLDA().fit(X, sample_domain=codes).coef_).all()
+
+
+def test_a_singular_group_is_named_or_left_out() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "latin": (1, 1)})
+    with pytest.raises(SingularCovarianceError, match="group 'latin'"):
+        DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    with pytest.warns(DomainWarning, match="group 'latin' gives no direction"):
+        fitted = DomainLDA(singular="warn").fit(X, sample_domain=domain, sample_group=group)
+    assert fitted.coef_groups_ == ["rock"]
+
+
+def test_equal_means_give_no_direction() -> None:
+    X, codes = domains_of(40, 30, 8)
+    for code in (0, 1):
+        X[codes == code] -= X[codes == code].mean(axis=0)
+    X += 5.0
+    with pytest.warns(DomainWarning, match="means of the domains are equal"):
+        fitted = DomainLDA().fit(X, sample_domain=codes)
+    assert fitted.rank_ == 0
+    np.testing.assert_array_equal(fitted.transform(X), X)
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    X, domain, group = grouped({"rock": (30, 20), "jazz": (12, 9)}, d=60)
+    order = np.random.default_rng(1).permutation(len(X))
+    one = DomainLDA().fit(X, sample_domain=domain, sample_group=group)
+    other = DomainLDA().fit(X[order], sample_domain=domain[order], sample_group=group[order])
+    np.testing.assert_allclose(other.transform(X), one.transform(X), atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"shrinkage": "ledoit"}, "shrinkage"), ({"tol": -1}, "tol"), ({"singular": "x"}, "singular")],
+)
+def test_bad_parameters_are_named(options: dict[str, Any], message: str) -> None:
+    X, codes = domains_of(9, 9, 3)
+    with pytest.raises(ArgumentError, match=message):
+        DomainLDA(**options).fit(X, sample_domain=codes)

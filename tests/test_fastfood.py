@@ -1,0 +1,158 @@
+"""`Fastfood` approximates the Gaussian kernel, better with more features, and its parts are right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.linalg import hadamard
+from scipy.spatial.distance import pdist
+from sklearn.metrics.pairwise import rbf_kernel
+
+from biasmir_utils.corrections import Fastfood, median_distance
+from biasmir_utils.corrections.fastfood import hadamard_transform
+from biasmir_utils.errors import ArgumentError
+
+
+def rows(n: int = 80, d: int = 64, seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) * rng.uniform(0.2, 2.0, d)
+
+
+def kernel_error(X: Any, seeds: int = 6, **options: Any) -> float:
+    """Root mean square error of the approximated kernel over pairs of rows and draws."""
+    sigma = median_distance(X)
+    exact = rbf_kernel(X, gamma=1 / (2 * sigma**2))
+    pairs = np.triu_indices(len(X), 1)
+    errors = []
+    for seed in range(seeds):
+        features = Fastfood(sigma=sigma, random_state=seed, **options).fit_transform(X)
+        errors.append(((features @ features.T - exact)[pairs] ** 2).mean())
+    return float(np.sqrt(np.mean(errors)))
+
+
+@pytest.mark.parametrize("width", [1, 2, 8, 32, 128, 2048])
+def test_hadamard_transform_is_the_matrix_product(width: int) -> None:
+    X = np.random.default_rng(0).normal(size=(3, 2, width))
+    np.testing.assert_allclose(hadamard_transform(X), X @ hadamard(width), atol=1e-10)
+
+
+def test_hadamard_transform_needs_a_power_of_two() -> None:
+    with pytest.raises(ArgumentError, match="power of two"):
+        hadamard_transform(np.zeros((2, 6)))
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 3), (3, 3), (40, 7), (601, 12)])
+def test_median_distance_is_that_of_all_pairs(n: int, d: int) -> None:
+    X = rows(n, d) + 100.0
+    assert median_distance(X) == pytest.approx(np.median(pdist(X)), rel=1e-9)
+
+
+def test_median_distance_of_a_subset_is_near() -> None:
+    X = rows(900, 20)
+    subset = median_distance(X, max_rows=300, random_state=0)
+    assert subset != median_distance(X)
+    assert subset == pytest.approx(median_distance(X), rel=0.05)
+    assert subset == median_distance(X, max_rows=300, random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"), [(np.zeros((1, 3)), "n_samples=1"), (np.ones((9, 3)), "is 0.0")]
+)
+def test_median_distance_that_does_not_exist(X: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        median_distance(X)
+
+
+@pytest.mark.parametrize("diagonal", ["gaussian", "signs"])
+@pytest.mark.parametrize("d", [64, 47])
+def test_error_falls_with_the_number_of_features(diagonal: str, d: int) -> None:
+    X = rows(d=d)
+    errors = [kernel_error(X, n_components=n, diagonal=diagonal) for n in (64, 256, 1024, 4096)]
+    assert all(after < 0.7 * before for before, after in zip(errors, errors[1:], strict=False))
+    assert errors[-1] < 0.02
+
+
+def test_signs_have_less_error_than_gaussians() -> None:
+    X = rows(d=128)
+    assert kernel_error(X, diagonal="signs") < 0.5 * kernel_error(X, diagonal="gaussian")
+
+
+def test_the_mean_over_draws_is_the_kernel() -> None:
+    X = rows(n=12, d=32)
+    sigma = median_distance(X)
+    mean = np.zeros((12, 12))
+    for seed in range(400):
+        features = Fastfood(sigma=sigma, random_state=seed).fit_transform(X)
+        mean += features @ features.T / 400
+    np.testing.assert_allclose(mean, rbf_kernel(X, gamma=1 / (2 * sigma**2)), atol=0.02)
+
+
+@pytest.mark.parametrize(("d", "features"), [(128, 1024), (512, 4096), (1024, 8192), (753, 8192)])
+def test_number_of_features_at_the_papers_sizes(d: int, features: int) -> None:
+    X = rows(n=5, d=d)
+    fitted = Fastfood().fit(X)
+    assert fitted.transform(X).shape == (5, features)
+    assert len(fitted.get_feature_names_out()) == features
+    assert fitted.get_feature_names_out()[0] == "fastfood0"
+
+
+def test_a_map_is_cosines_then_sines_of_the_same_angles() -> None:
+    X = rows(n=7, d=16)
+    features = Fastfood(n_components=40, sigma=2.0).fit_transform(X)
+    assert features.shape == (7, 80)
+    squares = features[:, :40] ** 2 + features[:, 40:] ** 2
+    np.testing.assert_allclose(squares, 1 / 40, atol=1e-12)
+
+
+def test_basis_functions_are_those_of_the_formula() -> None:
+    X = rows(n=4, d=8)
+    fitted = Fastfood(n_components=8, sigma=1.5).fit(X)
+    H = hadamard(8)
+    B, G = np.diag(fitted.signs_[0]), np.diag(fitted.diagonals_[0])
+    P = np.eye(8)[fitted.permutations_[0]]
+    V = np.diag(fitted.lengths_[0]) @ H @ G @ P @ H @ B
+    expected = np.cos(X @ V.T) / np.sqrt(8)
+    np.testing.assert_allclose(fitted.transform(X)[:, :8], expected, atol=1e-12)
+    # The rows are as long as Gaussian vectors of this bandwidth: chi-distributed over sigma.
+    lengths = np.linalg.norm(V, axis=1) * 1.5
+    assert ((lengths > 0.5) & (lengths < 6)).all()
+
+
+def test_rows_are_mapped_one_by_one() -> None:
+    X = rows(n=1200, d=64)
+    fitted = Fastfood(random_state=1).fit(X)
+    whole = fitted.transform(X)
+    np.testing.assert_allclose(fitted.transform(X[1100:1101]), whole[1100:1101], atol=1e-12)
+
+
+def test_the_seed_decides() -> None:
+    X = rows()
+    one, same, other = (Fastfood(random_state=s).fit_transform(X) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_float32_agrees() -> None:
+    X = rows(d=50).astype(np.float32)
+    single = Fastfood().fit_transform(X)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, Fastfood().fit_transform(X.astype(float)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigma": 0}, "sigma must be positive"),
+        ({"sigma": "mean"}, "sigma must be 'median'"),
+        ({"sigma": None}, "sigma must be 'median'"),
+        ({"sigma": float("inf")}, "sigma must be positive"),
+        ({"n_components": 0}, "n_components"),
+        ({"n_components": 2.5}, "n_components"),
+        ({"diagonal": "uniform"}, "diagonal"),
+    ],
+)
+def test_bad_parameters_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Fastfood(**options).fit(rows(n=4, d=3))
