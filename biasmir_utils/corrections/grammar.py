@@ -40,6 +40,9 @@ class Method:
         Whether the method takes ``alpha``.
     groups : tuple of str
         Values that ``groups=`` may have.
+    is_projection : bool
+        Whether the fitted transformer is ``x - alpha V'V x`` with the orthonormal rows
+        V = `directions_`, so that a caller may apply it to inner products of rows.
     """
 
     make: Callable[..., DomainTransformer]
@@ -47,6 +50,7 @@ class Method:
     parameters: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     has_dose: bool = True
     groups: tuple[str, ...] = ()
+    is_projection: bool = False
 
 
 def _shrinkage(text: str) -> Any:
@@ -76,6 +80,7 @@ METHODS: dict[str, Method] = {
         "project out the LDA direction between the datasets (the paper's)",
         {"shrinkage": _shrinkage, "tol": _number, "singular": _one_of("error", "warn")},
         groups=("group",),
+        is_projection=True,
     ),
 }
 
@@ -135,6 +140,11 @@ class Correction:
     def corrects(self) -> bool:
         """Whether anything is corrected: False for `none` and `k`."""
         return self.method != "none"
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether the correction is ``x - alpha V'V x`` with V = `directions_`."""
+        return METHODS[self.method].is_projection
 
     def transformer(self) -> DomainTransformer:
         """Return a new, unfitted transformer (without the feature map of `kernel`)."""
@@ -197,8 +207,10 @@ def parse_correction(text: str | Correction) -> Correction:
         raise ArgumentError(f"correction {text!r}: {error}") from None
 
 
-def parse_corrections(texts: Iterable[str | Correction]) -> list[Correction]:
-    """Parse several, replacing the names of `SETS` by what they stand for, without repeats."""
+def parse_corrections(texts: str | Correction | Iterable[str | Correction]) -> list[Correction]:
+    """Parse one or several, without repeats; a name of `SETS` stands for several."""
+    if isinstance(texts, str | Correction):
+        texts = [texts]
     found: dict[Correction, None] = {}
     for text in texts:
         for one in SETS.get(text, (text,)) if isinstance(text, str) else (text,):
