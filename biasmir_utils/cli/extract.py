@@ -1,0 +1,86 @@
+"""`biasmir extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+
+
+@click.command(cls=SeveralCommand)
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option(
+    "--embedding",
+    "embeddings",
+    cls=SeveralOption,
+    required=True,
+    metavar="NAME",
+    help="One or more of yamnet, musicnn, musicnn_penultimate, mtt_musicnn, msd_vgg, mfcc.",
+)
+@click.option(
+    "--model",
+    metavar="PATH_OR_URL",
+    help="A local model, or an address, instead of the embedding's own; with one NAME.",
+)
+@click.option("--download", is_flag=True, help="Allow a model to be downloaded.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    help="Processes that decode and resample beside the network; default: all cores but one.",
+)
+@click.option("--pool", is_flag=True, help="Keep the mean over frames of each clip only.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="How features are stored.",
+)
+@click.option("--retry", is_flag=True, help="Try clips again that were left out before.")
+@click.option("--progress/--no-progress", default=True, help="Show a progress bar.")
+def extract(
+    corpus: Path,
+    embeddings: tuple[str, ...],
+    model: str | None,
+    download: bool,
+    jobs: int | None,
+    pool: bool,
+    dtype: str,
+    retry: bool,
+    progress: bool,
+) -> None:
+    """Embed the clips of a corpus with pre-trained networks.
+
+    CORPUS is a folder with corpus.json. Clips that are unreadable, empty or too short are
+    left out with their reason. Started again, the command embeds only what is missing, also
+    after it was killed.
+    """
+    from biasmir_utils.embeddings import available
+    from biasmir_utils.embeddings.extraction import extract as run
+    from biasmir_utils.embeddings.preparing import default_jobs
+    from biasmir_utils.errors import ArgumentError
+
+    for name in embeddings:
+        if name not in available():
+            known = ", ".join(available())
+            raise ArgumentError(f"unknown embedding {name!r}; expected one or more of {known}")
+    if model is not None and len(embeddings) > 1:
+        raise ArgumentError(
+            f"--model goes with one embedding, found {len(embeddings)}; run the command once "
+            f"for each"
+        )
+    for name in dict.fromkeys(embeddings):
+        report = run(
+            corpus,
+            name,
+            model=model,
+            download=download,
+            jobs=default_jobs() if jobs is None else jobs,
+            pool=pool,
+            dtype=dtype,
+            retry=retry,
+            progress=progress,
+        )
+        click.echo(report.summary())

@@ -1,0 +1,121 @@
+"""What an extraction did, for people and as a table."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.embeddings.parts import Contents
+from biasmir_utils.files import atomic_path
+
+
+@dataclass
+class ExtractionReport:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    embedding : str
+    file : pathlib.Path
+        The embedding file.
+    n_embedded, n_before : int
+        Clips embedded now, and found embedded already.
+    n_without_audio : int
+        Clips of the table that name no sound file.
+    notes : pandas.DataFrame
+        Columns `dataset`, `clip`, `audio`, `status` (`skipped` or `silent`) and `reason`, for
+        the whole embedding file.
+    seconds, audio_seconds : float
+        Time taken by the embedding, and length of the sound embedded in it.
+    corpus : Corpus
+        The corpus, read anew.
+    """
+
+    embedding: str
+    file: Path
+    n_embedded: int
+    n_before: int
+    n_without_audio: int
+    notes: pd.DataFrame
+    seconds: float
+    audio_seconds: float
+    corpus: Corpus = field(repr=False)
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """The clips left out, with reasons."""
+        return self.notes[self.notes["status"] == "skipped"].reset_index(drop=True)
+
+    def summary(self) -> str:
+        """Return a text for people: counts, speed, and the clips left out with reasons."""
+        lines = [f"{self.embedding}: {self.n_embedded} clips embedded"]
+        if self.n_embedded and self.seconds:
+            lines[0] += (
+                f" in {self.seconds:.1f} s ({self.n_embedded / self.seconds:.1f} clips/s, "
+                f"{self.audio_seconds / self.seconds:.0f} s of audio a second)"
+            )
+        lines[0] += f", {self.n_before} were there already"
+        if self.n_without_audio:
+            lines.append(f"  {self.n_without_audio} clips name no sound file, and were not tried")
+        silent = int((self.notes["status"] == "silent").sum())
+        if silent:
+            lines.append(f"  {silent} clips are silence, and were embedded all the same")
+        if len(self.skipped):
+            lines.append(f"  {len(self.skipped)} clips were left out (--retry tries them again):")
+            for row in self.skipped.head(20).itertuples():
+                lines.append(f"    {row.dataset}/{row.clip}: {row.reason}")
+            if len(self.skipped) > 20:
+                lines.append(f"    ... and {len(self.skipped) - 20} more")
+        lines.append(f"  in {self.file}")
+        if len(self.notes):
+            lines.append(f"  table of left-out and silent clips: {notes_path(self.file)}")
+        return "\n".join(lines)
+
+
+def notes_path(target: Path) -> Path:
+    """Return where the table of left-out and silent clips of an embedding file is."""
+    return target.with_suffix(".notes.csv")
+
+
+def make_report(
+    corpus: Corpus,
+    name: str,
+    target: Path,
+    contents: Contents,
+    n_embedded: int,
+    n_before: int,
+    seconds: float,
+    audio_seconds: float,
+) -> ExtractionReport:
+    """Describe what an embedding file has now, and how it came to that."""
+    rows = [(*key, "skipped", reason) for key, reason in contents.skipped.items()]
+    rows += [(*key, "silent", note) for key, note in contents.noted.items()]
+    notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
+    notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
+    notes = notes[["dataset", "clip", "audio", "status", "reason"]]
+    return ExtractionReport(
+        embedding=name,
+        file=target,
+        n_embedded=n_embedded,
+        n_before=n_before,
+        n_without_audio=int(corpus.clips["audio"].isna().sum()),
+        notes=notes,
+        seconds=seconds,
+        audio_seconds=audio_seconds,
+        corpus=corpus,
+    )
+
+
+def write_notes(report: ExtractionReport) -> None:
+    """Write the table of left-out and silent clips, or remove it if there are none."""
+    path = notes_path(report.file)
+    if len(report.notes):
+        with atomic_path(path) as temporary:
+            report.notes.to_csv(temporary, index=False)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()

@@ -1,0 +1,270 @@
+"""musicnn and VGG taggers trained on the Million Song Dataset (Pons & Serra, ISMIR LBD 2019).
+
+The weights are those that the PyPI wheel `musicnn` carries. That package is never imported: it
+asks for libraries of 2019. Its TensorFlow 1 checkpoints are read here, their variables put
+into the graph as constants, and the graph is cut down to the layers that are wanted.
+
+Input: log10(1 + 10,000 x mel power), 16 kHz, FFT of 512 every 256 samples, 96 mel bands, in
+patches of 187 spectral frames (3 s). The original program rounds the mel power to half
+precision on the way, which overflows for loud tones; here it stays in single precision.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, require
+from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
+from biasmir_utils.errors import ArgumentError, ModelError
+from biasmir_utils.files import sha256
+
+SAMPLE_RATE = 16_000
+N_FFT = 512
+HOP_LENGTH = 256
+N_MELS = 96
+PATCH = 187
+SHORTEST = (PATCH - 1) * HOP_LENGTH / SAMPLE_RATE
+BATCH = 2
+"""Patches in one run: on a CPU larger batches are slower and take hundreds of MB more."""
+
+_INPUT = "model/Placeholder"
+_TRAINING = "model/Placeholder_2"
+_TAGS = "model/Sigmoid"
+_WEIGHT_FILES = (".data-00000-of-00001", ".index", ".meta")
+_INSTALL = "install the wheel that carries the weights with: pip install --no-deps musicnn==0.1.0"
+
+
+@dataclass(frozen=True)
+class LogMelPatches(FrontEnd):
+    """musicnn's input: log-compressed mel power in patches of 3 s; what is left over is cut."""
+
+    def features(self, mono: NDArray[Any]) -> NDArray[np.float32]:
+        """Return patches of shape (n, 187, 96)."""
+        import librosa
+
+        power = librosa.feature.melspectrogram(
+            y=mono, sr=self.sample_rate, n_fft=N_FFT, hop_length=HOP_LENGTH, n_mels=N_MELS
+        )
+        compressed = np.log10(1.0 + 10_000.0 * power).astype(np.float32).T
+        n = len(compressed) // PATCH
+        return np.ascontiguousarray(compressed[: n * PATCH]).reshape(n, PATCH, N_MELS)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the numbers, for the record."""
+        return {
+            **super().parameters,
+            "spectrum": "log10(1 + 10000 x mel power), librosa",
+            "n_fft": N_FFT,
+            "hop_length": HOP_LENGTH,
+            "n_mels": N_MELS,
+            "patch": PATCH,
+        }
+
+
+class MusicnnEmbedding(Embedding):
+    """A layer of one of the wheel's networks, one vector for each patch of 3 s.
+
+    Parameters
+    ----------
+    model : path, optional
+        Folder of a checkpoint (`.data-00000-of-00001`, `.index`, `.meta`); by default the
+        one in the installed wheel.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint or TensorFlow is missing, or the checkpoint is another network's.
+    """
+
+    network: str
+    layer: str
+    size: int
+    packages = ("tensorflow", "librosa", "musicnn")
+
+    def __init__(self, model: str | Path | None = None) -> None:
+        require("librosa", "audio", self.name)
+        require("tensorflow", "tensorflow", self.name)
+        folder = _wheel() / self.network if model is None else Path(model)
+        _check_checkpoint(folder)
+        super().__init__(
+            dimension=self.size,
+            hop=PATCH * HOP_LENGTH / SAMPLE_RATE,
+            window=PATCH * HOP_LENGTH / SAMPLE_RATE,
+            front_end=LogMelPatches(SAMPLE_RATE, SHORTEST),
+            source=f"{self.network} of the PyPI wheel musicnn 0.1.0"
+            if model is None
+            else f"local checkpoint {folder.name}",
+            sums={"checkpoint sha256": sha256(folder / _WEIGHT_FILES[0])},
+            parameters={"network": self.network, "layer": self.layer},
+        )
+        self._folder = folder
+
+    @cached_property
+    def _session(self) -> Any:
+        """The network, loaded when it is first run, so that a record costs little."""
+        return _frozen_session(self._folder, [self.layer, _TAGS], self.name)
+
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
+        """Return the layer's values for each clip's patches, batched across clips."""
+        return self._run_layer(inputs, self.layer)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """The 50 tags that the network was trained on, in the order of its output."""
+        training_set = self.network.split("_")[0]
+        return _labels(_wheel() / "configuration.py", f"{training_set}_LABELS")
+
+    def top_tags(
+        self, waveform: ArrayLike, sample_rate: float, n: int = 5
+    ) -> list[tuple[str, float]]:
+        """Return the `n` most likely tags of a clip, averaged over its patches.
+
+        Parameters
+        ----------
+        waveform : array of shape (samples,) or (samples, channels)
+            Floats in [-1, 1].
+        sample_rate : float
+            In Hz.
+        n : int
+            From 1 to 50.
+
+        Returns
+        -------
+        list of (tag, likelihood)
+            Most likely first; likelihoods in [0, 1].
+        """
+        if not 1 <= n <= len(self.tags):
+            raise ArgumentError(f"n: expected 1 to {len(self.tags)} tags, found {n!r}")
+        patches = self.front_end(waveform, sample_rate)
+        likelihoods = self._run_layer([patches], _TAGS)[0].mean(axis=0)
+        order = np.argsort(-likelihoods, kind="stable")[:n]
+        return [(self.tags[index], float(likelihoods[index])) for index in order]
+
+    def _run_layer(self, inputs: Sequence[NDArray[Any]], layer: str) -> list[Features]:
+        if not inputs:
+            return []
+        patches = np.concatenate(list(inputs))
+        rows = [
+            self._session.run(f"{layer}:0", {f"{_INPUT}:0": patches[start : start + BATCH]})
+            for start in range(0, len(patches), BATCH)
+        ]
+        ends = np.cumsum([len(clip) for clip in inputs])[:-1]
+        # The mean over time keeps an axis of one at its end.
+        return np.split(np.concatenate(rows).reshape(len(patches), -1), ends)
+
+
+class Musicnn(MusicnnEmbedding):
+    """MSD_musicnn, its mean over time before the dense layers (753-d)."""
+
+    name = "musicnn"
+    network = "MSD_musicnn"
+    layer = "model/moments/Squeeze"
+    size = 753
+
+
+class MusicnnPenultimate(MusicnnEmbedding):
+    """MSD_musicnn, its last hidden layer (200-d)."""
+
+    name = "musicnn_penultimate"
+    network = "MSD_musicnn"
+    layer = "model/dense/Relu"
+    size = 200
+
+
+class MsdVgg(MusicnnEmbedding):
+    """MSD_vgg, its last pooling layer (256-d)."""
+
+    name = "msd_vgg"
+    network = "MSD_vgg"
+    layer = "model/Flatten/flatten/Reshape"
+    size = 256
+
+
+class MttMusicnn(MusicnnEmbedding):
+    """The same network trained on MagnaTagATune, whose tags name instruments (753-d)."""
+
+    name = "mtt_musicnn"
+    network = "MTT_musicnn"
+    layer = "model/moments/Squeeze"
+    size = 753
+
+
+def _wheel() -> Path:
+    """Find the installed package's folder without importing it."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return Path(str(distribution("musicnn").locate_file("musicnn")))
+    except PackageNotFoundError as error:
+        raise ModelError(f"musicnn's weights are missing; {_INSTALL}") from error
+
+
+def _check_checkpoint(folder: Path) -> None:
+    absent = [name for name in _WEIGHT_FILES if not (folder / name).is_file()]
+    if absent:
+        raise ModelError(
+            f"{folder}: not a musicnn checkpoint, it lacks {', '.join(absent)}; {_INSTALL}, "
+            f"or give a folder that holds these files"
+        )
+
+
+def _labels(configuration: Path, name: str) -> list[str]:
+    """Read a list of texts from the package's configuration module without running it."""
+    for statement in ast.parse(configuration.read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in statement.targets
+        ):
+            return list(ast.literal_eval(statement.value))
+    raise ModelError(f"{configuration}: does not define {name}; {_INSTALL}")
+
+
+def _frozen_session(folder: Path, layers: Sequence[str], name: str) -> Any:
+    """Return a TensorFlow session of a checkpoint's graph up to `layers`.
+
+    Variables become constants and the training flag becomes False, so that the graph has no
+    state and dropout and batch statistics fall away.
+    """
+    tf = import_tensorflow(name)
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    v1 = tf.compat.v1
+    meta = meta_graph_pb2.MetaGraphDef()
+    try:
+        meta.ParseFromString((folder / ".meta").read_bytes())
+        # The folder with a slash is the prefix of the files, whose names begin with a dot.
+        reader = v1.train.NewCheckpointReader(f"{folder}/")
+        for node in meta.graph_def.node:
+            # Shapes noted by TensorFlow 1 that today's shape functions refuse.
+            node.attr.pop("_output_shapes", None)
+        graph_def = v1.graph_util.extract_sub_graph(meta.graph_def, list(layers))
+        for node in graph_def.node:
+            if node.op == "VariableV2":
+                _make_constant(tf, node, reader.get_tensor(node.name))
+            elif node.name == _TRAINING:
+                _make_constant(tf, node, np.array(False))
+    except Exception as error:  # TensorFlow and protobuf raise many kinds for a damaged file
+        raise ModelError(
+            f"{folder}: the checkpoint cannot be read as {name} ({error}); {_INSTALL}"
+        ) from error
+    graph = tf.Graph()
+    with graph.as_default():
+        v1.import_graph_def(graph_def, name="")
+    return v1.Session(graph=graph)
+
+
+def _make_constant(tf: Any, node: Any, value: NDArray[Any]) -> None:
+    del node.input[:]
+    node.op = "Const"
+    node.attr.clear()
+    tensor = tf.make_tensor_proto(value)
+    node.attr["dtype"].type = tensor.dtype
+    node.attr["value"].tensor.CopyFrom(tensor)

@@ -1,0 +1,93 @@
+"""The embeddings by name; each one's module is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from biasmir_utils.embeddings.base import Embedding
+from biasmir_utils.errors import ArgumentError
+
+_PACKAGE = "biasmir_utils.embeddings"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an embedding's class is, and what its constructor takes.
+
+    Attributes
+    ----------
+    module, factory : str
+        The module in this package, and the class or function in it.
+    summary : str
+        One line for people.
+    takes_model : bool
+        Whether a local model can be given (`model`).
+    downloads : bool
+        Whether its weights can be downloaded (`download`).
+    """
+
+    module: str
+    factory: str
+    summary: str
+    takes_model: bool = True
+    downloads: bool = False
+
+
+_ENTRIES: dict[str, Entry] = {
+    "yamnet": Entry("tfhub", "Yamnet", "YAMNet (AudioSet), 1024-d every 0.48 s", downloads=True),
+    "musicnn": Entry("musicnn", "Musicnn", "MSD_musicnn, mean over time, 753-d every 3 s"),
+    "musicnn_penultimate": Entry(
+        "musicnn", "MusicnnPenultimate", "MSD_musicnn, last hidden layer, 200-d every 3 s"
+    ),
+    "mtt_musicnn": Entry("musicnn", "MttMusicnn", "MTT_musicnn, mean over time, 753-d every 3 s"),
+    "msd_vgg": Entry("musicnn", "MsdVgg", "MSD_vgg, last pooling layer, 256-d every 3 s"),
+    "mfcc": Entry(
+        "mfcc", "Mfcc", "MFCC, mean and standard deviation, 80-d a clip", takes_model=False
+    ),
+}
+
+
+def available() -> dict[str, str]:
+    """Return the names that `load` knows, each with one line on what it is."""
+    return {name: entry.summary for name, entry in _ENTRIES.items()}
+
+
+def load(name: str, model: str | Path | None = None, download: bool = False) -> Embedding:
+    """Load an embedding by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `available()`.
+    model : str or path, optional
+        A local model (folder or file), or an address, instead of the default one.
+    download : bool
+        Whether weights that are not on this machine may be downloaded; never without it.
+
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    ArgumentError
+        If the name is unknown, or the embedding takes no model.
+    ModelError
+        If the weights, or a package that it needs, are missing.
+    DownloadError
+        If a download was allowed and failed.
+    """
+    if name not in _ENTRIES:
+        raise ArgumentError(f"unknown embedding {name!r}; expected one of {', '.join(_ENTRIES)}")
+    entry = _ENTRIES[name]
+    arguments: dict[str, object] = {}
+    if model is not None:
+        if not entry.takes_model:
+            raise ArgumentError(f"embedding {name!r} takes no model, found {str(model)!r}")
+        arguments["model"] = model
+    if entry.downloads:
+        arguments["download"] = download
+    factory = getattr(import_module(f"{_PACKAGE}.{entry.module}"), entry.factory)
+    return factory(**arguments)
