@@ -1,0 +1,174 @@
+"""What the chapters need to show: sentences with computed numbers, tables, players.
+
+Nothing here computes a result. Outputs are plain HTML and Markdown, so that they look alike in
+JupyterLab, on Colab and in the built book, and need no script.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from biasmir_utils.errors import ArgumentError, AudioError
+
+_TYPES = {
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".flac": "audio/flac",
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+}
+_MINUS = "\N{MINUS SIGN}"
+
+
+def say(text: str) -> None:
+    """Display a text as Markdown: prose whose numbers were computed.
+
+    Parameters
+    ----------
+    text : str
+        Markdown. Line breaks and indentation within a paragraph are free, as in a source file.
+    """
+    from IPython.display import Markdown, display
+
+    paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
+    display(Markdown("\n\n".join(paragraphs)))
+
+
+def number(value: float, decimals: int = 3, sign: bool = False) -> str:
+    """Write a number with a true minus sign, and no minus before a zero.
+
+    Parameters
+    ----------
+    value : float
+    decimals : int
+    sign : bool
+        Whether a positive number gets its sign too.
+    """
+    text = f"{abs(value):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return (_MINUS if value < 0 else "+" if sign else "") + text
+
+
+def with_interval(
+    value: float, low: float, high: float, decimals: int = 3, sign: bool = False
+) -> str:
+    """Write a value with its interval, such as `0.812 [0.790, 0.833]`."""
+    low_text, high_text = number(low, decimals, sign), number(high, decimals, sign)
+    return f"{number(value, decimals, sign)} [{low_text}, {high_text}]"
+
+
+def listed(words: Iterable[Any]) -> str:
+    """Join words as a sentence does: `a`, `a and b`, `a, b and c`."""
+    *first, last = [str(word) for word in words]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def show_table(
+    table: pd.DataFrame,
+    caption: str,
+    decimals: int | Mapping[str, int] = 3,
+    sign: Iterable[str] = (),
+) -> None:
+    """Display a table with a caption; numbers are aligned to the right.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The index becomes the first column, its name the heading.
+    caption : str
+        What the table says, with units.
+    decimals : int or mapping of column to int
+        Decimals of floats.
+    sign : iterable of str
+        Columns whose positive numbers get a sign.
+    """
+    from IPython.display import HTML, display
+
+    display(HTML(_table_html(table, caption, decimals, set(sign))))
+
+
+def _table_html(
+    table: pd.DataFrame, caption: str, decimals: int | Mapping[str, int], signed: set[str]
+) -> str:
+    def cell(value: Any, column: Any) -> str:
+        if isinstance(value, float):
+            if pd.isna(value):
+                return "\N{EN DASH}"
+            places = decimals if isinstance(decimals, int) else decimals.get(column, 3)
+            return number(value, places, column in signed)
+        return html.escape(str(value))
+
+    numeric = {column: pd.api.types.is_numeric_dtype(table[column]) for column in table.columns}
+
+    def align(column: Any) -> str:
+        return ' style="text-align: right"' if numeric[column] else ' style="text-align: left"'
+
+    left = ' style="text-align: left"'
+    heads = [f'<th scope="col"{left}>{html.escape(str(table.index.name or ""))}</th>']
+    heads += [
+        f'<th scope="col"{align(column)}>{html.escape(str(column))}</th>'
+        for column in table.columns
+    ]
+    rows = []
+    for name, values in zip(table.index, table.itertuples(index=False), strict=True):
+        cells = [f'<th scope="row"{left}>{html.escape(str(name))}</th>']
+        cells += [
+            f"<td{align(column)}>{cell(value, column)}</td>"
+            for column, value in zip(table.columns, values, strict=True)
+        ]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        '<div style="overflow-x: auto"><table class="dataframe">'
+        f'<caption style="text-align: left">{html.escape(caption)}</caption>'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def players(clips: Mapping[str, Path | str]) -> None:
+    """Display players beside one another, each under its label; nothing plays by itself.
+
+    The sound files are put into the page as they are: no change of level, no conversion.
+
+    Parameters
+    ----------
+    clips : mapping of str to path
+        Label and sound file: MP3 plays in every browser.
+
+    Raises
+    ------
+    AudioError
+        If a file is missing.
+    ArgumentError
+        If its suffix is none that a browser plays.
+    """
+    from IPython.display import HTML, display
+
+    display(HTML(_players_html(clips)))
+
+
+def _players_html(clips: Mapping[str, Path | str]) -> str:
+    figures = []
+    for label, file in clips.items():
+        path = Path(file)
+        if path.suffix.lower() not in _TYPES:
+            raise ArgumentError(
+                f"{path}: browsers play {', '.join(_TYPES)}, not {path.suffix or 'this'}"
+            )
+        if not path.is_file():
+            raise AudioError(f"{path}: no such sound file")
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        text = html.escape(label)
+        figures.append(
+            '<figure style="margin: 0; flex: 1 1 15rem; max-width: 26rem">'
+            f"<figcaption>{text}</figcaption>"
+            f'<audio controls preload="metadata" aria-label="{text}" style="width: 100%" '
+            f'src="data:{_TYPES[path.suffix.lower()]};base64,{data}"></audio></figure>'
+        )
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem">{"".join(figures)}</div>'

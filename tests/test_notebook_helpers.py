@@ -1,0 +1,96 @@
+"""What the chapters display: sentences, tables, players."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biasmir_utils.book import notebook
+from biasmir_utils.errors import ArgumentError, AudioError
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list:
+    objects: list = []
+    monkeypatch.setattr("IPython.display.display", objects.append)
+    return objects
+
+
+def test_prose_is_one_line_for_each_paragraph(shown: list):
+    notebook.say(
+        """
+        A sentence that
+        goes on.
+
+        Another **one**.
+        """
+    )
+    assert shown[0].data == "A sentence that goes on.\n\nAnother **one**."
+
+
+@given(st.floats(-1e3, 1e3), st.integers(0, 4), st.booleans())
+def test_numbers_are_rounded_and_never_a_negative_zero(value: float, decimals: int, sign: bool):
+    text = notebook.number(value, decimals, sign)
+    plain = text.replace("\N{MINUS SIGN}", "-")
+    assert float(plain) == pytest.approx(value, abs=0.51 * 10.0**-decimals)
+    assert "-" not in text
+    if float(plain) == 0:
+        assert text[0] == "0"
+    assert (text[0] == "+") == (sign and float(plain) > 0)
+
+
+def test_intervals_and_lists_read_like_text():
+    assert notebook.with_interval(0.8123, 0.79, 0.8333) == "0.812 [0.790, 0.833]"
+    shifted = notebook.with_interval(-0.0004, -0.002, 0.001, sign=True)
+    assert shifted == "0.000 [\N{MINUS SIGN}0.002, +0.001]"
+    assert notebook.listed(["a"]) == "a"
+    assert notebook.listed(["a", "b"]) == "a and b"
+    assert notebook.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_a_table_has_a_caption_scoped_headings_and_numbers_to_the_right(shown: list):
+    table = pd.DataFrame(
+        {"dataset": ["solo", "<b>"], "ROC-AUC": [0.91234, np.nan], "change": [0.0123, -0.01]},
+        index=pd.Index(["cello", "flute"], name="instrument"),
+    )
+    notebook.show_table(table, "Scores", decimals={"ROC-AUC": 2}, sign=["change"])
+    soup = BeautifulSoup(shown[0].data, "html.parser")
+    assert soup.caption.text == "Scores"
+    assert [th.text for th in soup.thead.find_all("th", scope="col")] == [
+        "instrument", "dataset", "ROC-AUC", "change",
+    ]  # fmt: skip
+    rows = [[cell.text for cell in row.find_all(["th", "td"])] for row in soup.tbody("tr")]
+    assert rows == [
+        ["cello", "solo", "0.91", "+0.012"],
+        ["flute", "<b>", "\N{EN DASH}", "\N{MINUS SIGN}0.010"],
+    ]
+    styles = [cell["style"] for cell in soup.tbody.tr("td")]
+    assert styles == ["text-align: left", "text-align: right", "text-align: right"]
+
+
+def test_players_hold_the_file_as_it_is_under_a_label(shown: list, tmp_path: Path):
+    sound = tmp_path / "a.mp3"
+    sound.write_bytes(b"not really sound \xff")
+    notebook.players({'solo: "cello" & more': sound})
+    soup = BeautifulSoup(shown[0].data, "html.parser")
+    assert soup.figcaption.text == 'solo: "cello" & more'
+    assert soup.audio["aria-label"] == soup.figcaption.text
+    assert soup.audio.has_attr("controls")
+    assert not soup.audio.has_attr("autoplay")
+    head, data = soup.audio["src"].split(",")
+    assert head == "data:audio/mpeg;base64"
+    assert base64.b64decode(data) == sound.read_bytes()
+
+
+def test_players_refuse_what_no_browser_plays_and_what_is_not_there(tmp_path: Path):
+    with pytest.raises(ArgumentError, match=r"browsers play \.mp3"):
+        notebook.players({"a": tmp_path / "a.aiff"})
+    with pytest.raises(AudioError, match="no such sound file"):
+        notebook.players({"a": tmp_path / "a.mp3"})
