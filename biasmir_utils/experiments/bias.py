@@ -1,0 +1,373 @@
+"""How two datasets differ: in what they hold, and along which direction of an embedding.
+
+Two questions of the paper's Section 5 are asked here. What do the datasets hold: how are
+groups (genres) and labels (instruments) distributed, and how much does the group tell of the
+dataset? And where does an embedding keep the dataset: how near is the direction that tells the
+datasets apart to the direction that a recogniser reads a label from, and do the groups share
+one such direction?
+
+Conventions
+-----------
+- A *direction* is a vector of n_features numbers; only its line matters, so that a cosine near
+  0 means orthogonal and the sign says nothing unless both directions have a sense.
+- A *distribution* is a vector of counts or shares over the same categories, in the same order;
+  it is normalised here.
+- Distances between distributions are Jensen-Shannon distances with logarithms to base 2, in
+  [0, 1]; mutual information is in bits.
+
+How well a dataset can be read from an embedding is the business of the probe.
+
+References
+----------
+C. Wang, G. Richard and B. McFee, ISMIR 2023, Section 5. J. Lin, "Divergence measures based on
+the Shannon entropy", IEEE Transactions on Information Theory 37, 1991.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import gammaln
+
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import lda_coefficients
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.data import ExperimentData
+from biasmir_utils.experiments.recogniser import LogisticRecogniser
+from biasmir_utils.experiments.tasks import training_rows, why_impossible
+
+NO_GROUP = "(none)"
+
+
+def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> Any:
+    """Return the cosine of the angle between directions.
+
+    Parameters
+    ----------
+    first, second : array-like, (..., n_features)
+        Directions along the last axis; the other axes are broadcast.
+
+    Returns
+    -------
+    float or ndarray
+        In [-1, 1].
+
+    Raises
+    ------
+    ArgumentError
+        If the numbers of features differ, or a direction is zero or not finite.
+    """
+    a, b = (np.asarray(value, dtype=np.float64) for value in (first, second))
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
+        raise ArgumentError(
+            f"directions must have the same number of features, found shapes {a.shape} "
+            f"and {b.shape}."
+        )
+    lengths = [np.linalg.norm(value, axis=-1) for value in (a, b)]
+    for name, length in zip(("first", "second"), lengths, strict=True):
+        if not (np.isfinite(length) & (length > 0)).all():
+            raise ArgumentError(f"the {name} direction is zero or not finite, so it has no angle.")
+    cosine = np.clip((a * b).sum(axis=-1) / (lengths[0] * lengths[1]), -1.0, 1.0)
+    return float(cosine) if cosine.ndim == 0 else cosine
+
+
+def random_cosine(n_features: int) -> float:
+    """Return the mean absolute cosine of two random directions.
+
+    It is what to compare an observed cosine with: in high dimensions, directions that have
+    nothing to do with each other are nearly orthogonal. About ``sqrt(2 / (pi n_features))``.
+    """
+    if n_features < 1:
+        raise ArgumentError(f"n_features must be at least 1, not {n_features}.")
+    half = n_features / 2
+    return float(np.exp(gammaln(half) - gammaln(half + 0.5)) / np.sqrt(np.pi))
+
+
+@dataclass(frozen=True)
+class DirectionSpectrum:
+    """Do several directions differ, and how much?
+
+    Attributes
+    ----------
+    singular_values : ndarray
+        Of the matrix W of the directions as they are (G x n_features), descending.
+    unit_singular_values : ndarray
+        The same with each direction at unit length: all 1 if they are orthogonal, sqrt(G) and
+        zeros if they are parallel.
+    rank : int
+        Number of `unit_singular_values` above the tolerance times the largest.
+    """
+
+    singular_values: npt.NDArray[np.float64]
+    unit_singular_values: npt.NDArray[np.float64]
+    rank: int
+
+
+def direction_spectrum(directions: npt.ArrayLike, *, tol: float = 1e-6) -> DirectionSpectrum:
+    """Return singular values and rank of the per-group directions.
+
+    Parameters
+    ----------
+    directions : array-like, (G, n_features)
+        For instance `DomainLDA.coef_`; none of them zero.
+    tol : float
+        Relative tolerance of the rank.
+
+    Returns
+    -------
+    DirectionSpectrum
+
+    Raises
+    ------
+    ArgumentError
+        If there is no direction, or one is zero or not finite.
+    """
+    W = np.asarray(directions, dtype=np.float64)
+    if W.ndim != 2 or not W.size:
+        raise ArgumentError(f"directions must be a matrix of G rows, found shape {W.shape}.")
+    lengths = np.linalg.norm(W, axis=1, keepdims=True)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ArgumentError("a direction is zero or not finite; leave it out.")
+    unit = np.linalg.svd(W / lengths, compute_uv=False)
+    return DirectionSpectrum(
+        singular_values=np.linalg.svd(W, compute_uv=False),
+        unit_singular_values=unit,
+        rank=int((unit > tol * unit[0]).sum()),
+    )
+
+
+def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Return the Jensen-Shannon distance of two distributions, in [0, 1].
+
+    The root of the Jensen-Shannon divergence with logarithms to base 2: a metric, 0 for equal
+    distributions and 1 for those without a common category.
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths differ, a number is negative or not finite, or a sum is zero.
+    """
+    p, q = (_shares(value, name) for value, name in ((first, "first"), (second, "second")))
+    if p.shape != q.shape:
+        raise ArgumentError(
+            f"distributions must be over the same categories, found {p.size} and {q.size}."
+        )
+    middle = (p + q) / 2
+    divergence = _entropy(middle) - (_entropy(p) + _entropy(q)) / 2
+    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
+
+
+def mutual_information(first: Sequence[Any], second: Sequence[Any]) -> float:
+    """Return the mutual information of two labellings of the same rows, in bits.
+
+    The plug-in estimate from the joint counts; of independent labellings with a and b values
+    in n rows it is about ``(a - 1) (b - 1) / (2 n ln 2)`` too high. Missing values (None, NaN)
+    are a value of their own.
+
+    Parameters
+    ----------
+    first, second : sequence of labels, (n,)
+        For instance the group and the dataset of each clip.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ArgumentError(
+            f"both labellings must be of the same rows, found {len(first)} and {len(second)}."
+        )
+    joint = pd.crosstab(_filled(first), _filled(second)).to_numpy(np.float64)
+    joint /= joint.sum()
+    information = (
+        _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint.ravel())
+    )
+    return max(0.0, float(information))
+
+
+def _filled(labels: Sequence[Any]) -> pd.Series:
+    series = pd.Series(list(labels), dtype=object)
+    return series.where(series.notna(), NO_GROUP).astype(str).reset_index(drop=True)
+
+
+def _shares(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+    counts = np.asarray(values, dtype=np.float64)
+    if counts.ndim != 1 or not counts.size:
+        raise ArgumentError(f"the {name} distribution must be a vector, found {counts.shape}.")
+    if not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
+        raise ArgumentError(
+            f"the {name} distribution must hold counts or shares, not negative and not all 0."
+        )
+    return counts / counts.sum()
+
+
+def _entropy(shares: npt.NDArray[np.float64]) -> float:
+    positive = shares[shares > 0]
+    return float(-(positive * np.log2(positive)).sum())
+
+
+def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
+    """Return how many clips of each group every dataset has.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    split : 'train', 'test' or None
+        None counts both.
+
+    Returns
+    -------
+    DataFrame
+        Index: groups in the corpus's order, then `(none)` if clips lack a group. Columns:
+        datasets.
+    """
+    clips = _clips(corpus, split)
+    counts = pd.crosstab(_filled(clips["group"]), clips["dataset"].to_numpy())
+    groups = [*corpus.groups, *([NO_GROUP] if NO_GROUP in counts.index else [])]
+    return _in_order(counts, groups, corpus.datasets, "group")
+
+
+def label_counts(
+    corpus: Corpus, split: str | None = "train", *, by_group: bool = False
+) -> pd.DataFrame:
+    """Return how many clips hold each label (likelihood 0.5 or more) in every dataset.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    split : 'train', 'test' or None
+        None counts both.
+    by_group : bool
+        Whether to count for each group: the genre x instrument tables of the paper.
+
+    Returns
+    -------
+    DataFrame
+        Index: labels, or (group, label). Columns: datasets.
+    """
+    clips = _clips(corpus, split)
+    if not by_group:
+        positive = clips[corpus.labels].ge(0.5)
+        counts = positive.groupby(clips["dataset"].to_numpy()).sum().T
+        return _in_order(counts, corpus.labels, corpus.datasets, "label")
+    groups = _filled(clips["group"]).to_numpy()
+    tables = {
+        group: label_counts_of(clips[groups == group], corpus)
+        for group in [*corpus.groups, *([NO_GROUP] if NO_GROUP in groups else [])]
+    }
+    return pd.concat(tables, names=["group", "label"])
+
+
+def label_counts_of(clips: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Return the label counts of some clips of a corpus, datasets as columns."""
+    counts = clips[corpus.labels].ge(0.5).groupby(clips["dataset"].to_numpy()).sum().T
+    return _in_order(counts, corpus.labels, corpus.datasets, "label")
+
+
+def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
+    if split not in ("train", "test", None):
+        raise ArgumentError(f"split must be 'train', 'test' or None, not {split!r}.")
+    clips = corpus.clips
+    return clips if split is None else clips[clips["split"] == split]
+
+
+def _in_order(
+    counts: pd.DataFrame, index: list[str], columns: list[str], name: str
+) -> pd.DataFrame:
+    table = counts.reindex(index=index, columns=columns, fill_value=0).astype(int)
+    return table.rename_axis(index=name, columns="dataset")
+
+
+def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
+    """Return how far the datasets are apart in what they hold, for every pair of them.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair: `first`, `second`; `group_distance` and `label_distance`, the
+        Jensen-Shannon distances of the group and label distributions;
+        `group_dataset_information`, the mutual information of group and dataset in bits.
+    """
+    clips = _clips(corpus, split)
+    groups, labels = group_counts(corpus, split), label_counts(corpus, split)
+    rows = []
+    for first, second in itertools.combinations(corpus.datasets, 2):
+        part = clips[clips["dataset"].isin([first, second])]
+        rows.append(
+            {
+                "first": first,
+                "second": second,
+                "group_distance": jensen_shannon(groups[first], groups[second]),
+                "label_distance": jensen_shannon(labels[first], labels[second]),
+                "group_dataset_information": mutual_information(
+                    part["group"].tolist(), part["dataset"].tolist()
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def direction_cosines(
+    corpus: Corpus,
+    embedding: str,
+    *,
+    labels: Sequence[str] | None = None,
+    mode: str = "global",
+    seed: int = 42,
+) -> pd.DataFrame:
+    """Return the cosines between the dataset's direction and the labels' directions.
+
+    For each label and pair of datasets, on the training rows of the paper's protocol: the
+    dataset's direction is the LDA coefficient between the two datasets, the label's direction
+    the coefficient of the recogniser of one dataset.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    embedding : str
+    labels : sequence of str, optional
+        Default: all labels of the corpus.
+    mode : {'global', 'classwise'}
+        Whether the dataset's direction is fitted on all training rows or on positives only.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        One row for each label, pair and training set: embedding, label, train_set, partner,
+        mode, cosine (of a random pair of directions about `random_cosine`), angle in degrees
+        (0 to 90) and C of the recogniser. Labels that a pair cannot be trained on are left out.
+    """
+    if mode not in ("global", "classwise"):
+        raise ArgumentError(f"mode must be 'global' or 'classwise', not {mode!r}.")
+    labels = corpus.labels if labels is None else list(labels)
+    data = ExperimentData.of(corpus, [embedding], labels)
+    features = {name: data.features(embedding, name) for name in corpus.datasets}
+    rows = []
+    for pair, label in itertools.product(itertools.combinations(corpus.datasets, 2), labels):
+        datasets = [data.datasets[name] for name in pair]
+        if why_impossible(label, datasets, seed):
+            continue
+        both = training_rows(label, datasets, seed)
+        chosen = [side.all if mode == "global" else side.positives for side in both]
+        X = np.concatenate([features[n][part] for n, part in zip(pair, chosen, strict=True)])
+        domain = lda_coefficients(X, np.repeat([0, 1], [len(part) for part in chosen]))[0]
+        for name, partner, side in zip(pair, pair[::-1], both, strict=True):
+            recogniser = LogisticRecogniser().fit(features[name][side.all], side.y)
+            cosine = cosine_similarity(domain, recogniser.coef_[0])
+            rows.append(
+                {
+                    "embedding": embedding,
+                    "label": label,
+                    "train_set": name,
+                    "partner": partner,
+                    "mode": mode,
+                    "cosine": cosine,
+                    "angle": float(np.degrees(np.arccos(abs(cosine)))),
+                    "C": recogniser.C_,
+                }
+            )
+    return pd.DataFrame(rows)

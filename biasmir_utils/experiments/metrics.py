@@ -1,0 +1,164 @@
+"""How well a recogniser does on a test set.
+
+Conventions
+-----------
+- `y_true` holds 0 (absent) and 1 (present), shape (n_clips,).
+- `score` is a decision value, any real number; larger means more likely present. Present is
+  predicted where it exceeds 0, which for a logistic recogniser is a probability above 0.5.
+- `probability` lies in [0, 1].
+- All metrics but the Brier score are better when larger; all lie in [0, 1].
+
+The metrics: `roc_auc`, `weighted_roc_auc` (many weightings at once, for bootstraps) and
+`recognition_metrics` (all that a results table holds).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from biasmir_utils.errors import ArgumentError
+
+METRICS = (
+    "roc_auc",
+    "average_precision",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "accuracy",
+    "brier",
+)
+
+
+def validate(y_true: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Check labels and scores of one test set, and return them as arrays.
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths differ, a label is neither 0 nor 1, a score is NaN or infinite, or one of
+        the two classes is absent.
+    """
+    labels = np.asarray(y_true)
+    scores = np.asarray(score, dtype=np.float64)
+    if labels.ndim != 1 or scores.shape != labels.shape:
+        raise ArgumentError(
+            f"y_true and score must be vectors of one length, found shapes {labels.shape} and "
+            f"{scores.shape}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise ArgumentError("y_true must hold only 0 and 1")
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
+    positive = labels == 1
+    if not positive.any() or positive.all():
+        raise ArgumentError(
+            f"both classes must occur, found {int(positive.sum())} positive of {len(labels)} clips"
+        )
+    return positive, scores
+
+
+def roc_auc(y_true: ArrayLike, score: ArrayLike) -> float:
+    """Return the area under the ROC curve.
+
+    It is the share of pairs of a positive and a negative clip in which the positive one has the
+    larger score; ties count half (the Mann-Whitney statistic).
+    """
+    positive, scores = validate(y_true, score)
+    return float(column_roc_auc(positive, scores[:, np.newaxis])[0])
+
+
+def column_roc_auc(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the ROC-AUC of each column of `scores`, (n_clips, n_columns); NaN for one class."""
+    n_positive = int(positive.sum())
+    pairs = n_positive * (len(positive) - n_positive)
+    if not pairs:
+        return np.full(scores.shape[1], np.nan)
+    ranks = rankdata(scores, axis=0)
+    smallest = n_positive * (n_positive + 1) / 2
+    return (ranks[positive].sum(axis=0) - smallest) / pairs
+
+
+def weighted_roc_auc(
+    y_true: ArrayLike, score: ArrayLike, weights: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the ROC-AUC under many weightings of the clips.
+
+    A clip with weight 2 counts like the clip there twice, so a matrix of how often a bootstrap
+    drew each clip gives one ROC-AUC for each replicate.
+
+    Parameters
+    ----------
+    y_true, score : array-like, (n_clips,)
+    weights : array-like, (n_weightings, n_clips)
+        Not negative.
+
+    Returns
+    -------
+    ndarray, (n_weightings,)
+        NaN where a weighting leaves one of the classes without weight.
+    """
+    positive, scores = validate(y_true, score)
+    weights = np.asarray(weights)
+    order = np.argsort(scores, kind="stable")
+    sorted_scores, sorted_positive = scores[order], positive[order]
+    present = weights[:, order[sorted_positive]].astype(np.float64)
+    absent = weights[:, order[~sorted_positive]].astype(np.float64)
+    below = np.zeros((len(weights), absent.shape[1] + 1))
+    np.cumsum(absent, axis=1, out=below[:, 1:])
+    # For each positive clip: the weight of negatives under it, and of those at most its equal.
+    negatives, positives = sorted_scores[~sorted_positive], sorted_scores[sorted_positive]
+    under = below[:, np.searchsorted(negatives, positives, side="left")]
+    under += below[:, np.searchsorted(negatives, positives, side="right")]
+    wins = 0.5 * np.einsum("ij,ij->i", present, under)
+    pairs = present.sum(axis=1) * below[:, -1]
+    return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def average_precision(y_true: ArrayLike, score: ArrayLike) -> float:
+    """Return the mean of the precisions at each step of recall, without interpolation."""
+    positive, scores = validate(y_true, score)
+    order = np.argsort(-scores, kind="stable")
+    # Equal scores cannot be told apart, so a threshold lies only behind the last of them.
+    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
+    hits = np.cumsum(positive[order])[last]
+    precision = hits / (last + 1)
+    return float(np.sum(np.diff(np.r_[0, hits]) * precision) / positive.sum())
+
+
+def recognition_metrics(
+    y_true: ArrayLike, score: ArrayLike, probability: ArrayLike
+) -> dict[str, Any]:
+    """Return all of `METRICS` for one test set.
+
+    Parameters
+    ----------
+    y_true, score, probability : array-like, (n_clips,)
+
+    Returns
+    -------
+    dict
+        Floats. Precision is 0 where nothing is predicted present, and so is F1.
+    """
+    positive, scores = validate(y_true, score)
+    probabilities = np.asarray(probability, dtype=np.float64)
+    predicted = scores > 0
+    hits = int((predicted & positive).sum())
+    recall = hits / int(positive.sum())
+    specificity = float((~predicted[~positive]).mean())
+    precision = hits / int(predicted.sum()) if predicted.any() else 0.0
+    return {
+        "roc_auc": float(column_roc_auc(positive, scores[:, np.newaxis])[0]),
+        "average_precision": average_precision(positive, scores),
+        "balanced_accuracy": (recall + specificity) / 2,
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
+        "accuracy": float((predicted == positive).mean()),
+        "brier": float(np.mean((probabilities - positive) ** 2)),
+    }

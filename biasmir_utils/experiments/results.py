@@ -1,0 +1,191 @@
+"""Tables of results: their columns, their files, and the summary that is printed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.metrics import METRICS
+from biasmir_utils.files import atomic_path
+
+KEY_COLUMNS = (
+    "corpus",
+    "embedding",
+    "correction",
+    "mode",
+    "alpha",
+    "label",
+    "train_set",
+    "test_set",
+    "partner",
+    "recogniser",
+    "seed",
+)
+RESULT_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_pos_test", "C", *METRICS)
+SCORE_COLUMNS = (*KEY_COLUMNS, "clip", "track", "group", "y_true", "score", "probability")
+TABLE_SUFFIXES = (".csv", ".parquet")
+
+# What tells the rows of one recogniser setting from those of another, labels and sets aside.
+SETTING = ("embedding", "correction", "mode", "alpha")
+
+
+def check_table_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path if a table can be written under its suffix.
+
+    Raises
+    ------
+    ArgumentError
+        If the suffix is neither `.csv` nor `.parquet`.
+    """
+    path = Path(path)
+    if path.suffix not in TABLE_SUFFIXES:
+        raise ArgumentError(
+            f"{path}: the suffix tells the format, expected {' or '.join(TABLE_SUFFIXES)}"
+        )
+    return path
+
+
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as CSV or Parquet, by the suffix; the file is whole or absent.
+
+    Floats in CSV are written so that reading them gives the same number.
+    """
+    path = check_table_path(path)
+    with atomic_path(path) as temporary:
+        if path.suffix == ".csv":
+            table.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises
+    ------
+    ArgumentError
+        If the file is missing or is not such a table.
+    """
+    path = check_table_path(path)
+    if not path.is_file():
+        raise ArgumentError(f"{path}: no such file")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        # "none" is a correction and a mode; pandas would take other such words for missing.
+        missing = {"alpha": [""], "C": [""]}
+        return pd.read_csv(path, keep_default_na=False, na_values=missing)
+    except Exception as error:
+        raise ArgumentError(f"{path}: cannot be read as a table ({error})") from error
+
+
+def mean_over_labels(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
+    """Return the mean of a metric over labels, a column for each train-test pair.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table with at most one pair of datasets a train-test pair; with more than two
+        datasets, in-domain values are averaged over the partners.
+    metric : str
+        A column.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows: embedding, correction, mode, alpha, in the order of the table. Columns: (train
+        set, test set).
+    """
+    keys = [name for name in SETTING if name in results]
+    order = results[keys].drop_duplicates(ignore_index=True)
+    means = (
+        results.groupby([*keys, "train_set", "test_set"], sort=False, dropna=False)[metric]
+        .mean()
+        .reset_index()
+    )
+    columns = {}
+    for pair in means[["train_set", "test_set"]].drop_duplicates().itertuples(index=False):
+        chosen = (means["train_set"] == pair.train_set) & (means["test_set"] == pair.test_set)
+        column = order.merge(means[chosen], on=keys, how="left")[metric]
+        columns[pair.train_set, pair.test_set] = column
+    table = pd.DataFrame(columns)
+    table.columns.names = ["train_set", "test_set"]
+    table.index = pd.MultiIndex.from_frame(order)
+    return table
+
+
+def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
+    """Return what each recogniser loses when it comes from the other dataset.
+
+    The test set is held fixed: fall = in-domain metric on a test set minus the metric there of
+    the recogniser that was trained on the other dataset.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table.
+    metric : str
+        A column.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each label, setting, test set and other training set: the key columns, with
+        `train_set` the other dataset, `in_domain`, `cross` and `fall`.
+    """
+    keys = [
+        name for name in KEY_COLUMNS if name in results and name not in ("train_set", "partner")
+    ]
+    inside = results[results["train_set"] == results["test_set"]]
+    across = results[results["train_set"] != results["test_set"]]
+    # The in-domain recogniser of a cross row is the one whose resampling had the same partner.
+    inside = inside.rename(columns={metric: "in_domain", "partner": "other"})
+    across = across.rename(columns={metric: "cross"}).assign(other=across["train_set"])
+    table = across[[*keys, "train_set", "other", "cross"]].merge(
+        inside[[*keys, "other", "in_domain"]], on=[*keys, "other"], how="left"
+    )
+    table["fall"] = table["in_domain"] - table["cross"]
+    return table.drop(columns="other")[[*keys, "train_set", "in_domain", "cross", "fall"]]
+
+
+def summarise(results: pd.DataFrame) -> str:
+    """Return a text: mean ROC-AUC over labels for each train-test pair, and the mean falls."""
+    if results.empty:
+        return "no results"
+    means = mean_over_labels(results)
+    fall = falls(results)
+    by_pair = mean_over_labels(fall, "fall") if len(fall) else pd.DataFrame(index=means.index)
+    lines = []
+    for position, setting in enumerate(means.index.to_frame(index=False).to_dict("records")):
+        cells = {"": _setting_name(setting)}
+        for train_set, test_set in means.columns.to_list():
+            value = means[train_set, test_set].iloc[position]
+            cells[f"{train_set}>{test_set}"] = f"{value:.3f}"
+        for train_set, test_set in by_pair.columns.to_list():
+            value = by_pair[train_set, test_set].iloc[position]
+            cells[f"fall {train_set}>{test_set}"] = f"{value:+.3f}"
+        lines.append(cells)
+    labels = results["label"].nunique()
+    table = pd.DataFrame(lines).to_string(index=False, justify="right")
+    return (
+        f"Mean ROC-AUC over {labels} label(s), train>test; fall = in-domain minus cross-dataset "
+        f"on that test set\n{table}"
+    )
+
+
+def _setting_name(setting: Mapping[Hashable, Any]) -> str:
+    text = str(setting["embedding"])
+    if setting.get("correction", "none") != "none":
+        text += f" {setting['correction']}"
+    if setting.get("mode", "none") != "none":
+        text += f" {setting['mode']}"
+    alpha = setting.get("alpha", np.nan)
+    if not np.isnan(alpha) and alpha != 1:
+        text += f" alpha={alpha:g}"
+    return text

@@ -1,0 +1,1 @@
+"""Where corpora come from: readers of published data sets' own files."""

@@ -1,0 +1,362 @@
+"""Fetching data sets, the paper's files and networks: checked, resumable, unpacked safely.
+
+Under the root folder (`default_root`, or one that the caller names):
+
+- ``openmic-2018/``, ``IRMAS-TrainingData/``: the unpacked data sets;
+- ``paper/``: the published embeddings and the published split;
+- ``models/``: the networks;
+- ``downloads/``: the archives, and records of their sums and of what was unpacked. Archives may
+  be deleted once they are unpacked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pooch
+import requests
+from tqdm import tqdm
+
+from biasmir_utils.corpus.pooling_cache import cache_folder
+from biasmir_utils.errors import ArgumentError, DownloadError
+from biasmir_utils.files import atomic_path
+from biasmir_utils.sources.archives import ArchiveError, Bounds, gunzip, unpack
+from biasmir_utils.sources.disk import full_disk_as_error, human_size, only_one, require_space
+from biasmir_utils.sources.download import (
+    PassingError,
+    Patience,
+    ResumingDownloader,
+    as_failure,
+    persist,
+)
+from biasmir_utils.sources.records import Records, Unpacking
+from biasmir_utils.sources.registry import Product, Registry, RemoteFile, Source
+
+ROOT_VARIABLE = "BIASMIR_DATA"
+MIRROR_VARIABLE = "BIASMIR_BASE_URL"
+
+
+def default_root() -> Path:
+    """Return where fetched files go: `$BIASMIR_DATA`, or `data` in the cache folder.
+
+    The cache folder is `$BIASMIR_CACHE`, or the one that the system gives each user (on Linux
+    ``~/.cache/biasmir``).
+    """
+    named = os.environ.get(ROOT_VARIABLE)
+    return Path(named).expanduser() if named else cache_folder() / "data"
+
+
+def fetch(
+    sources: Sequence[str],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    base_url: str | None = None,
+    from_dir: str | os.PathLike[str] | None = None,
+    registry: Registry | None = None,
+    patience: Patience | None = None,
+    keep_archives: bool = True,
+    say: Callable[[str], object] = print,
+) -> dict[str, Path]:
+    """Bring sources to disk, checked against their sums; what is there already is left alone.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Names in the registry: openmic, irmas, paper-embeddings, paper-split, models.
+    root : path, optional
+        The folder to fill; by default `default_root`.
+    base_url : str, optional
+        A mirror, which has every file right under this address; by default
+        `$BIASMIR_BASE_URL`, or the files' own addresses.
+    from_dir : path, optional
+        A folder that has the files already (or is the root of another machine): nothing is
+        downloaded. It is never written to.
+    registry : Registry, optional
+        The table of sources; by default the project's.
+    patience : Patience, optional
+        Attempts, waits and time-outs.
+    keep_archives : bool
+        Whether archives stay once they are unpacked.
+    say : callable
+        Receives each line meant for the user: the licence, what was done, where it is.
+
+    Returns
+    -------
+    dict
+        The file or folder that each remote file became, by the remote file's name.
+
+    Raises
+    ------
+    DownloadError
+        Naming the file or address, and what to do. What stands under a final name is whole
+        then, and the next call goes on.
+    ArgumentError
+        If a source or an argument is unknown.
+    """
+    registry = registry or Registry.load()
+    asked = [registry[name] for name in dict.fromkeys(sources)]
+    mirror = base_url if base_url is not None else os.environ.get(MIRROR_VARIABLE)
+    if mirror and not mirror.startswith(("http://", "https://")):
+        raise ArgumentError(f"base URL {mirror!r}: expected an http:// or https:// address")
+    if from_dir is not None and not Path(from_dir).is_dir():
+        raise ArgumentError(f"{from_dir}: no such folder; it should hold the files to use")
+    place = Path(root).expanduser() if root is not None else default_root()
+    work = _Fetching(
+        place.absolute(),
+        mirror.rstrip("/") if mirror else None,
+        None if from_dir is None else Path(from_dir),
+        patience or Patience(),
+        keep_archives,
+        say,
+    )
+    results: dict[str, Path] = {}
+    try:
+        with only_one(work.downloads), _quiet_pooch():
+            for source in asked:
+                results.update(work.source(source))
+    except OSError as error:
+        raise DownloadError(
+            f"{error.filename or place}: {error.strerror or error}; choose a folder that can be "
+            f"written (--root DIR)"
+        ) from error
+    return results
+
+
+def fetched_model(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the SavedModel folder (or the weight file, for openl3) that was fetched, or None."""
+    folder = (Path(root).expanduser() if root is not None else default_root()) / "models" / name
+    if name == "openl3":
+        found = sorted(folder.glob("*.h5"))
+        return found[0] if found else None
+    return folder if (folder / "saved_model.pb").is_file() else None
+
+
+class _Fetching:
+    """One call of `fetch`."""
+
+    def __init__(
+        self,
+        root: Path,
+        mirror: str | None,
+        from_dir: Path | None,
+        patience: Patience,
+        keep_archives: bool,
+        say: Callable[[str], object],
+    ) -> None:
+        self.root, self.mirror, self.from_dir = root, mirror, from_dir
+        self.patience, self.keep_archives, self.say = patience, keep_archives, say
+        self.downloads = root / "downloads"
+        self.records = Records(self.downloads)
+
+    def source(self, source: Source) -> dict[str, Path]:
+        self.say(f"{source.title}\n  licence: {source.licence}\n  {source.page}")
+        needed = [file for file in source.files if not self._ready(file)]
+        self._check_space(source, needed)
+        for file in source.files:
+            if file in needed:
+                self._bring(file)
+            else:
+                self.say(f"  {self.root / file.result}: there already, checked")
+        return {file.name: self.root / file.result for file in source.files}
+
+    def _known_sum(self, file: RemoteFile) -> str | None:
+        return file.sum or self.records.sum(file.name)
+
+    def _ready(self, file: RemoteFile) -> bool:
+        known = self._known_sum(file)
+        result = self.root / file.result
+        if file.product is None:
+            return known is not None and result.is_file() and _has_sum(result, known)
+        done = self.records.unpacking(file.name)
+        if done is None or known not in (None, done.sum):
+            return False
+        folder = result if file.unpack else result.parent
+        return done.intact(folder) and (
+            file.product.sum is None or _has_sum(result, file.product.sum)
+        )
+
+    def _check_space(self, source: Source, needed: Sequence[RemoteFile]) -> None:
+        size = sum(file.product.size for file in needed if file.product)
+        for file in needed:
+            if self.from_dir is None:
+                have = [self.root / file.to, self._partial(file)]
+                size += max(file.size - sum(p.stat().st_size for p in have if p.is_file()), 0)
+            elif file.product is None:
+                size += self._on_disk(file).stat().st_size
+        if size:
+            require_space(self.root, size, f"fetching {source.name}")
+
+    def _bring(self, file: RemoteFile) -> None:
+        known = self._known_sum(file)
+        if known is None and file.doi is not None:
+            known = self._sum_from_doi(file)
+        place = self._download(file, known) if self.from_dir is None else self._take(file, known)
+        value = known or pooch_sum(place)
+        if file.product is not None:
+            try:
+                self._unpack(file, file.product, place, value)
+            except ArchiveError:
+                # Without a sum to vouch for it, the next call had better download it anew.
+                if known is None and self.from_dir is None:
+                    place.unlink(missing_ok=True)
+                raise
+        if known is None:
+            self.records.record_sum(file.name, value, "the first download")
+            self.say(
+                f"  {file.name}: no sum is published for it; {value} was recorded at this first "
+                f"download, and is checked from now on"
+            )
+        if file.product is not None and not self.keep_archives and self.from_dir is None:
+            place.unlink()
+
+    def _partial(self, file: RemoteFile) -> Path:
+        place = self.root / file.to
+        return place.with_name(place.name + ".partial")
+
+    def _download(self, file: RemoteFile, known: str | None) -> Path:
+        place = self.root / file.to
+        url = f"{self.mirror}/{quote(file.name)}" if self.mirror else file.url
+        keeper = pooch.create(
+            path=place.parent,
+            base_url=url.rpartition("/")[0],
+            registry={place.name: known},
+            urls={place.name: url},
+        )
+        downloader = ResumingDownloader(self._partial(file), self.patience, file.largest)
+        if not place.is_file() or (known and not _has_sum(place, known)):
+            size = f" (about {human_size(file.size)})" if file.size else ""
+            self.say(f"  {file.name}: downloading{size} from {url}")
+        try:
+            try:
+                keeper.fetch(place.name, downloader=downloader)
+            except ValueError:
+                if not downloader.resumed:
+                    raise
+                self.say(f"  {file.name}: the parts of two downloads do not fit; starting again")
+                keeper.fetch(place.name, downloader=downloader)
+        except ValueError as error:
+            raise DownloadError(
+                f"{url}: not the file that was expected, what came was deleted ({error}); try "
+                f"again; if it stays so, the file has changed or something alters it on the way"
+            ) from error
+        return place
+
+    def _on_disk(self, file: RemoteFile) -> Path:
+        """Return a file of the folder that the user named."""
+        assert self.from_dir is not None
+        places = [self.from_dir / file.name, self.from_dir / file.to]
+        for place in places:
+            if place.is_file():
+                return place
+        raise DownloadError(
+            f"{places[0]}: no such file; get it from {file.url} by other means and put it there"
+        )
+
+    def _take(self, file: RemoteFile, known: str | None) -> Path:
+        """Check a file that is on disk already, and copy it unless it is only to be unpacked."""
+        found, target = self._on_disk(file), self.root / file.to
+        if known is not None and not _has_sum(found, known):
+            raise DownloadError(
+                f"{found}: not the file that was expected; its sum is "
+                f"{pooch_sum(found, known.partition(':')[0])}, expected {known}"
+            )
+        same = target.is_file() and os.path.samefile(found, target)
+        if file.product is not None or same:
+            return found
+        self.say(f"  {file.name}: copying {found}")
+        with full_disk_as_error(target, "nothing was left"), atomic_path(target) as temporary:
+            shutil.copyfile(found, temporary)
+        return target
+
+    def _sum_from_doi(self, file: RemoteFile) -> str | None:
+        """Return the sum that the record's interface lists.
+
+        With a mirror or files on disk, the record need not be in reach; None then.
+        """
+        listing = pooch.create(path=self.downloads, base_url=f"doi:{file.doi}")
+
+        def attempt() -> None:
+            try:
+                listing.load_registry_from_doi()
+            except (requests.exceptions.JSONDecodeError, KeyError, TypeError) as error:
+                raise PassingError("no list of files came") from error
+            except requests.RequestException as error:
+                raise as_failure(error, f"doi:{file.doi}", self.patience) from error
+            except ValueError as error:
+                raise DownloadError(f"doi:{file.doi}: {error}") from error
+
+        optional = self.mirror is not None or self.from_dir is not None
+        patience = Patience(attempts=1) if optional else self.patience
+        try:
+            persist(attempt, patience, lambda: 0, f"doi:{file.doi}")
+        except DownloadError as error:
+            if not optional:
+                raise
+            self.say(f"  {file.name}: its published sum could not be asked for ({error})")
+            return None
+        value = listing.registry.get(file.name)
+        if value is None or not re.fullmatch(r"(md5|sha256):[0-9a-f]+", value):
+            raise DownloadError(
+                f"doi:{file.doi}: the record lists no {file.name} with a sum (it lists "
+                f"{', '.join(listing.registry) or 'nothing'}); see {file.url}"
+            )
+        self.records.record_sum(file.name, value, f"doi:{file.doi}")
+        return value
+
+    def _unpack(self, file: RemoteFile, product: Product, archive: Path, value: str) -> None:
+        target = self.root / product.to
+        self.records.forget_unpacking(file.name)
+        if file.gunzip is not None:
+            gunzip(archive, target, product.largest, lambda path: _check(path, product.sum, target))
+            files = {target.name: target.stat().st_size}
+        else:
+            bounds = Bounds(product.largest, product.members)
+            with tqdm(
+                desc=target.name, total=product.size, unit="B", unit_scale=True, disable=None
+            ) as bar:
+                files = unpack(
+                    archive,
+                    target,
+                    bounds,
+                    top=target.name,
+                    holds=product.holds,
+                    progress=bar.update,
+                )
+        self.records.record_unpacking(file.name, Unpacking(value, files))
+        self.say(f"  {target}: {len(files)} file(s), {human_size(sum(files.values()))}")
+
+
+def pooch_sum(path: Path, algorithm: str = "sha256") -> str:
+    """Return the sum of a file in pooch's notation, ``algorithm:sum``."""
+    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+
+
+def _has_sum(path: Path, known: str) -> bool:
+    return bool(pooch.hashes.hash_matches(str(path), known))
+
+
+def _check(path: Path, known: str | None, name: Path) -> None:
+    if known is not None and not _has_sum(path, known):
+        raise ArchiveError(
+            f"{name}: what the archive holds is not the file that was expected; its sum is "
+            f"{pooch_sum(path, known.partition(':')[0])}, expected {known}"
+        )
+
+
+@contextmanager
+def _quiet_pooch() -> Iterator[None]:
+    """Keep pooch's own lines off the screen; ours say the same."""
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

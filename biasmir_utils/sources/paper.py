@@ -1,0 +1,115 @@
+"""A corpus from the files of the paper: IRMAS and OpenMIC-2018 with the published embeddings.
+
+The layout under a root folder:
+
+- `paper/embeddings.h5` (Zenodo record 8126908), `paper/irmas_train.csv`, `paper/irmas_test.csv`
+  (the authors' split);
+- `openmic-2018/`: the unpacked archive, of which the tables are read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.corpus.embedding_file import list_embeddings
+from biasmir_utils.errors import CorpusError
+from biasmir_utils.files import sha256, versions
+from biasmir_utils.sources import openmic_tables
+from biasmir_utils.sources.genres import GENRES
+from biasmir_utils.sources.irmas_tables import read_irmas
+from biasmir_utils.sources.openmic_tables import read_openmic
+
+# The classes that both data sets have, in the paper's order.
+INSTRUMENTS = (
+    "cello",
+    "clarinet",
+    "flute",
+    "guitar",
+    "organ",
+    "piano",
+    "saxophone",
+    "trumpet",
+    "violin",
+    "voice",
+)
+
+LICENCES = (
+    {
+        "what": "OpenMIC-2018 labels and metadata",
+        "licence": "CC BY 4.0",
+        "url": "https://zenodo.org/records/1432913",
+    },
+    {
+        "what": "IRMAS clip names",
+        "licence": "CC BY-NC-SA 3.0",
+        "url": "https://zenodo.org/records/1290750",
+    },
+    {
+        "what": "published embeddings",
+        "licence": "as the record says",
+        "url": "https://zenodo.org/records/8126908",
+    },
+)
+
+
+def prepare_paper(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> Corpus:
+    """Write the corpus of the paper.
+
+    Rows are sorted by clip name in each data set, which is the order that the paper's
+    resampling counts in. The published embedding file is used in place, not copied.
+
+    Parameters
+    ----------
+    root : path
+        The folder that holds `paper/` and `openmic-2018/`.
+    out : path
+        The corpus folder to make.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    CorpusError
+        Naming the file and row that cannot be used; nothing is written then.
+    """
+    root = Path(root)
+    lists = {split: root / "paper" / f"irmas_{split}.csv" for split in ("train", "test")}
+    openmic = root / "openmic-2018"
+    embeddings = (root / "paper" / "embeddings.h5").resolve()
+    irmas_clips, irmas_dropped = read_irmas(lists["train"], lists["test"], INSTRUMENTS)
+    openmic_clips, openmic_dropped = read_openmic(openmic, INSTRUMENTS)
+    found = list_embeddings(embeddings, ["irmas", "openmic"])
+    if not found:
+        raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
+
+    tables = [
+        *lists.values(),
+        *(openmic / name for name in (openmic_tables.METADATA, openmic_tables.LABELS)),
+        *(openmic / name for name in openmic_tables.PARTITIONS.values()),
+    ]
+    writer = CorpusWriter(
+        out,
+        name="paper",
+        title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
+        datasets=["irmas", "openmic"],
+        groups=GENRES,
+        targets=[Target(name, "label") for name in INSTRUMENTS],
+        provenance={
+            "made_by": "biasmir prepare paper",
+            "versions": versions("numpy", "pandas"),
+            "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
+            "left_out": {
+                "irmas": {"genre lat_sou": irmas_dropped},
+                "openmic": {"no matching genre": openmic_dropped},
+            },
+        },
+        licences=LICENCES,
+    )
+    corpus = writer.write(pd.concat([irmas_clips, openmic_clips], ignore_index=True))
+    return corpus.add_embedding_file(embeddings)

@@ -1,0 +1,87 @@
+"""What earlier downloads left on record, beside the downloads: sums and lists of files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from biasmir_utils.files import write_json
+from biasmir_utils.sources.archives import changed_files
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """An archive that was unpacked.
+
+    Attributes
+    ----------
+    sum : str
+        Of the archive.
+    files : dict
+        Size in bytes of each file, by its path inside the folder.
+    """
+
+    sum: str
+    files: dict[str, int]
+
+    def intact(self, folder: Path) -> bool:
+        """Tell whether every file is still there with its size."""
+        return bool(self.files) and not changed_files(folder, self.files)
+
+
+class Records:
+    """The records in one folder. A record that cannot be read counts as none.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where they are kept, as small JSON files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._sums = folder / "sums.json"
+
+    def sum(self, name: str) -> str | None:
+        """Return the recorded sum of a file that has none in the table."""
+        entry = _read(self._sums).get(name)
+        value = entry.get("sum") if isinstance(entry, dict) else None
+        return value if isinstance(value, str) else None
+
+    def record_sum(self, name: str, value: str, told_by: str) -> None:
+        """Record a sum, and where it is from."""
+        sums = _read(self._sums)
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        sums[name] = {"sum": value, "told_by": told_by, "date": now}
+        write_json(self._sums, sums)
+
+    def unpacking(self, name: str) -> Unpacking | None:
+        """Return what the archive of this name was unpacked to."""
+        content = _read(self._list(name))
+        try:
+            files = {str(path): int(size) for path, size in content["files"].items()}
+            return Unpacking(str(content["sum"]), files)
+        except (KeyError, AttributeError, TypeError, ValueError):
+            return None
+
+    def record_unpacking(self, name: str, unpacking: Unpacking) -> None:
+        """Record that an archive was unpacked."""
+        write_json(self._list(name), {"sum": unpacking.sum, "files": unpacking.files})
+
+    def forget_unpacking(self, name: str) -> None:
+        """Remove that record, before the folder is changed."""
+        self._list(name).unlink(missing_ok=True)
+
+    def _list(self, name: str) -> Path:
+        return self.folder / f"{name}.unpacked.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
