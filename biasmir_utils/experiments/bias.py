@@ -42,6 +42,8 @@ from biasmir_utils.experiments.data import ExperimentData
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
 from biasmir_utils.experiments.tasks import training_rows, why_impossible
 
+FloatArray = npt.NDArray[np.floating[Any]]
+
 NO_GROUP = "(none)"
 
 
@@ -91,7 +93,7 @@ def random_cosine(n_features: int) -> float:
 
 @dataclass(frozen=True)
 class DirectionSpectrum:
-    """Do several directions differ, and how much?
+    """How much several directions differ.
 
     Attributes
     ----------
@@ -104,8 +106,8 @@ class DirectionSpectrum:
         Number of `unit_singular_values` above the tolerance times the largest.
     """
 
-    singular_values: npt.NDArray[np.float64]
-    unit_singular_values: npt.NDArray[np.float64]
+    singular_values: FloatArray
+    unit_singular_values: FloatArray
     rank: int
 
 
@@ -163,7 +165,9 @@ def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
 
 
-def mutual_information(first: Sequence[Any], second: Sequence[Any]) -> float:
+def mutual_information(
+    first: Sequence[Any] | pd.Series, second: Sequence[Any] | pd.Series
+) -> float:
     """Return the mutual information of two labellings of the same rows, in bits.
 
     The plug-in estimate from the joint counts; of independent labellings with a and b values
@@ -180,19 +184,19 @@ def mutual_information(first: Sequence[Any], second: Sequence[Any]) -> float:
             f"both labellings must be of the same rows, found {len(first)} and {len(second)}."
         )
     joint = pd.crosstab(_filled(first), _filled(second)).to_numpy(np.float64)
-    joint /= joint.sum()
+    joint = joint / joint.sum()
     information = (
         _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint.ravel())
     )
     return max(0.0, float(information))
 
 
-def _filled(labels: Sequence[Any]) -> pd.Series:
+def _filled(labels: Sequence[Any] | pd.Series) -> pd.Series:
     series = pd.Series(list(labels), dtype=object)
     return series.where(series.notna(), NO_GROUP).astype(str).reset_index(drop=True)
 
 
-def _shares(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
+def _shares(values: npt.ArrayLike, name: str) -> FloatArray:
     counts = np.asarray(values, dtype=np.float64)
     if counts.ndim != 1 or not counts.size:
         raise ArgumentError(f"the {name} distribution must be a vector, found {counts.shape}.")
@@ -203,7 +207,7 @@ def _shares(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     return counts / counts.sum()
 
 
-def _entropy(shares: npt.NDArray[np.float64]) -> float:
+def _entropy(shares: FloatArray) -> float:
     positive = shares[shares > 0]
     return float(-(positive * np.log2(positive)).sum())
 
@@ -249,19 +253,14 @@ def label_counts(
     """
     clips = _clips(corpus, split)
     if not by_group:
-        positive = clips[corpus.labels].ge(0.5)
-        counts = positive.groupby(clips["dataset"].to_numpy()).sum().T
-        return _in_order(counts, corpus.labels, corpus.datasets, "label")
+        return _label_counts(clips, corpus)
     groups = _filled(clips["group"]).to_numpy()
-    tables = {
-        group: label_counts_of(clips[groups == group], corpus)
-        for group in [*corpus.groups, *([NO_GROUP] if NO_GROUP in groups else [])]
-    }
+    names = [*corpus.groups, *([NO_GROUP] if NO_GROUP in groups else [])]
+    tables = {name: _label_counts(clips[groups == name], corpus) for name in names}
     return pd.concat(tables, names=["group", "label"])
 
 
-def label_counts_of(clips: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """Return the label counts of some clips of a corpus, datasets as columns."""
+def _label_counts(clips: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     counts = clips[corpus.labels].ge(0.5).groupby(clips["dataset"].to_numpy()).sum().T
     return _in_order(counts, corpus.labels, corpus.datasets, "label")
 
@@ -301,9 +300,7 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
                 "second": second,
                 "group_distance": jensen_shannon(groups[first], groups[second]),
                 "label_distance": jensen_shannon(labels[first], labels[second]),
-                "group_dataset_information": mutual_information(
-                    part["group"].tolist(), part["dataset"].tolist()
-                ),
+                "group_dataset_information": mutual_information(part["group"], part["dataset"]),
             }
         )
     return pd.DataFrame(rows)

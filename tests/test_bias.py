@@ -1,0 +1,175 @@
+"""Bias analysis: angles, spectra, distributions; and the paper's published cosines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import mutual_info_score
+
+from biasmir_utils import bias
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import DomainLDA
+from biasmir_utils.errors import ArgumentError
+
+
+def test_published_cosine_similarities(shared: Path) -> None:
+    published = pd.read_csv(shared / "paper" / "cosine_similarity_global.csv")
+    with np.load(shared / "paper" / "coefs_global.npz", allow_pickle=False) as coefficients:
+        found = [
+            bias.cosine_similarity(
+                coefficients[f"{row.embedding}/{row.train_set}/{row.instrument}/lda"][0],
+                coefficients[f"{row.embedding}/{row.train_set}/{row.instrument}/lr"],
+            )
+            for row in published.itertuples()
+        ]
+    assert len(found) == 40
+    np.testing.assert_allclose(found, published["cosine_similarity"], atol=1e-5)
+
+
+def test_published_group_directions_have_full_rank(shared: Path) -> None:
+    with np.load(shared / "paper" / "coefs_global.npz", allow_pickle=False) as coefficients:
+        spectrum = bias.direction_spectrum(coefficients["openl3/irmas/cello/mlda"])
+    assert spectrum.rank == 4
+    # The genres' directions are neither the same (2, 0, 0, 0) nor unrelated (1, 1, 1, 1).
+    np.testing.assert_allclose(
+        spectrum.unit_singular_values, [1.586, 0.760, 0.703, 0.643], atol=1e-3
+    )
+
+
+def test_cosine_similarity() -> None:
+    assert bias.cosine_similarity([1, 0], [3, 3]) == pytest.approx(np.sqrt(0.5))
+    assert bias.cosine_similarity([1, 2], [-2, -4]) == pytest.approx(-1.0)
+    table = bias.cosine_similarity(np.eye(3)[:, None], [[1, 1, 0], [0, 0, 5]])
+    np.testing.assert_allclose(table, [[np.sqrt(0.5), 0], [np.sqrt(0.5), 0], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ([1, 2], [1, 2, 3], "same number of features"),
+        (1.0, 1.0, "same number of features"),
+        ([0, 0], [1, 2], "first direction is zero"),
+        ([1, 2], [np.nan, 2], "second direction is zero or not finite"),
+    ],
+)
+def test_cosines_that_do_not_exist(first: Any, second: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        bias.cosine_similarity(first, second)
+
+
+@pytest.mark.parametrize("d", [1, 2, 30, 1024])
+def test_random_cosine_is_the_mean_of_random_directions(d: int) -> None:
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(size=(2, 4000, d))
+    measured = np.abs(bias.cosine_similarity(*pairs)).mean()
+    assert bias.random_cosine(d) == pytest.approx(measured, rel=0.05)
+    assert bias.random_cosine(1) == pytest.approx(1.0)
+
+
+def test_spectrum_of_orthogonal_and_parallel_directions() -> None:
+    orthogonal = bias.direction_spectrum(np.diag([3.0, 1.0, 2.0]))
+    np.testing.assert_allclose(orthogonal.singular_values, [3, 2, 1])
+    np.testing.assert_allclose(orthogonal.unit_singular_values, 1)
+    assert orthogonal.rank == 3
+    parallel = bias.direction_spectrum([[1.0, 2.0, 0.0], [-2.0, -4.0, 0.0], [0.0, 1e-9, 0.0]])
+    assert parallel.rank == 2  # a short direction counts like a long one
+    assert parallel.unit_singular_values[-1] < 1e-8
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 3)), [1.0, 2.0], [[0.0, 0.0]], [[np.inf, 1.0]]])
+def test_spectra_that_do_not_exist(bad: Any) -> None:
+    with pytest.raises(ArgumentError):
+        bias.direction_spectrum(bad)
+
+
+def test_jensen_shannon_equals_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        p, q = rng.integers(0, 9, (2, 6)) + np.eye(6, dtype=int)[:2]
+        assert bias.jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2))
+    assert bias.jensen_shannon([1, 0], [0, 7]) == 1.0
+    assert bias.jensen_shannon([1, 2], [2, 4]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("p", "q"), [([1, 2], [1, 2, 3]), ([0, 0], [1, 1]), ([-1, 2], [1, 1]), ([np.nan], [1]), (1, 1)]
+)
+def test_distributions_that_are_none(p: Any, q: Any) -> None:
+    with pytest.raises(ArgumentError, match="distribution"):
+        bias.jensen_shannon(p, q)
+
+
+def test_mutual_information_equals_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 4, (2, 300))
+    b = np.where(rng.random(300) < 0.5, a, b)
+    expected = mutual_info_score(a, b) / np.log(2)
+    assert bias.mutual_information(a, b) == pytest.approx(expected)
+    assert bias.mutual_information(["x", "y"], [0, 1]) == pytest.approx(1.0)
+    assert bias.mutual_information([None, "y"], [0, 1]) == pytest.approx(1.0)
+    assert bias.mutual_information(["x", "x"], [0, 1]) == 0.0
+    with pytest.raises(ArgumentError, match="same rows"):
+        bias.mutual_information([1, 2], [1])
+
+
+def test_counts_of_a_corpus(tiny_corpus: Path) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    train = corpus.clips[corpus.clips["split"] == "train"]
+    groups = bias.group_counts(corpus)
+    assert list(groups.columns) == ["alpha", "beta"]
+    assert list(groups.index) == ["rock", "jazz", "folk", "(none)"]
+    assert groups.to_numpy().sum() == len(train)
+    rock = (train["group"] == "rock") & (train["dataset"] == "beta")
+    assert groups.loc["rock", "beta"] == rock.sum()
+    labels = bias.label_counts(corpus)
+    voice = (train["voice"] >= 0.5) & (train["dataset"] == "beta")
+    assert list(labels.index) == corpus.labels
+    assert labels.loc["voice", "beta"] == voice.sum()
+    both = bias.label_counts(corpus, by_group=True)
+    assert both.loc[("rock", "voice"), "beta"] == (voice & rock).sum()
+    pd.testing.assert_frame_equal(both.groupby("label").sum().loc[corpus.labels], labels)
+    test = bias.group_counts(corpus, split="test").reindex(groups.index, fill_value=0)
+    pd.testing.assert_frame_equal(bias.group_counts(corpus, split=None) - test, groups)
+    with pytest.raises(ArgumentError, match="split"):
+        bias.group_counts(corpus, split="valid")
+
+
+def test_distances_of_a_corpus(tiny_corpus: Path) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    (row,) = bias.distribution_distances(corpus).to_dict("records")
+    assert (row["first"], row["second"]) == ("alpha", "beta")
+    groups = bias.group_counts(corpus)
+    expected = jensenshannon(groups["alpha"], groups["beta"], base=2)
+    assert row["group_distance"] == pytest.approx(expected)
+    # With datasets of equal size, the information is the squared distance.
+    sizes = groups.sum()
+    assert sizes["alpha"] == sizes["beta"]
+    assert row["group_dataset_information"] == pytest.approx(expected**2)
+    assert 0 <= row["label_distance"] < row["group_distance"]
+
+
+@pytest.mark.parametrize("mode", ["global", "classwise"])
+def test_direction_cosines_of_a_corpus(tiny_corpus: Path, mode: str) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    table = bias.direction_cosines(corpus, "toy", mode=mode)
+    assert len(table) == 4  # two labels, two training sets
+    assert set(table["train_set"]) == {"alpha", "beta"}
+    assert (table["train_set"] != table["partner"]).all()
+    assert table["angle"].between(0, 90).all()
+    # The tiny corpus has the labels on features 0 and 1, the datasets on feature 2.
+    assert table["cosine"].abs().max() < 0.5
+    np.testing.assert_allclose(np.cos(np.radians(table["angle"])), table["cosine"].abs())
+
+
+def test_the_dataset_direction_is_the_correction_s(tiny_corpus: Path) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    X, domain = corpus.embedding("toy"), corpus.clips["dataset"].to_numpy()
+    direction = DomainLDA().fit(X, sample_domain=domain).directions_[0]
+    assert np.argmax(np.abs(direction)) == 2
+    with pytest.raises(ArgumentError, match="mode"):
+        bias.direction_cosines(corpus, "toy", mode="local")
