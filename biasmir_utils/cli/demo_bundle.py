@@ -1,0 +1,45 @@
+"""`biasmir demo-bundle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo-bundle")
+@click.argument("rendered", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    help="An embedding to keep; may be given several times. [default: all]",
+)
+@click.option(
+    "--examples",
+    default=3,
+    show_default=True,
+    help="Listening examples of each instrument in each dataset.",
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def demo_bundle(
+    rendered: Path, out: Path, embeddings: tuple[str, ...], examples: int, quiet: bool
+) -> None:
+    """Make the small corpus in data/demo from a rendered one.
+
+    RENDERED is a folder made by demo-corpus, with embeddings made by extract. OUT gets the clip
+    table, the embeddings clip by clip in half precision, and listening examples as MP3.
+    """
+    from biasmir_utils.corpus import Corpus
+    from biasmir_utils.demo.bundle import write_bundle
+
+    bundle = write_bundle(
+        Corpus.load(rendered),
+        out,
+        embeddings=embeddings,
+        per_instrument=examples,
+        progress=not quiet,
+    )
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    click.echo(f"{bundle.summary()}\n\n{size / 1e6:.2f} MB in {out}")

@@ -1,0 +1,214 @@
+"""The small corpus that is passed on: tables, clip-level embeddings and listening examples.
+
+A rendered corpus holds all audio and frame-level embeddings; that is a gigabyte. The bundle keeps
+every clip's row and the mean of its embeddings in half precision, and the audio of a few clips as
+MP3, which every browser plays.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from biasmir_utils.corpus import Corpus, CorpusWriter
+from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.files import atomic_path, versions
+
+EXAMPLE_LEVEL_DB = -20.0
+"""RMS level of the listening examples, dB relative to full scale: none is louder than another."""
+EXAMPLE_PEAK = 0.89
+"""Largest sample of a listening example; one with higher peaks is turned down instead."""
+MP3_COMPRESSION = 0.6
+"""libsndfile's compression level for variable bit rate: about 55 kbit/s in mono."""
+CARD = "README.md"
+"""The data card, written by hand: the only file that the folder may hold already."""
+
+
+def choose_examples(corpus: Corpus, per_instrument: int) -> list[int]:
+    """Choose the clips to listen to.
+
+    In each dataset and for each instrument those are taken in which it is the lead and labelled as
+    heard, with few other instruments, each from another genre as far as there are, and genres that
+    have few examples so far first.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        A rendered demonstration corpus.
+    per_instrument : int
+        Examples wanted of each instrument in each dataset.
+
+    Returns
+    -------
+    list of int
+        Rows of `corpus.clips`, in order.
+    """
+    clips = corpus.clips
+    chosen: list[int] = []
+    for dataset in corpus.datasets:
+        counts = dict.fromkeys(corpus.groups, 0)
+        for label in corpus.labels:
+            players = clips["instruments"].str.split()
+            leads = (clips["dataset"] == dataset) & (players.str[0] == label)
+            candidates = clips[leads & (clips[label] >= 0.5)]
+            candidates = candidates.assign(players=players.str.len()).drop_duplicates("track")
+            used: set[str] = set()
+            for _ in range(min(per_instrument, len(candidates))):
+                # Rows come in the order of the table where nothing else decides.
+                best = min(
+                    candidates.index,
+                    key=lambda i: (
+                        candidates["group"][i] in used,
+                        candidates["players"][i],
+                        counts[candidates["group"][i]],
+                        i,
+                    ),
+                )
+                genre = candidates["group"][best]
+                used.add(genre)
+                counts[genre] += 1
+                chosen.append(int(best))
+                candidates = candidates.drop(index=best)
+    return sorted(chosen)
+
+
+def write_bundle(
+    corpus: Corpus,
+    out: str | os.PathLike[str],
+    *,
+    embeddings: Sequence[str] = (),
+    per_instrument: int = 3,
+    progress: bool = True,
+) -> Corpus:
+    """Write the bundle of a rendered corpus.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        A rendered demonstration corpus with embeddings.
+    out : path
+        Folder to write to: new, or empty but for the data card.
+    embeddings : sequence of str
+        Embeddings to keep; all of them by default.
+    per_instrument : int
+        Listening examples of each instrument in each dataset, 1 or more.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Corpus
+        The bundle. The column `audio` is set for the listening examples only, and
+        `example_gain_db` says by how much an example was made louder than the clip that was
+        embedded.
+
+    Raises
+    ------
+    ArgumentError
+        If `corpus` is no rendered corpus, lacks an embedding, or `out` holds something.
+    """
+    if per_instrument < 1:
+        raise ArgumentError(
+            f"examples of each instrument: expected 1 or more, got {per_instrument}"
+        )
+    out = Path(out)
+    names = list(embeddings) or corpus.embedding_names
+    _check(corpus, out, names)
+
+    examples = choose_examples(corpus, per_instrument)
+    clips = corpus.clips.copy()
+    clips["audio"] = pd.Series(np.nan, index=clips.index, dtype=object)
+    clips["example_gain_db"] = np.nan
+    for row in tqdm(examples, unit="example", disable=not progress):
+        source = corpus.audio_path(row)
+        assert source is not None  # _check has seen to it
+        content, gain = _listening_example(source)
+        name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(content)
+        clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
+
+    description = corpus.description
+    writer = CorpusWriter(
+        out,
+        name=corpus.name,
+        title=corpus.title,
+        datasets=corpus.datasets,
+        groups=corpus.groups,
+        targets=corpus.targets,
+        provenance={
+            **description.provenance,
+            "bundle": {
+                "command": "biasmir demo-bundle RENDERED OUT",
+                "examples": len(examples),
+                "examples_for_each_instrument": per_instrument,
+                "example_level_db": EXAMPLE_LEVEL_DB,
+                "versions": versions("h5py", "numpy", "pandas", "pyarrow", "soundfile"),
+            },
+        },
+        licences=description.licences,
+    )
+    bundle = writer.write(clips)
+    for name in names:
+        file = out / "embeddings" / f"{name}.h5"
+        _write_clip_level(corpus, name, file)
+        record = corpus.model_record(name) | {"stored": "mean over a clip's frames, float16"}
+        bundle = bundle.add_embedding_file(file, {name: record})
+    return bundle
+
+
+def _check(corpus: Corpus, out: Path, names: list[str]) -> None:
+    if not {"instruments", "soundfont"} <= set(corpus.clips.columns):
+        raise ArgumentError(f"{corpus.path}: is no corpus made by 'biasmir demo-corpus'")
+    if not names:
+        raise ArgumentError(f"{corpus.path}: has no embeddings yet; run 'biasmir extract' first")
+    for name in names:
+        if name not in corpus.embedding_names:
+            raise ArgumentError(
+                f"{corpus.path}: has no embedding {name!r} (there: "
+                f"{', '.join(corpus.embedding_names) or 'none'}); run 'biasmir extract' first"
+            )
+    if corpus.clips["audio"].isna().any():
+        raise ArgumentError(f"{corpus.path}: some clips have no audio; bundle a rendered corpus")
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {CARD}):
+        raise ArgumentError(f"{out}: holds something already; remove all but {CARD}")
+
+
+def _listening_example(source: Path) -> tuple[bytes, float]:
+    """Encode a clip as MP3 at the common level; also give the gain in dB."""
+    import soundfile
+
+    wave, rate = soundfile.read(source, dtype="float32")
+    level = np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
+    gain = min(10 ** (EXAMPLE_LEVEL_DB / 20) / level, EXAMPLE_PEAK / np.abs(wave).max())
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer,
+        wave * np.float32(gain),
+        rate,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE",
+        compression_level=MP3_COMPRESSION,
+    )
+    return buffer.getvalue(), float(20 * np.log10(gain))
+
+
+def _write_clip_level(corpus: Corpus, name: str, file: Path) -> None:
+    features, present = corpus.embedding(name), corpus.complete([name])
+    missing = corpus.missing(name)
+    content, skipped = {}, {}
+    for dataset in corpus.datasets:
+        rows = (corpus.clips["dataset"] == dataset).to_numpy()
+        keys = corpus.clips["clip"][rows & present].tolist()
+        content[dataset] = (keys, features[rows & present])
+        left_out = missing[missing["dataset"] == dataset]
+        skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
+    write_embedding_file(file, name, content, skipped=skipped, dtype="float16")
