@@ -160,14 +160,14 @@ def summarise(results: pd.DataFrame) -> str:
         return "no results"
     means = mean_over_labels(results)
     fall = falls(results)
-    by_pair = mean_over_labels(fall, "fall") if len(fall) else pd.DataFrame(index=means.index)
+    by_pair = mean_over_labels(fall, "fall") if len(fall) else means.iloc[:, :0]
     lines = []
     for position, setting in enumerate(means.index.to_frame(index=False).to_dict("records")):
         cells = {"": _setting_name(setting)}
-        for train_set, test_set in means.columns.to_list():
+        for train_set, test_set in _pairs(means):
             value = means[train_set, test_set].iloc[position]
             cells[f"{train_set}>{test_set}"] = f"{value:.3f}"
-        for train_set, test_set in by_pair.columns.to_list():
+        for train_set, test_set in _pairs(by_pair):
             value = by_pair[train_set, test_set].iloc[position]
             cells[f"fall {train_set}>{test_set}"] = f"{value:+.3f}"
         lines.append(cells)
@@ -177,6 +177,11 @@ def summarise(results: pd.DataFrame) -> str:
         f"Mean ROC-AUC over {labels} label(s), train>test; fall = in-domain minus cross-dataset "
         f"on that test set\n{table}"
     )
+
+
+def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
+    levels = [table.columns.get_level_values(level) for level in (0, 1)]
+    return list(zip(*levels, strict=True))
 
 
 def _setting_name(setting: Mapping[Hashable, Any]) -> str:
