@@ -17,7 +17,10 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     cls=SeveralOption,
     required=True,
     metavar="NAME",
-    help="One or more of yamnet, musicnn, musicnn_penultimate, mtt_musicnn, msd_vgg, mfcc.",
+    help=(
+        "One or more of yamnet, vggish, openl3, musicnn, musicnn_penultimate, mtt_musicnn, "
+        "msd_vgg, mfcc."
+    ),
 )
 @click.option(
     "--model",
@@ -25,6 +28,9 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="A local model, or an address, instead of the embedding's own; with one NAME.",
 )
 @click.option("--download", is_flag=True, help="Allow a model to be downloaded.")
+@click.option(
+    "--hop", type=float, help="Seconds from frame to frame, where it can be chosen (openl3)."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
@@ -39,17 +45,18 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="How features are stored.",
 )
 @click.option("--retry", is_flag=True, help="Try clips again that were left out before.")
-@click.option("--progress/--no-progress", default=True, help="Show a progress bar.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
 def extract(
     corpus: Path,
     embeddings: tuple[str, ...],
     model: str | None,
     download: bool,
+    hop: float | None,
     jobs: int | None,
     pool: bool,
     dtype: str,
     retry: bool,
-    progress: bool,
+    quiet: bool,
 ) -> None:
     """Embed the clips of a corpus with pre-trained networks.
 
@@ -66,10 +73,10 @@ def extract(
         if name not in available():
             known = ", ".join(available())
             raise ArgumentError(f"unknown embedding {name!r}; expected one or more of {known}")
-    if model is not None and len(embeddings) > 1:
+    if (model is not None or hop is not None) and len(embeddings) > 1:
         raise ArgumentError(
-            f"--model goes with one embedding, found {len(embeddings)}; run the command once "
-            f"for each"
+            f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "
+            f"once for each"
         )
     for name in dict.fromkeys(embeddings):
         report = run(
@@ -77,10 +84,11 @@ def extract(
             name,
             model=model,
             download=download,
+            hop=hop,
             jobs=default_jobs() if jobs is None else jobs,
             pool=pool,
             dtype=dtype,
             retry=retry,
-            progress=progress,
+            progress=not quiet,
         )
         click.echo(report.summary())

@@ -7,6 +7,7 @@ rates in Hz.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file has zero bytes; fetch or export it again")
     try:
-        # Through a file object: by its name alone libsndfile would take ".raw" for headerless.
-        with open(path, "rb") as file, soundfile.SoundFile(file) as sound:
+        # Without its name: soundfile takes ".raw" for samples without a header.
+        source = io.BytesIO(path.read_bytes()) if path.suffix.lower() == ".raw" else path
+        with soundfile.SoundFile(source) as sound:
             waveform = sound.read(dtype="float32", always_2d=True)
             sample_rate = sound.samplerate
     except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:

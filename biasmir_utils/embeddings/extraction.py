@@ -48,6 +48,7 @@ def extract(
     *,
     model: str | Path | None = None,
     download: bool = False,
+    hop: float | None = None,
     jobs: int = 0,
     pool: bool = False,
     dtype: str = "float32",
@@ -65,7 +66,7 @@ def extract(
     corpus : Corpus or path
     embedding : str or Embedding
         A name of `available()`, or a loaded embedding.
-    model, download
+    model, download, hop
         As in `load`; only for a name.
     jobs : int
         Worker processes that decode and resample beside the network; 0 = none. See
@@ -97,8 +98,10 @@ def extract(
         raise ArgumentError(f"dtype: expected 'float32' or 'float16', found {dtype!r}")
     if jobs < 0:
         raise ArgumentError(f"jobs: expected 0 or more worker processes, found {jobs}")
-    if isinstance(embedding, Embedding) and (model is not None or download):
-        raise ArgumentError("model and download go with the name of an embedding, not with one")
+    if isinstance(embedding, Embedding) and (model is not None or download or hop is not None):
+        raise ArgumentError(
+            "model, download and hop go with the name of an embedding; this one is loaded already"
+        )
     name = embedding if isinstance(embedding, str) else embedding.name
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
     target = corpus.path / "embeddings" / f"{name}.h5"
@@ -117,8 +120,9 @@ def extract(
         )
     missing = _missing(clips, before, retry)
     leftover = folder_of(target).is_dir()
-    if isinstance(embedding, str) and (missing or leftover or model is not None):
-        embedding = load(embedding, model=model, download=download)
+    asked = model is not None or hop is not None
+    if isinstance(embedding, str) and (missing or leftover or asked):
+        embedding = load(embedding, model=model, download=download, hop=hop)
     if isinstance(embedding, Embedding):
         record = {**embedding.record, "stored": stored}
         if kept is not None:

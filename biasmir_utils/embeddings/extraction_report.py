@@ -12,6 +12,9 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.embeddings.parts import Contents
 from biasmir_utils.files import atomic_path
 
+LISTED = 20
+"""Clips left out that a summary names; the table has all."""
+
 
 @dataclass
 class ExtractionReport:
@@ -52,24 +55,25 @@ class ExtractionReport:
 
     def summary(self) -> str:
         """Return a text for people: counts, speed, and the clips left out with reasons."""
-        lines = [f"{self.embedding}: {self.n_embedded} clips embedded"]
+        line = f"{self.embedding}: {_clips(self.n_embedded)} embedded"
         if self.n_embedded and self.seconds:
-            lines[0] += (
-                f" in {self.seconds:.1f} s ({self.n_embedded / self.seconds:.1f} clips/s, "
-                f"{self.audio_seconds / self.seconds:.0f} s of audio a second)"
+            line += (
+                f" in {self.seconds:.1f} s ({self.n_embedded / self.seconds:.1f} clips a second, "
+                f"{self.audio_seconds / self.seconds:.0f} s of sound a second)"
             )
-        lines[0] += f", {self.n_before} were there already"
+        lines = [f"{line}, {self.n_before} there already"]
         if self.n_without_audio:
-            lines.append(f"  {self.n_without_audio} clips name no sound file, and were not tried")
-        silent = int((self.notes["status"] == "silent").sum())
-        if silent:
-            lines.append(f"  {silent} clips are silence, and were embedded all the same")
-        if len(self.skipped):
-            lines.append(f"  {len(self.skipped)} clips were left out (--retry tries them again):")
-            for row in self.skipped.head(20).itertuples():
-                lines.append(f"    {row.dataset}/{row.clip}: {row.reason}")
-            if len(self.skipped) > 20:
-                lines.append(f"    ... and {len(self.skipped) - 20} more")
+            lines.append(f"  {_clips(self.n_without_audio)} without a sound file")
+        n_silent = int((self.notes["status"] == "silent").sum())
+        if n_silent:
+            lines.append(f"  {_clips(n_silent)} of silence, embedded all the same")
+        skipped = self.skipped
+        if len(skipped):
+            lines.append(f"  {_clips(len(skipped))} left out (--retry tries them again):")
+            shown = skipped.head(LISTED).itertuples()
+            lines += [f"    {row.dataset}/{row.clip}: {row.reason}" for row in shown]
+            if len(skipped) > LISTED:
+                lines.append(f"    and {len(skipped) - LISTED} more")
         lines.append(f"  in {self.file}")
         if len(self.notes):
             lines.append(f"  table of left-out and silent clips: {notes_path(self.file)}")
@@ -119,3 +123,7 @@ def write_notes(report: ExtractionReport) -> None:
     else:
         with suppress(FileNotFoundError):
             path.unlink()
+
+
+def _clips(n: int) -> str:
+    return "1 clip" if n == 1 else f"{n} clips"

@@ -26,6 +26,8 @@ class Entry:
         Whether a local model can be given (`model`).
     downloads : bool
         Whether its weights can be downloaded (`download`).
+    takes_hop : bool
+        Whether the hop can be chosen (`hop`).
     """
 
     module: str
@@ -33,10 +35,19 @@ class Entry:
     summary: str
     takes_model: bool = True
     downloads: bool = False
+    takes_hop: bool = False
 
 
 _ENTRIES: dict[str, Entry] = {
     "yamnet": Entry("tfhub", "Yamnet", "YAMNet (AudioSet), 1024-d every 0.48 s", downloads=True),
+    "vggish": Entry("tfhub", "Vggish", "VGGish (YouTube-8M), 128-d every 0.96 s", downloads=True),
+    "openl3": Entry(
+        "openl3",
+        "load_openl3",
+        "OpenL3 (music, mel256), 512-d every 0.5 s",
+        downloads=True,
+        takes_hop=True,
+    ),
     "musicnn": Entry("musicnn", "Musicnn", "MSD_musicnn, mean over time, 753-d every 3 s"),
     "musicnn_penultimate": Entry(
         "musicnn", "MusicnnPenultimate", "MSD_musicnn, last hidden layer, 200-d every 3 s"
@@ -54,7 +65,12 @@ def available() -> dict[str, str]:
     return {name: entry.summary for name, entry in _ENTRIES.items()}
 
 
-def load(name: str, model: str | Path | None = None, download: bool = False) -> Embedding:
+def load(
+    name: str,
+    model: str | Path | None = None,
+    download: bool = False,
+    hop: float | None = None,
+) -> Embedding:
     """Load an embedding by name.
 
     Parameters
@@ -65,6 +81,8 @@ def load(name: str, model: str | Path | None = None, download: bool = False) -> 
         A local model (folder or file), or an address, instead of the default one.
     download : bool
         Whether weights that are not on this machine may be downloaded; never without it.
+    hop : float, optional
+        Seconds from one frame to the next, for an embedding where it can be chosen (openl3).
 
     Returns
     -------
@@ -73,7 +91,7 @@ def load(name: str, model: str | Path | None = None, download: bool = False) -> 
     Raises
     ------
     ArgumentError
-        If the name is unknown, or the embedding takes no model.
+        If the name is unknown, or the embedding takes no model or no hop.
     ModelError
         If the weights, or a package that it needs, are missing.
     DownloadError
@@ -89,5 +107,9 @@ def load(name: str, model: str | Path | None = None, download: bool = False) -> 
         arguments["model"] = model
     if entry.downloads:
         arguments["download"] = download
+    if hop is not None:
+        if not entry.takes_hop:
+            raise ArgumentError(f"embedding {name!r} has a hop of its own, found hop={hop!r}")
+        arguments["hop"] = hop
     factory = getattr(import_module(f"{_PACKAGE}.{entry.module}"), entry.factory)
     return factory(**arguments)

@@ -1,4 +1,4 @@
-"""Networks that Google published on TF-Hub as SavedModels: YAMNet (and VGGish, which follows).
+"""Networks that Google published on TF-Hub as SavedModels: YAMNet and VGGish.
 
 Both cut the waveform into windows that see nothing outside themselves, at a fixed hop. So
 several clips, each placed at a multiple of the hop, go through the network in one call, and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biasmir_utils.corpus.pooling_cache import cache_folder
 from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, folder_sum, require
 from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
 from biasmir_utils.errors import DownloadError, ModelError
@@ -125,13 +126,14 @@ class TFHubEmbedding(Embedding):
                 f"{self._source}: does not take a waveform as {self.name} does ({error}); "
                 f"expected a SavedModel with the signature of {self.address}"
             ) from error
-        vectors = np.asarray(self._embeddings(output))
-        if vectors.ndim != 2 or vectors.shape[1] != self.size:
+        vectors = self._embeddings(output)
+        shape = tuple(getattr(vectors, "shape", ()))
+        if len(shape) != 2 or shape[1] != self.size:
             raise ModelError(
-                f"{self._source}: gave an array of shape {vectors.shape}; {self.name} gives "
-                f"(windows, {self.size})"
+                f"{self._source}: gave {type(vectors).__name__} of shape {shape}; {self.name} "
+                f"gives an array of shape (windows, {self.size})"
             )
-        return vectors
+        return np.asarray(vectors)
 
     def _windows(self, samples: int) -> int:
         """Return how many windows the network makes of a clip on its own."""
@@ -198,6 +200,16 @@ class Yamnet(TFHubEmbedding):
         return output[1]
 
 
+class Vggish(TFHubEmbedding):
+    """VGGish, trained on YouTube-8M: 128-d every 0.96 s, before the AudioSet PCA."""
+
+    name = "vggish"
+    address = "https://tfhub.dev/google/vggish/1"
+    size = 128
+    hop_samples = 15_360
+    pads_last_window = False
+
+
 def _calls(counts: Sequence[int], most: int) -> Iterator[list[Piece]]:
     """Group the windows of all clips, in order, into calls of at most `most` windows."""
     call: list[Piece] = []
@@ -241,7 +253,9 @@ def _local_folder(place: str, name: str, download: bool) -> Path:
         )
     import_tensorflow(name)
     require("tensorflow_hub", "tensorflow", f"downloading {name}")
-    import tensorflow_hub
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on pkg_resources, which it still imports
+        import tensorflow_hub
 
     os.environ["TFHUB_CACHE_DIR"] = str(cached.parent)
     try:
@@ -254,6 +268,9 @@ def _local_folder(place: str, name: str, download: bool) -> Path:
 
 
 def _cache_folder(address: str) -> Path:
-    """Return where tensorflow_hub keeps the model of an address (TFHUB_CACHE_DIR)."""
-    root = os.environ.get("TFHUB_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "tfhub_modules")
+    """Return the folder of an address's model, named as tensorflow_hub names it.
+
+    It is in `$TFHUB_CACHE_DIR` if that is set, else in BiasMIR's cache (`$BIASMIR_CACHE`).
+    """
+    root = os.environ.get("TFHUB_CACHE_DIR") or cache_folder() / "tfhub"
     return Path(root) / hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()
