@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "Summarise a corpus.",
     "demo-corpus": "Render the two demonstration datasets, solo and band.",
     "demo-bundle": "Make the small corpus in data/demo from a rendered one.",
+    "fetch": "Download data sets, the paper's files or networks.",
     "prepare": "Write a corpus from the files of the paper.",
     "extract": "Embed the clips of a corpus with pre-trained networks.",
     "probe": "Tell how well the dataset can be read from an embedding.",
