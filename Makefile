@@ -19,7 +19,7 @@ STEP = NEED_GB='$(NEED_GB)' sh .ci/setup.sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help setup book test lint lab bench screenshots clean distclean
+.PHONY: help setup book test lint lab bench picture screenshots clean distclean
 
 help: ## List the targets (the default)
 	@echo "BiasMIR: make TARGET, where TARGET is one of"
@@ -46,6 +46,11 @@ bench: $(SETUP) ## Run the benchmarks
 	@set -- benchmarks/*.py; \
 	if [ ! -e "$$1" ]; then echo "benchmarks/ holds no benchmark yet."; exit 0; fi; \
 	for script in "$$@"; do echo "$$script"; $(PY) "$$script" || exit 1; done
+
+picture: $(SETUP) ## Measure the main result again and draw its picture, book/images/gap.svg
+	@$(VENV)/bin/biasmir evaluate data/demo --embedding yamnet musicnn msd_vgg mfcc \
+	    --out _build/picture/results.csv
+	@$(PY) -m biasmir_utils.book picture _build/picture/results.csv
 
 screenshots: $(SETUP) ## Photograph every page of the built book at 1,280 and 390 px (needs Chromium)
 	@$(PY) -m biasmir_utils.book screenshots

@@ -10,6 +10,7 @@ import click
 from biasmir_utils.book import address as address_module
 from biasmir_utils.book.build import build
 from biasmir_utils.book.checks import check, links_out, pages
+from biasmir_utils.book.picture import PICTURE, draw_picture
 from biasmir_utils.book.stage import stage
 from biasmir_utils.errors import BiasMIRError, BookError
 
@@ -106,6 +107,15 @@ def screenshots_command(build_folder: Path, only: tuple[str, ...]) -> None:
     click.echo(f"The pictures are in {_shown(target)}")
     if wrong:
         raise BookError(f"{wrong} problem(s) on the pages, named above")
+
+
+@main.command("picture")
+@_source
+@click.argument("results", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+def picture_command(source: Path, results: Path) -> None:
+    """Draw the picture of the main result from a table of `biasmir evaluate`."""
+    draw_picture(results, source / PICTURE)
+    click.echo(f"wrote {_shown(source / PICTURE)}")
 
 
 @main.command("address")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from biasmir_utils.files import sha256
 # What the book is made from, beside the notebooks: files, folders, and patterns of files that
 # pages include.
 PAGES = ("_config.yml", "_toc.yml", "book", "data/**/README.md", "CONTRIBUTING.md")
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def build(source: Path, build_folder: Path) -> Path:
@@ -54,7 +57,7 @@ def build(source: Path, build_folder: Path) -> Path:
     ]
     done = subprocess.run(command, cwd=staged, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BookError(f"Jupyter Book found something to mend:\n{_reasons(done)}")
+        raise BookError(f"Jupyter Book found something to mend:\n{_reasons(done, staged)}")
     return html
 
 
@@ -86,8 +89,11 @@ def _copy_pages(source: Path, staged: Path) -> None:
                 shutil.copy2(path, target)
 
 
-def _reasons(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the warnings and errors of a build; all of its output if none is recognised."""
-    output = done.stdout + "\n" + done.stderr
+def _reasons(done: subprocess.CompletedProcess[str], staged: Path) -> str:
+    """Return the warnings and errors of a build; all of its output if none is recognised.
+
+    Files are named as in the repository, so that whoever reads it edits the right one.
+    """
+    output = _COLOUR.sub("", f"{done.stdout}\n{done.stderr}").replace(f"{staged}/", "")
     lines = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line]
     return "\n".join(lines) if lines else output.strip()

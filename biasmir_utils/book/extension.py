@@ -8,14 +8,11 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.config import Config
 
-_THEBE = ("THEBE_JS_URL", "sphinx-thebe.js", "sphinx-thebe.css")
-
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension; called by Sphinx."""
     app.connect("config-inited", _offer_address)
-    # After the extensions that add their scripts to the page.
-    app.connect("html-page-context", _drop_thebe, priority=900)
+    app.connect("config-inited", _switch_thebe_off)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -27,23 +24,18 @@ def _offer_address(app: Sphinx, config: Config) -> None:
     }
 
 
-def _drop_thebe(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
-) -> None:
-    """Take Thebe's scripts out of the page.
+def _switch_thebe_off(app: Sphinx, config: Config) -> None:
+    """Take the extension sphinx-thebe out of the build.
 
-    Jupyter Book loads the sphinx-thebe extension always, and it writes the address of a CDN
-    into every page, though Thebe is off.
+    Jupyter Book loads it always, and it writes a script and the address of a CDN into every
+    page, though Thebe is off.
     """
-    for kind in ("script_files", "css_files"):
-        context[kind] = [
-            file
-            for file in context.get(kind, [])
-            if not any(
-                mark in str(getattr(file, "filename", file)) + _body(file) for mark in _THEBE
-            )
+    for event, listeners in app.events.listeners.items():
+        app.events.listeners[event] = [
+            listener
+            for listener in listeners
+            if listener.handler.__module__.split(".")[0] != "sphinx_thebe"
         ]
-
-
-def _body(file: Any) -> str:
-    return str(getattr(file, "attributes", {}).get("body") or "")
+    app.registry.css_files = [
+        file for file in app.registry.css_files if file[0] != "sphinx-thebe.css"
+    ]

@@ -1,0 +1,102 @@
+"""The headless browser: phone width, keys, pictures, the console and the network."""
+
+from __future__ import annotations
+
+import pytest
+
+from biasmir_utils.book.browser import Browser
+from biasmir_utils.book.screenshots import photograph
+from biasmir_utils.errors import BookError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with Browser(chromium) as one:
+        yield one
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(body: str, name: str = "a.html"):
+        path = tmp_path / "html" / name
+        path.parent.mkdir(exist_ok=True)
+        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        path.write_text(f"<!doctype html><html><head>{head}</head><body>{body}</body></html>")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_is_laid_out_at_the_width_that_was_asked_for(browser, page, width):
+    browser.open(page("<p>x</p>").as_uri(), width=width)
+    assert browser.evaluate("window.innerWidth") == width
+    assert browser.evaluate("document.documentElement.clientWidth") == width
+
+
+def test_errors_and_requests_are_noticed(browser, page):
+    quiet = page("<p>x</p>", "quiet.html")
+    loud = page(
+        '<img src="http://127.0.0.1:9/a.png"><script>console.error("oh", 1); nothing();</script>'
+    )
+    browser.open(loud.as_uri())
+    assert browser.requests_out() == ["http://127.0.0.1:9/a.png"]
+    said = "\n".join(browser.errors)
+    assert "oh 1" in said
+    assert "nothing is not defined" in said
+    browser.open(quiet.as_uri())
+    assert browser.errors == []
+    assert browser.requests_out() == []
+
+
+def test_javascript_values_promises_and_failures(browser, page):
+    browser.open(page("<p>x</p>").as_uri())
+    assert browser.evaluate("({a: [1, 'b']})") == {"a": [1, "b"]}
+    assert browser.evaluate("new Promise(done => setTimeout(() => done(7), 10))") == 7
+    with pytest.raises(BookError, match="JavaScript failed: ReferenceError: nothing"):
+        browser.evaluate("nothing")
+
+
+def test_keys_are_pressed(browser, page):
+    browser.open(
+        page(
+            "<button onclick=\"said.push('clicked')\">x</button>"
+            "<script>const said = [];"
+            "document.addEventListener('keydown', event => said.push(event.key));</script>"
+        ).as_uri()
+    )
+    for key in ("Tab", "ArrowRight", "Enter"):
+        browser.press(key)
+    assert browser.evaluate("said") == ["Tab", "ArrowRight", "Enter", "clicked"]
+
+
+def test_pictures_of_every_page_and_what_no_picture_shows(chromium, page, tmp_path):
+    page('<div style="height: 5000px; background: #eee">long</div>')
+    page('<div style="width: 700px">wide</div>', "wide.html")
+    page('<img src="http://127.0.0.1:9/a.png" alt="x">', "asks.html")
+    (tmp_path / "html" / "index.html").write_text(
+        '<meta http-equiv="Refresh" content="0; url=a.html" />'
+    )
+    seen = {
+        (name, width): (pictures, problems)
+        for name, width, pictures, problems in photograph(tmp_path / "html", tmp_path / "pictures")
+    }
+    assert set(seen) == {(name, w) for name in ("a", "asks", "wide") for w in (1280, 390)}
+    pictures, problems = seen["a", 390]
+    assert len(pictures) == 2
+    assert problems == []
+    assert all(path.read_bytes().startswith(PNG) for path in pictures)
+    assert pictures[0].parent.name == "390"
+    assert seen["wide", 1280][1] == []
+    assert any("scrolls sideways at 390 px" in problem for problem in seen["wide", 390][1])
+    assert "asks the network for http://127.0.0.1:9/a.png" in seen["asks", 1280][1]
+
+
+def test_a_browser_that_does_not_start_is_named(tmp_path):
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(BookError, match="ended at once"), Browser(str(broken)):
+        pass

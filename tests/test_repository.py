@@ -1,0 +1,370 @@
+"""What the repository says about itself is so: layout, versions, licences, address, README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from biasmir_utils import __version__
+from biasmir_utils.book.address import COPIES, read_address, set_address, slug
+from biasmir_utils.cli import main
+from biasmir_utils.errors import BookError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def requirement_lines(text: str) -> list[Requirement]:
+    lines = (line.split("#")[0].strip() for line in text.splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pins_for(python: str) -> dict[str, Version]:
+    """Package -> version that constraints.txt pins for a Python on Linux."""
+    environment = {"python_version": python, "python_full_version": f"{python}.1"}
+    environment |= {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    pins: dict[str, Version] = {}
+    for requirement in requirement_lines((ROOT / "constraints.txt").read_text(encoding="utf-8")):
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            name = canonicalize_name(requirement.name)
+            (specifier,) = requirement.specifier
+            assert specifier.operator == "==", f"{requirement} is not a pin"
+            assert name not in pins, f"{name} is pinned twice for Python {python}"
+            pins[name] = Version(specifier.version)
+    return pins
+
+
+def all_requirements() -> list[Requirement]:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return [Requirement(text) for group in groups for text in group]
+
+
+def tracked_files() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout, so there is no list of committed files")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+# Layout
+
+
+def test_the_layout_is_complete():
+    expected = """book notebooks biasmir_utils data tests benchmarks _config.yml _toc.yml
+        environment.yml postBuild pyproject.toml constraints.txt Makefile README.md LICENSE
+        CITATION.cff CONTRIBUTING.md .ci/run"""
+    missing = [name for name in expected.split() if not (ROOT / name).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", [".ci/run", "postBuild"])
+def test_scripts_can_be_run(name):
+    assert os.access(ROOT / name, os.X_OK)
+    subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
+
+
+def test_committed_files_are_small_except_the_data():
+    large = [
+        f"{path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB"
+        for path in tracked_files()
+        if path.stat().st_size > 2e6 and path.relative_to(ROOT).parts[0] != "data"
+    ]
+    assert not large
+
+
+def test_nothing_built_is_committed():
+    wrong = [
+        path.relative_to(ROOT).as_posix()
+        for path in tracked_files()
+        if re.search(r"(^|/)(_build|\.venv|__pycache__|\.ipynb_checkpoints)/|\.pyc$", str(path))
+    ]
+    assert not wrong
+
+
+# Versions
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_pins_lie_in_the_ranges_of_pyproject(python):
+    pins = pins_for(python)
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "extra": ""}
+    for requirement in all_requirements():
+        if requirement.marker is not None and not requirement.marker.evaluate(environment):
+            continue
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} is not pinned for Python {python}"
+        assert requirement.specifier.contains(pins[name], prereleases=True), (
+            f"constraints.txt pins {name} to {pins[name]}, pyproject.toml asks for {requirement}"
+        )
+
+
+def test_what_runs_here_is_what_is_pinned():
+    """The packages that the results depend on; elsewhere than in `make setup` this skips."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not Path(sys.prefix, ".setup-done").exists():
+        pytest.skip("this Python was not made by `make setup`")
+    pins = pins_for(f"{sys.version_info.major}.{sys.version_info.minor}")
+    different = {}
+    for requirement in all_requirements():
+        name = canonicalize_name(requirement.name)
+        try:
+            found = Version(version(name))
+        except PackageNotFoundError:
+            continue
+        if name in pins and pins[name] != found:
+            different[name] = (str(found), str(pins[name]))
+    assert not different, "installed and pinned version differ; run make setup"
+
+
+def test_environment_yml_agrees():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    conda = [one for one in environment["dependencies"] if isinstance(one, str)]
+    (pip,) = (one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
+    (python,) = (one.split("=")[-1] for one in conda if one.startswith("python="))
+    assert python in PYTHONS
+    assert "pip" in conda
+    assert "-c constraints.txt" in pip
+    (editable,) = (one for one in pip if one.startswith("-e "))
+    extras = set(re.fullmatch(r"-e \.\[([\w,]+)\]", editable).group(1).split(","))
+    assert extras <= set(PROJECT["optional-dependencies"])
+    assert {"audio", "tensorflow", "book"} <= extras
+
+    pins = pins_for(python)
+    named = [Requirement(one) for one in pip if not one.startswith("-")]
+    asked_for = """jupyter-book jupyterlab numpy scikit-learn seaborn pandas tensorflow-hub
+        papermill"""
+    assert {one.name for one in named} >= set(asked_for.split())
+    for requirement in named:
+        assert str(requirement.specifier) == f"=={pins[canonicalize_name(requirement.name)]}"
+
+
+@pytest.mark.parametrize("file", ["Makefile", "postBuild", "CONTRIBUTING.md"])
+def test_steps_without_requirements_install_what_is_pinned(file):
+    text = (ROOT / file).read_text(encoding="utf-8").replace("\\\n", " ")
+    steps = re.findall(r"--no-deps -c constraints\.txt ([\w.= -]+)", text)
+    requirements = [Requirement(one) for step in steps for one in step.split()]
+    assert {one.name for one in requirements} >= {"musicnn", "tinysoundfont"}
+    pins = pins_for("3.11")
+    for requirement in requirements:
+        pinned = pins.get(canonicalize_name(requirement.name))
+        if pinned is not None:
+            assert str(requirement.specifier) == f"=={pinned}"
+        else:
+            assert str(requirement.specifier).startswith("=="), f"{requirement} is not pinned"
+
+
+def test_openl3_is_named_for_binder_and_may_fail_there():
+    environment = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert f"openl3=={pins_for('3.11')['openl3']}" in environment
+    script = (ROOT / "postBuild").read_text(encoding="utf-8")
+    assert re.search(r"if ! python -m pip install [^\n]*openl3==", script)
+
+
+def test_citation_agrees_with_the_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["references"][0]["doi"] == "10.48550/arXiv.2307.10834"
+
+
+def test_licences_are_named():
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert text.startswith("MIT License")
+    assert "https://creativecommons.org/licenses/by/4.0" in text
+    assert "Apache License" in (ROOT / "book/vendor/mathjax/LICENSE").read_text(encoding="utf-8")
+
+
+# The repository's address
+
+
+def test_the_address_stands_in_one_place():
+    address = slug(read_address(ROOT))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert slug(citation["repository-code"]) == address
+    assert f"git clone https://github.com/{address}\n" in README
+    copies = {path for pattern in COPIES for path in ROOT.glob(pattern)}
+    owner = address.split("/")[0]
+    for path in tracked_files():
+        if path.suffix in {".py", ".md", ".cff", ".ipynb", ".yml", ".toml", ".css", ".html"}:
+            text = path.read_text(encoding="utf-8")
+            if path != ROOT / "_config.yml" and f"{owner}/" in text:
+                if path == Path(__file__):
+                    continue
+                assert path in copies, f"{path.name} has the owner's name; read it from _config.yml"
+                assert set(re.findall(rf"\b{owner}/[\w.-]+", text)) == {address}, path.name
+
+
+def test_one_command_sets_the_address_everywhere(tmp_path):
+    for pattern in ("_config.yml", *COPIES):
+        for path in ROOT.glob(pattern):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    old = slug(read_address(ROOT))
+    changed = set_address(tmp_path, "https://github.com/some-one/a.book")
+    assert {"_config.yml", "README.md", "CITATION.cff"} <= set(changed)
+    assert read_address(tmp_path) == "https://github.com/some-one/a.book"
+    left = [
+        path.name
+        for path in tmp_path.rglob("*")
+        if path.is_file() and old in path.read_text(encoding="utf-8")
+    ]
+    assert not left
+    assert set_address(tmp_path, "https://github.com/some-one/a.book") == []
+
+
+@pytest.mark.parametrize(
+    "address", ["github.com/a/b", "https://github.com/a", "https://github.com/a/b/tree/main"]
+)
+def test_an_address_of_another_form_is_refused(address):
+    with pytest.raises(BookError, match="<owner>/<name>"):
+        set_address(ROOT, address)
+
+
+# Makefile
+
+
+def make_targets() -> set[str]:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    return set(phony.split())
+
+
+def test_make_lists_every_target():
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = set(re.findall(r"^  ([a-z]+) +\S", done.stdout, re.MULTILINE))
+    assert listed == make_targets()
+    assert {"setup", "book", "test", "lab", "lint", "bench", "clean", "help"} <= listed
+
+
+# README
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def shell_commands() -> list[list[str]]:
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def test_every_command_of_the_readme_is_known():
+    known = {"git", "cd", ".", "make", "papermill", "biasmir"}
+    assert {words[0] for words in shell_commands()} <= known
+
+
+def test_the_readme_names_targets_that_exist():
+    named = {words[1] for words in shell_commands() if words[0] == "make"}
+    named |= set(re.findall(r"`make ([a-z]+)`", README))
+    assert {"book", "test"} <= named <= make_targets()
+
+
+def test_the_biasmir_commands_of_the_readme_have_these_options():
+    commands = [words[1:] for words in shell_commands() if words[0] == "biasmir"]
+    assert {words[0] for words in commands} >= {"info", "extract", "evaluate", "probe"}
+    for words in commands:
+        result = CliRunner().invoke(main, [words[0], "--help"])
+        assert result.exit_code == 0, result.output
+        for option in (word for word in words if word.startswith("--")):
+            assert option in result.output, f"biasmir {words[0]} has no {option}"
+
+
+def test_the_readme_makes_a_corpus_and_the_commands_run_on_it(tmp_path, monkeypatch):
+    """The Python of the README on a table with those columns, then the commands after it."""
+    monkeypatch.chdir(tmp_path)
+    _write_clips(tmp_path)
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    after = README.split("```python", 1)[1]
+    commands = [
+        words
+        for words in shell_commands()
+        if words[0] == "biasmir" and len(words) > 2 and " ".join(words[:2]) in after
+    ]
+    assert [words[1] for words in commands] == ["info", "extract", "probe", "evaluate"]
+    for words in commands:
+        # One light embedding: what is tested here is that the README's commands fit together.
+        arguments = [word for word in words[1:] if word != "musicnn"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}"
+    assert (tmp_path / "results.csv").is_file()
+
+
+def _write_clips(folder: Path) -> None:
+    """160 clips of half-second tones: two datasets, and labels that can be heard."""
+    import numpy as np
+    import pandas as pd
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    rows = []
+    time = np.arange(11025) / 22050
+    for dataset, bright in (("studio", 0.1), ("stage", 0.5)):
+        (folder / "my-corpus" / dataset).mkdir(parents=True)
+        for number in range(80):
+            piano, voice = number % 2, (number // 2) % 2
+            wave = rng.normal(0, 0.02 * bright, time.size)
+            wave += 0.3 * piano * np.sin(2 * np.pi * 440 * time) * np.exp(-8 * time)
+            wave += 0.3 * voice * np.sin(2 * np.pi * 220 * time + 3 * np.sin(2 * np.pi * 6 * time))
+            audio = f"{dataset}/{number:03d}.wav"
+            soundfile.write(folder / "my-corpus" / audio, wave, 22050)
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "clip": f"{number:03d}",
+                    "track": f"{number // 4:03d}",
+                    "split": "test" if number % 16 >= 12 else "train",
+                    "group": "jazz" if number % 3 else "folk",
+                    "audio": audio,
+                    "piano": piano,
+                    "voice": voice,
+                }
+            )
+    pd.DataFrame(rows).to_csv(folder / "clips.csv", index=False)
+
+
+def test_the_papermill_command_of_the_readme_is_ready_to_run(tmp_path):
+    """Everything but the run itself; tests/test_book.py runs the notebooks."""
+    import papermill
+
+    (command,) = (words for words in shell_commands() if words[0] == "papermill")
+    notebook, _, *options = command[1:]
+    assert options[:2] == ["--cwd", "notebooks"]
+    given = {options[i + 1]: options[i + 2] for i, word in enumerate(options) if word == "-p"}
+    assert given
+    assert set(given) <= set(papermill.inspect_notebook(str(ROOT / notebook)))
+
+
+def test_links_of_the_markdown_files_lead_to_files():
+    broken = []
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("data/**/README.md")]:
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"[a-z]+:|#", target):
+                continue
+            if not (path.parent / target.split("#")[0]).exists():
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not broken
