@@ -13,7 +13,6 @@ What a correction is fitted on, and how it is applied, follows one set of conven
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
-    DomainWarning,
     NoCorrection,
     ThinMap,
 )
@@ -28,6 +27,7 @@ from biasmir_utils.corrections.grammar import (
     parse_correction,
     parse_corrections,
 )
+from biasmir_utils.corrections.labels import DomainWarning
 from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
 
 __all__ = [

@@ -17,6 +17,7 @@ directions. The n_features x n_features projection is never built.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,30 +26,16 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from biasmir_utils.corrections.labels import (
+    DomainWarning,
+    Labels,
+    domain_labels,
+    group_labels,
+)
 from biasmir_utils.errors import ArgumentError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FLOAT_DTYPES = (np.float64, np.float32)
-
-
-class DomainWarning(UserWarning):
-    """A correction has less to do than its arguments suggest, and says why."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Labels of rows as integers.
-
-    Attributes
-    ----------
-    codes : ndarray of int, (n_samples,)
-        Position of each row's label in `names`.
-    names : list
-        The distinct labels, sorted; None stands for a missing label and comes last.
-    """
-
-    codes: npt.NDArray[np.intp]
-    names: list[Any]
 
 
 @dataclass(frozen=True)
@@ -84,68 +71,6 @@ class ThinMap:
         scores *= X.dtype.type(dose)
         moved = scores @ self.right.astype(X.dtype, copy=False)
         return np.subtract(X, moved, out=moved)
-
-
-def encode_labels(values: Any, n_samples: int, name: str, *, missing_is_label: bool) -> Labels:
-    """Check one label a row and turn the labels into integers.
-
-    Parameters
-    ----------
-    values : array-like, (n_samples,)
-        Integers, strings or booleans; None and NaN are missing.
-    n_samples : int
-        Number of rows that the labels must be for.
-    name : str
-        Name of the argument, for messages.
-    missing_is_label : bool
-        Whether missing labels form a label of their own, or are an error.
-
-    Raises
-    ------
-    ArgumentError
-        If the shape is wrong or a label is missing that may not be.
-    """
-    array = np.asarray(values)
-    if array.ndim != 1 or array.shape[0] != n_samples:
-        raise ArgumentError(
-            f"{name} must hold one label for each of the {n_samples} rows of X, "
-            f"but its shape is {array.shape}."
-        )
-    missing = _missing(array)
-    if missing.any() and not missing_is_label:
-        raise ArgumentError(
-            f"{name} is missing (None or NaN) in {int(missing.sum())} rows, the first of them "
-            f"row {int(np.flatnonzero(missing)[0])}; drop these rows or name their label."
-        )
-    present = array[~missing]
-    try:
-        names, inverse = np.unique(present, return_inverse=True)
-    except TypeError as error:
-        kinds = sorted({type(value).__name__ for value in present.tolist()})
-        raise ArgumentError(
-            f"{name} mixes labels that cannot be put in order ({', '.join(kinds)}); "
-            "use only integers or only strings."
-        ) from error
-    codes = np.full(n_samples, len(names), dtype=np.intp)
-    codes[~missing] = inverse
-    return Labels(codes, [*names.tolist(), *([None] if missing.any() else [])])
-
-
-def _missing(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    if array.dtype.kind == "f":
-        return np.isnan(array)
-    if array.dtype != object:
-        return np.zeros(array.shape, dtype=bool)
-    return np.fromiter((_is_missing(value) for value in array), bool, count=len(array))
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None:
-        return True
-    try:
-        return bool(value != value)  # only NaN differs from itself
-    except TypeError:  # pandas.NA refuses to be compared
-        return True
 
 
 def check_share(value: Any, name: str) -> float:
@@ -204,8 +129,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like, (n_samples, n_features)
             Rows of all domains together.
-        y : ignored
-            Present because scikit-learn passes it.
+        y : array-like, (n_samples, ...), or None
+            Labels; ignored but for corrections that are conditional on them.
         sample_domain : array-like, (n_samples,), or None
             Domain of each row, integers or strings. None, or a single domain, gives the
             identity with a `DomainWarning`.
@@ -218,18 +143,18 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
         self._check_parameters()
-        domains = (
-            None
-            if sample_domain is None
-            else encode_labels(sample_domain, len(X), "sample_domain", missing_is_label=False)
-        )
-        groups = (
-            None
-            if sample_group is None
-            else encode_labels(sample_group, len(X), "sample_group", missing_is_label=True)
-        )
+        domains = None if sample_domain is None else domain_labels(sample_domain, len(X))
+        groups = None if sample_group is None else group_labels(sample_group, len(X))
         self.domains_ = [] if domains is None else domains.names
-        self._learn(X.astype(np.float64, copy=False), domains, groups)
+        if len(self.domains_) < 2 and not isinstance(self, NoCorrection):
+            warnings.warn(
+                f"{type(self).__name__} was fitted without sample_domain, or with one domain "
+                "only: there is nothing to correct, and the rows will be left as they are.",
+                DomainWarning,
+                stacklevel=2,
+            )
+            domains = groups = None
+        self._learn(X.astype(np.float64, copy=False), y, domains, groups)
         return self
 
     def transform(self, X: Any, *, sample_domain: Any = None) -> Any:
@@ -261,7 +186,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Raise an `ArgumentError` for parameters that no fit can use."""
 
-    def _learn(self, X: FloatArray, domains: Labels | None, groups: Labels | None) -> None:
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        """Learn from rows of at least two domains, or, with `domains` None, the identity."""
         raise NotImplementedError
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
@@ -276,7 +202,7 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 class NoCorrection(DomainTransformer):
     """Leave every row as it is: the baseline that corrections are compared with."""
 
-    def _learn(self, X: FloatArray, domains: Labels | None, groups: Labels | None) -> None:
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.rank_ = 0
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:

@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
-    DomainWarning,
     FloatArray,
-    Labels,
     ThinMap,
     check_share,
     orthonormal_rows,
@@ -27,6 +25,7 @@ from biasmir_utils.corrections.covariance import (
     SingularCovarianceError,
     within_domain_covariance,
 )
+from biasmir_utils.corrections.labels import DomainWarning, Labels, comparable_groups
 from biasmir_utils.errors import ArgumentError
 
 
@@ -162,46 +161,27 @@ class DomainLDA(DomainTransformer):
         if self.singular not in ("error", "warn"):
             raise ArgumentError(f"singular must be 'error' or 'warn', not {self.singular!r}.")
 
-    def _learn(self, X: FloatArray, domains: Labels | None, groups: Labels | None) -> None:
-        rows: list[FloatArray] = []
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        rows: list[FloatArray] = [np.empty((0, X.shape[1]))]
         of_group: list[Any] = []
-        if domains is None or len(domains.names) < 2:
-            warnings.warn(
-                "DomainLDA was fitted without sample_domain, or with one domain only: there is "
-                "nothing to correct, and the rows will be left as they are.",
-                DomainWarning,
-                stacklevel=3,
-            )
-        elif groups is None:
+        if domains is not None and groups is None:
             rows.append(lda_coefficients(X, domains.codes, self.shrinkage))
-            of_group.extend([None] * len(rows[0]))
-        else:
+            of_group.extend([None] * len(rows[-1]))
+        elif domains is not None and groups is not None:
             for group, coefficients in self._group_coefficients(X, domains, groups):
                 rows.append(coefficients)
                 of_group.extend([group] * len(coefficients))
-        coef = np.concatenate(rows) if rows else np.empty((0, X.shape[1]))
-        self._keep(coef, of_group)
+        self._keep(np.concatenate(rows), of_group)
 
     def _group_coefficients(
         self, X: FloatArray, domains: Labels, groups: Labels
     ) -> list[tuple[Any, FloatArray]]:
+        counts = np.zeros((len(groups.names), len(domains.names)), dtype=int)
+        np.add.at(counts, (groups.codes, domains.codes), 1)
         found: list[tuple[Any, FloatArray]] = []
-        comparable = 0
-        for code, group in enumerate(groups.names):
-            members = groups.codes == code
-            present, codes = np.unique(domains.codes[members], return_inverse=True)
-            if len(present) < len(domains.names):
-                lacking = [n for k, n in enumerate(domains.names) if k not in present]
-                outcome = "gives no direction" if len(present) < 2 else "is compared without it"
-                warnings.warn(
-                    f"group {group!r} has no rows in domain "
-                    f"{', '.join(repr(name) for name in lacking)}, so it {outcome}.",
-                    DomainWarning,
-                    stacklevel=4,
-                )
-            if len(present) < 2:
-                continue
-            comparable += 1
+        for code, _ in comparable_groups(counts, groups.names, domains.names):
+            group, members = groups.names[code], groups.codes == code
+            _, codes = np.unique(domains.codes[members], return_inverse=True)
             try:
                 found.append((group, lda_coefficients(X[members], codes, self.shrinkage)))
             except SingularCovarianceError as error:
@@ -210,12 +190,6 @@ class DomainLDA(DomainTransformer):
                 warnings.warn(
                     f"group {group!r} gives no direction: {error}", DomainWarning, stacklevel=4
                 )
-        if not comparable:
-            raise ArgumentError(
-                "no group has rows of two domains, so no group gives a direction; the groups "
-                f"are {', '.join(repr(name) for name in groups.names[:8])}. Check that "
-                "sample_group names subsets that the domains share, or fit without groups."
-            )
         return found
 
     def _keep(self, coef: FloatArray, of_group: list[Any]) -> None:
