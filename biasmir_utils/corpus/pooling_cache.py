@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
 from biasmir_utils.files import atomic_path
@@ -19,7 +18,13 @@ SMALLEST_FILE = 64 << 20
 
 def cache_folder() -> Path:
     """Return the folder of the cache: `$BIASMIR_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or pooch.os_cache("biasmir"))
+    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    if given:
+        return Path(given)
+    # Late: in a notebook, importing pooch makes tqdm warn that there are no widgets.
+    import pooch
+
+    return Path(pooch.os_cache("biasmir"))
 
 
 def cache_key(path: Path, *parts: object) -> str:
