@@ -42,7 +42,7 @@ IRMAS_NAMES = (
     "043__[cel][nod][cla]0029__2",
     "[cla][cla]0189__2",
     "118__[flu][dru][pop_roc]0467__1",
-    "[gac]0567__1",
+    "[gac][cou_fol]0567__1",
     "008__[gel][dru][jaz_blu]0841__1",
     "[org][nod][cou_fol]1140__3",
     "[pia][nod][jaz_blu]1427__1",

@@ -93,7 +93,9 @@ def read_clip_list(path: Path) -> list[str]:
     return sorted(names)
 
 
-def read_irmas(train: Path, test: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int]:
+def read_irmas(
+    train: Path, test: Path, labels: Sequence[str], *, keep_all: bool = False
+) -> tuple[pd.DataFrame, int]:
     """Read the authors' split of IRMAS into a clip table.
 
     Parameters
@@ -103,13 +105,15 @@ def read_irmas(train: Path, test: Path, labels: Sequence[str]) -> tuple[pd.DataF
     labels : sequence of str
         The label columns to make; every clip has every label observed, 1 for its predominant
         instrument and 0 for the others.
+    keep_all : bool
+        Whether clips of a genre without counterpart stay, with no group.
 
     Returns
     -------
     table : pandas.DataFrame
         Columns `dataset`, `clip`, `track`, `split`, `group` and the labels, sorted by clip.
     n_dropped : int
-        Clips left out for their genre.
+        Clips left out for their genre; with `keep_all`, those without a group.
 
     Raises
     ------
@@ -129,14 +133,15 @@ def read_irmas(train: Path, test: Path, labels: Sequence[str]) -> tuple[pd.DataF
                 raise CorpusError(f"{path}: {error}") from None
             if parts["genre_code"] in IRMAS_DROPPED_GENRES:
                 n_dropped += 1
-                continue
+                if not keep_all:
+                    continue
             rows.append(
                 {
                     "dataset": "irmas",
                     "clip": clip,
                     "track": parts["track"],
                     "split": split,
-                    "group": IRMAS_GENRES[parts["genre_code"]],
+                    "group": IRMAS_GENRES.get(parts["genre_code"]),
                     **{label: float(label == parts["instrument"]) for label in labels},
                 }
             )

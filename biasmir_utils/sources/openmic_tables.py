@@ -29,6 +29,7 @@ PARTITIONS = {
     "train": "partitions/split01_train.csv",
     "test": "partitions/split01_test.csv",
 }
+FILES = (METADATA, LABELS, CLASS_MAP, *PARTITIONS.values())
 
 
 def parse_genre_titles(text: Any) -> list[str]:
@@ -52,7 +53,9 @@ def parse_genre_titles(text: Any) -> list[str]:
     return titles
 
 
-def read_openmic(folder: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int]:
+def read_openmic(
+    folder: Path, labels: Sequence[str], *, keep_all: bool = False
+) -> tuple[pd.DataFrame, int]:
     """Read the tables of OpenMIC-2018 into a clip table.
 
     Parameters
@@ -61,6 +64,8 @@ def read_openmic(folder: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int
         The unpacked archive.
     labels : sequence of str
         The classes to keep as label columns: likelihood in [0, 1], NaN where not observed.
+    keep_all : bool
+        Whether clips whose genre titles match nothing stay, with no group.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def read_openmic(folder: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int
         Columns `dataset`, `clip`, `track` (the FMA track), `split`, `group` and the labels,
         sorted by clip.
     n_dropped : int
-        Clips left out because no genre title matches.
+        Clips left out because no genre title matches; with `keep_all`, those without a group.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def read_openmic(folder: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int
             f"of {METADATA} are in neither, the first is {lost[0]!r}"
         )
     likelihoods = _read_likelihoods(folder, labels, set(genres.index))
-    kept = genres[genres.notna()].sort_index()
+    kept = (genres if keep_all else genres[genres.notna()]).sort_index()
     table = pd.DataFrame(
         {
             "dataset": "openmic",
@@ -97,6 +102,48 @@ def read_openmic(folder: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, int
     )
     values = likelihoods.reindex(index=kept.index, columns=list(labels)).reset_index(drop=True)
     return pd.concat([table, values], axis=1), int(genres.isna().sum())
+
+
+def read_classes(folder: Path) -> list[str]:
+    """Return the classes of OpenMIC-2018, in the order of its class map.
+
+    Raises CorpusError if the map is missing or no object of numbers.
+    """
+    path = folder / CLASS_MAP
+    try:
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+        return sorted(numbers, key=lambda name: int(numbers[name]))
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file; unpack OpenMIC-2018 there") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorpusError(f"{path}: expected a JSON object of class names") from error
+
+
+def read_metadata(folder: Path) -> pd.DataFrame:
+    """Read what else the metadata table says of the clips.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The unpacked archive.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By clip: `genres` (titles, joined by "; "), and of `artist`, `title`, `start_time`
+        (seconds) and `licence` those that the table has.
+    """
+    path = folder / METADATA
+    table = _read_table(path, ["track_genres", "sample_key"])
+    columns = {"artist_name": "artist", "track_title": "title", "license_title": "licence"}
+    found = pd.DataFrame(index=pd.Index(table["sample_key"], name="clip"))
+    found["genres"] = ["; ".join(parse_genre_titles(text)) for text in table["track_genres"]]
+    for column, name in columns.items():
+        if column in table.columns:
+            found[name] = table[column].to_numpy()
+    if "start_time" in table.columns:
+        found["start_time"] = pd.to_numeric(table["start_time"], errors="coerce").to_numpy()
+    return found
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -150,13 +197,7 @@ def _read_splits(folder: Path) -> dict[str, str]:
 
 
 def _read_likelihoods(folder: Path, labels: Sequence[str], clips: set[str]) -> pd.DataFrame:
-    class_map = folder / CLASS_MAP
-    try:
-        classes = set(json.loads(class_map.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise CorpusError(f"{class_map}: no such file; unpack OpenMIC-2018 there") from None
-    except (ValueError, TypeError) as error:
-        raise CorpusError(f"{class_map}: expected a JSON object of class names") from error
+    class_map, classes = folder / CLASS_MAP, set(read_classes(folder))
     absent = [label for label in labels if label not in classes]
     if absent:
         raise CorpusError(f"{class_map}: the class {absent[0]!r} is missing")

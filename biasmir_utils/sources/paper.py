@@ -4,7 +4,8 @@ The layout under a root folder:
 
 - `paper/embeddings.h5` (Zenodo record 8126908), `paper/irmas_train.csv`, `paper/irmas_test.csv`
   (the authors' split);
-- `openmic-2018/`: the unpacked archive, of which the tables are read.
+- `openmic-2018/`: the unpacked archive, of which the tables are read;
+- for the corpus from the audio also `IRMAS-TrainingData/`, the other unpacked archive.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from biasmir_utils.corpus.embedding_file import list_embeddings
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import sha256, versions
 from biasmir_utils.sources import openmic_tables
+from biasmir_utils.sources.audio_files import irmas_audio, openmic_audio, with_audio
 from biasmir_utils.sources.genres import GENRES
 from biasmir_utils.sources.irmas_tables import read_irmas
+from biasmir_utils.sources.known_counts import check_counts
 from biasmir_utils.sources.openmic_tables import read_openmic
 
 # The classes that both data sets have, in the paper's order.
@@ -56,11 +59,14 @@ LICENCES = (
 )
 
 
-def prepare_paper(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> Corpus:
+def prepare_paper(
+    root: str | os.PathLike[str], out: str | os.PathLike[str], *, from_audio: bool = False
+) -> Corpus:
     """Write the corpus of the paper.
 
     Rows are sorted by clip name in each data set, which is the order that the paper's
-    resampling counts in. The published embedding file is used in place, not copied.
+    resampling counts in. The published embedding file is used in place, not copied. Where the
+    files are the published ones, the protocol's counts of clips are asserted.
 
     Parameters
     ----------
@@ -68,6 +74,9 @@ def prepare_paper(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         The folder that holds `paper/` and `openmic-2018/`.
     out : path
         The corpus folder to make.
+    from_audio : bool
+        Whether the corpus has the audio of both data sets, in place, and no embeddings yet,
+        instead of the published ones.
 
     Returns
     -------
@@ -84,15 +93,20 @@ def prepare_paper(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
     embeddings = (root / "paper" / "embeddings.h5").resolve()
     irmas_clips, irmas_dropped = read_irmas(lists["train"], lists["test"], INSTRUMENTS)
     openmic_clips, openmic_dropped = read_openmic(openmic, INSTRUMENTS)
-    found = list_embeddings(embeddings, ["irmas", "openmic"])
-    if not found:
+    clips = pd.concat([irmas_clips, openmic_clips], ignore_index=True)
+    checked = check_counts(clips, root)
+    if from_audio:
+        clips = pd.concat(
+            [
+                with_audio(irmas_clips, irmas_audio(root), out),
+                with_audio(openmic_clips, openmic_audio(root, openmic_clips["clip"]), out),
+            ],
+            ignore_index=True,
+        )
+    elif not list_embeddings(embeddings, ["irmas", "openmic"]):
         raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
 
-    tables = [
-        *lists.values(),
-        *(openmic / name for name in (openmic_tables.METADATA, openmic_tables.LABELS)),
-        *(openmic / name for name in openmic_tables.PARTITIONS.values()),
-    ]
+    tables = [*lists.values(), *(openmic / name for name in openmic_tables.FILES)]
     writer = CorpusWriter(
         out,
         name="paper",
@@ -101,15 +115,16 @@ def prepare_paper(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         groups=GENRES,
         targets=[Target(name, "label") for name in INSTRUMENTS],
         provenance={
-            "made_by": "biasmir prepare paper",
+            "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
             "versions": versions("numpy", "pandas"),
             "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
             "left_out": {
                 "irmas": {"genre lat_sou": irmas_dropped},
                 "openmic": {"no matching genre": openmic_dropped},
             },
+            "counts_as_published": checked,
         },
-        licences=LICENCES,
+        licences=LICENCES[:2] if from_audio else LICENCES,
     )
-    corpus = writer.write(pd.concat([irmas_clips, openmic_clips], ignore_index=True))
-    return corpus.add_embedding_file(embeddings)
+    corpus = writer.write(clips)
+    return corpus if from_audio else corpus.add_embedding_file(embeddings)
