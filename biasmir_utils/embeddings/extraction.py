@@ -168,10 +168,10 @@ def _extract(
             dtype = record["stored"]["dtype"]
             order = list(corpus.clips[["dataset", "clip"]].itertuples(index=False, name=None))
             join(target, name, contents, order, corpus.datasets, record, dtype)
-        if target not in _registered(corpus, name):
+        # Read anew: another process may have added another embedding meanwhile.
+        corpus = Corpus.load(corpus.path)
+        if not _registered(corpus, name):
             corpus = corpus.add_embedding_file(target, {name: record}, made_here=True)
-        else:
-            corpus = Corpus.load(corpus.path)
         n_embedded = len(contents.rows) - n_before
         report = make_report(
             corpus, name, target, contents, n_embedded, n_before, elapsed, audio_seconds

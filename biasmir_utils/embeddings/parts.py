@@ -116,8 +116,11 @@ class PartStore:
                 check_same_source(_read_json(kept), record, f"{store.folder} (unfinished parts)")
             else:
                 write_json(kept, dict(record))
-            _remove_leftovers(store.folder)
-            for stale in target.parent.glob(f".{target.stem}.*.partial{target.suffix}"):
+            # What a killed process was writing.
+            for stale in [
+                *store.folder.glob(".*.partial.*"),
+                *target.parent.glob(f".{target.stem}.*.partial{target.suffix}"),
+            ]:
                 stale.unlink(missing_ok=True)
             yield store
         if not kept.is_file():  # removed: nothing but the lock is left
@@ -219,12 +222,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise CorpusError(
             f"{path}: not valid JSON ({error}); remove the folder {path.parent} and start again"
         ) from error
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process was writing."""
-    for stale in folder.glob(".part-*.partial.npz"):
-        stale.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,14 +13,18 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from biasmir_utils.embeddings.audio import is_silent, read_audio
 from biasmir_utils.embeddings.base import FrontEnd
 from biasmir_utils.errors import AudioError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 WAITING_PER_WORKER = 8
 """Clips in the workers' hands or waiting for the network, for each worker."""
@@ -53,7 +57,10 @@ def prepare(front_end: FrontEnd, path: Path) -> Prepared:
     try:
         waveform, sample_rate = read_audio(path)
         seconds = len(waveform) / sample_rate
-        features = front_end(waveform, sample_rate)
+        # One thread, since there are as many workers as cores, and since the last bits of a
+        # matrix product depend on the number of threads.
+        with _thread_pools().limit(limits=1):
+            features = front_end(waveform, sample_rate)
     except (ImportError, MemoryError):  # the machine's trouble, not the clip's
         raise
     except AudioError as error:
@@ -123,6 +130,14 @@ def default_jobs() -> int:
     return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
+@lru_cache(maxsize=1)
+def _thread_pools() -> ThreadpoolController:
+    """Find the thread pools of the linear algebra library, once: the search takes a while."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 _front_end: FrontEnd | None = None
 
 
@@ -136,11 +151,8 @@ def _start_worker(front_end: FrontEnd) -> None:
     import signal
     import threading
 
-    from threadpoolctl import threadpool_limits
-
     global _front_end
     _front_end = front_end
-    threadpool_limits(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

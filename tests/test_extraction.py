@@ -1,0 +1,642 @@
+"""Extraction: what is embedded, what is left out, what is refused, and being killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.embeddings import extract, load, read_audio
+from biasmir_utils.embeddings.base import Embedding, FrontEnd
+from biasmir_utils.embeddings.parts import PartStore
+from biasmir_utils.embeddings.preparing import WAITING_PER_WORKER, prepare_all
+from biasmir_utils.errors import ArgumentError, CorpusError
+
+sf = pytest.importorskip("soundfile")
+pytest.importorskip("librosa")
+
+SEED = 20
+
+
+def level(index):
+    """The constant value of a clip's samples, which tells the clip to the network below."""
+    return (index + 1) / 512
+
+
+class Levels(Embedding):
+    """Two frames for each clip from its level; keeps what it was given."""
+
+    name = "levels"
+
+    def __init__(self, scale=1.0, log=None):
+        super().__init__(
+            dimension=3,
+            hop=0.05,
+            window=0.05,
+            front_end=FrontEnd(16_000, shortest=0.05),
+            source="tests",
+            parameters={"scale": scale},
+        )
+        self.scale = scale
+        self.seen = []
+        self.log = log
+
+    def run(self, inputs):
+        levels = [float(clip.mean()) for clip in inputs]
+        self.seen += [round(level * 512) - 1 for level in levels]
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write("".join(f"{index}\n" for index in self.seen[-len(inputs) :]))
+        return [self.scale * np.array([[x, 1, 0], [x, 0, 1]], dtype=np.float32) for x in levels]
+
+
+def make_corpus(folder, sounds):
+    """Write a corpus of two datasets from names and waveforms, bytes, or None (no file)."""
+    (folder / "audio").mkdir(parents=True)
+    rows = []
+    for index, (name, content) in enumerate(sounds.items()):
+        path = folder / "audio" / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            waveform, sample_rate, options = content
+            with open(path, "wb") as file:
+                sf.write(file, waveform, sample_rate, **{"format": "WAV", **options})
+        rows.append(
+            {
+                "dataset": "odd" if index % 2 else "even",
+                "clip": path.stem,
+                "track": path.stem,
+                "split": "train",
+                "group": "any",
+                "audio": f"audio/{name}",
+                "piano": 1.0,
+            }
+        )
+    writer = CorpusWriter(
+        folder,
+        name="sounds",
+        title="Sounds for tests",
+        datasets=["even", "odd"],
+        groups=["any"],
+        targets=[Target("piano", "label")],
+    )
+    return writer.write(pd.DataFrame(rows))
+
+
+def flat(index, seconds=0.1):
+    return np.full(int(seconds * 16_000), level(index)), 16_000, {"subtype": "FLOAT"}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return make_corpus(tmp_path / "corpus", {f"c{i:03}.wav": flat(i) for i in range(30)})
+
+
+def add_clips(corpus, indices):
+    """Let the table of a corpus list further clips, as a producer that goes on would."""
+    table = pd.read_parquet(corpus.path / "clips.parquet")
+    for i in indices:
+        sf.write(corpus.path / "audio" / f"n{i}.wav", flat(i)[0], 16_000, subtype="FLOAT")
+        row = table.iloc[0].to_dict() | {
+            "clip": f"n{i}",
+            "track": f"n{i}",
+            "audio": f"audio/n{i}.wav",
+        }
+        # In front of the others, so that the order has to be made anew.
+        table = pd.concat([pd.DataFrame([row]), table], ignore_index=True)
+    table.to_parquet(corpus.path / "clips.parquet", index=False)
+    return Corpus.load(corpus.path)
+
+
+def test_embeds_all_clips_in_the_order_of_the_table(corpus):
+    report = extract(corpus, Levels(), progress=False)
+    assert (report.n_embedded, report.n_before, len(report.notes)) == (30, 0, 0)
+    new = report.corpus
+    assert new.embedding_names == ["levels"]
+    expected = [[level(i), 0.5, 0.5] for i in range(30)]
+    np.testing.assert_allclose(new.embedding("levels"), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        new.frames("levels", "odd", "c003"), [[level(3), 1, 0], [level(3), 0, 1]], rtol=1e-6
+    )
+    record = new.model_record("levels")
+    assert record["source"] == "tests"
+    assert record["stored"] == {"pooling": "none", "dtype": "float32"}
+    assert new.description.embedding_files[0].made_here
+    with h5py.File(report.file) as file:
+        keys = file["even/levels/keys"][()]
+        assert [key.decode() for key in keys[::2]] == [f"c{i:03}" for i in range(0, 30, 2)]
+        assert file["even/levels/features"].dtype == np.float32
+    assert sorted(path.name for path in report.file.parent.iterdir()) == ["levels.h5"]
+
+
+def test_a_second_run_does_nothing(corpus):
+    extract(corpus, Levels(), progress=False)
+    files = {p: p.stat() for p in corpus.path.rglob("*")}
+    embedding = Levels()
+    report = extract(corpus.path, embedding, progress=False)
+    assert (report.n_embedded, report.n_before, embedding.seen) == (0, 30, [])
+    for path, before in files.items():
+        after = path.stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), path
+
+
+def test_a_later_run_embeds_what_is_missing(corpus):
+    extract(corpus, Levels(), progress=False)
+    grown = add_clips(corpus, [40, 41, 42])
+    embedding = Levels()
+    report = extract(grown, embedding, progress=False)
+    assert sorted(embedding.seen) == [40, 41, 42]
+    assert (report.n_embedded, report.n_before) == (3, 30)
+    values = report.corpus.embedding("levels")[:, 0]
+    expected = [level(i) for i in [42, 41, 40, *range(30)]]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    with h5py.File(report.file) as file:
+        assert file["even/levels/keys"][0] == b"n42"
+
+
+def test_clips_that_left_the_table_stay_in_the_file(corpus):
+    extract(corpus, Levels(), progress=False)
+    table = pd.read_parquet(corpus.path / "clips.parquet")
+    table[table["clip"] != "c004"].to_parquet(corpus.path / "clips.parquet", index=False)
+    report = extract(add_clips(corpus, [50]), Levels(), progress=False)
+    assert report.corpus.n_unlisted("levels") == 1
+    np.testing.assert_allclose(report.corpus.frames("levels", "even", "c004")[0, 0], level(4))
+
+
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_storage(corpus, pool, dtype):
+    report = extract(corpus, Levels(), pool=pool, dtype=dtype, progress=False)
+    with h5py.File(report.file) as file:
+        features = file["odd/levels/features"]
+        assert features.dtype == dtype
+        assert features.shape == (15 if pool else 30, 3)
+    np.testing.assert_allclose(
+        report.corpus.embedding("levels")[7], [level(7), 0.5, 0.5], rtol=1e-3
+    )
+    with pytest.raises(CorpusError, match="stored"):
+        extract(corpus.path, Levels(), pool=not pool, dtype=dtype, progress=False)
+
+
+def test_values_too_large_for_float16(corpus):
+    with pytest.raises(ArgumentError, match="use float32"):
+        extract(corpus, Levels(scale=1e6), dtype="float16", progress=False)
+
+
+def test_worker_processes_give_the_same(tmp_path):
+    rng = np.random.default_rng(4)
+    noise = {f"c{i}.wav": (rng.normal(scale=0.1, size=30_000), 44_100, {}) for i in range(12)}
+    corpus = make_corpus(tmp_path / "corpus", noise)
+    copy = Path(shutil.copytree(corpus.path, tmp_path / "copy"))
+    alone = extract(corpus, load("mfcc"), jobs=0, progress=False)
+    beside = extract(copy, load("mfcc"), jobs=2, progress=False)
+    np.testing.assert_array_equal(alone.corpus.embedding("mfcc"), beside.corpus.embedding("mfcc"))
+    assert alone.file.read_bytes() == beside.file.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    """Every kind of sound file, with the words of the reason why it cannot be used."""
+    rng = np.random.default_rng(1)
+    sound = rng.normal(scale=0.1, size=(48_000, 6))
+    nan = sound[:, 0].copy()
+    nan[100] = np.nan
+    good = {
+        "mono": (sound[:, 0], 16_000, {}),
+        "stereo": (sound[:, :2], 44_100, {}),
+        "six": (sound, 48_000, {}),
+        "bits8": (sound[:, 0], 16_000, {"subtype": "PCM_U8"}),
+        "bits24": (sound[:, 0], 16_000, {"subtype": "PCM_24"}),
+        "rate96": (np.tile(sound[:, :2], (4, 1)), 96_000, {}),
+        "flac_named_wav": (sound[:, 0], 16_000, {"format": "FLAC"}),
+        "mp3_named_wav": (sound[:, 0], 44_100, {"format": "MP3"}),
+        "silent": (np.zeros(48_000), 16_000, {}),
+    }
+    bad = {
+        "corrupt": (rng.bytes(20_000), "cannot be decoded"),
+        "empty": (b"", "zero bytes"),
+        "zero_length": ((np.zeros(0), 16_000, {}), "no samples"),
+        "not_a_number": ((nan, 16_000, {"subtype": "FLOAT"}), "1 samples are NaN"),
+        "short": ((sound[:200, 0], 16_000, {}), "too short: 0.013 s"),
+        "absent": (None, "no such sound file"),
+    }
+    return good, bad
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_every_kind_of_sound_file(tmp_path, kinds, jobs):
+    good, bad = kinds
+    sounds = {**good, **{name: content for name, (content, _) in bad.items()}}
+    corpus = make_corpus(
+        tmp_path / "corpus", {f"{name}.wav": content for name, content in sounds.items()}
+    )
+    report = extract(corpus, "mfcc", jobs=jobs, progress=False)
+    assert report.n_embedded == len(good)
+    assert set(report.skipped["clip"]) == set(bad)
+    for row in report.skipped.itertuples():
+        assert bad[row.clip][1] in row.reason, row
+        assert str(tmp_path) not in row.reason, "no path of this machine in the file"
+        assert row.audio == f"audio/{row.clip}.wav"
+    silent = report.notes[report.notes["status"] == "silent"]
+    assert silent["clip"].tolist() == ["silent"]
+    embedding = load("mfcc")
+    for name in good:
+        row = corpus.clips.index[corpus.clips["clip"] == name][0]
+        expected = embedding.embed(*read_audio(corpus.audio_path(row)))
+        np.testing.assert_allclose(report.corpus.embedding("mfcc")[row], expected[0], rtol=1e-6)
+    missing = report.corpus.missing("mfcc").set_index("clip")["reason"]
+    assert set(missing.index) == set(bad)
+    assert "zero bytes" in missing["empty"]
+    table = pd.read_csv(report.file.with_suffix(".notes.csv"))
+    assert len(table) == len(bad) + 1
+    assert f"{len(bad)} clips left out" in report.summary()
+    assert "zero bytes" in report.summary()
+
+    # Left-out clips are not tried again unless that is asked for.
+    (corpus.path / "audio" / "empty.wav").write_bytes(
+        (corpus.path / "audio" / "mono.wav").read_bytes()
+    )
+    assert extract(corpus.path, "mfcc", progress=False).n_embedded == 0
+    again = extract(corpus.path, "mfcc", retry=True, progress=False)
+    assert (again.n_embedded, len(again.skipped)) == (1, len(bad) - 1)
+    np.testing.assert_array_equal(
+        again.corpus.frames(
+            "mfcc", "even" if list(sounds).index("empty") % 2 == 0 else "odd", "empty"
+        ),
+        again.corpus.frames("mfcc", "even", "mono"),
+    )
+
+
+def test_nothing_but_bad_clips(tmp_path):
+    corpus = make_corpus(tmp_path / "corpus", {"a.wav": b"", "b.wav": b"junk" * 20})
+    report = extract(corpus, "mfcc", progress=False)
+    assert (report.n_embedded, len(report.skipped)) == (0, 2)
+    assert np.isnan(report.corpus.embedding("mfcc")).all()
+    assert extract(report.corpus, "mfcc", progress=False).n_embedded == 0
+
+
+class Failing(Levels):
+    def run(self, inputs):
+        frames = super().run(inputs)
+        for index, clip in zip(self.seen[-len(inputs) :], frames, strict=True):
+            if index == 7:
+                clip[1, 2] = np.nan
+        return [
+            clip[: 0 if index == 9 else 2]
+            for index, clip in zip(self.seen[-len(inputs) :], frames, strict=True)
+        ]
+
+
+def test_a_network_that_gives_nothing_of_use(corpus):
+    report = extract(corpus, Failing(), progress=False)
+    reasons = report.skipped.set_index("clip")["reason"].to_dict()
+    assert reasons == {
+        "c007": "the network gave NaN or infinite values",
+        "c009": "the network gave no frame",
+    }
+    assert report.n_embedded == 28
+
+
+def test_no_audio(tiny_corpus):
+    with pytest.raises(CorpusError, match="none of the 240 clips names a sound file"):
+        extract(tiny_corpus, "mfcc", progress=False)
+
+
+def test_a_corpus_that_changed_meanwhile_keeps_what_is_new(corpus):
+    extract(corpus, "mfcc", progress=False)
+    extract(corpus, Levels(), progress=False)  # `corpus` was read before mfcc was there
+    assert Corpus.load(corpus.path).embedding_names == ["mfcc", "levels"]
+
+
+def test_another_model_under_the_same_name_is_refused(corpus):
+    first = extract(corpus, Levels(), progress=False)
+    content = first.file.read_bytes(), (corpus.path / "corpus.json").read_bytes()
+    for source in (corpus.path, add_clips(corpus, [60])):
+        with pytest.raises(CorpusError, match=r"another source.*scale.*1\.0.*2\.0"):
+            extract(source, Levels(scale=2.0), progress=False)
+    assert content == (first.file.read_bytes(), (corpus.path / "corpus.json").read_bytes())
+
+
+def test_another_saved_model_under_the_same_name_is_refused(shared, tmp_path):
+    pytest.importorskip("tensorflow")
+    noise = np.random.default_rng(0).normal(scale=0.1, size=16_000)
+    corpus = make_corpus(tmp_path / "corpus", {"a.wav": (noise, 16_000, {})})
+    model = shared / "models" / "yamnet"
+    report = extract(corpus, "yamnet", model=model, progress=False)
+    np.testing.assert_array_equal(
+        report.corpus.frames("yamnet", "even", "a"),
+        load("yamnet", model).embed(*read_audio(corpus.path / "audio" / "a.wav")),
+    )
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    assert extract(corpus.path, "yamnet", model=other, progress=False).n_embedded == 0
+    (other / "assets" / "note.txt").write_text("changed")
+    with pytest.raises(CorpusError, match="folder sha256"):
+        extract(corpus.path, "yamnet", model=other, progress=False)
+    # Nothing is missing, so no model is needed.
+    assert extract(corpus.path, "yamnet", progress=False).n_embedded == 0
+
+
+def test_a_file_made_elsewhere_is_never_written(corpus, tmp_path):
+    file = tmp_path / "published.h5"
+    write_embedding_file(file, "levels", {"even": (["c000"], np.zeros((1, 3)))})
+    before = file.read_bytes()
+    used = corpus.add_embedding_file(file, {"levels": {"source": "published"}})
+    with pytest.raises(CorpusError, match=r"published\.h5, which extraction did not make"):
+        extract(used, Levels(), progress=False)
+    assert file.read_bytes() == before
+
+
+def test_a_file_of_that_name_that_is_not_ours(corpus):
+    target = corpus.path / "embeddings" / "levels.h5"
+    write_embedding_file(target, "levels", {"even": (["c000"], np.zeros((1, 3)))})
+    before = target.read_bytes()
+    with pytest.raises(CorpusError, match="extraction did not make this file"):
+        extract(corpus, Levels(), progress=False)
+    assert target.read_bytes() == before
+
+
+def test_only_one_process_at_a_time(corpus):
+    record = Levels().record
+    with (
+        PartStore.hold(corpus.path / "embeddings" / "levels.h5", "levels", record),
+        pytest.raises(CorpusError, match="another process"),
+    ):
+        extract(corpus, Levels(), progress=False)
+
+
+def test_bad_arguments(corpus):
+    for arguments, words in [
+        ({"dtype": "int8"}, "dtype"),
+        ({"jobs": -1}, "jobs"),
+        ({"model": "x"}, "loaded already"),
+    ]:
+        with pytest.raises(ArgumentError, match=words):
+            extract(corpus, Levels(), progress=False, **arguments)
+
+
+@dataclass(frozen=True)
+class Crashing(FrontEnd):
+    """Ends its process, as a decoder with a bug would, for one clip."""
+
+    def features(self, mono):
+        if round(float(mono.mean()) * 512) - 1 == 17:
+            os._exit(3)
+        return mono
+
+
+def test_a_decoder_that_crashes_takes_no_other_clip_along(corpus):
+    embedding = Levels()
+    embedding.front_end = Crashing(16_000, shortest=0.05)
+    report = extract(corpus, embedding, jobs=2, progress=False)
+    assert embedding.seen == [i for i in range(30) if i != 17]
+    assert report.skipped["clip"].tolist() == ["c017"]
+    assert "crashed" in report.skipped["reason"][0]
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_preparation_does_not_run_ahead(corpus, jobs):
+    taken = []
+
+    def paths():
+        for i in range(30):
+            taken.append(i)
+            yield corpus.audio_path(i)
+
+    prepared = prepare_all(FrontEnd(16_000, 0.05), paths(), jobs)
+    for n in range(1, 6):
+        next(prepared)
+        assert len(taken) <= n + jobs * WAITING_PER_WORKER
+    prepared.close()
+
+
+# A real extraction in a process of its own, which ends itself by SIGKILL where it is told to.
+SCRIPT = """
+import os, pathlib, signal, sys
+sys.path.insert(0, {tests!r})
+import test_extraction
+from biasmir_utils.embeddings import extract, extraction
+
+folder, log, jobs, where, count = sys.argv[1:]
+extraction.CLIPS_IN_A_PART, extraction.CLIPS_IN_A_BATCH, extraction.FEW = 4, 2, 0
+left = int(count)
+
+def kill(place):
+    global left
+    if place == where:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def around(owner, name):
+    plain = getattr(owner, name)
+    def wrapped(*args, **kwargs):
+        kill("before " + name)
+        result = plain(*args, **kwargs)
+        kill("after " + name)
+        return result
+    setattr(owner, name, wrapped)
+
+if __name__ == "__main__":
+    around(os, "replace")
+    around(pathlib.Path, "unlink")
+    around(test_extraction.Levels, "run")
+    extract(folder, test_extraction.Levels(log=log), jobs=int(jobs), progress=False)
+"""
+
+
+def start(script, folder, log, jobs, where, count):
+    arguments = [sys.executable, script, folder, log, jobs, where, count]
+    return subprocess.Popen([str(argument) for argument in arguments], stderr=subprocess.PIPE)
+
+
+def finished(folder):
+    """The clips that an interrupted extraction has finished: in parts, or in the target."""
+    target = folder / "embeddings" / "levels.h5"
+    found = set()
+    if target.is_file():
+        with h5py.File(target) as file:
+            for dataset in file:
+                found |= {int(key[1:]) for key in file[f"{dataset}/levels/keys"][()]}
+    for path in (folder / "embeddings" / "levels.parts").glob("part-*.npz"):
+        with np.load(path, allow_pickle=False) as part:
+            found |= {int(clip[1:]) for clip in part["frames_clips"]}
+            assert len(part["features"]) == part["counts"].sum()
+    return found
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "run.py"
+    path.write_text(SCRIPT.format(tests=str(Path(__file__).parent)), encoding="utf-8")
+    return path
+
+
+def test_killed_at_ten_random_moments(tmp_path, script):
+    folder, log = tmp_path / "corpus", tmp_path / "log"
+    corpus = make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(140)})
+    whole = Path(shutil.copytree(folder, tmp_path / "whole"))
+    expected = extract(whole, Levels(), progress=False)
+    rng = np.random.default_rng(SEED)
+    # While embedding, while a part is written, and while the parts are joined and removed.
+    moments = [
+        (str(place), int(rng.integers(1, 5)))
+        for place in rng.permutation(
+            ["before run", "after run", "before replace", "after replace"] * 2
+            + ["before unlink", "after unlink"]
+        )
+    ]
+    n_killed, n_logged = 0, 0
+    for where, count in [*moments, ("nowhere", 1)]:
+        done = finished(folder)
+        process = start(script, folder, log, 0, where, count)
+        _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors.decode()
+        n_killed += process.returncode != 0
+        entries = log.read_text().split() if log.is_file() else []
+        again = {int(entry) for entry in entries[n_logged:]} & done
+        assert not again, f"{again} were finished, and are embedded again after {where} {count}"
+        n_logged = len(entries)
+        assert done <= finished(folder)
+        Corpus.load(folder)
+    assert n_killed == len(moments)
+    assert process.returncode == 0
+    assert_whole(folder, expected)
+    np.testing.assert_array_equal(
+        Corpus.load(folder).embedding("levels"), expected.corpus.embedding("levels")
+    )
+    assert corpus.clips["clip"].nunique() == len(finished(folder))
+
+
+def assert_whole(folder, expected):
+    """The embedding file is that of an extraction without interruption; nothing else is left."""
+    assert sorted(path.name for path in (folder / "embeddings").iterdir()) == ["levels.h5"]
+    assert (folder / "embeddings" / "levels.h5").read_bytes() == expected.file.read_bytes()
+    described = [
+        json.loads((f / "corpus.json").read_text()) for f in (folder, expected.corpus.path)
+    ]
+    assert described[0] == described[1]
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    # 10 clips in parts of 4: the renaming of record.json, three parts, target, corpus.json.
+    [("before replace", n) for n in range(1, 7)] + [("after replace", n) for n in (5, 6)],
+)
+def test_killed_at_each_renaming(tmp_path, script, where, count):
+    folder = tmp_path / "corpus"
+    make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(10)})
+    expected = extract(Path(shutil.copytree(folder, tmp_path / "whole")), Levels(), progress=False)
+    process = start(script, folder, tmp_path / "log", 0, where, count)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = finished(folder)
+    assert len(done) == min(4 * max(count - 2 + (where == "after replace"), 0), 10)
+    embedding = Levels()
+    report = extract(folder, embedding, progress=False)
+    assert set(embedding.seen) == set(range(10)) - done
+    assert report.n_before == len(done)
+    assert_whole(folder, expected)
+
+
+def test_workers_end_with_a_killed_parent(tmp_path, script):
+    folder, log = tmp_path / "corpus", tmp_path / "log"
+    make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(40)})
+    expected = extract(Path(shutil.copytree(folder, tmp_path / "whole")), Levels(), progress=False)
+    # The network stops for good, so that the kill comes from outside and at work.
+    text = script.read_text().replace("os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()")
+    script.write_text(text)
+    process = start(script, folder, log, 2, "before run", 4)
+    try:
+        parts = folder / "embeddings" / "levels.parts"
+        while not (len(finished(folder)) == 4 and list(parts.glob("part-*.npz"))):
+            assert process.poll() is None, process.communicate()[1].decode()
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+    finally:
+        process.kill()
+        process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive, "worker processes outlive the extraction"
+    extract(folder, Levels(), jobs=2, progress=False)
+    assert_whole(folder, expected)
+
+
+def test_a_damaged_part_is_made_anew(tmp_path, script):
+    folder, log = tmp_path / "corpus", tmp_path / "log"
+    make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(10)})
+    expected = extract(Path(shutil.copytree(folder, tmp_path / "whole")), Levels(), progress=False)
+    start(script, folder, log, 0, "before replace", 5).communicate()
+    part = sorted((folder / "embeddings" / "levels.parts").glob("part-*.npz"))[0]
+    part.write_bytes(part.read_bytes()[:-40])
+    extract(folder, Levels(), progress=False)
+    assert_whole(folder, expected)
+
+
+def test_unfinished_parts_of_another_model_are_refused(tmp_path, script):
+    folder, log = tmp_path / "corpus", tmp_path / "log"
+    make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(10)})
+    start(script, folder, log, 0, "before replace", 5).communicate()
+    done = finished(folder)
+    with pytest.raises(CorpusError, match=r"unfinished parts.*scale"):
+        extract(folder, Levels(scale=2.0), progress=False)
+    assert finished(folder) == done
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["extract", *map(str, arguments)])
+
+
+def test_command(corpus):
+    result = run(corpus.path, "--embedding", "mfcc", "--jobs", 0, "--pool", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "mfcc: 30 clips embedded" in result.output
+    result = run(corpus.path, "--embedding", "mfcc", "--pool", "--quiet")
+    assert "mfcc: 0 clips embedded, 30 there already" in result.output
+    again = run(corpus.path, "--embedding", "mfcc")
+    assert again.exit_code == 1
+    assert "Error: " in again.output
+
+
+def test_command_with_several_embeddings(corpus, tmp_path):
+    table = corpus.clips.copy()
+    rng = np.random.default_rng(0)
+    for path in table["audio"]:
+        sf.write(corpus.path / path, rng.normal(scale=0.1, size=48_000), 16_000)
+    result = run(corpus.path, "--embedding", "mfcc", "msd_vgg", "--jobs", 0, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert Corpus.load(corpus.path).embedding_names == ["mfcc", "msd_vgg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["{corpus}", "--embedding", "mfcc", "clap"], 1, "unknown embedding 'clap'"),
+        (["{corpus}", "--embedding"], 2, "requires an argument"),
+        (["--embedding", "mfcc", "{corpus}"], 2, "It stands before --embedding"),
+        (["{corpus}", "--embedding", "mfcc", "yamnet", "--model", "x"], 1, "one embedding"),
+        (["{corpus}"], 2, "--embedding"),
+        (["nowhere", "--embedding", "mfcc"], 1, "no such folder"),
+    ],
+)
+def test_command_errors(corpus, arguments, code, words):
+    result = run(*(argument.format(corpus=corpus.path) for argument in arguments))
+    assert result.exit_code == code
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert Corpus.load(corpus.path).embedding_names == []
