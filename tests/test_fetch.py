@@ -6,6 +6,8 @@ import gzip
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pooch
@@ -577,6 +579,27 @@ def test_a_disk_that_is_really_full_leaves_nothing_and_needs_no_second_download(
         assert len(mirror.asked) == 1
     finally:
         disk_of_1_mb.__exit__(None, None, None)
+
+
+def test_a_process_killed_while_unpacking_leaves_no_good_name(mirror, tmp_path, root):
+    members = {f"./part{i}": b"x" * 100 for i in range(4000)}
+    content = tar_gz({"./saved_model.pb": b"yamnet", **members})
+    mirror.add("/yamnet_1.tar.gz", content)
+    openl3 = "openl3_audio_mel256_music-v0_4_0.h5.gz"
+    sums = {"sum": sum_of(CONTENT[openl3]), "gunzip": {"sum": sum_of(WEIGHTS)}}
+    own = {"yamnet_1.tar.gz": {"unpack": {"members": 5000}}, openl3: sums}
+    table = adapted_registry(tmp_path / "table.json", own)
+    code = "import sys; from biasmir_utils.cli import main; main(sys.argv[1:])"
+    arguments = ["fetch", "models", "--root", root, "--base-url", mirror.url, "--registry", table]
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)]) as process:
+        while not list((root / "models").glob(".yamnet.*.partial/part100")):
+            assert process.poll() is None
+        process.kill()
+    assert not (root / "models" / "yamnet").exists()
+    fetch(["models"], root, base_url=mirror.url, registry=Registry.load(table))
+    assert len(tree(root / "models" / "yamnet")) == 4001
+    assert len(mirror.requests("/yamnet_1.tar.gz")) == 1
+    assert_nothing_half(root)
 
 
 def test_two_fetches_in_one_root_are_kept_apart(mirror, registry, root):
