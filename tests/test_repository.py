@@ -196,6 +196,24 @@ def test_licences_are_named():
     assert "Apache License" in (ROOT / "book/vendor/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
+def test_workflows_follow_their_schema_and_run_what_exists():
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert {path.stem for path in workflows} >= {"tests", "book"}
+    command = ["check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *map(str, workflows)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    assert tuple(tested["jobs"]["test"]["strategy"]["matrix"]["python"]) == PYTHONS
+    for path in workflows:
+        targets = re.findall(r"run: make ([a-z]+)", path.read_text(encoding="utf-8"))
+        assert set(targets) <= make_targets()
+
+
 # The repository's address
 
 
