@@ -44,6 +44,7 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
 )
 @click.option("--seed", default=42, show_default=True, help="Of all random choices.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
+@click.option("--dry-run", is_flag=True, help="Print the tasks and an estimate, and stop.")
 def evaluate(
     corpus: Path,
     embeddings: tuple[str, ...],
@@ -55,6 +56,7 @@ def evaluate(
     recogniser: str,
     seed: int,
     jobs: int | None,
+    dry_run: bool,
 ) -> None:
     """Train and test recognisers inside and across the datasets of CORPUS.
 
@@ -75,6 +77,9 @@ def evaluate(
         recogniser=recogniser,
         seed=seed,
     )
+    if dry_run:
+        click.echo(plan.describe(jobs))
+        return
     evaluation = run_plan(plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks)
     written = write_evaluation(evaluation, out)
     click.echo(evaluation.summary())

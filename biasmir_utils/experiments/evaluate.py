@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pandas as pd
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.grammar import Correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import DatasetClips, ExperimentData, array_sum
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
@@ -62,6 +63,37 @@ class Plan:
     skipped: list[dict[str, Any]]
     parameters: dict[str, Any]
 
+    def task_seconds(self, speed: Speed | None = None) -> list[float]:
+        """Return about how long each task takes on one core."""
+        speed = speed or Speed()
+        dimension = self.data.corpus.dimension
+        return [
+            task_seconds(task, self.data.datasets, dimension(task.embedding), speed)
+            for task in self.tasks
+        ]
+
+    def describe(self, jobs: int | None = None) -> str:
+        """Return a text: the tasks, how many recognisers they fit, and how long it may take."""
+        n_jobs = _n_jobs(jobs, len(self.tasks))
+        seconds = self.task_seconds(Speed.measure())
+        lines = []
+        for task, estimate in zip(self.tasks, seconds, strict=True):
+            variants = ", ".join(
+                f"{spec}{'' if mode == 'none' else ' ' + mode}" for spec, mode in task.variants
+            )
+            lines.append(
+                f"{task.embedding}  {task.label}  {'/'.join(task.pair)}  [{variants}]  "
+                f"{estimate:.1f} s"
+            )
+        lines.extend(_skipped_lines(self.skipped))
+        fits = sum(2 * len(task.variants) for task in self.tasks)
+        total = max([sum(seconds) / n_jobs, *seconds]) + SECONDS_TO_START
+        lines.append(
+            f"{len(self.tasks)} tasks, {fits} recognisers: {duration(total)} with "
+            f"{n_jobs} process(es), if nothing else runs"
+        )
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -88,9 +120,7 @@ class Evaluation:
         for dataset, n in self.record["left_out"].items():
             if n:
                 lines.append(f"{n} clip(s) of {dataset} left out: they lack one of the embeddings")
-        for entry in self.record["skipped"]:
-            pair = "/".join(entry["pair"])
-            lines.append(f"skipped {entry['label']} on {pair}: {entry['reason']}")
+        lines.extend(_skipped_lines(self.record["skipped"]))
         warned = self.record["warnings"]
         if warned:
             lines.append(f"{len(warned)} warning(s), all in the record; the first: {warned[0]}")
@@ -261,7 +291,7 @@ def run_plan(
         "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "joblib"),
         "data": plan.data.corpus.data_sums(),
         "left_out": plan.data.left_out,
-        "skipped": plan.skipped,
+        "skipped": [*plan.skipped, *(entry for result in found for entry in result.skipped)],
         "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
     }
     return Evaluation(results, table, record)
@@ -291,7 +321,8 @@ def _do_tasks(
                 done[number] = kept
     waiting = [number for number in range(len(plan.tasks)) if number not in done]
     # The longest first, so that no worker is left alone with one in the end.
-    waiting.sort(key=lambda number: -_weight(plan, plan.tasks[number]))
+    seconds = plan.task_seconds()
+    waiting.sort(key=lambda number: -seconds[number])
     calls = (
         joblib.delayed(_numbered)(
             number,
@@ -309,7 +340,9 @@ def _do_tasks(
         )
         for number in waiting
     )
-    n_jobs = min(joblib.cpu_count() if jobs is None else jobs, max(1, len(waiting)))
+    n_jobs = _n_jobs(jobs, len(waiting))
+    if jobs is None and sum(seconds[number] for number in waiting) < 2 * SECONDS_TO_START:
+        n_jobs = 1  # workers would still be starting when one process is done
     bar = tqdm(
         total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
     )
@@ -322,6 +355,19 @@ def _do_tasks(
     return [done[number] for number in range(len(plan.tasks))]
 
 
+def _n_jobs(jobs: int | None, n_tasks: int) -> int:
+    return max(1, min(joblib.cpu_count() if jobs is None else jobs, n_tasks))
+
+
+def _skipped_lines(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for entry in skipped:
+        about = [entry[key] for key in ("embedding", "correction", "mode") if key in entry]
+        what = " ".join([entry["label"], *about])
+        lines.append(f"skipped {what} on {'/'.join(entry['pair'])}: {entry['reason']}")
+    return lines
+
+
 def _numbered(number: int, *arguments: Any) -> tuple[int, TaskResult]:
     return number, run_task(*arguments)
 
@@ -329,13 +375,6 @@ def _numbered(number: int, *arguments: Any) -> tuple[int, TaskResult]:
 def _only(clips: DatasetClips, label: str) -> DatasetClips:
     """Return the clips with one label, which is all that a task needs."""
     return replace(clips, labels={label: clips.labels[label]})
-
-
-def _weight(plan: Plan, task: Task) -> float:
-    """Return about how long a task takes, in any unit."""
-    n = sum(int(plan.data.datasets[name].is_train.sum()) for name in task.pair)
-    width = plan.data.corpus.dimension(task.embedding) * (8 if task.kernel else 1)
-    return len(task.variants) * n * float(min(n, width)) + n * n * float(width)
 
 
 def _task_key(task: Task, plan: Plan, sums: dict[tuple[str, str], str]) -> str:

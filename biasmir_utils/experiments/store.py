@@ -36,7 +36,7 @@ class TaskStore:
                     for number, score_key in enumerate(kept["score_keys"]):
                         part = {name: arrays[f"{number}/{name}"] for name in kept["score_arrays"]}
                         scores.append((_from_json(score_key), _from_arrays(part)))
-            return TaskResult(rows, scores, list(kept["warnings"]))
+            return TaskResult(rows, scores, list(kept["warnings"]), list(kept["skipped"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -56,6 +56,7 @@ class TaskStore:
             "score_keys": [_to_json(score_key) for score_key, _ in result.scores],
             "score_arrays": names,
             "warnings": result.warnings,
+            "skipped": result.skipped,
         }
         with atomic_path(self.folder / f"{key}.json") as temporary:
             temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")

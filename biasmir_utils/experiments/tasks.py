@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from biasmir_utils.corrections.fastfood import Fastfood
 from biasmir_utils.corrections.grammar import Correction
+from biasmir_utils.errors import BiasMIRError
 from biasmir_utils.experiments.data import ABSENT, PRESENT, DatasetClips
+from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.metrics import recognition_metrics
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
 from biasmir_utils.experiments.resampling import TrainingRows, match_training_rows
@@ -74,11 +75,15 @@ class TaskResult:
         For each row, if asked for: its key, and arrays `clip`, `track`, `group`, `y_true`,
         `score`, `probability` over the test clips.
     warnings : list of str
+    skipped : list of dict
+        Corrections that could not be fitted: `label`, `pair`, `embedding`, `correction`,
+        `mode`, `reason`.
     """
 
     rows: list[dict[str, Any]]
     scores: list[tuple[dict[str, Any], dict[str, Array]]]
     warnings: list[str]
+    skipped: list[dict[str, Any]]
 
 
 def training_rows(label: str, datasets: list[DatasetClips], seed: int) -> list[TrainingRows]:
@@ -140,8 +145,9 @@ def run_task(
         warnings.simplefilter("always")
         pair = [datasets[name] for name in task.pair]
         both = training_rows(task.label, pair, task.seed)
-        result = TaskResult([], [], [])
-        for key, y, test, score, probability in _outcomes(task, pair, both, features, groups):
+        result = TaskResult([], [], [], [])
+        outcomes = _outcomes(task, pair, both, features, groups, result.skipped)
+        for key, y, test, score, probability in outcomes:
             n_train, C = key.pop("n_train"), key.pop("C")
             result.rows.append(
                 {
@@ -187,15 +193,28 @@ def _outcomes(
     both: list[TrainingRows],
     features: Mapping[str, Array],
     groups: Mapping[str, Array],
+    skipped: list[dict[str, Any]],
 ) -> Iterator[tuple[dict[str, Any], Array, Array, Array, Array]]:
     """Yield key, labels, test rows, scores and probabilities for each row of the results."""
-    space = _make_space(task, pair, both, features)
+    space = FeatureSpace(
+        [features[clips.name][rows.all] for clips, rows in zip(pair, both, strict=True)],
+        [features[clips.name][clips.test_rows(task.label)] for clips in pair],
+        Correction("none", kernel=task.kernel).feature_map(task.seed),
+    )
     X_train = [space.train(side) for side in (0, 1)]
     corrections = _fit_corrections(task, pair, both, X_train, groups)
+    for (spec, mode), correction in corrections.items():
+        if isinstance(correction, BiasMIRError):
+            about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
+            skipped.append(
+                {"label": task.label, "pair": list(task.pair), **about, "reason": str(correction)}
+            )
     for train in (0, 1):
         X_test = [space.test(train, test) for test in (0, 1)]
         span: Span | None = None
-        for (spec, mode), correction in zip(task.variants, corrections, strict=True):
+        for (spec, mode), correction in corrections.items():
+            if isinstance(correction, BiasMIRError):
+                continue
             recogniser = make_recogniser(task.recogniser)
             by_span = task.recogniser == "logistic" and (correction is None or spec.is_projection)
             if by_span:
@@ -250,90 +269,64 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     return corrected
 
 
-class _Space:
-    """The rows of a task in its feature space.
-
-    With random features, a recogniser's rows are standardised by its training dataset; the
-    rows that a correction is fitted on, each by their own dataset.
-    """
-
-    def __init__(self, train: list[Array], test: list[Array], random: Fastfood | None) -> None:
-        self._train, self._test, self._random = train, test, random
-        self._scalers = [] if random is None else [_scaler(X) for X in train]
-
-    def train(self, side: int) -> Array:
-        """Return the training rows of a dataset."""
-        return self._map(self._train[side], side)
-
-    def test(self, train: int, test: int) -> Array:
-        """Return the test rows of a dataset for the recogniser of a training dataset."""
-        return self._map(self._test[test], train)
-
-    def _map(self, X: Array, side: int) -> Array:
-        if self._random is None:
-            return X
-        center, scale = self._scalers[side]
-        mapped: Array = self._random.transform((X - center) / scale)
-        return mapped
-
-
-def _scaler(X: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of each feature, 1 for the latter where constant."""
-    scale = X.std(axis=0)
-    scale[scale <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)] = 1.0
-    return X.mean(axis=0), scale
-
-
-def _make_space(
-    task: Task, pair: list[DatasetClips], both: list[TrainingRows], features: Mapping[str, Array]
-) -> _Space:
-    train = [
-        np.asarray(features[clips.name])[rows.all].astype(np.float64)
-        for clips, rows in zip(pair, both, strict=True)
-    ]
-    test = [
-        np.asarray(features[clips.name])[clips.test_rows(task.label)].astype(np.float64)
-        for clips in pair
-    ]
-    random = Correction("none", kernel=task.kernel).feature_map(task.seed)
-    if random is None:
-        return _Space(train, test, None)
-    scaled = [(X - center) / scale for X in train for center, scale in [_scaler(X)]]
-    return _Space(train, test, random.fit(np.concatenate(scaled)))
-
-
 def _fit_corrections(
     task: Task,
     pair: list[DatasetClips],
     both: list[TrainingRows],
     X_train: list[Array],
     groups: Mapping[str, Array],
-) -> list[Any]:
-    """Return the fitted correction of each variant; doses of one correction share a fit."""
-    done: dict[tuple[Correction, str], Any] = {}
-    fitted: list[Any] = []
+) -> dict[tuple[Correction, str], Any]:
+    """Return the fitted correction of each variant; doses of one correction share a fit.
+
+    None stands for nothing to correct. A `BiasMIRError` stands for a correction that these rows
+    do not allow.
+    """
+    fits: dict[tuple[Correction, str], Any] = {}
+    fitted: dict[tuple[Correction, str], Any] = {}
     for spec, mode in task.variants:
         if not spec.corrects:
-            fitted.append(None)
+            fitted[spec, mode] = None
             continue
         key = (replace(spec, alpha=1.0), mode)
-        if key not in done:
-            chosen = [
-                slice(None) if mode == "global" else slice(len(rows.positives)) for rows in both
-            ]
-            names = [
-                np.asarray(groups[clips.name], dtype=object)[rows.all][part]
-                for clips, rows, part in zip(pair, both, chosen, strict=True)
-            ]
-            parts = [X[part] for X, part in zip(X_train, chosen, strict=True)]
-            domain = np.repeat([clips.name for clips in pair], [len(part) for part in parts])
-            done[key] = spec.transformer().fit(
-                np.concatenate(parts),
-                np.concatenate([r.y[part] for r, part in zip(both, chosen, strict=True)]),
-                sample_domain=domain,
-                sample_group=np.concatenate(names) if spec.groups == "group" else None,
-            )
-        correction = copy(done[key])
-        correction.alpha = spec.alpha
-        fitted.append(correction)
+        if key not in fits:
+            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups)
+        correction = copy(fits[key])
+        if not isinstance(correction, BiasMIRError):
+            correction.alpha = spec.alpha
+        fitted[spec, mode] = correction
     return fitted
+
+
+def _fit_correction(
+    spec: Correction,
+    mode: str,
+    pair: list[DatasetClips],
+    both: list[TrainingRows],
+    X_train: list[Array],
+    groups: Mapping[str, Array],
+) -> Any:
+    # Training rows are positives, then negatives.
+    parts = [slice(None if mode == "global" else len(rows.positives)) for rows in both]
+    X = np.concatenate([X[part] for X, part in zip(X_train, parts, strict=True)])
+    y = np.concatenate([rows.y[part] for rows, part in zip(both, parts, strict=True)])
+    domain = [
+        np.full(len(rows.y[part]), clips.name)
+        for clips, rows, part in zip(pair, both, parts, strict=True)
+    ]
+    group = [
+        np.asarray(groups[clips.name], dtype=object)[rows.all[part]]
+        for clips, rows, part in zip(pair, both, parts, strict=True)
+    ]
+    correction = spec.transformer()
+    if "singular" in correction.get_params() and "singular" not in dict(spec.parameters):
+        # A group with too few rows for a direction is a warning here, as one without any is.
+        correction.set_params(singular="warn")
+    try:
+        return correction.fit(
+            X,
+            y,
+            sample_domain=np.concatenate(domain),
+            sample_group=np.concatenate(group) if spec.groups == "group" else None,
+        )
+    except BiasMIRError as error:
+        return error

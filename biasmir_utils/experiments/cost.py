@@ -1,0 +1,106 @@
+"""How long an evaluation will take: a count of its arithmetic, and a timing of this machine.
+
+The counts follow the code: the span of a training set costs its inner products and an
+eigenproblem, a correction the inner products of both datasets' rows, a recogniser some
+thousand products of a vector with its rows. The result is right within a factor of two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from biasmir_utils.experiments.data import DatasetClips
+from biasmir_utils.experiments.tasks import Task, training_rows
+
+# Random features are 8 for each dimension, padded to a power of two; a cosine and a sine each.
+FEATURES_PER_DIMENSION = 8
+SECONDS_PER_FEATURE = 12e-9
+# Products of a vector with the rows, for all values of C and all folds; random features are
+# better conditioned.
+PRODUCTS = 2500
+PRODUCTS_RANDOM = 1200
+SECONDS_PER_RECOGNISER = 0.03
+SECONDS_PER_LIBLINEAR_FIT_CELL = 6e-8
+# Starting a worker process means importing the libraries again.
+SECONDS_TO_START = 3.0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Multiply-adds a second of one core.
+
+    Attributes
+    ----------
+    double, single : float
+        In double and single precision, in products of matrices.
+    """
+
+    double: float = 2e10
+    single: float = 4e10
+
+    @classmethod
+    def measure(cls, size: int = 512) -> Speed:
+        """Time a small product of matrices on one thread."""
+        rates = []
+        with threadpool_limits(1):
+            for dtype in (np.float64, np.float32):
+                matrix = np.ones((size, size), dtype)
+                matrix @ matrix
+                start = time.perf_counter()
+                matrix @ matrix
+                rates.append(size**3 / (time.perf_counter() - start))
+        return cls(*rates)
+
+
+def task_seconds(
+    task: Task, datasets: Mapping[str, DatasetClips], dimension: int, speed: Speed
+) -> float:
+    """Return about how long a task takes on one core.
+
+    Parameters
+    ----------
+    task : Task
+    datasets : mapping of str to DatasetClips
+    dimension : int
+        Of the task's embedding.
+    speed : Speed
+    """
+    pair = [datasets[name] for name in task.pair]
+    rows = training_rows(task.label, pair, task.seed)
+    n = max(len(r.y) for r in rows)
+    share_positive = max(len(r.positives) for r in rows) / n
+    n_test = sum(len(clips.test_rows(task.label)) for clips in pair)
+    width = dimension
+    seconds = 0.0
+    if task.kernel:
+        width = FEATURES_PER_DIMENSION * 2 ** int(np.ceil(np.log2(dimension)))
+        seconds += (4 * n + 2 * n_test) * width * SECONDS_PER_FEATURE
+    rank = min(n, width + 1)
+    if task.recogniser == "logistic":
+        seconds += (n * rank * width + 10 * rank**3) / speed.double
+        products = (PRODUCTS_RANDOM if task.kernel else PRODUCTS) * 2 * n * rank / speed.single
+        seconds += 2 * len(task.variants) * (products + SECONDS_PER_RECOGNISER)
+    else:
+        fits = 2 * len(task.variants) * 37
+        seconds += fits * n * width * SECONDS_PER_LIBLINEAR_FIT_CELL
+    fitted = {(spec.method, spec.groups, spec.parameters, mode) for spec, mode in task.variants}
+    for method, groups, _, mode in fitted:
+        if method != "none":
+            both = 2 * n * (1 if mode == "global" else share_positive)
+            inner = both * min(both, width) * width * (0.3 if groups else 0.6)
+            seconds += inner / speed.double
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words that promise no more than an estimate can."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} seconds"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} minutes"
+    return f"about {seconds / 3600:.1f} hours"

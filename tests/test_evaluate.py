@@ -1,0 +1,372 @@
+"""`evaluate`: what it runs, what it skips, and that nothing else changes its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corrections import grammar
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.data import ExperimentData, label_codes
+from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
+from biasmir_utils.experiments.metrics import recognition_metrics
+from biasmir_utils.experiments.results import (
+    KEY_COLUMNS,
+    RESULT_COLUMNS,
+    SCORE_COLUMNS,
+    falls,
+    mean_over_labels,
+    read_table,
+    write_table,
+)
+
+PAIRS = [("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha"), ("beta", "beta")]
+
+
+@pytest.fixture
+def corpus(tiny_corpus: Path) -> Corpus:
+    return Corpus.load(tiny_corpus)
+
+
+def write_corpus(folder: Path, table: pd.DataFrame, features: np.ndarray, **changes) -> Corpus:
+    """Write a corpus from a clip table and one row of features for each of its rows."""
+    settings = {
+        "datasets": list(dict.fromkeys(table["dataset"])),
+        "groups": sorted(set(table["group"].dropna())),
+        "targets": [Target("piano", "label"), Target("voice", "label")],
+    }
+    writer = CorpusWriter(folder, name="made", title="Made", **{**settings, **changes})
+    corpus = writer.write(table)
+    rows = {d: (table["dataset"] == d).to_numpy() for d in corpus.datasets}
+    data = {d: (table.loc[mask, "clip"].tolist(), features[mask]) for d, mask in rows.items()}
+    write_embedding_file(folder / "toy.h5", "toy", data)
+    return corpus.add_embedding_file(folder / "toy.h5", made_here=True)
+
+
+def made_table(datasets=("one", "two"), n=90, seed=0):
+    rng = np.random.default_rng(seed)
+    parts, features = [], []
+    for number, dataset in enumerate(datasets):
+        piano, voice = rng.random(n) < 0.5, rng.random(n) < 0.4
+        X = rng.normal(number, 1, (n, 6))
+        X[:, 0] += 2 * piano
+        X[:, 1] += 2 * voice
+        features.append(X)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "dataset": dataset,
+                    "clip": [f"{dataset}{i:03d}" for i in range(n)],
+                    "split": np.where(np.arange(n) % 3 == 2, "test", "train"),
+                    "group": rng.choice(["jazz", "rock"], n),
+                    "piano": piano.astype(float),
+                    "voice": voice.astype(float),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True), np.concatenate(features).astype(np.float32)
+
+
+def test_a_row_for_each_label_embedding_correction_mode_and_ordered_pair(corpus):
+    found = evaluate(
+        corpus, ["toy", "toy2"], ["none", "lda", "mlda"], ["global", "classwise"], jobs=1
+    )
+    results = found.results
+    assert tuple(results.columns) == RESULT_COLUMNS
+    assert not results.duplicated(list(KEY_COLUMNS)).any()
+    assert len(results) == 2 * 2 * 4 * 5
+    assert set(results.loc[results["correction"] == "none", "mode"]) == {"none"}
+    assert set(results.loc[results["correction"] != "none", "mode"]) == {"global", "classwise"}
+    assert results["alpha"].isna().sum() == (results["correction"] == "none").sum()
+    cells = results[(results["embedding"] == "toy") & (results["correction"] == "none")]
+    for label in ("piano", "voice"):
+        part = cells[cells["label"] == label]
+        assert list(zip(part["train_set"], part["test_set"], strict=True)) == PAIRS
+        assert part["partner"].tolist() == ["beta", "beta", "alpha", "alpha"]
+    assert results["roc_auc"].between(0, 1).all()
+    assert (results["corpus"] == "tiny").all()
+    # The label is there to be read, and the datasets differ.
+    assert cells.loc[cells["train_set"] == cells["test_set"], "roc_auc"].mean() > 0.75
+
+
+def test_numbers_do_not_depend_on_jobs_nor_on_what_else_is_asked(corpus):
+    corrections = ["none", "lda", "k", "mklda"]
+    one = evaluate(corpus, ["toy", "toy2"], corrections, jobs=1, scores=True)
+    two = evaluate(corpus, ["toy", "toy2"], corrections, jobs=2, scores=True)
+    pd.testing.assert_frame_equal(one.results, two.results, check_exact=True)
+    pd.testing.assert_frame_equal(one.scores, two.scores, check_exact=True)
+    alone = evaluate(corpus, ["toy2", "toy"], ["mklda"], labels=["voice"], jobs=1).results
+    chosen = one.results[(one.results["correction"] == "mklda") & (one.results["label"] == "voice")]
+    key = list(KEY_COLUMNS)
+    pd.testing.assert_frame_equal(
+        alone.sort_values(key, ignore_index=True),
+        chosen.sort_values(key, ignore_index=True),
+        check_exact=True,
+    )
+
+
+def test_the_order_of_the_clip_table_does_not_matter(tmp_path):
+    table, features = made_table()
+    first = write_corpus(tmp_path / "a", table, features)
+    order = np.random.default_rng(1).permutation(len(table))
+    shuffled = table.iloc[order].reset_index(drop=True)
+    second = write_corpus(tmp_path / "b", shuffled, features[order], datasets=["one", "two"])
+    results = [evaluate(c, "toy", ["none", "lda"], jobs=1).results for c in (first, second)]
+    pd.testing.assert_frame_equal(*results, check_exact=True)
+
+
+def test_with_three_datasets_every_pair_is_run(tmp_path):
+    table, features = made_table(("one", "two", "three"))
+    corpus = write_corpus(tmp_path / "c", table, features)
+    results = evaluate(corpus, "toy", jobs=1).results
+    assert len(results) == 2 * 3 * 4
+    across = results[results["train_set"] != results["test_set"]]
+    assert len(across[["train_set", "test_set"]].drop_duplicates()) == 6
+    assert (across["partner"] == across["test_set"]).all()
+    # In-domain rows differ by the partner that the resampling took into account.
+    inside = results[(results["train_set"] == "one") & (results["test_set"] == "one")]
+    assert set(inside["partner"]) == {"two", "three"}
+    fall = falls(results)
+    assert len(fall) == 2 * 6
+    assert np.isfinite(fall["fall"]).all()
+
+
+def test_scores_give_the_metrics_again(corpus):
+    found = evaluate(corpus, "toy", ["none", "lda"], jobs=1, scores=True)
+    assert tuple(found.scores.columns) == SCORE_COLUMNS
+    keys = list(KEY_COLUMNS)
+    results = found.results.set_index(keys)
+    clips = corpus.clips.set_index(["dataset", "clip"])
+    n = 0
+    for key, part in found.scores.groupby(keys, dropna=False):
+        row = results.loc[key]
+        again = recognition_metrics(part["y_true"], part["score"], part["probability"])
+        assert row[list(again)].to_dict() == pytest.approx(again)
+        assert len(part) == row["n_test"]
+        assert part["y_true"].sum() == row["n_pos_test"]
+        own = clips.loc[[(key[keys.index("test_set")], clip) for clip in part["clip"]]]
+        assert (own["split"] == "test").all()
+        assert own["track"].tolist() == part["track"].tolist()
+        label = own[key[keys.index("label")]]
+        assert (label >= 0.5).astype(int).tolist() == part["y_true"].tolist()
+        n += len(part)
+    assert n == len(found.scores)
+
+
+def test_only_clips_with_every_embedding_take_part(corpus):
+    both = evaluate(corpus, ["toy", "toy2"], jobs=1)
+    assert both.record["left_out"] == {"alpha": 0, "beta": 2}
+    assert "2 clip(s) of beta left out" in both.summary()
+    assert both.results.groupby(["label", "test_set"])["n_test"].nunique().max() == 1
+    assert evaluate(corpus, "toy", jobs=1).record["left_out"] == {"alpha": 0, "beta": 0}
+
+
+def test_what_a_label_counts_as():
+    assert label_codes(np.array([0.0, 0.49, 0.5, 1.0, np.nan])).tolist() == [0, 0, 1, 1, -1]
+
+
+def test_rows_of_a_dataset_are_sorted_by_clip(corpus):
+    data = ExperimentData.of(corpus, ["toy"], ["piano"])
+    for clips in data.datasets.values():
+        assert clips.clips.tolist() == sorted(clips.clips)
+        assert (corpus.clips["clip"].to_numpy()[clips.index] == clips.clips).all()
+    # A clip without a group comes after all groups.
+    assert data.datasets["alpha"].groups.max() == len(corpus.groups)
+    names = data.group_names("alpha")
+    assert None in names
+    assert set(names) - {None} <= set(corpus.groups)
+
+
+def test_a_label_that_cannot_be_evaluated_is_skipped_with_the_reason(tmp_path):
+    table, features = made_table()
+    table.loc[(table["dataset"] == "two") & (table["split"] == "train"), "voice"] = 0.0
+    corpus = write_corpus(tmp_path / "c", table, features)
+    found = evaluate(corpus, "toy", jobs=1)
+    assert set(found.results["label"]) == {"piano"}
+    assert found.record["skipped"] == [
+        {
+            "label": "voice",
+            "pair": ["one", "two"],
+            "reason": "two has 0 positive training clips, at least 3 are needed",
+        }
+    ]
+    assert "skipped voice on one/two: two has 0 positive" in found.summary()
+    with pytest.raises(ArgumentError, match="no label can be evaluated: voice: two has 0"):
+        evaluate(corpus, "toy", labels=["voice"], jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("split", "value", "told"),
+    [
+        ("test", 0.0, "two has no positive test clips"),
+        ("test", np.nan, "two has no positive test clips"),
+        ("test", 1.0, "two has no negative test clips"),
+        ("train", 1.0, "two has 0 negative training clips"),
+    ],
+)
+def test_the_reason_names_dataset_and_class(tmp_path, split, value, told):
+    table, features = made_table()
+    table.loc[(table["dataset"] == "two") & (table["split"] == split), "voice"] = value
+    plan = plan_evaluation(write_corpus(tmp_path / "c", table, features), "toy")
+    assert [(entry["label"], entry["reason"]) for entry in plan.skipped] == [
+        ("voice", told if split == "test" else f"{told}, at least 3 are needed")
+    ]
+
+
+def test_a_correction_that_cannot_be_fitted_is_skipped_with_the_reason(tmp_path):
+    table, features = made_table()
+    table["group"] = np.where(table["dataset"] == "one", "rock", "jazz")
+    corpus = write_corpus(tmp_path / "c", table, features)
+    found = evaluate(corpus, "toy", ["none", "mlda"], labels=["piano"], jobs=1)
+    assert set(found.results["correction"]) == {"none"}
+    assert len(found.record["skipped"]) == 1
+    assert "no group has rows of two domains" in found.record["skipped"][0]["reason"]
+    assert "skipped piano toy mlda global on one/two: no group" in found.summary()
+
+
+def test_clips_without_any_group_are_one_group(tmp_path):
+    table, features = made_table()
+    table["group"] = None
+    corpus = write_corpus(tmp_path / "c", table, features, groups=[])
+    results = evaluate(corpus, "toy", ["lda", "mlda"], jobs=1).results
+    parts = [results[results["correction"] == name]["roc_auc"] for name in ("lda", "mlda")]
+    np.testing.assert_array_equal(*parts)
+
+
+def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):
+    doses = [f"lda:alpha={a}" for a in (0, 0.5, 1)]
+    results = evaluate(corpus, "toy2", ["none", *doses, "lda"], jobs=1).results
+    assert len(results) == 2 * 4 * 4
+    by_dose = {a: part["roc_auc"].to_numpy() for a, part in results.groupby("alpha")}
+    none = results[results["correction"] == "none"]["roc_auc"].to_numpy()
+    np.testing.assert_allclose(by_dose[0.0], none, atol=1e-12)
+    alone = evaluate(corpus, "toy2", ["lda:alpha=0.5"], jobs=1).results["roc_auc"].to_numpy()
+    np.testing.assert_array_equal(alone, by_dose[0.5])
+    assert (by_dose[1.0] != none).any()
+
+
+@pytest.mark.parametrize("correction", ["lda:alpha=0.7", "mlda", "mklda"])
+def test_the_short_cut_for_projections_gives_what_transforming_the_rows_gives(
+    corpus, monkeypatch, correction
+):
+    short = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
+    plain = replace(grammar.METHODS["lda"], is_projection=False)
+    monkeypatch.setitem(grammar.METHODS, "lda", plain)
+    long = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
+    np.testing.assert_array_equal(short.results["C"], long.results["C"])
+    for score in ("score", "probability"):
+        spread = long.scores[score].abs().max()
+        np.testing.assert_allclose(short.scores[score], long.scores[score], atol=2e-3 * spread)
+
+
+def test_the_seed_decides_the_resampling(corpus):
+    results = [evaluate(corpus, "toy", seed=seed, jobs=1).results for seed in (1, 1, 2)]
+    pd.testing.assert_frame_equal(results[0], results[1])
+    assert (results[0]["roc_auc"] != results[2]["roc_auc"]).any()
+    assert set(results[2]["seed"]) == {2}
+
+
+def test_warnings_of_corrections_are_recorded(tmp_path):
+    table, features = made_table()
+    table.loc[table["dataset"] == "one", "group"] = "rock"
+    found = evaluate(write_corpus(tmp_path / "c", table, features), "toy", "mlda", jobs=1)
+    assert len(found.record["warnings"]) == 2
+    assert "toy, piano, one/two: group 'jazz' has no rows" in found.record["warnings"][0]
+    assert "2 warning(s)" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"embeddings": "yamnet"}, "no embedding 'yamnet'; it has toy, toy2"),
+        ({"embeddings": []}, "at least one embedding"),
+        ({"labels": ["tuba"]}, "no label 'tuba'; it has piano, voice"),
+        ({"labels": []}, "at least one label"),
+        ({"modes": "local"}, "mode 'local': expected global or classwise"),
+        ({"corrections": "ldaa"}, "unknown correction 'ldaa'"),
+        ({"recogniser": "forest"}, "recogniser 'forest': expected one of logistic, logistic-lib"),
+    ],
+)
+def test_arguments_that_cannot_be_used(corpus, changes, told):
+    with pytest.raises(ArgumentError, match=told):
+        evaluate(corpus, **{"embeddings": "toy", **changes})
+
+
+def test_one_dataset_is_not_enough(tmp_path):
+    table, features = made_table(("one",))
+    with pytest.raises(ArgumentError, match="one dataset only"):
+        evaluate(write_corpus(tmp_path / "c", table, features), "toy")
+
+
+def test_datasets_without_common_embeddings(tmp_path):
+    table, features = made_table()
+    corpus = write_corpus(tmp_path / "c", table, features)
+    write_embedding_file(tmp_path / "c" / "e.h5", "late", {"one": (["one000"], features[:1])})
+    corpus = corpus.add_embedding_file(tmp_path / "c" / "e.h5", made_here=True)
+    plan = plan_evaluation(corpus, ["late"])
+    assert "two has 0 positive training clips" in plan.skipped[0]["reason"] or (
+        "one has" in plan.skipped[0]["reason"]
+    )
+    with pytest.raises(ArgumentError, match="no label can be evaluated"):
+        run_plan(plan)
+
+
+def results_of(rows):
+    columns = ["embedding", "correction", "mode", "alpha", "label", "train_set", "test_set"]
+    table = pd.DataFrame(rows, columns=[*columns, "roc_auc"])
+    others = table["test_set"].map({"a": "b", "b": "a"})
+    return table.assign(
+        corpus="c",
+        partner=others.where(table["train_set"] == table["test_set"], table["test_set"]),
+        recogniser="logistic",
+        seed=0,
+    )
+
+
+def test_falls_hold_the_test_set_fixed():
+    results = results_of(
+        [
+            ("e", "none", "none", np.nan, "x", "a", "a", 0.9),
+            ("e", "none", "none", np.nan, "x", "a", "b", 0.6),
+            ("e", "none", "none", np.nan, "x", "b", "a", 0.8),
+            ("e", "none", "none", np.nan, "x", "b", "b", 0.95),
+        ]
+    )
+    table = falls(results).set_index("test_set")
+    assert table["fall"].round(10).to_dict() == {"b": 0.35, "a": 0.1}
+    assert table["train_set"].to_dict() == {"b": "a", "a": "b"}
+
+
+def test_means_over_labels_keep_the_order_of_the_table():
+    rows = []
+    for embedding, correction, alpha in [("z", "none", np.nan), ("z", "lda", 0.5), ("a", "lda", 1)]:
+        for label, shift in (("x", 0.0), ("y", 0.2)):
+            mode = "none" if correction == "none" else "global"
+            rows.append((embedding, correction, mode, alpha, label, "a", "b", 0.5 + shift))
+    table = mean_over_labels(results_of(rows))
+    assert table.index.get_level_values("embedding").tolist() == ["z", "z", "a"]
+    np.testing.assert_allclose(table["a", "b"], 0.6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_results_table_is_read_as_it_was_written(corpus, tmp_path, suffix):
+    results = evaluate(corpus, "toy", ["none", "lda"], labels=["piano"], jobs=1).results
+    write_table(results, tmp_path / f"r{suffix}")
+    again = read_table(tmp_path / f"r{suffix}")
+    pd.testing.assert_frame_equal(again, results, check_exact=True, check_dtype=False)
+
+
+def test_tables_that_cannot_be_written_or_read(tmp_path):
+    with pytest.raises(ArgumentError, match=r"expected \.csv or \.parquet"):
+        write_table(pd.DataFrame(), tmp_path / "r.xlsx")
+    with pytest.raises(ArgumentError, match="no such file"):
+        read_table(tmp_path / "r.csv")
+    (tmp_path / "r.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ArgumentError, match="cannot be read as a table"):
+        read_table(tmp_path / "r.parquet")

@@ -1,0 +1,175 @@
+"""`biasmir evaluate`: its files, and going on after it was stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.experiments.evaluate import plan_evaluation, run_plan
+from biasmir_utils.experiments.output import output_paths, write_evaluation
+from biasmir_utils.experiments.results import read_table
+from biasmir_utils.experiments.store import TaskStore
+from biasmir_utils.experiments.tasks import TaskResult
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_evaluate_writes_results_record_and_scores(tiny_corpus, tmp_path):
+    out = tmp_path / "made" / "r.csv"
+    output = run(
+        tiny_corpus, "--embedding", "toy", "toy2", "--correction", "none", "lda",
+        "--mode", "global", "classwise", "--labels", "piano", "--out", out,
+        "--scores", "--jobs", 1, "--seed", 7,
+    )  # fmt: skip
+    results = read_table(out)
+    assert len(results) == 2 * 3 * 4
+    assert "alpha>beta" in output
+    assert "fall beta>alpha" in output
+    assert "toy2 lda classwise" in output
+    record = json.loads((tmp_path / "made" / "r.json").read_text())
+    assert record["parameters"] == {
+        "corpus": "tiny",
+        "embeddings": ["toy", "toy2"],
+        "corrections": ["none", "lda"],
+        "modes": ["global", "classwise"],
+        "labels": ["piano"],
+        "recogniser": "logistic",
+        "seed": 7,
+    }
+    assert record["left_out"] == {"alpha": 0, "beta": 2}
+    assert {"biasmir_utils", "numpy", "scikit-learn"} <= set(record["versions"])
+    assert set(record["data"]) == {
+        "corpus.json",
+        "clips.parquet",
+        "embeddings/toy.h5",
+        "embeddings/toy2.h5",
+    }
+    scores = pd.read_parquet(tmp_path / "made" / "r.scores.parquet")
+    assert len(scores) == results["n_test"].sum()
+    left = {path.name for path in (tmp_path / "made").iterdir()}
+    assert left == {"r.csv", "r.json", "r.scores.parquet"}
+
+
+def test_parquet_and_csv_hold_the_same(tiny_corpus, tmp_path):
+    for name in ("r.csv", "r.parquet"):
+        run(tiny_corpus, "--embedding", "toy", "--out", tmp_path / name, "--jobs", 1)
+    pd.testing.assert_frame_equal(
+        read_table(tmp_path / "r.csv"), read_table(tmp_path / "r.parquet"), check_dtype=False
+    )
+
+
+def test_a_dry_run_tells_the_tasks_and_writes_nothing(tiny_corpus, tmp_path):
+    output = run(
+        tiny_corpus, "--embedding", "toy", "--correction", "paper", "--mode", "global",
+        "classwise", "--out", tmp_path / "r.csv", "--dry-run", "--jobs", 2,
+    )  # fmt: skip
+    assert "[k, klda global, klda classwise, mklda global, mklda classwise]" in output
+    assert "4 tasks, 40 recognisers: about" in output
+    assert "2 process(es)" in output
+    assert list(tmp_path.glob("r*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--embedding", "toy", "--out", "r.xlsx"], "expected .csv or .parquet"),
+        (["--embedding", "nope", "--out", "r.csv"], "no embedding 'nope'"),
+        (["--embedding", "toy", "--correction", "ldaa", "--out", "r.csv"], "Did you mean"),
+    ],
+)
+def test_errors_are_one_line(tiny_corpus, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["evaluate", str(tiny_corpus), *arguments])
+    assert done.exit_code == 1
+    assert told in done.output
+    assert done.output.startswith("Error: ")
+    assert "Traceback" not in done.output
+    assert list(tmp_path.glob("r*")) == []
+
+
+ARGUMENTS = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
+
+
+def test_a_killed_run_goes_on_where_it_was(tiny_corpus, tmp_path):
+    whole, stopped = tmp_path / "whole.csv", tmp_path / "stopped.csv"
+    run(tiny_corpus, *ARGUMENTS, "--out", whole, "--jobs", 1, "--scores")
+    command = [
+        sys.executable, "-c", "from biasmir_utils.cli import main; main()",
+        "evaluate", str(tiny_corpus), *ARGUMENTS,
+        "--out", str(stopped), "--jobs", "1", "--scores",
+    ]  # fmt: skip
+    tasks = output_paths(stopped).tasks
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(tasks.glob("*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tasks.glob("*.json")}
+    assert 1 <= len(kept) < 8, "the run was to be killed between its first and its last task"
+    assert not stopped.exists()
+
+    plan = plan_evaluation(
+        Corpus.load(tiny_corpus), ["toy", "toy2"], "paper", ["global", "classwise"]
+    )
+    found = run_plan(plan, scores=True, jobs=1, resume=tasks)
+    assert len(list(tasks.glob("*.json"))) == 8
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    write_evaluation(found, stopped)
+    assert not tasks.exists()
+    assert stopped.read_bytes() == whole.read_bytes()
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(output_paths(stopped).scores), pd.read_parquet(output_paths(whole).scores)
+    )
+
+
+def test_finished_tasks_of_other_data_or_parameters_are_not_taken(tiny_corpus, tmp_path):
+    def tasks_after(seed: int) -> int:
+        plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", seed=seed)
+        run_plan(plan, jobs=1, resume=tmp_path / "tasks")
+        return len(list((tmp_path / "tasks").glob("*.json")))
+
+    assert tasks_after(42) == 2
+    assert tasks_after(42) == 2
+    assert tasks_after(43) == 4
+    table = pd.read_parquet(tiny_corpus / "clips.parquet")
+    table.loc[0, "piano"] = 1 - table.loc[0, "piano"]
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    # Of the two labels, one has changed.
+    assert tasks_after(42) == 5
+
+
+def test_a_damaged_task_file_is_done_again(tiny_corpus, tmp_path):
+    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy")
+    first = run_plan(plan, jobs=1, resume=tmp_path / "tasks", scores=True)
+    files = sorted((tmp_path / "tasks").glob("*.json"))
+    files[0].write_text(files[0].read_text()[:50])
+    files[1].with_suffix(".npz").write_bytes(b"PK")
+    again = run_plan(plan, jobs=1, resume=tmp_path / "tasks", scores=True)
+    pd.testing.assert_frame_equal(first.results, again.results, check_exact=True)
+    pd.testing.assert_frame_equal(first.scores, again.scores, check_exact=True)
+
+
+def test_a_task_kept_without_scores_does_not_serve_a_run_that_wants_them(tmp_path):
+    store = TaskStore(tmp_path / "tasks")
+    row = {"label": "x", "alpha": np.nan, "roc_auc": 0.1 + 0.2}
+    store.save("a", TaskResult([row], [], ["w"], []))
+    assert store.load("b", with_scores=False) is None
+    kept = store.load("a", with_scores=False)
+    assert kept.rows[0]["roc_auc"] == row["roc_auc"]
+    assert np.isnan(kept.rows[0]["alpha"])
+    assert kept.warnings == ["w"]
+    assert store.load("a", with_scores=True) is None
