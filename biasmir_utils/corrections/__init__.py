@@ -3,12 +3,19 @@
 What a correction is fitted on, and how it is applied, follows one set of conventions, which
 `biasmir_utils.corrections.base` states. By name: `parse_correction`, `make_correction`.
 
-==================  ==============================================================
-`DomainLDA`         the paper's `lda` and, with groups, `mlda`
+==================  =====================================================================
+`DomainLDA`         the LDA direction between domains, projected out: the paper's `lda`
+`MeanProjection`    the difference of the domains' means, projected out
+`LEACE`             the same information erased, with the least change
+`DomainCenter`      equal means, domain by domain (with `scale`: z-scores)
+`CORAL`             equal means and covariances, domain by domain
+`GaussianOT`        the same by optimal transport
+`INLP`              linear domain classifiers, projected out one after the other
+`RandomProjection`  the control: a random subspace, projected out
 `NoCorrection`      the baseline
-`Fastfood`          random Fourier features, the paper's `k`
-`median_distance`   its bandwidth
-==================  ==============================================================
+`Fastfood`          random Fourier features, the paper's `k`; `median_distance` its bandwidth
+`Moments`           running moments, from which most of these can be fitted in chunks
+==================  =====================================================================
 """
 
 from biasmir_utils.corrections.base import (
@@ -17,29 +24,41 @@ from biasmir_utils.corrections.base import (
     ThinMap,
 )
 from biasmir_utils.corrections.covariance import SingularCovarianceError
+from biasmir_utils.corrections.domain_maps import DomainCenter
 from biasmir_utils.corrections.fastfood import Fastfood, median_distance
 from biasmir_utils.corrections.grammar import (
-    ALIASES,
-    METHODS,
-    SETS,
     Correction,
     make_correction,
     parse_correction,
     parse_corrections,
 )
+from biasmir_utils.corrections.inlp import INLP
 from biasmir_utils.corrections.labels import DomainWarning
 from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
+from biasmir_utils.corrections.leace import LEACE
+from biasmir_utils.corrections.moments import Moments
+from biasmir_utils.corrections.projections import MeanProjection, RandomProjection
+from biasmir_utils.corrections.registry import ALIASES, METHODS, SETS
+from biasmir_utils.corrections.transport import CORAL, GaussianOT
 
 __all__ = [
     "ALIASES",
+    "CORAL",
+    "INLP",
+    "LEACE",
     "METHODS",
     "SETS",
     "Correction",
+    "DomainCenter",
     "DomainLDA",
     "DomainTransformer",
     "DomainWarning",
     "Fastfood",
+    "GaussianOT",
+    "MeanProjection",
+    "Moments",
     "NoCorrection",
+    "RandomProjection",
     "SingularCovarianceError",
     "ThinMap",
     "lda_coefficients",

@@ -147,12 +147,7 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         groups = None if sample_group is None else group_labels(sample_group, len(X))
         self.domains_ = [] if domains is None else domains.names
         if len(self.domains_) < 2 and not isinstance(self, NoCorrection):
-            warnings.warn(
-                f"{type(self).__name__} was fitted without sample_domain, or with one domain "
-                "only: there is nothing to correct, and the rows will be left as they are.",
-                DomainWarning,
-                stacklevel=2,
-            )
+            self._warn_of_one_domain()
             domains = groups = None
         self._learn(X.astype(np.float64, copy=False), y, domains, groups)
         return self
@@ -182,6 +177,14 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Fit to `X` and return it corrected; scikit-learn's own would lose the domains."""
         self.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
         return self.transform(X, sample_domain=sample_domain)
+
+    def _warn_of_one_domain(self) -> None:
+        warnings.warn(
+            f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
+            "there is nothing to correct, and the rows will be left as they are.",
+            DomainWarning,
+            stacklevel=3,
+        )
 
     def _check_parameters(self) -> None:
         """Raise an `ArgumentError` for parameters that no fit can use."""

@@ -60,6 +60,62 @@ def ledoit_wolf_shrinkage(Z: FloatArray) -> float:
     return beta / delta
 
 
+def oas_shrinkage(square_sum: float, trace: float, n_features: int, n_samples: int) -> float:
+    """Return the shrinkage of the oracle approximating estimator (Chen et al. 2010), in [0, 1].
+
+    Equal to that of `sklearn.covariance.oas`. It needs second moments only, and does not change
+    when the rows are rotated.
+
+    Parameters
+    ----------
+    square_sum : float
+        Sum of the squared entries of the sample covariance.
+    trace : float
+        Its trace.
+    n_features, n_samples : int
+    """
+    alpha = square_sum / n_features**2
+    level = (trace / n_features) ** 2
+    denominator = (n_samples + 1) * (alpha - level / n_features)
+    if denominator <= _NO_SHRINKAGE * alpha * n_samples:
+        return 1.0
+    return min((alpha + level) / denominator, 1.0)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A covariance as a matrix.
+
+    Attributes
+    ----------
+    matrix : ndarray, (n_features, n_features)
+    """
+
+    matrix: FloatArray
+
+    @property
+    def variance(self) -> FloatArray:
+        """The diagonal, (n_features,)."""
+        return np.diagonal(self.matrix)
+
+    def solve(self, right: FloatArray) -> FloatArray:
+        """Return the rows x with ``matrix @ x = right``; see `DiagonalPlusRows.solve`."""
+        variance = self.variance
+        if not variance.min() > 0:
+            raise _singular(*self.matrix.shape)
+        root = np.sqrt(variance)
+        scaled = self.matrix / root
+        scaled /= root[:, np.newaxis]
+        return _solve_positive(scaled, (right / root).T, self.matrix.shape).T / root
+
+    def pseudo_solve(self, right: FloatArray) -> FloatArray:
+        """Return the shortest least-squares solutions, for a singular matrix."""
+        values, vectors = np.linalg.eigh(self.matrix)
+        kept = values > len(values) * _EPS * max(values[-1], 0.0)
+        coordinates = right @ vectors[:, kept]
+        return (coordinates / values[kept]) @ vectors[:, kept].T
+
+
 @dataclass(frozen=True)
 class DiagonalPlusRows:
     """The matrix ``diag(diagonal) + rows' rows``, never built when it has a smaller form.
@@ -107,13 +163,19 @@ class DiagonalPlusRows:
     def _solve_in_features(self, right: FloatArray) -> FloatArray:
         matrix = self.rows.T @ self.rows
         matrix.flat[:: len(matrix) + 1] += self.diagonal
-        variance = np.diagonal(matrix).copy()
-        if not variance.min() > 0:
-            raise _singular(*self.rows.shape)
-        root = np.sqrt(variance)
-        matrix /= root
-        matrix /= root[:, np.newaxis]
-        return _solve_positive(matrix, (right / root).T, self.rows.shape).T / root
+        return Dense(matrix).solve(right)
+
+    def pseudo_solve(self, right: FloatArray) -> FloatArray:
+        """Return the shortest least-squares solutions, for a zero diagonal."""
+        _, values, vectors = np.linalg.svd(self.rows, full_matrices=False)
+        kept = values > max(self.rows.shape) * _EPS * values[0]
+        coordinates = right @ vectors[kept].T
+        return (coordinates / values[kept] ** 2) @ vectors[kept]
+
+    @property
+    def variance(self) -> FloatArray:
+        """The diagonal of the matrix, (n_features,)."""
+        return self.diagonal + np.einsum("ij,ij->j", self.rows, self.rows)
 
 
 def _solve_positive(
@@ -142,11 +204,11 @@ def _solve_positive(
 
 
 def _singular(n_rows: int, n_features: int) -> SingularCovarianceError:
+    rows = "" if n_rows == n_features else f" of {n_rows} rows"
     return SingularCovarianceError(
-        f"the shrunk within-domain covariance of {n_rows} rows with {n_features} features is "
-        "singular: the rows of each domain are equal or too few. "
-        "Give more (different) rows, drop constant features, or set shrinkage to a number "
-        "above 0."
+        f"the shrunk covariance{rows} with {n_features} features is singular: the rows of each "
+        "domain are equal or too few. Give more (different) rows, drop constant features, or "
+        "set shrinkage to a number above 0."
     )
 
 
@@ -202,3 +264,48 @@ def within_domain_covariance(
         diagonal += (count / n_samples * share) * target
         part *= np.sqrt((1.0 - share) / n_samples)
     return means, DiagonalPlusRows(diagonal, rows)
+
+
+def total_covariance(X: FloatArray, shrinkage: Any = "auto") -> DiagonalPlusRows:
+    """Return the shrunk covariance of all rows around their mean.
+
+    Parameters
+    ----------
+    X : ndarray of float64, (n_samples, n_features)
+    shrinkage : 'auto' or float in [0, 1]
+        Share of the mean variance that replaces the covariance; 'auto' is `oas_shrinkage`.
+    """
+    n_samples, n_features = X.shape
+    rows = X - X.mean(axis=0)
+    trace = float(np.einsum("ij,ij->", rows, rows)) / n_samples
+    if shrinkage == "auto":
+        gram = rows @ rows.T if n_samples <= n_features else rows.T @ rows
+        square_sum = float(np.vdot(gram, gram)) / n_samples**2
+        share = oas_shrinkage(square_sum, trace, n_features, n_samples)
+    else:
+        share = check_share(shrinkage, "shrinkage")
+    rows *= np.sqrt((1.0 - share) / n_samples)
+    return DiagonalPlusRows(np.full(n_features, share * trace / n_features), rows)
+
+
+def shrunk(covariance: FloatArray, n_samples: int, shrinkage: Any = "auto") -> Dense:
+    """Return a sample covariance after shrinkage towards its mean variance.
+
+    Parameters
+    ----------
+    covariance : ndarray, (n_features, n_features)
+    n_samples : int
+        Rows that it was estimated from.
+    shrinkage : 'auto' or float in [0, 1]
+        As in `total_covariance`.
+    """
+    n_features = len(covariance)
+    trace = float(np.trace(covariance))
+    if shrinkage == "auto":
+        square_sum = float(np.vdot(covariance, covariance))
+        share = oas_shrinkage(square_sum, trace, n_features, n_samples)
+    else:
+        share = check_share(shrinkage, "shrinkage")
+    matrix = (1.0 - share) * covariance
+    matrix.flat[:: n_features + 1] += share * trace / n_features
+    return Dense(matrix)

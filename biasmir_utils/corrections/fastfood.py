@@ -118,8 +118,8 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     The map has no opinion on standardisation: do it before.
 
-    Why not scikit-learn's `RBFSampler`: with as many features it needs 1.3 times the time at
-    128 dimensions and 3.6 to 5.7 times at 1,024 (1,200 rows, one thread, float64 and float32).
+    Why not scikit-learn's `RBFSampler`: with as many features it needs about the same time at
+    128 dimensions and 3 to 5 times as much at 1,024 (1,200 rows, one thread).
     In accuracy it wins slightly over 'gaussian', whose error is 1.04 to 1.14 times as large,
     and loses to 'signs', whose error is a quarter of its (`benchmarks/corrections_lda.py`).
 

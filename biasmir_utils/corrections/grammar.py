@@ -1,10 +1,13 @@
 """Corrections by name: ``NAME[:option=value[,option=value...]]``.
 
-`NAME` is a method of `METHODS` or one of the paper's names, which are `ALIASES`. The options
-that every method may have:
+`NAME` is a method of `METHODS` or one of the `ALIASES`, among them the paper's names. The options
+that methods share:
 
 - ``alpha=0.5``: the dose, a number in [0, 1];
-- ``groups=group``: one direction for each group (genre) of the clips;
+- ``groups=group``: one set of directions for each group (genre) of the clips;
+- ``given=label`` or ``given=group``: what of the domain labels or groups do not explain;
+- ``to=NAME``: the domain that others are moved to;
+- ``unseen=own``: an unseen domain is described by its own rows;
 - ``kernel=fastfood``: rows are mapped to random Fourier features first (`kernel=orthogonal`
   draws orthogonal basis functions, for less error at the same cost).
 
@@ -14,90 +17,21 @@ Other options are parameters of the method, for instance ``lda:shrinkage=0.1``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from biasmir_utils.corrections.base import DomainTransformer, NoCorrection, check_share
+from biasmir_utils.corrections.base import DomainTransformer, check_share
 from biasmir_utils.corrections.fastfood import Fastfood
-from biasmir_utils.corrections.lda import DomainLDA
+from biasmir_utils.corrections.registry import (
+    ALIASES,
+    GROUPS,
+    KERNELS,
+    METHODS,
+    SETS,
+    parse_number,
+)
 from biasmir_utils.errors import ArgumentError
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the grammar knows of a method.
-
-    Attributes
-    ----------
-    make : callable
-        Returns the transformer, given its parameters by name.
-    summary : str
-        One line, for help texts.
-    parameters : dict
-        Option name -> function that turns the text of its value into the parameter.
-    has_dose : bool
-        Whether the method takes ``alpha``.
-    groups : tuple of str
-        Values that ``groups=`` may have.
-    is_projection : bool
-        Whether the fitted transformer is ``x - alpha V'V x`` with the orthonormal rows
-        V = `directions_`, so that a caller may apply it to inner products of rows.
-    """
-
-    make: Callable[..., DomainTransformer]
-    summary: str
-    parameters: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
-    has_dose: bool = True
-    groups: tuple[str, ...] = ()
-    is_projection: bool = False
-
-
-def _shrinkage(text: str) -> Any:
-    return text if text == "auto" else check_share(_number(text), "shrinkage")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentError(f"{text!r} is not a number.") from None
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if text not in allowed:
-            raise ArgumentError(f"{text!r} is not one of {', '.join(allowed)}.")
-        return text
-
-    return check
-
-
-METHODS: dict[str, Method] = {
-    "none": Method(NoCorrection, "no correction", has_dose=False),
-    "lda": Method(
-        DomainLDA,
-        "project out the LDA direction between the datasets (the paper's)",
-        {"shrinkage": _shrinkage, "tol": _number, "singular": _one_of("error", "warn")},
-        groups=("group",),
-        is_projection=True,
-    ),
-}
-
-# The paper's names; Section 3 of the paper.
-ALIASES: dict[str, str] = {
-    "mlda": "lda:groups=group",
-    "k": "none:kernel=fastfood",
-    "klda": "lda:kernel=fastfood",
-    "mklda": "lda:groups=group,kernel=fastfood",
-}
-
-# Names that stand for several corrections.
-SETS: dict[str, tuple[str, ...]] = {
-    "paper": ("none", "lda", "mlda", "k", "klda", "mklda"),
-}
-
-KERNELS: dict[str, str] = {"fastfood": "gaussian", "orthogonal": "signs"}
 
 
 @dataclass(frozen=True)
@@ -142,6 +76,21 @@ class Correction:
         return self.method != "none"
 
     @property
+    def needs_groups(self) -> bool:
+        """Whether `fit` needs the group of each row."""
+        return self.groups is not None or self.given == "group"
+
+    @property
+    def needs_domain(self) -> bool:
+        """Whether `transform` depends on the domain of the rows."""
+        return METHODS[self.method].needs_domain
+
+    @property
+    def given(self) -> str | None:
+        """What the domain is conditioned on: 'label', 'group' or None."""
+        return dict(self.parameters).get("given")
+
+    @property
     def is_projection(self) -> bool:
         """Whether the correction is ``x - alpha V'V x`` with V = `directions_`."""
         return METHODS[self.method].is_projection
@@ -160,11 +109,13 @@ class Correction:
 
     def _options(self) -> dict[str, str]:
         found = {"groups": self.groups, "kernel": self.kernel, **dict(self.parameters)}
-        return {
-            name: f"{value:.12g}" if isinstance(value, float) else str(value)
-            for name, value in found.items()
-            if value is not None
-        }
+        return {name: _text(value) for name, value in found.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _join(method: str, options: Mapping[str, str]) -> str:
@@ -257,16 +208,18 @@ def _build(name: str, options: dict[str, str]) -> Correction:
     options = dict(options)
     alpha = 1.0
     if "alpha" in options and method.has_dose:
-        alpha = check_share(_number(options.pop("alpha")), "alpha")
-    groups = _choice(options, "groups", method.groups) if method.groups else None
+        alpha = check_share(parse_number(options.pop("alpha")), "alpha")
+    groups = _choice(options, "groups", GROUPS) if method.has_groups else None
     kernel = _choice(options, "kernel", tuple(KERNELS))
     known = ["kernel", *method.parameters]
-    known += ["alpha"] * method.has_dose + ["groups"] * bool(method.groups)
+    known += ["alpha"] * method.has_dose + ["groups"] * method.has_groups
     parameters = []
     for key, value in sorted(options.items()):
         if key not in method.parameters:
             raise ArgumentError(f"{name!r} has no option {key!r}.{_hint(key, known)}")
         parameters.append((key, method.parameters[key](value)))
+    if groups is not None and ("given", "group") in parameters:
+        raise ArgumentError("groups and given=group exclude each other; leave one out.")
     return Correction(name, alpha, groups, kernel, tuple(parameters))
 
 

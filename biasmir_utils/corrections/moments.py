@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from biasmir_utils.corrections.base import FloatArray
-from biasmir_utils.corrections.labels import domain_labels, group_labels
+from biasmir_utils.corrections.labels import Labels, domain_labels, group_labels
 from biasmir_utils.errors import ArgumentError
 
 SCATTERS = ("none", "variance", "pooled", "domain")
@@ -63,6 +63,8 @@ class Moments:
         `group` is None without groups, and for a missing group.
     within : ndarray, (n_features, n_features)
         The summed scatter within the cells; empty unless scatter is 'pooled'.
+    grouped : bool
+        Whether the rows came with groups.
     largest : ndarray, (n_features,)
         Largest absolute value of each feature, which tells what is rounding.
     """
@@ -76,6 +78,7 @@ class Moments:
         size = n_features if scatter == "pooled" else 0
         self.within = np.zeros((size, size))
         self.largest = np.zeros(n_features)
+        self.grouped = False
 
     def update(self, X: Any, sample_domain: Any, sample_group: Any = None) -> Moments:
         """Add rows and return self.
@@ -89,8 +92,16 @@ class Moments:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ArgumentError(f"X must have {self.n_features} features, its shape is {X.shape}.")
-        domains = domain_labels(sample_domain, len(X))
         groups = None if sample_group is None else group_labels(sample_group, len(X))
+        return self.add(X, domain_labels(sample_domain, len(X)), groups)
+
+    def add(self, X: FloatArray, domains: Labels, groups: Labels | None = None) -> Moments:
+        """Add rows whose labels are checked already, and return self."""
+        if self.cells and self.grouped != (groups is not None):
+            raise ArgumentError(
+                "sample_group must be given for all chunks of rows, or for none of them."
+            )
+        self.grouped = groups is not None
         for d, domain in enumerate(domains.names):
             for g, group in enumerate([None] if groups is None else groups.names):
                 members = domains.codes == d
@@ -138,7 +149,10 @@ class Moments:
                 f"moments of {self.n_features} features with scatter {self.scatter!r} cannot be "
                 f"added to {other.n_features} features with scatter {other.scatter!r}."
             )
+        if self.cells and other.cells and self.grouped != other.grouped:
+            raise ArgumentError("moments with groups cannot be added to moments without.")
         total = Moments(self.n_features, self.scatter)
+        total.grouped = self.grouped or other.grouped
         for part in (self, other):
             total.within += part.within
             np.maximum(total.largest, part.largest, out=total.largest)

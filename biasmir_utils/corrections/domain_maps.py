@@ -1,0 +1,151 @@
+"""Corrections that move each domain by a map of its own, and so need the domain of each row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from biasmir_utils.corrections.base import FloatArray, check_share
+from biasmir_utils.corrections.labels import domain_labels
+from biasmir_utils.corrections.moments import Cell, Moments
+from biasmir_utils.corrections.streaming import MomentCorrection
+from biasmir_utils.errors import ArgumentError
+
+
+class DomainMap(MomentCorrection):
+    """Base of the corrections with one map for each domain.
+
+    Rows whose domain was not seen in `fit`, or whose domain is not given (all of them together
+    then), are treated as one unseen domain: ``unseen='training'`` maps them as if they had the
+    statistics of all training rows together, one by one; ``unseen='own'`` takes the statistics
+    of the rows that are transformed together, which uses unlabelled rows of the new domain.
+    """
+
+    alpha: float
+    unseen: str
+
+    def _check_parameters(self) -> None:
+        check_share(self.alpha, "alpha")
+        if self.unseen not in ("training", "own"):
+            raise ArgumentError(f"unseen must be 'training' or 'own', not {self.unseen!r}.")
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        check_is_fitted(self, "domains_")
+        if len(self.domains_) < 2 or self.alpha == 0:
+            return X.copy()
+        if sample_domain is None:
+            return self._moved(X, None)
+        labels = domain_labels(sample_domain, len(X))
+        out = np.empty_like(X)
+        unseen = np.zeros(len(X), dtype=bool)
+        for code, domain in enumerate(labels.names):
+            members = labels.codes == code
+            if domain in self.domains_:
+                out[members] = self._moved(X[members], self.domains_.index(domain))
+            elif self.unseen == "own":
+                out[members] = self._moved(X[members], None)
+            else:
+                unseen |= members
+        if unseen.any():
+            out[unseen] = self._moved(X[unseen], None)
+        return out
+
+    def _moved(self, X: FloatArray, position: int | None) -> FloatArray:
+        if not len(X):
+            return X.copy()
+        if position is None and self.unseen == "own":
+            moments = Moments(X.shape[1], self._scatter)
+            moments.update(X, np.zeros(len(X), dtype=int))
+            target = self._map_unseen(X, moments.of_domain(0))
+        else:
+            k = len(self.domains_) if position is None else position
+            target = self._map_seen(X, k)
+        if self.alpha == 1:
+            return target
+        return X + X.dtype.type(self.alpha) * (target - X)
+
+    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
+        """Return the rows after the full map of domain k, or of all training rows if last."""
+        raise NotImplementedError
+
+    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+        """Return the rows after the full map of a domain with the statistics of the rows."""
+        raise NotImplementedError
+
+
+class DomainCenter(DomainMap):
+    """Give every domain the same mean, and with `scale` the same variance of each feature.
+
+    A row x of domain d becomes ``x - mean_d + mean``, with `scale`
+    ``(x - mean_d) s / s_d + mean``: the mean of all rows and s, the standard deviation within the
+    domains, are the same for all, and the rows stay in their units (per-domain z-scores up to
+    one common shift and scale). Without `scale` it is the least change that makes the domains'
+    means equal when the domain is known (the oracle form of Belrose et al., NeurIPS 2023).
+
+    Needs the domain of each row in `fit` and in `transform`, no labels. Guarantees equal means
+    (and variances) on the rows of `fit`. Differences in what the domains hold (their labels)
+    are removed as well.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]: the share of the way that each row moves.
+    scale : bool, default False
+        Whether the standard deviations are made equal, too. A feature that is constant in a
+        domain is only shifted.
+    unseen : {'training', 'own'}, default 'training'
+        Statistics for rows of an unseen domain, or without one: those of all training rows, or
+        those of the rows that are transformed together.
+
+    Attributes
+    ----------
+    means_, deviations_ : ndarray, (n_domains + 1, n_features)
+        Of each domain, then of all rows.
+    mean_, deviation_ : ndarray, (n_features,)
+        Of the target: mean of all rows, standard deviation within the domains.
+    domains_ : list
+    """
+
+    _scatter = "variance"
+
+    def __init__(
+        self, alpha: float = 1.0, *, scale: bool = False, unseen: str = "training"
+    ) -> None:
+        self.alpha = alpha
+        self.scale = scale
+        self.unseen = unseen
+
+    def _solve(self, moments: Moments) -> None:
+        cells = [moments.of_domain(domain) for domain in moments.domains]
+        if not cells:
+            cells = [Cell(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
+        counts = np.array([cell.count for cell in cells], dtype=float)
+        means = np.array([cell.mean for cell in cells])
+        variances = np.array([_variance(cell) for cell in cells])
+        weights = counts / counts.sum()
+        self.mean_ = weights @ means
+        within = weights @ variances
+        total = within + weights @ (means - self.mean_) ** 2
+        self.means_ = np.vstack([means, self.mean_])
+        self.deviations_ = np.sqrt(np.vstack([variances, total]))
+        self.deviation_ = np.sqrt(within)
+
+    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
+        return self._to_target(X, self.means_[k], self.deviations_[k])
+
+    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+        return self._to_target(X, cell.mean, np.sqrt(_variance(cell)))
+
+    def _to_target(self, X: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
+        if not self.scale:
+            return X + (self.mean_ - mean).astype(X.dtype)
+        positive = deviation > 1e-12 * np.abs(mean)
+        ratio = np.where(positive, self.deviation_ / np.where(positive, deviation, 1.0), 1.0)
+        return ((X - mean) * ratio + self.mean_).astype(X.dtype)
+
+
+def _variance(cell: Cell) -> FloatArray:
+    assert cell.scatter is not None
+    return cell.scatter / cell.count

@@ -1,0 +1,100 @@
+"""Corrections that need no more than moments, and can therefore be fitted in chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils.validation import validate_data
+
+from biasmir_utils.corrections.base import FLOAT_DTYPES, DomainTransformer, FloatArray
+from biasmir_utils.corrections.labels import Labels, domain_labels, group_labels
+from biasmir_utils.corrections.moments import Moments
+from biasmir_utils.errors import ArgumentError
+
+
+class MomentCorrection(DomainTransformer):
+    """Base of the corrections that are functions of the domains' moments.
+
+    A subclass names the second moments that it needs in `_scatter`, and turns moments into its
+    attributes in `_solve`; with fewer than two domains it must become the identity.
+    """
+
+    _scatter = "none"
+
+    __metadata_request__partial_fit = {  # noqa: RUF012
+        "sample_domain": True,
+        "sample_group": True,
+    }
+
+    def partial_fit(
+        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
+    ) -> MomentCorrection:
+        """Add rows to those seen before, and learn the correction of all of them.
+
+        The result equals that of one `fit`, up to rounding. Until a second domain is seen the
+        correction is the identity. For many chunks it is faster to collect `Moments` and to
+        call `fit_moments` once.
+
+        Parameters
+        ----------
+        X, y, sample_domain, sample_group
+            As in `fit`; `sample_group` for all chunks or for none.
+        """
+        first = not hasattr(self, "n_features_in_")
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
+        self._check_parameters()
+        self._check_streaming()
+        if first:
+            self._moments: Moments | None = Moments(X.shape[1], self._scatter)
+        if self._moments is None:
+            raise ArgumentError(
+                f"partial_fit cannot continue this fit of {type(self).__name__}, which kept no "
+                "moments; call partial_fit from the first chunk on."
+            )
+        if sample_domain is None:
+            self._warn_of_one_domain()
+        else:
+            groups = None if sample_group is None else group_labels(sample_group, len(X))
+            self._moments.add(X, domain_labels(sample_domain, len(X)), groups)
+        return self._finish(self._moments)
+
+    def fit_moments(self, moments: Moments) -> MomentCorrection:
+        """Learn the correction of the rows that the moments are of.
+
+        Parameters
+        ----------
+        moments : Moments
+            With the scatter that the correction needs, `required_scatter`.
+        """
+        if moments.scatter != self._scatter:
+            raise ArgumentError(
+                f"{type(self).__name__} needs moments with scatter {self._scatter!r}, not "
+                f"{moments.scatter!r}."
+            )
+        self._check_parameters()
+        self._check_streaming()
+        self.n_features_in_ = moments.n_features
+        self._moments = moments
+        return self._finish(moments)
+
+    @property
+    def required_scatter(self) -> str:
+        """What `Moments` must keep for this correction."""
+        return self._scatter
+
+    def _finish(self, moments: Moments) -> MomentCorrection:
+        self.domains_ = moments.domains
+        self._solve(moments)
+        return self
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        self._moments = Moments(X.shape[1], self._scatter)
+        if domains is not None:
+            self._moments.add(X, domains, groups)
+        self._solve(self._moments)
+
+    def _check_streaming(self) -> None:
+        """Raise an `ArgumentError` if the parameters need all rows at once."""
+
+    def _solve(self, moments: Moments) -> None:
+        raise NotImplementedError
