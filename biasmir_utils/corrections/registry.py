@@ -49,7 +49,8 @@ class Method:
     needs_domain: bool = False
 
 
-def parseparse_number(text: str) -> float:
+def parse_number(text: str) -> float:
+    """Return the number that the text of an option's value is."""
     try:
         return float(text)
     except ValueError:
@@ -64,7 +65,7 @@ def _whole(text: str) -> int:
 
 
 def _shrinkage(text: str) -> Any:
-    return text if text == "auto" else check_share(parseparse_number(text), "shrinkage")
+    return text if text == "auto" else check_share(parse_number(text), "shrinkage")
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
