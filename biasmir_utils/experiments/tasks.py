@@ -326,7 +326,7 @@ def _fit_correction(
             X,
             y,
             sample_domain=np.concatenate(domain),
-            sample_group=np.concatenate(group) if spec.groups == "group" else None,
+            sample_group=np.concatenate(group) if spec.needs_groups else None,
         )
     except BiasMIRError as error:
         return error
