@@ -188,3 +188,6 @@ def test_formulas_are_set_without_a_network(html, chromium):
         assert browser.evaluate("document.querySelectorAll('mjx-container').length") >= 1
         assert browser.evaluate("document.querySelectorAll('mjx-merror').length") == 0
         assert browser.requests_out() == []
+        # A page without formulas does not fetch the program for them.
+        browser.open((html / "book" / "introduction.html").resolve().as_uri())
+        assert not [address for address in browser.requests if "mathjax" in address]

@@ -20,6 +20,7 @@ from biasmir_utils import __version__
 from biasmir_utils.book.address import COPIES, read_address, set_address, slug
 from biasmir_utils.cli import main
 from biasmir_utils.errors import BookError
+from biasmir_utils.files import sha256
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -194,6 +195,12 @@ def test_licences_are_named():
     assert text.startswith("MIT License")
     assert "https://creativecommons.org/licenses/by/4.0" in text
     assert "Apache License" in (ROOT / "book/vendor/mathjax/LICENSE").read_text(encoding="utf-8")
+
+
+def test_the_vendored_mathjax_is_the_one_that_its_readme_names():
+    folder = ROOT / "book" / "vendor" / "mathjax"
+    notice = (folder / "README.md").read_text(encoding="utf-8")
+    assert sha256(folder / "tex-mml-chtml.js") in notice
 
 
 def test_workflows_follow_their_schema_and_run_what_exists():
