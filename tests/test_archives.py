@@ -212,6 +212,18 @@ def test_a_bomb_in_members_is_refused(pack, place):
     assert_refused(place, bomb, "more than 100 members", Bounds(10_000, 100))
 
 
+def test_a_zip_that_says_how_large_it_is_is_refused_before_writing(place):
+    written = []
+    with pytest.raises(ArchiveError, match="unpacks to more than 4 MB"):
+        try_unpack(
+            place,
+            zipped({"bomb": bytes(5_000_000)}),
+            Bounds(4_000_000, 10),
+            progress=written.append,
+        )
+    assert written == []
+
+
 def test_a_zip_that_lies_about_a_size_is_refused(place):
     honest = zipped({"bomb": bytes(5_000_000)})
     declared = struct.pack("<L", 5_000_000)

@@ -259,10 +259,11 @@ def test_notes_that_cannot_be_read_start_it_anew(notes, server, folder):
 
 
 def test_a_partial_file_of_another_address_is_not_used(server, folder):
-    server.add("/b.bin", os.urandom(1_000_000), Drop(after=500_000))
+    # Even where the two have the same length and say that they are the same.
+    server.add("/b.bin", os.urandom(len(CONTENT)), Drop(after=500_000), etag='"1"')
     with pytest.raises(DownloadError):
         get(server, folder, address="/b.bin")
-    server.add("/a.bin", CONTENT)
+    server.add("/a.bin", CONTENT, etag='"1"')
     get(server, folder)
     assert_whole(folder)
 
@@ -345,6 +346,13 @@ def test_a_file_that_is_too_large_is_refused(length, server, folder):
         get(server, folder, THRICE, largest=1_000_000)
     assert_no_good_name(folder)
     assert len(server.asked) == 1
+
+
+def test_a_file_that_does_not_end_is_given_up_at_the_bound(server, folder):
+    server.add("/a.bin", CONTENT, Stall(after=1_200_000), length=False)
+    with pytest.raises(DownloadError, match="larger than 1 MB, which this file cannot be"):
+        get(server, folder, largest=1_000_000)
+    assert_no_good_name(folder)
 
 
 def test_the_rest_of_a_download_must_fit_on_the_disk(server, folder, monkeypatch):

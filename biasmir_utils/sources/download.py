@@ -234,7 +234,7 @@ class ResumingDownloader:
         if have > largest:
             self.discard()
             raise DownloadError(f"{url}: {self._too_large()}")
-        if total is not None and have < total:
+        if total is not None and have < total:  # urllib3 before 2.0 does not say so itself
             raise PassingError(f"broke off after {have} of {total} bytes")
 
     def _too_large(self) -> str:
