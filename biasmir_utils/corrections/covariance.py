@@ -108,6 +108,14 @@ class Dense:
         scaled /= root[:, np.newaxis]
         return _solve_positive(scaled, (right / root).T, self.matrix.shape).T / root
 
+    def without(self, constant: npt.NDArray[np.bool_]) -> Dense:
+        """Return the covariance with constant features, whose variance is rounding, set apart."""
+        if not constant.any():
+            return self
+        matrix = np.where(constant | constant[:, np.newaxis], 0.0, self.matrix)
+        matrix[constant, constant] = max(float(self.variance.max()), 1.0)
+        return Dense(matrix)
+
     def pseudo_solve(self, right: FloatArray) -> FloatArray:
         """Return the shortest least-squares solutions, for a singular matrix."""
         values, vectors = np.linalg.eigh(self.matrix)
@@ -164,6 +172,10 @@ class DiagonalPlusRows:
         matrix = self.rows.T @ self.rows
         matrix.flat[:: len(matrix) + 1] += self.diagonal
         return Dense(matrix).solve(right)
+
+    def without(self, constant: npt.NDArray[np.bool_]) -> DiagonalPlusRows:
+        """Return the covariance with constant features, whose variance is rounding, set apart."""
+        return DiagonalPlusRows(self.diagonal, np.where(constant, 0.0, self.rows))
 
     def pseudo_solve(self, right: FloatArray) -> FloatArray:
         """Return the shortest least-squares solutions, for a zero diagonal."""
@@ -250,10 +262,11 @@ def within_domain_covariance(
         means[code] = part.mean(axis=0)
         part -= means[code]
         variance = np.einsum("ij,ij->j", part, part) / count
+        # A feature whose variance is within the rounding of its mean is constant; it is left in
+        # its own unit, as StandardScaler leaves it.
+        constant = variance <= count * _EPS * variance + (count * means[code] * _EPS) ** 2
+        part[:, constant] = variance[constant] = 0.0
         if shrinkage == "auto":
-            # A feature whose variance is within the rounding of its mean is constant; it is
-            # left in its own unit, as StandardScaler leaves it.
-            constant = variance <= count * _EPS * variance + (count * means[code] * _EPS) ** 2
             scale = np.sqrt(np.where(constant, 1.0, variance))
             share = ledoit_wolf_shrinkage(part / scale) if count > 1 else 0.0
             level = float((variance / scale**2).mean())

@@ -24,7 +24,6 @@ from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.errors import ArgumentError
 
 GIVEN = ("label", "group")
-_ROUNDING = 32 * np.finfo(np.float64).eps
 
 
 def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
@@ -138,6 +137,11 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
 
 
 def without_rounding(rows: FloatArray, largest: npt.NDArray[Any]) -> FloatArray:
-    """Set to zero the rows in which no feature exceeds the rounding of its largest value."""
-    rows[(np.abs(rows) <= _ROUNDING * largest).all(axis=1)] = 0.0
+    """Set to zero what does not exceed the rounding of the largest value of its feature."""
+    rows[np.abs(rows) <= rounding(largest)] = 0.0
     return rows
+
+
+def rounding(largest: npt.NDArray[Any]) -> FloatArray:
+    """Return below what differences of means are rounding, given the features' largest values."""
+    return np.asarray(32 * np.finfo(np.float64).eps * largest)

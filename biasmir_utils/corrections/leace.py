@@ -21,7 +21,7 @@ from biasmir_utils.corrections.covariance import (
     shrunk,
     total_covariance,
 )
-from biasmir_utils.corrections.differences import mean_differences
+from biasmir_utils.corrections.differences import mean_differences, rounding
 from biasmir_utils.corrections.labels import Labels
 from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.corrections.projections import DifferenceCorrection
@@ -116,7 +116,9 @@ class LEACE(DifferenceCorrection):
         self._learn_differences(X, *mean_differences(means))
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
-        self._keep(rows, of_group, total_covariance(X, self.shrinkage), X.mean(axis=0))
+        covariance = total_covariance(X, self.shrinkage)
+        constant = covariance.variance <= rounding(np.abs(X).max(axis=0)) ** 2
+        self._keep(rows, of_group, covariance.without(constant), X.mean(axis=0))
 
     def _solve(self, moments: Moments) -> None:
         rows, of_group = mean_differences(moments)
@@ -125,7 +127,8 @@ class LEACE(DifferenceCorrection):
             self._keep(rows, of_group, Dense(np.empty((n, n))), np.zeros(n))
             return
         covariance = shrunk(moments.total_covariance(), moments.count, self.shrinkage)
-        self._keep(rows, of_group, covariance, moments.mean())
+        constant = covariance.variance <= rounding(moments.largest) ** 2
+        self._keep(rows, of_group, covariance.without(constant), moments.mean())
 
     def _keep(
         self,

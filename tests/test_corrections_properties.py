@@ -1,0 +1,266 @@
+"""What each correction promises, on random data of every shape (hypothesis)."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from biasmir_utils.corrections import (
+    CORAL,
+    INLP,
+    LEACE,
+    METHODS,
+    DomainCenter,
+    DomainLDA,
+    GaussianOT,
+    MeanProjection,
+    NoCorrection,
+    RandomProjection,
+)
+
+SETTINGS = settings(max_examples=40, deadline=None)
+PROJECTIONS = [DomainLDA, MeanProjection, RandomProjection, INLP]
+STREAMED = [MeanProjection, LEACE, DomainCenter, CORAL, GaussianOT]
+DOSED = [method.make for method in METHODS.values() if method.has_dose]
+EQUIVARIANT = [MeanProjection, LEACE, CORAL, GaussianOT, INLP]
+
+
+@st.composite
+def rows(
+    draw: Any, *, most: int = 60, d: int = 12, domains: int = 3, least_each: int = 2
+) -> tuple[Any, Any]:
+    """Rows of two or three domains: shifted, stretched, imbalanced, sometimes fewer than features.
+
+    Some features may be constant or repeat another.
+    """
+    k = draw(st.integers(2, domains))
+    counts = [draw(st.integers(least_each, most)) for _ in range(k)]
+    width = draw(st.integers(1, d))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = rng.permutation(np.repeat(np.arange(k), counts))
+    X = rng.normal(size=(len(codes), width)) @ rng.normal(size=(width, width))
+    X *= rng.uniform(0.5, 2.0, (k, width))[codes]
+    X += (rng.normal(size=(k, width)) * rng.uniform(0, 5))[codes] + 10 * rng.normal(size=width)
+    if width > 2 and draw(st.booleans()):
+        X[:, 0] = rng.normal()
+    if width > 2 and draw(st.booleans()):
+        X[:, 1] = X[:, 2]
+    return X, np.array(["a", "b", "c"])[codes]
+
+
+def any_rows(least_each: int = 3) -> Any:
+    """Return rows of any shape: more than features, or fewer."""
+    return st.one_of(rows(least_each=least_each), rows(most=8, d=40, least_each=least_each))
+
+
+def fitted(make: Any, X: Any, domain: Any, **more: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make().fit(X, sample_domain=domain, **more)
+
+
+def domain_covariance(X: Any, domain: Any) -> Any:
+    indicators = (domain[:, None] == np.unique(domain)).astype(float)
+    return (X - X.mean(axis=0)).T @ (indicators - indicators.mean(axis=0)) / len(X)
+
+
+@SETTINGS
+@given(any_rows(1), st.sampled_from(["auto", 0.0, 0.2, 1.0]))
+def test_leace_leaves_no_covariance_with_the_domain(data: Any, shrinkage: Any) -> None:
+    X, domain = data
+    erased = fitted(lambda: LEACE(shrinkage=shrinkage), X, domain).transform(X)
+    assert np.isfinite(erased).all()
+    assert np.abs(domain_covariance(erased, domain)).max() < 1e-8
+
+
+@SETTINGS
+@given(rows(d=6, domains=3, most=60, least_each=12))
+def test_leace_changes_least_among_projections_that_erase(data: Any) -> None:
+    X, domain = data
+    change = ((fitted(lambda: LEACE(shrinkage=0.0), X, domain).transform(X) - X) ** 2).sum()
+    # Any other linear map that erases has the differences of means in its kernel; here are the
+    # projections with no more than these, along random complements and the orthogonal one.
+    center = X - X.mean(axis=0)
+    means = np.array([center[domain == name].mean(axis=0) for name in np.unique(domain)])
+    right = np.linalg.svd(means)[2][: np.linalg.matrix_rank(means, tol=1e-9)]
+    rng = np.random.default_rng(0)
+    for left in [right, *rng.normal(size=(5, *right.shape))]:
+        assume(np.linalg.cond(left @ right.T) < 1e6)
+        other = center - center @ left.T @ np.linalg.solve(right @ left.T, right)
+        assert np.abs(domain_covariance(other, domain)).max() < 1e-6
+        assert change <= ((other - center) ** 2).sum() * (1 + 1e-9)
+
+
+@SETTINGS
+@given(any_rows(1))
+def test_mean_projection_and_center_make_means_equal(data: Any) -> None:
+    X, domain = data
+    for make in (MeanProjection, DomainCenter, lambda: DomainCenter(scale=True)):
+        out = fitted(make, X, domain).transform(X, sample_domain=domain)
+        means = np.array([out[domain == name].mean(axis=0) for name in np.unique(domain)])
+        np.testing.assert_allclose(means - means[0], 0, atol=1e-9)
+
+
+@SETTINGS
+@given(rows())
+def test_scaled_center_makes_variances_equal(data: Any) -> None:
+    X, domain = data
+    out = fitted(lambda: DomainCenter(scale=True), X, domain).transform(X, sample_domain=domain)
+    deviations = np.array([out[domain == name].std(axis=0) for name in np.unique(domain)])
+    np.testing.assert_allclose(deviations - deviations[0], 0, atol=1e-9)
+    np.testing.assert_allclose(out.mean(axis=0), X.mean(axis=0), atol=1e-9)
+
+
+@SETTINGS
+@given(rows(d=6, least_each=12), st.sampled_from([CORAL, GaussianOT]), st.booleans())
+def test_aligned_domains_have_equal_means_and_covariances(
+    data: Any, make: Any, to_one: bool
+) -> None:
+    X, domain = data
+    X = X[:, np.unique(np.round(X, 9), axis=1, return_index=True)[1]]
+    assume(X.shape[1] == 1 or all(np.linalg.cond(np.cov(X[domain == n].T)) < 1e7 for n in "ab"))
+    X = X[:, X.std(axis=0) > 0]
+    assume(X.shape[1] > 0)
+    options = {"shrinkage": 0.0, **({"to": "b"} if to_one else {})}
+    transformer = fitted(lambda: make(**options), X, domain)
+    out = transformer.transform(X, sample_domain=domain)
+    covariances = [np.cov(out[domain == name].T, bias=True) for name in np.unique(domain)]
+    means = np.array([out[domain == name].mean(axis=0) for name in np.unique(domain)])
+    np.testing.assert_allclose(means - means[0], 0, atol=1e-7)
+    scale = np.abs(covariances[0]).max()
+    for covariance in covariances[1:]:
+        np.testing.assert_allclose(covariance / scale, covariances[0] / scale, atol=1e-6)
+    if to_one:
+        np.testing.assert_allclose(out[domain == "b"], X[domain == "b"], atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [*PROJECTIONS, LEACE])
+@settings(max_examples=15, deadline=None)
+@given(data=any_rows())
+def test_twice_is_once(make: Any, data: Any) -> None:
+    X, domain = data
+    transformer = fitted(make, X, domain)
+    once = transformer.transform(X)
+    np.testing.assert_allclose(transformer.transform(once), once, atol=1e-8)
+
+
+@pytest.mark.parametrize("make", DOSED)
+@settings(max_examples=10, deadline=None)
+@given(data=any_rows(), alpha=st.floats(0, 1))
+def test_the_dose_is_a_share_of_the_way(make: Any, data: Any, alpha: float) -> None:
+    X, domain = data
+    part, full = (
+        fitted(lambda a=a: make(alpha=a), X, domain).transform(X, sample_domain=domain)
+        for a in (alpha, 1.0)
+    )
+    scale = np.abs(X).max()
+    np.testing.assert_allclose(part / scale, (X + alpha * (full - X)) / scale, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", STREAMED)
+@settings(max_examples=15, deadline=None)
+@given(data=any_rows(), cuts=st.lists(st.integers(0, 180), max_size=4))
+def test_chunks_equal_the_whole(make: Any, data: Any, cuts: list[int]) -> None:
+    X, domain = data
+    whole = fitted(make, X, domain)
+    edges = sorted({0, len(X), *(min(cut, len(X)) for cut in cuts)})
+    streamed = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for start, stop in itertools.pairwise(edges):
+                streamed.partial_fit(X[start:stop], sample_domain=domain[start:stop])
+        except ValueError as error:  # a chunk may end before a domain has two different rows
+            assume("singular" not in str(error))
+            raise
+    scale = np.abs(X).max()
+    np.testing.assert_allclose(
+        streamed.transform(X, sample_domain=domain) / scale,
+        whole.transform(X, sample_domain=domain) / scale,
+        atol=1e-7,
+    )
+
+
+@pytest.mark.parametrize("make", [m for m in DOSED if m is not INLP])
+@settings(max_examples=10, deadline=None)
+@given(data=any_rows(), seed=st.integers(0, 99))
+def test_the_order_of_rows_does_not_matter(make: Any, data: Any, seed: int) -> None:
+    X, domain = data
+    order = np.random.default_rng(seed).permutation(len(X))
+    one = fitted(make, X, domain).transform(X, sample_domain=domain)
+    other = fitted(make, X[order], domain[order]).transform(X, sample_domain=domain)
+    np.testing.assert_allclose(one, other, atol=1e-7 * np.abs(X).max())
+
+
+@pytest.mark.parametrize("make", EQUIVARIANT)
+@settings(max_examples=10, deadline=None)
+@given(data=any_rows(4), seed=st.integers(0, 99))
+def test_rotated_rows_are_corrected_alike(make: Any, data: Any, seed: int) -> None:
+    X, domain = data
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(X.shape[1],) * 2))[0]
+    straight = fitted(make, X, domain).transform(X, sample_domain=domain)
+    turned = fitted(make, X @ turn, domain).transform(X @ turn, sample_domain=domain)
+    # The logistic regressions of INLP are solved to a tolerance.
+    tol = 0.05 if make is INLP else 1e-7
+    assume(make is not INLP or len(X) > 4 * X.shape[1])
+    np.testing.assert_allclose(turned, straight @ turn, atol=tol * np.abs(X).max())
+
+
+@SETTINGS
+@given(rows(least_each=4), st.sampled_from([MeanProjection, LEACE]), st.integers(0, 99))
+def test_grouped_forms_make_means_equal_in_each_group(data: Any, make: Any, seed: int) -> None:
+    X, domain = data
+    group = np.random.default_rng(seed).choice(["rock", "jazz"], len(X))
+    group[:2], group[domain == "a"] = "rock", "rock"
+    assume(len(np.unique(domain[group == "rock"])) > 1)
+    out = fitted(make, X, domain, sample_group=group).transform(X)
+    for name in np.unique(group):
+        members = group == name
+        found = np.unique(domain[members])
+        means = np.array([out[members & (domain == d)].mean(axis=0) for d in found])
+        np.testing.assert_allclose(means - means[0], 0, atol=1e-6)
+
+
+@SETTINGS
+@given(rows(domains=2, least_each=8), st.sampled_from([MeanProjection, LEACE]), st.data())
+def test_conditional_forms_remove_what_labels_do_not_explain(
+    data: Any, make: Any, draw: Any
+) -> None:
+    X, domain = data
+    rng = np.random.default_rng(draw.draw(st.integers(0, 99)))
+    y = rng.integers(0, 3, len(X))
+    transformer = make(given="label")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        transformer.fit(X, y, sample_domain=domain)
+    out = transformer.transform(X)
+    indicator = (domain == "b").astype(float)
+    for value in np.unique(y):
+        indicator[y == value] -= indicator[y == value].mean()
+    scale = np.abs(X).max()
+    assert np.abs(indicator @ (out - out.mean(axis=0))).max() / len(X) < 1e-8 * scale
+
+
+@SETTINGS
+@given(any_rows(1))
+def test_nothing_is_nan_or_a_clear_error(data: Any) -> None:
+    X, domain = data
+    for method in METHODS.values():
+        try:
+            out = fitted(method.make, X, domain).transform(X, sample_domain=domain)
+        except ValueError as error:
+            assert "singular" in str(error)  # noqa: PT017
+            continue
+        assert np.isfinite(out).all()
+        assert out.shape == X.shape
+
+
+def test_no_correction_is_one() -> None:
+    X = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(NoCorrection().fit_transform(X), X)
