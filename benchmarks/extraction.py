@@ -1,0 +1,243 @@
+"""Speed and memory of `biasmir extract` against the plain loop, for each network.
+
+Run: ``python benchmarks/extraction.py --yamnet FOLDER`` (about 10 minutes on 2 cores; YAMNet's
+SavedModel is left out without its folder). The clips are 10 s of stereo at 44.1 kHz in Ogg
+Vorbis, as OpenMIC's are.
+
+The plain loop is what one would write: `librosa.load(path, sr=...)`, then the network, clip by
+clip; YAMNet is the SavedModel called directly. Both ways run in a process of their own, which
+embeds one clip before the clock starts, so that imports and loading a network do not count; the
+start of worker processes and the joining of parts do. They take turns, and the shortest of the
+rounds counts, because the machine may be doing other things; processor time, of which a busy
+machine changes less, is given beside it. Memory is the resident set of the
+network's process and its workers, added up (pages that they share count twice), every 0.2 s.
+
+Results: `benchmarks/results/extraction.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.files import versions
+
+RESULTS = Path(__file__).parent / "results" / "extraction.md"
+SECONDS = 10
+SAMPLE_RATE = 44_100
+NETWORKS = ("yamnet", "musicnn", "msd_vgg", "mfcc")
+
+
+def make_corpus(folder: Path, n_clips: int, n_different: int = 16) -> None:
+    """Write a corpus of `n_clips` clips, copies of `n_different` sounds."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    (folder / "audio").mkdir(parents=True)
+    t = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
+    rows = []
+    for i in range(n_clips):
+        path = folder / "audio" / f"{i:06}.ogg"
+        if i < n_different:
+            tones = sum(np.sin(2 * np.pi * f * t) / 12 for f in rng.uniform(80, 6_000, 6))
+            sound = tones[:, None] + rng.normal(scale=0.05, size=(len(t), 2))
+            with (
+                open(path, "wb") as file,
+                soundfile.SoundFile(file, "w", SAMPLE_RATE, 2, format="OGG") as out,
+            ):
+                for start in range(0, len(sound), SAMPLE_RATE):
+                    out.write(sound[start : start + SAMPLE_RATE])
+        else:
+            shutil.copy(folder / "audio" / f"{i % n_different:06}.ogg", path)
+        name = path.stem
+        rows.append(
+            {
+                "dataset": "noise",
+                "clip": name,
+                "track": name,
+                "split": "train",
+                "group": "any",
+                "audio": f"audio/{name}.ogg",
+                "tone": 1.0,
+            }
+        )
+    writer = CorpusWriter(
+        folder,
+        name="noise",
+        title="Noise and tones",
+        datasets=["noise"],
+        groups=["any"],
+        targets=[Target("tone", "label")],
+    )
+    writer.write(pd.DataFrame(rows))
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its workers that have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+
+
+def run_plain(corpus: Corpus, name: str, model: str | None, n_clips: int) -> dict[str, float]:
+    """Load, resample and call the network, clip by clip; return the time taken."""
+    import librosa
+
+    from biasmir_utils.embeddings import load
+
+    embedding = load(name, model)
+    if name == "yamnet":
+        import tensorflow as tf
+
+        network = tf.saved_model.load(model)
+
+        def embed(sound: Any) -> Any:
+            return network(sound)[1].numpy()
+    else:
+
+        def embed(sound: Any) -> Any:
+            return embedding.embed(sound, embedding.sample_rate)
+
+    def one(index: int) -> Any:
+        sound, _ = librosa.load(corpus.audio_path(index), sr=embedding.sample_rate)
+        return embed(sound)
+
+    one(0)
+    start, processor = time.perf_counter(), processor_seconds()
+    frames = [one(index) for index in range(n_clips)]
+    assert len(frames) == n_clips
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor": processor_seconds() - processor,
+    }
+
+
+def run_extract(corpus: Corpus, name: str, model: str | None, n_clips: int) -> dict[str, float]:
+    """Run `biasmir extract`'s function; return the time taken."""
+    from biasmir_utils.embeddings import extract, load, read_audio
+    from biasmir_utils.embeddings.preparing import default_jobs
+
+    embedding = load(name, model)
+    path = corpus.audio_path(0)
+    assert path is not None
+    embedding.embed(*read_audio(path))
+    start, processor = time.perf_counter(), processor_seconds()
+    report = extract(corpus, embedding, jobs=default_jobs(), progress=False)
+    assert report.n_embedded == n_clips == len(corpus.clips)
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor": processor_seconds() - processor,
+    }
+
+
+def measure(way: str, name: str, model: str | None, folder: Path, n_clips: int) -> dict[str, Any]:
+    """Run one way in a process of its own, and watch its memory."""
+    import psutil
+
+    shutil.rmtree(folder / "embeddings", ignore_errors=True)
+    description = json.loads((folder / "corpus.json").read_text())
+    description.update(embedding_files=[], embedding_models={})
+    (folder / "corpus.json").write_text(json.dumps(description))
+    command = [sys.executable, __file__, "--way", way, "--networks", name]
+    command += ["--folder", str(folder), "--clips", str(n_clips)]
+    command += ["--yamnet", model] if model else []
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    watched, memory = psutil.Process(process.pid), []
+    while process.poll() is None:
+        try:
+            family = [watched, *watched.children(recursive=True)]
+            memory.append(sum(member.memory_info().rss for member in family))
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.2)
+    assert process.stdout is not None
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    found = json.loads(process.stdout.read())
+    # The run proper is at the end; what comes before it loads the network.
+    steady = np.array(memory[-max(4, int(found["seconds"] / 0.2)) :]) / 2**20
+    quarters = [part.max() for part in np.array_split(steady, 4)]
+    return {**found, "peak": max(memory) / 2**20, "quarters": quarters}
+
+
+def table(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    lines = [
+        "| network | clips/s, plain | extract | ratio | sound, s/s | processor ms a clip, plain |"
+        " extract | peak MB, plain | extract | extract, by quarter of the run |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for name in arguments.networks:
+        model = arguments.yamnet if name == "yamnet" else None
+        if name == "yamnet" and model is None:
+            print("yamnet is left out: give its SavedModel folder with --yamnet", file=sys.stderr)
+            continue
+        best: dict[str, dict[str, Any]] = {}
+        for turn in range(arguments.rounds):
+            for way in ("plain", "extract"):
+                found = measure(way, name, model, folder, arguments.clips)
+                print(name, way, f"round {turn + 1}: {found['seconds']:.1f} s", file=sys.stderr)
+                if way not in best or found["seconds"] < best[way]["seconds"]:
+                    best[way] = found
+        speed = {way: arguments.clips / found["seconds"] for way, found in best.items()}
+        cost = {way: 1e3 * found["processor"] / arguments.clips for way, found in best.items()}
+        quarters = " ".join(f"{mb:.0f}" for mb in best["extract"]["quarters"])
+        lines.append(
+            f"| {name} | {speed['plain']:.1f} | {speed['extract']:.1f} | "
+            f"{speed['extract'] / speed['plain']:.2f} | {speed['extract'] * SECONDS:.0f} | "
+            f"{cost['plain']:.0f} | {cost['extract']:.0f} | "
+            f"{best['plain']['peak']:.0f} | {best['extract']['peak']:.0f} | {quarters} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--yamnet", metavar="FOLDER", help="YAMNet's SavedModel folder")
+    parser.add_argument("--clips", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--way", choices=["plain", "extract"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        way = {"plain": run_plain, "extract": run_extract}[arguments.way]
+        model = arguments.yamnet if arguments.networks == ["yamnet"] else None
+        corpus = Corpus.load(arguments.folder)
+        found = way(corpus, arguments.networks[0], model, arguments.clips)
+        print(json.dumps(found))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "corpus"
+        make_corpus(folder, arguments.clips)
+        lines = table(arguments, folder)
+    packages = versions("numpy", "tensorflow", "librosa", "soundfile", "soxr")
+    described = ", ".join(f"{name} {version}" for name, version in packages.items())
+    head = [
+        "# Extraction against the plain loop",
+        "",
+        f"{arguments.clips} clips of {SECONDS} s (Ogg Vorbis, stereo, 44.1 kHz), the better of "
+        f"{arguments.rounds} rounds; {platform.machine()}, {os.cpu_count()} cores; {described}.",
+        "",
+    ]
+    text = "\n".join([*head, *lines, ""])
+    print(text)
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
