@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasmir_utils.book import notebook
+from biasmir_utils.book.neighbours import nearest_in_other_tracks
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, AudioError
 
 
@@ -94,3 +96,62 @@ def test_players_refuse_what_no_browser_plays_and_what_is_not_there(tmp_path: Pa
         notebook.players({"a": tmp_path / "a.aiff"})
     with pytest.raises(AudioError, match="no such sound file"):
         notebook.players({"a": tmp_path / "a.mp3"})
+
+
+def test_details_are_folded_and_escaped(shown: list):
+    notebook.reveal("The answer", "A < B\n  & more")
+    soup = BeautifulSoup(shown[0].data, "html.parser")
+    assert not soup.details.has_attr("open")
+    assert soup.summary.text == "The answer"
+    assert soup.p.text == "A < B & more"
+
+
+class TestExamples:
+    @pytest.fixture
+    def corpus(self, tiny_corpus: Path) -> Corpus:
+        table = pd.read_parquet(tiny_corpus / "clips.parquet")
+        heard = table["clip"].isin(["a0003", "a0004", "a0005", "a0006", "b0001"])
+        table["audio"] = ("audio/" + table["clip"] + ".mp3").where(heard)
+        table.loc[table["clip"] == "a0003", ["piano", "voice"]] = [1.0, 1.0]
+        table.loc[table["clip"] == "a0004", ["piano", "voice"]] = [0.9, 0.0]
+        table.loc[table["clip"] == "a0005", ["piano", "voice"]] = [0.0, 1.0]
+        table.loc[table["clip"] == "a0006", ["piano", "voice"]] = [0.5, np.nan]
+        table.loc[table["clip"].isin(["a0003", "a0004"]), "group"] = ["folk", None]
+        (tiny_corpus / "clips.parquet").unlink()
+        table.to_parquet(tiny_corpus / "clips.parquet")
+        return Corpus.load(tiny_corpus)
+
+    def test_clips_with_fewest_other_labels_come_first(self, corpus: Corpus):
+        found = [notebook.example(corpus, "alpha", "piano", which) for which in range(3)]
+        assert corpus.clips.loc[found, "clip"].tolist() == ["a0004", "a0006", "a0003"]
+
+    def test_one_more_than_there_are_is_an_error(self, corpus: Corpus):
+        with pytest.raises(ArgumentError, match=r"has 3 clips of 'alpha' with 'piano'"):
+            notebook.example(corpus, "alpha", "piano", 3)
+
+    def test_a_clip_is_described_by_dataset_labels_and_group(self, corpus: Corpus):
+        texts = [notebook.describe(corpus, row) for row in (3, 4)]
+        assert texts == ["alpha: piano and voice, folk", "alpha: piano"]
+
+
+class TestNeighbours:
+    def test_they_are_those_of_the_full_sort_without_the_own_track(self):
+        rng = np.random.default_rng(3)
+        X = rng.normal(size=(700, 5)) * [1, 10, 1, 1, 100]
+        tracks = np.repeat(np.arange(350), 2).astype(str)
+        found = nearest_in_other_tracks(X, tracks, k=4)
+        Z = (X - X.mean(axis=0)) / X.std(axis=0)
+        Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+        for row in (0, 1, 511, 512, 699):
+            order = [i for i in np.argsort(-(Z @ Z[row])) if tracks[i] != tracks[row]]
+            assert found[row].tolist() == order[:4]
+
+    def test_a_constant_dimension_does_no_harm(self):
+        X = np.random.default_rng(4).normal(size=(30, 3))
+        alone = nearest_in_other_tracks(X, range(30), k=3)
+        with_constant = nearest_in_other_tracks(np.c_[X, np.full(30, 7.0)], range(30), k=3)
+        np.testing.assert_array_equal(alone, with_constant)
+
+    def test_too_many_neighbours_are_refused(self):
+        with pytest.raises(ArgumentError, match="expected 1 to 2 neighbours"):
+            nearest_in_other_tracks(np.eye(4), [0, 0, 1, 2], k=3)

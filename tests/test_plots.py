@@ -272,7 +272,10 @@ class TestPoints:
             ]
             np.testing.assert_allclose(lines(ax)[name], expected)
         written = {text.get_text(): text.xy for text in ax.texts if text.get_text()}
-        np.testing.assert_allclose(written["cello"], lines(ax)["band"][1])
+        cello = [lines(ax)[name][1] for name in ("solo", "band")]
+        np.testing.assert_allclose(written["cello"], max(cello, key=lambda point: point[0]))
+        right = max(point[0] for name in ("solo", "band") for point in lines(ax)[name])
+        assert all(text.xyann[0] > right for text in ax.texts if text.get_text())
 
     def test_means_of_three_datasets_are_refused(self):
         with pytest.raises(ArgumentError, match="two datasets"):
@@ -394,15 +397,14 @@ class TestSound:
 
     def test_frames_are_rows_and_the_mean_is_theirs(self):
         values = np.random.default_rng(2).gamma(1.0, size=(4, 30)).astype(np.float32)
-        figure = plots.frames(values, hop=0.5, dimensions=20)
+        figure = plots.frames(values, hop=0.5, xlabel="chosen")
         above, below = figure.axes[:2]
-        np.testing.assert_allclose(above.images[0].get_array(), values[:, :20])
-        np.testing.assert_allclose(
-            below.images[0].get_array()[0], values[:, :20].mean(axis=0), rtol=1e-6
-        )
+        np.testing.assert_allclose(above.images[0].get_array(), values)
+        np.testing.assert_allclose(below.images[0].get_array()[0], values.mean(axis=0), rtol=1e-6)
         assert above.images[0].get_clim() == below.images[0].get_clim()
         assert texts(above) == ["0 s", "0.5 s", "1 s", "1.5 s"]
         assert texts(below) == ["mean"]
+        assert below.get_xlabel() == "chosen"
 
     def test_a_clip_without_frames_is_refused(self):
         with pytest.raises(ArgumentError, match="n_frames"):
@@ -458,3 +460,19 @@ class TestStyle:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == "[]"
+
+
+def test_a_notebook_shows_every_figure_once(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    draw = "plots.singular_values({'a': [1.0, 0.5]});"
+    cells = [nbformat.v4.new_code_cell(f"from biasmir_utils import plots\n{draw}")]
+    cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    kinds = [
+        [kind for output in cell.outputs for kind in output.get("data", {}) if "image" in kind]
+        for cell in notebook.cells
+    ]
+    assert [len(images) for images in kinds] == [1, 1, 2]

@@ -1,4 +1,4 @@
-"""What the chapters need to show: sentences with computed numbers, tables, players.
+"""What the chapters need to show: sentences with computed numbers, tables, clips to hear.
 
 Nothing here computes a result. Outputs are plain HTML and Markdown, so that they look alike in
 JupyterLab, on Colab and in the built book, and need no script.
@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import base64
 import html
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, AudioError
+
+with warnings.catch_warnings():
+    # librosa imports it, and would have it recommend widgets in the middle of a chapter.
+    warnings.simplefilter("ignore")
+    import tqdm.auto  # noqa: F401
 
 _TYPES = {
     ".mp3": "audio/mpeg",
@@ -38,6 +45,22 @@ def say(text: str) -> None:
 
     paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
     display(Markdown("\n\n".join(paragraphs)))
+
+
+def reveal(summary: str, text: str) -> None:
+    """Display an answer that is folded until the reader opens it.
+
+    Parameters
+    ----------
+    summary : str
+        What is seen at first.
+    text : str
+        What opens, plain text.
+    """
+    from IPython.display import HTML, display
+
+    inner = html.escape(" ".join(text.split()))
+    display(HTML(f"<details><summary>{html.escape(summary)}</summary><p>{inner}</p></details>"))
 
 
 def number(value: float, decimals: int = 3, sign: bool = False) -> str:
@@ -129,6 +152,46 @@ def _table_html(
         f'<caption style="text-align: left">{html.escape(caption)}</caption>'
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
+    """Find a clip that can be heard, with a label and as few others as possible.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    dataset, label : str
+    which : int
+        0 for the first of them, 1 for the second, and so on.
+
+    Returns
+    -------
+    int
+        Its row in `corpus.clips`.
+
+    Raises
+    ------
+    ArgumentError
+        If there are not so many.
+    """
+    clips = corpus.clips
+    present = (clips[corpus.labels] >= 0.5).sum(axis=1)
+    heard = clips["audio"].notna() & (clips["dataset"] == dataset) & (clips[label] >= 0.5)
+    rows = present[heard].sort_values(kind="stable").index
+    if which >= len(rows):
+        raise ArgumentError(
+            f"corpus {corpus.name!r} has {len(rows)} clips of {dataset!r} with {label!r} that can "
+            f"be heard, found which={which}"
+        )
+    return int(rows[which])
+
+
+def describe(corpus: Corpus, row: int) -> str:
+    """Return what a clip is, in words: `solo: cello, classical`."""
+    clip = corpus.clips.iloc[row]
+    labels = listed(label for label in corpus.labels if clip[label] >= 0.5)
+    group = "" if pd.isna(clip["group"]) else f", {str(clip['group']).replace('_', ' ')}"
+    return f"{clip['dataset']}: {labels}{group}"
 
 
 def players(clips: Mapping[str, Path | str]) -> None:

@@ -99,15 +99,15 @@ def category_means(
     names: tuple[str, str] = ("first component", "second component"),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw where the mean of each category lies in two datasets, with an arrow between them.
+    """Draw where the mean of each category lies in two datasets, with a line between them.
 
     Parameters
     ----------
     points : array-like, (n, 2)
     category : array-like, (n,)
-        Instrument of each point, written beside its arrow.
+        Instrument of each point, written at the right of its line.
     dataset : array-like, (n,)
-        Two datasets; arrows go from the first to occur to the second.
+        Two datasets.
     order : sequence, optional
         Categories to draw.
     names : tuple of str
@@ -138,8 +138,7 @@ def category_means(
     for start, end in zip(first, second, strict=True):
         arrow = {"arrowstyle": "-", "color": MUTED, "linewidth": 1.2, "shrinkA": 4, "shrinkB": 4}
         ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
-    for (name, look), ends in zip(sets.items(), (first, second), strict=True):
-        xy = np.array(ends)
+    for (name, look), xy in zip(sets.items(), (np.array(first), np.array(second)), strict=True):
         ax.plot(
             xy[:, 0],
             xy[:, 1],
@@ -151,7 +150,8 @@ def category_means(
             label=str(name),
         )
     ax.margins(0.12)
-    _write_beside(ax, np.array(second), [str(kind) for kind in kinds])
+    ends = np.array([first, second])
+    _write_beside(ax, ends[ends[:, :, 0].argmax(axis=0), range(len(kinds))], list(map(str, kinds)))
     ax.set(xlabel=names[0], ylabel=names[1])
     _bare(ax)
     legend_below(ax, [_dot(look, name) for name, look in sets.items()])

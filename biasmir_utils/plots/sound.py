@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_HZ = (125, 500, 2000, 8000)
+_HZ = (500, 2000, 8000)
 
 
 @styled
@@ -85,7 +85,7 @@ def frames(
     features: ArrayLike,
     *,
     hop: float = 0.0,
-    dimensions: int | None = None,
+    xlabel: str = "dimension of the embedding",
     title: str | None = None,
 ) -> Figure:
     """Draw the frames of a clip as rows of a heat map, with their mean as a further row.
@@ -95,8 +95,8 @@ def frames(
     features : array-like, (n_frames, D)
     hop : float
         Seconds from one frame to the next, to label the rows with their time; 0 numbers them.
-    dimensions : int, optional
-        Draw only the first dimensions.
+    xlabel : str
+        What the columns are, where they are not all dimensions in their order.
     title : str, optional
 
     Returns
@@ -109,7 +109,6 @@ def frames(
     values = np.asarray(features, dtype=float)
     if values.ndim != 2 or not len(values):
         raise ArgumentError(f"features: expected shape (n_frames, D), found {values.shape}")
-    values = values[:, :dimensions]
     n = len(values)
     height = 2.0 + min(0.35 * n, 3.0)
     figure, (above, below) = plt.subplots(
@@ -125,7 +124,7 @@ def frames(
     above.set_yticks(shown, names)
     above.set(ylabel="frame at" if hop else "frame", title=title or "")
     below.set_yticks([0], ["mean"])
-    below.set_xlabel("dimension of the embedding")
+    below.set_xlabel(xlabel)
     for ax in (above, below):
         ax.grid(visible=False)
     figure.colorbar(image, ax=[above, below], label="value", fraction=0.06)

@@ -145,9 +145,18 @@ def style() -> Iterator[None]:
     import matplotlib as mpl
     import seaborn as sns
 
-    with mpl.rc_context():
-        sns.set_theme(style="whitegrid", rc=_RC)
-        yield
+    # A notebook chooses its backend with the first figure, and shows figures from then on. The
+    # end of the context must not undo that choice.
+    interactive = mpl.is_interactive()
+    try:
+        with mpl.rc_context():
+            sns.set_theme(style="whitegrid", rc=_RC)
+            try:
+                yield
+            finally:
+                interactive = mpl.is_interactive()
+    finally:
+        mpl.interactive(interactive)
 
 
 P = ParamSpec("P")
