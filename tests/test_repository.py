@@ -197,6 +197,15 @@ def test_licences_are_named():
     assert "Apache License" in (ROOT / "book/vendor/mathjax/LICENSE").read_text(encoding="utf-8")
 
 
+def test_the_picture_of_the_main_result_shows_the_bundled_data():
+    picture = (ROOT / "book" / "images" / "gap.svg").read_text(encoding="utf-8")
+    sums = dict(map(reversed, re.findall(r"([0-9a-f]{64}) ([\w./]+)", picture)))
+    del sums["corpus.json"]  # its words may change without the numbers
+    assert {"clips.parquet", "embeddings/yamnet.h5"} <= set(sums)
+    data = ROOT / "data" / "demo"
+    assert sums == {name: sha256(data / name) for name in sums}, "run make picture"
+
+
 def test_the_vendored_mathjax_is_the_one_that_its_readme_names():
     folder = ROOT / "book" / "vendor" / "mathjax"
     notice = (folder / "README.md").read_text(encoding="utf-8")
