@@ -41,8 +41,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def soundfonts() -> dict[str, Path]:
     """The General MIDI SoundFonts of the demonstration corpus, by name."""
-    from biasmir_utils.demo.synthesis import find_soundfonts
-
+    from biasmir_utils.demo.soundfonts import find_soundfonts
     from biasmir_utils.errors import BiasMIRError
 
     try:

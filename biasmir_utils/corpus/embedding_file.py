@@ -20,6 +20,7 @@ from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import atomic_path
 
 CHUNK_BYTES = 64 << 20
+SMALL_BYTES = 8 << 20
 
 
 @contextmanager
@@ -200,7 +201,12 @@ def write_embedding_file(
                     f"{features.shape}; each row needs one key"
                 )
             group = file.create_group(f"{dataset}/{embedding}")
-            storage = {"compression": "gzip", "shuffle": True, "chunks": _chunks(features)}
+            storage = {
+                "compression": "gzip",
+                "compression_opts": 9 if features.nbytes <= SMALL_BYTES else 4,
+                "shuffle": True,
+                "chunks": _chunks(features),
+            }
             group.create_dataset("features", data=features, **storage if features.size else {})
             _write_texts(group, "keys", keys)
             left_out = (skipped or {}).get(dataset, {})
@@ -220,6 +226,9 @@ def _read_rows(features: h5py.Dataset, start: int, stop: int, where: str) -> NDA
 
 
 def _chunks(features: NDArray[Any]) -> tuple[int, int]:
+    # A small array is read as a whole, and its columns compress better than its rows.
+    if features.nbytes <= SMALL_BYTES:
+        return (len(features), min(features.shape[1], 16))
     return (min(len(features), 256), features.shape[1])
 
 

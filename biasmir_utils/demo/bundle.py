@@ -159,7 +159,9 @@ def write_bundle(
     for name in names:
         file = out / "embeddings" / f"{name}.h5"
         _write_clip_level(corpus, name, file)
-        record = corpus.model_record(name) | {"stored": "mean over a clip's frames, float16"}
+        record = corpus.model_record(name) | {
+            "stored": {"pooling": "mean over frames", "dtype": "float16"}
+        }
         bundle = bundle.add_embedding_file(file, {name: record})
     return bundle
 

@@ -20,8 +20,8 @@ from biasmir_utils.demo.production import Production, draw_production
 from biasmir_utils.demo.randomness import stream
 from biasmir_utils.demo.synthesis import timbre_shifts
 
-TEST_SHARE = 0.25
-"""Share of clips in the test set."""
+EVERY = 4
+"""One track of so many is in the test set."""
 
 SUFFIXES = {"none": ".flac", "vorbis": ".ogg"}
 """File name suffix for each codec."""
@@ -58,9 +58,8 @@ def audio_name(design: DatasetDesign, track: Track, clip: int) -> str:
 def draw_split(design: DatasetDesign, tracks: Sequence[Track], seed: int) -> list[str]:
     """Deal tracks to training and test set.
 
-    Tracks are dealt one by one within each lead instrument and genre, such that at each moment the
-    test set has as nearly a quarter of the clips as can be. An instrument that leads two tracks or
-    more leads in both sets.
+    Every fourth track goes to the test set, in an order that goes through lead instruments and,
+    within each, through genres. An instrument that leads two tracks or more leads in both sets.
 
     Returns
     -------
@@ -70,12 +69,8 @@ def draw_split(design: DatasetDesign, tracks: Sequence[Track], seed: int) -> lis
     order = stream(seed, design.music, "split").permutation(len(tracks)).tolist()
     order.sort(key=lambda i: (tracks[i].instruments[0], tracks[i].genre))  # stable
     splits = ["train"] * len(tracks)
-    due = 0.0
-    for i in order:
-        due += TEST_SHARE * tracks[i].clips
-        if due >= tracks[i].clips / 2:
-            splits[i] = "test"
-            due -= tracks[i].clips
+    for i in order[EVERY // 2 :: EVERY]:
+        splits[i] = "test"
     for instrument in INSTRUMENTS:
         led = [i for i in order if tracks[i].instruments[0] == instrument]
         if len(led) > 1 and len({splits[i] for i in led}) == 1:
