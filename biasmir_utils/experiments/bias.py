@@ -40,7 +40,7 @@ from biasmir_utils.corrections import lda_coefficients
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.data import ExperimentData
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
-from biasmir_utils.experiments.tasks import training_rows, why_impossible
+from biasmir_utils.experiments.training import training_rows, why_impossible
 
 FloatArray = npt.NDArray[np.floating[Any]]
 

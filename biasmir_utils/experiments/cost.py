@@ -15,7 +15,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.experiments.data import DatasetClips
-from biasmir_utils.experiments.tasks import Task, training_rows
+from biasmir_utils.experiments.tasks import Task
+from biasmir_utils.experiments.training import training_rows
 
 # Random features are 8 for each dimension, padded to a power of two; a cosine and a sine each.
 FEATURES_PER_DIMENSION = 8

@@ -35,8 +35,8 @@ from biasmir_utils.experiments.tasks import (
     Task,
     TaskResult,
     run_task,
-    why_impossible,
 )
+from biasmir_utils.experiments.training import why_impossible
 from biasmir_utils.files import versions
 
 MODES = ("global", "classwise")

@@ -45,13 +45,16 @@ class FeatureSpace:
         return self._map(self._train[side], side)
 
     def test(self, train: int, test: int) -> Array:
-        """Return the test rows of a dataset for the recogniser of a training dataset."""
-        return self._map(self._test[test], train)
+        """Return the test rows of a dataset for the recogniser of a training dataset.
 
-    def _map(self, X: Array, side: int) -> Array:
+        Random features are in single precision: nothing is fitted on test rows.
+        """
+        return self._map(self._test[test], train, np.float32)
+
+    def _map(self, X: Array, side: int, dtype: type = np.float64) -> Array:
         if self._random is None:
             return X
-        mapped: Array = self._random.transform(self._scaled(X, side))
+        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
         return mapped
 
     def _scaled(self, X: Array, side: int) -> Array:

@@ -54,8 +54,8 @@ def solve_logistic(
     ----------
     Z : ndarray, (n_rows, r)
         Coordinates, the constant feature included.
-    y : ndarray, (n_rows,)
-        0 or 1.
+    y : ndarray, (n_rows,) or (n_problems, n_rows)
+        0 or 1; the same for all problems, or each has its own.
     costs : ndarray, (n_problems, n_rows)
         The weights c of the loss, not negative.
     start : ndarray, (n_problems, r), optional
@@ -73,17 +73,18 @@ def solve_logistic(
     Z = np.ascontiguousarray(Z)
     single = Z.astype(np.float32)
     inner = _Inner(single, np.ascontiguousarray(single.T), single**2)
-    y = np.asarray(y, dtype=np.float64)
     n_problems = len(costs)
+    y = np.broadcast_to(np.asarray(y, dtype=np.float64), costs.shape)
     weights = np.zeros((n_problems, Z.shape[1])) if start is None else start.copy()
     decisions = weights @ Z.T
     reference = _reference_decrement(Z, y, costs, inner)
 
     open_problems = np.arange(n_problems)
     for _ in range(MAX_NEWTON_STEPS):
-        W, F, c = weights[open_problems], decisions[open_problems], costs[open_problems]
+        W, F = weights[open_problems], decisions[open_problems]
+        c, t = costs[open_problems], y[open_problems]
         probability = expit(F)
-        gradient = W + (c * (probability - y)) @ Z
+        gradient = W + (c * (probability - t)) @ Z
         curvature = (c * probability * (1 - probability)).astype(np.float32)
         diagonal = 1 + curvature @ inner.squares
         progress = _decrement(gradient, diagonal) / reference[open_problems]
@@ -91,7 +92,7 @@ def solve_logistic(
         if not unsolved.any():
             break
         open_problems = open_problems[unsolved]
-        W, F, c, gradient = W[unsolved], F[unsolved], c[unsolved], gradient[unsolved]
+        W, F, c, t, gradient = (a[unsolved] for a in (W, F, c, t, gradient))
         step = inner.newton_step(
             gradient,
             curvature[unsolved],
@@ -99,7 +100,7 @@ def solve_logistic(
             np.minimum(FORCING, np.sqrt(progress[unsolved])),
         )
         change = step @ Z.T
-        size = _line_search(W, F, step, change, gradient, c, y)[:, np.newaxis]
+        size = _line_search(W, F, step, change, gradient, c, t)[:, np.newaxis]
         weights[open_problems] = W + size * step
         decisions[open_problems] = F + size * change
     return weights, decisions

@@ -154,6 +154,44 @@ def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
     return table.drop(columns="other")[[*keys, "train_set", "in_domain", "cross", "fall"]]
 
 
+def changes(results: pd.DataFrame, baseline: str = "none", metric: str = "roc_auc") -> pd.DataFrame:
+    """Return what each correction changes against a baseline, label by label.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table.
+    baseline : str
+        Name of a correction, such as `none`, or `k` for the corrections after random features.
+    metric : str
+        A column.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of all other corrections with their key columns, `baseline` (its metric),
+        `corrected`, and `change`, their difference.
+
+    Raises
+    ------
+    ArgumentError
+        If the baseline is not there, or more than once (in several modes or doses).
+    """
+    keys = [k for k in KEY_COLUMNS if k in results and k not in ("correction", "mode", "alpha")]
+    is_baseline = results["correction"] == baseline
+    reference = results.loc[is_baseline, [*keys, metric]].rename(columns={metric: "baseline"})
+    if reference.empty:
+        names = ", ".join(dict.fromkeys(results["correction"]))
+        raise ArgumentError(f"the table has no correction {baseline!r}; it has {names}")
+    if reference.duplicated(keys).any():
+        raise ArgumentError(f"{baseline!r} is there in several modes or doses; select one of them")
+    own = [name for name in KEY_COLUMNS if name in results]
+    table = results.loc[~is_baseline, [*own, metric]].merge(reference, on=keys, how="left")
+    table = table.rename(columns={metric: "corrected"})
+    table["change"] = table["corrected"] - table["baseline"]
+    return table[[*own, "baseline", "corrected", "change"]]
+
+
 def summarise(results: pd.DataFrame) -> str:
     """Return a text: mean ROC-AUC over labels for each train-test pair, and the mean falls."""
     if results.empty:

@@ -10,28 +10,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.errors import BiasMIRError
-from biasmir_utils.experiments.data import ABSENT, PRESENT, DatasetClips
+from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
+from biasmir_utils.experiments.fitting import fit_corrections
 from biasmir_utils.experiments.metrics import recognition_metrics
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
-from biasmir_utils.experiments.resampling import TrainingRows, match_training_rows
 from biasmir_utils.experiments.span import Span
+from biasmir_utils.experiments.training import training_rows
 
 Array = NDArray[Any]
-
-# A recogniser needs as many clips of each class as the cross-validation has folds.
-MIN_CLIPS = 3
 
 
 @dataclass(frozen=True)
@@ -86,34 +84,6 @@ class TaskResult:
     skipped: list[dict[str, Any]]
 
 
-def training_rows(label: str, datasets: list[DatasetClips], seed: int) -> list[TrainingRows]:
-    """Return the protocol's training rows of each of the datasets for a label."""
-    return match_training_rows(
-        [clips.train_rows(label, PRESENT) for clips in datasets],
-        [clips.train_rows(label, ABSENT) for clips in datasets],
-        [clips.groups for clips in datasets],
-        seed,
-    )
-
-
-def why_impossible(label: str, pair: list[DatasetClips], seed: int) -> str | None:
-    """Return why a label cannot be evaluated on a pair of datasets, None if it can."""
-    for clips in pair:
-        for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
-            n = len(clips.train_rows(label, value))
-            if n < MIN_CLIPS:
-                return (
-                    f"{clips.name} has {n} {word} training clips, at least {MIN_CLIPS} are needed"
-                )
-            if not (clips.labels[label][clips.test_rows(label)] == value).any():
-                return f"{clips.name} has no {word} test clips"
-    for clips, rows in zip(pair, training_rows(label, pair, seed), strict=True):
-        n = min(len(rows.positives), len(rows.negatives))
-        if n < MIN_CLIPS:
-            return f"the resampling leaves {n} training clips of one class in {clips.name}"
-    return None
-
-
 def run_task(
     task: Task,
     datasets: Mapping[str, DatasetClips],
@@ -144,10 +114,9 @@ def run_task(
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pair = [datasets[name] for name in task.pair]
-        both = training_rows(task.label, pair, task.seed)
         result = TaskResult([], [], [], [])
-        outcomes = _outcomes(task, pair, both, features, groups, result.skipped)
-        for key, y, test, score, probability in outcomes:
+        outcomes = _outcomes(task, pair, groups, features, result.skipped)
+        for key, test, y, score, probability in outcomes:
             n_train, C = key.pop("n_train"), key.pop("C")
             result.rows.append(
                 {
@@ -190,76 +159,101 @@ RECOGNISERS: dict[str, Any] = {
 def _outcomes(
     task: Task,
     pair: list[DatasetClips],
-    both: list[TrainingRows],
-    features: Mapping[str, Array],
     groups: Mapping[str, Array],
+    features: Mapping[str, Array],
     skipped: list[dict[str, Any]],
 ) -> Iterator[tuple[dict[str, Any], Array, Array, Array, Array]]:
-    """Yield key, labels, test rows, scores and probabilities for each row of the results."""
+    """Yield key, test rows, labels, scores and probabilities for each row of the results."""
+    both = training_rows(task.label, pair, task.seed)
+    test_rows = [clips.test_rows(task.label) for clips in pair]
     space = FeatureSpace(
         [features[clips.name][rows.all] for clips, rows in zip(pair, both, strict=True)],
-        [features[clips.name][clips.test_rows(task.label)] for clips in pair],
+        [features[clips.name][rows] for clips, rows in zip(pair, test_rows, strict=True)],
         Correction("none", kernel=task.kernel).feature_map(task.seed),
     )
     X_train = [space.train(side) for side in (0, 1)]
-    corrections = _fit_corrections(task, pair, both, X_train, groups)
-    for (spec, mode), correction in corrections.items():
-        if isinstance(correction, BiasMIRError):
+    corrections = fit_corrections(task.variants, pair, both, X_train, groups)
+    for (spec, mode), outcome in corrections.items():
+        if isinstance(outcome, BiasMIRError):
             about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
             skipped.append(
-                {"label": task.label, "pair": list(task.pair), **about, "reason": str(correction)}
+                {"label": task.label, "pair": list(task.pair), **about, "reason": str(outcome)}
             )
+    usable = {k: c for k, c in corrections.items() if not isinstance(c, BiasMIRError)}
     for train in (0, 1):
-        X_test = [space.test(train, test) for test in (0, 1)]
-        span: Span | None = None
-        for (spec, mode), correction in corrections.items():
-            if isinstance(correction, BiasMIRError):
-                continue
-            recogniser = make_recogniser(task.recogniser)
-            by_span = task.recogniser == "logistic" and (correction is None or spec.is_projection)
-            if by_span:
-                # One span serves the uncorrected rows and all their projections.
-                span = span or Span.of(X_train[train])
-                recogniser.fit_span(_projected(span, correction), both[train].y)
-                _fold_in(recogniser, correction)
-            else:
-                X = _corrected(correction, X_train[train], pair[train].name)
-                recogniser.fit(X, both[train].y)
+        y_train, name = both[train].y, pair[train].name
+        trained = _train(task.recogniser, usable, X_train[train], y_train, name)
+        scores = [_score(trained, space.test(train, test), pair[test].name) for test in (0, 1)]
+        for number, (spec, mode) in enumerate(usable):
             for test in (0, 1):
-                X = X_test[test]
-                if not by_span:
-                    X = _corrected(correction, X, pair[test].name)
                 key = {
                     "embedding": task.embedding,
                     "correction": spec.name,
                     "mode": mode,
                     "alpha": spec.alpha if spec.corrects else np.nan,
                     "label": task.label,
-                    "train_set": pair[train].name,
+                    "train_set": name,
                     "test_set": pair[test].name,
                     "partner": pair[1 - train].name,
                     "recogniser": task.recogniser,
                     "seed": task.seed,
-                    "n_train": len(both[train].y),
-                    "C": getattr(recogniser, "C_", np.nan),
+                    "n_train": len(y_train),
+                    "C": getattr(trained[number].recogniser, "C_", np.nan),
                 }
-                rows = pair[test].test_rows(task.label)
-                y = pair[test].labels[task.label][rows]
-                score = recogniser.decision_function(X)
-                yield key, y, rows, score, recogniser.predict_proba(X)[:, 1]
+                y = pair[test].labels[task.label][test_rows[test]]
+                yield key, test_rows[test], y, *scores[test][number]
 
 
-def _projected(span: Span, correction: Any) -> Span:
-    if correction is None:
-        return span
-    return span.project_out(correction.directions_, correction.alpha)
+@dataclass(frozen=True)
+class _Trained:
+    """A recogniser, and the correction of the rows that it takes (None: rows as they are)."""
+
+    recogniser: Any
+    correction: Any
 
 
-def _fold_in(recogniser: LogisticRecogniser, correction: Any) -> None:
-    """Let the recogniser take uncorrected rows: w'(x - a V'V x) = (w - a V'V w)'x."""
-    if correction is not None:
-        V = correction.directions_
-        recogniser.coef_ -= correction.alpha * (recogniser.coef_ @ V.T) @ V
+def _train(
+    recogniser_name: str,
+    corrections: Mapping[tuple[Correction, str], Any],
+    X: Array,
+    y: Array,
+    dataset: str,
+) -> list[_Trained]:
+    """Train a recogniser on the rows of a dataset after each of the corrections."""
+    span: Span | None = None
+    trained = []
+    for (spec, _), correction in corrections.items():
+        recogniser = make_recogniser(recogniser_name)
+        if recogniser_name == "logistic" and (correction is None or spec.is_projection):
+            # One span serves the uncorrected rows and all their projections.
+            span = span or Span.of(X)
+            if correction is None:
+                recogniser.fit_span(span, y)
+            else:
+                V, alpha = correction.directions_, correction.alpha
+                recogniser.fit_span(span.project_out(V, alpha), y)
+                # From now on it takes uncorrected rows: w'(x - a V'V x) = (w - a V'V w)'x.
+                recogniser.coef_ -= alpha * (recogniser.coef_ @ V.T) @ V
+            trained.append(_Trained(recogniser, None))
+        else:
+            recogniser.fit(_corrected(correction, X, dataset), y)
+            trained.append(_Trained(recogniser, correction))
+    return trained
+
+
+def _score(trained: list[_Trained], X: Array, dataset: str) -> list[tuple[Array, Array]]:
+    """Return scores and probabilities of test rows under each of the recognisers."""
+    found: list[tuple[Array, Array]] = []
+    for one in trained:
+        rows = _corrected(one.correction, X, dataset)
+        if isinstance(one.recogniser, LogisticRecogniser):
+            coef, intercept = one.recogniser.coef_[0], one.recogniser.intercept_[0]
+            score = (rows @ coef.astype(rows.dtype)).astype(np.float64) + intercept
+            found.append((score, expit(score)))
+        else:
+            score = one.recogniser.decision_function(rows)
+            found.append((score, one.recogniser.predict_proba(rows)[:, 1]))
+    return found
 
 
 def _corrected(correction: Any, X: Array, dataset: str) -> Array:
@@ -267,66 +261,3 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
         return X
     corrected: Array = correction.transform(X, sample_domain=np.full(len(X), dataset))
     return corrected
-
-
-def _fit_corrections(
-    task: Task,
-    pair: list[DatasetClips],
-    both: list[TrainingRows],
-    X_train: list[Array],
-    groups: Mapping[str, Array],
-) -> dict[tuple[Correction, str], Any]:
-    """Return the fitted correction of each variant; doses of one correction share a fit.
-
-    None stands for nothing to correct. A `BiasMIRError` stands for a correction that these rows
-    do not allow.
-    """
-    fits: dict[tuple[Correction, str], Any] = {}
-    fitted: dict[tuple[Correction, str], Any] = {}
-    for spec, mode in task.variants:
-        if not spec.corrects:
-            fitted[spec, mode] = None
-            continue
-        key = (replace(spec, alpha=1.0), mode)
-        if key not in fits:
-            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups)
-        correction = copy(fits[key])
-        if not isinstance(correction, BiasMIRError):
-            correction.alpha = spec.alpha
-        fitted[spec, mode] = correction
-    return fitted
-
-
-def _fit_correction(
-    spec: Correction,
-    mode: str,
-    pair: list[DatasetClips],
-    both: list[TrainingRows],
-    X_train: list[Array],
-    groups: Mapping[str, Array],
-) -> Any:
-    # Training rows are positives, then negatives.
-    parts = [slice(None if mode == "global" else len(rows.positives)) for rows in both]
-    X = np.concatenate([X[part] for X, part in zip(X_train, parts, strict=True)])
-    y = np.concatenate([rows.y[part] for rows, part in zip(both, parts, strict=True)])
-    domain = [
-        np.full(len(rows.y[part]), clips.name)
-        for clips, rows, part in zip(pair, both, parts, strict=True)
-    ]
-    group = [
-        np.asarray(groups[clips.name], dtype=object)[rows.all[part]]
-        for clips, rows, part in zip(pair, both, parts, strict=True)
-    ]
-    correction = spec.transformer()
-    if "singular" in correction.get_params() and "singular" not in dict(spec.parameters):
-        # A group with too few rows for a direction is a warning here, as one without any is.
-        correction.set_params(singular="warn")
-    try:
-        return correction.fit(
-            X,
-            y,
-            sample_domain=np.concatenate(domain),
-            sample_group=np.concatenate(group) if spec.needs_groups else None,
-        )
-    except BiasMIRError as error:
-        return error

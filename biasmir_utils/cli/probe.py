@@ -1,0 +1,59 @@
+"""`biasmir probe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+
+
+@click.command(cls=SeveralCommand)
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option("--embedding", "embeddings", cls=SeveralOption, required=True, help="To probe.")
+@click.option(
+    "--kind",
+    "kinds",
+    cls=SeveralOption,
+    default=("linear",),
+    show_default="linear",
+    help="linear, rbf (after random features), or both.",
+)
+@click.option("--leaked", is_flag=True, help="Add folds that part the clips of a track.")
+@click.option("--permutations", default=20, show_default=True, help="To measure chance with.")
+@click.option("--seed", default=0, show_default=True, help="Of all random choices.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also a table, .csv or .parquet.")
+def probe(
+    corpus: Path,
+    embeddings: tuple[str, ...],
+    kinds: tuple[str, ...],
+    leaked: bool,
+    permutations: int,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Tell how well the dataset of a clip can be read from its embedding in CORPUS.
+
+    ROC-AUC of a probe of the dataset, by 5-fold cross-validation that keeps the clips of a
+    track together; chance is the same with the datasets of the tracks permuted.
+    """
+    from biasmir_utils.corpus import Corpus
+    from biasmir_utils.experiments.results import check_table_path, write_table
+    from biasmir_utils.experiments.separability import probe as run
+
+    if out is not None:
+        check_table_path(out)
+    table = run(
+        Corpus.load(corpus),
+        embeddings,
+        kinds,
+        leaked=leaked,
+        n_permutations=permutations,
+        seed=seed,
+    )
+    shown = table.drop(columns=["corpus"])
+    click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    if out is not None:
+        write_table(table, out)
+        click.echo(f"Written: {out}")
