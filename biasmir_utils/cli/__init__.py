@@ -20,10 +20,13 @@ COMMANDS = {
     "demo-bundle": "Make the small corpus in data/demo from a rendered one.",
     "fetch": "Download data sets, the paper's files or networks.",
     "prepare": "Write a corpus from the files of the paper.",
+    "import": "Write a corpus from a table, audio or embeddings of one's own.",
     "extract": "Embed the clips of a corpus with pre-trained networks.",
     "probe": "Tell how well the dataset can be read from an embedding.",
     "evaluate": "Train and test recognisers inside and across datasets.",
 }
+# Where the module has another name than the command, because that is a word of Python.
+MODULES = {"import": "import_corpus"}
 
 
 class _LazyGroup(click.Group):
@@ -35,7 +38,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module_name = cmd_name.replace("-", "_")
+        module_name = MODULES.get(cmd_name, cmd_name.replace("-", "_"))
         module = importlib.import_module(f"{__name__}.{module_name}")
         command: click.Command = getattr(module, module_name)
         return command

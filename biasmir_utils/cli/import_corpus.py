@@ -1,0 +1,105 @@
+"""`biasmir import`; the module has another name because `import` is a word of Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+
+
+@click.command("import", cls=SeveralCommand)
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--clips",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Table with a row for each clip, .csv or .parquet.",
+)
+@click.option(
+    "--features",
+    cls=SeveralOption,
+    type=click.Path(path_type=Path),
+    help="Matrix of an embedding, .npy, .npz or .parquet; may be given several times.",
+)
+@click.option(
+    "--embedding",
+    "embeddings",
+    cls=SeveralOption,
+    help="Name of each matrix, in the same order.",
+)
+@click.option(
+    "--audio-root",
+    type=click.Path(path_type=Path),
+    help="Folder of the audio, which stays there.  [default: the table's, if it has paths]",
+)
+@click.option("--name", help="Short name of the corpus.  [default: that of the folder OUT]")
+@click.option("--title", help="Its name for people.")
+@click.option("--dataset", help="Dataset of all clips, if the table has no such column.")
+@click.option("--label", "labels", cls=SeveralOption, help="Columns of likelihoods in [0, 1].")
+@click.option("--category", "categories", cls=SeveralOption, help="Columns of names.")
+@click.option("--number", "numbers", cls=SeveralOption, help="Columns of numbers.")
+@click.option(
+    "--labels-from",
+    metavar="COLUMN",
+    help="Column that names what is in a clip, parted by semicolons; each name becomes a label.",
+)
+@click.option(
+    "--test-share",
+    default=0.25,
+    show_default=True,
+    help="Share of tracks drawn for the test part, if the table has no column split.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of that draw.")
+@click.option("--licence", help="Licence of the data, for the record.")
+def import_corpus(
+    out: Path,
+    clips: Path,
+    features: tuple[Path, ...],
+    embeddings: tuple[str, ...],
+    audio_root: Path | None,
+    name: str | None,
+    title: str | None,
+    dataset: str | None,
+    labels: tuple[str, ...],
+    categories: tuple[str, ...],
+    numbers: tuple[str, ...],
+    labels_from: str | None,
+    test_share: float,
+    seed: int,
+    licence: str | None,
+) -> None:
+    """Write a corpus in OUT from a table, a folder of audio and matrices of embeddings.
+
+    Columns of the table with a meaning: dataset, clip, track (the recording that a clip was cut
+    from), split (train or test), group (genre), audio (path). The others are targets: those that
+    are named here, or else what they look like, which is printed.
+    """
+    from biasmir_utils.errors import ArgumentError
+    from biasmir_utils.sources.tabular import import_corpus as run
+
+    if len(features) != len(embeddings) or len(set(embeddings)) != len(embeddings):
+        raise ArgumentError(
+            f"--features and --embedding go in pairs, each name once; found {len(features)} "
+            f"matrices and {len(set(embeddings))} names"
+        )
+    corpus = run(
+        out,
+        clips,
+        features=dict(zip(embeddings, features, strict=True)),
+        audio_root=audio_root,
+        name=name,
+        title=title,
+        dataset=dataset,
+        labels=labels,
+        categories=categories,
+        numbers=numbers,
+        labels_from=labels_from,
+        test_share=test_share,
+        seed=seed,
+        licences=[{"what": "everything", "licence": licence}] if licence else [],
+    )
+    for note in corpus.description.provenance["notes"]:
+        click.echo(note)
+    click.echo(("\n" if corpus.description.provenance["notes"] else "") + corpus.summary())

@@ -1,0 +1,638 @@
+"""`biasmir import`: a corpus from a user's table, audio and matrices, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_archives import tone
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.sources.tabular import import_corpus
+from biasmir_utils.sources.user_table import UserTable
+from biasmir_utils.sources.user_targets import find_targets
+
+HEADER = ["dataset", "clip", "track", "split", "group", "piano", "tempo", "era", "remark"]
+
+
+def rows(n: int = 8) -> list[list[str]]:
+    return [
+        [
+            "studio" if i < n // 2 else "stage",
+            f"{i:03d}",
+            f"t{i // 2}",
+            "test" if i % 4 == 3 else "train",
+            "jazz" if i % 3 else "",
+            ["0", "1", "0.25", ""][i % 4],
+            f"{60 + i}.5",
+            "old" if i % 2 else "new",
+            f"take {i}",
+        ]
+        for i in range(n)
+    ]
+
+
+def write_csv(path: Path, body: list[list[str]] | None = None, header: list[str] | None = None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header or HEADER, *(rows() if body is None else body)])
+    return path
+
+
+def column(name: str, values: list[str]) -> list[list[str]]:
+    """The usual rows with other values in one column, as many as are given."""
+    body = rows()
+    for row, value in zip(body, values, strict=False):
+        row[HEADER.index(name)] = value
+    return body
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def refused(*arguments: object) -> str:
+    """Run the command, which has to fail with one line and leave nothing."""
+    out = Path(str(arguments[0]))
+    before = sorted(out.rglob("*")) if out.exists() else None
+    code, output = run(*arguments)
+    assert code == 1, output
+    assert output.startswith("Error: ")
+    assert len(output.splitlines()) == 1
+    assert (sorted(out.rglob("*")) if out.exists() else None) == before
+    return output
+
+
+# The table
+
+
+def test_a_table_becomes_a_corpus(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    code, output = run(tmp_path / "mine", "--clips", table, "--title", "Two of mine")
+    assert code == 0, output
+    corpus = Corpus.load(tmp_path / "mine")
+    assert (corpus.name, corpus.title) == ("mine", "Two of mine")
+    assert corpus.datasets == ["studio", "stage"]
+    assert corpus.groups == ["jazz"]
+    assert {t.name: t.kind for t in corpus.targets} == {
+        "piano": "label",
+        "tempo": "number",
+        "era": "category",
+    }
+    clips = corpus.clips
+    assert clips["clip"].tolist() == [f"{i:03d}" for i in range(8)]
+    assert clips["track"].tolist() == ["t0", "t0", "t1", "t1", "t2", "t2", "t3", "t3"]
+    assert clips["group"].isna().tolist() == [i % 3 == 0 for i in range(8)]
+    np.testing.assert_array_equal(clips["piano"], [0, 1, 0.25, np.nan] * 2)
+    assert clips["tempo"][7] == 67.5
+    assert clips["remark"][0] == "take 0"
+    assert clips["audio"].isna().all()
+    assert "taken for labels: piano" in output
+    assert "kept as metadata: remark" in output
+    assert "Two of mine (mine)" in output
+    provenance = corpus.description.provenance
+    assert provenance["made_by"] == "biasmir import"
+    assert list(provenance["sources"]) == ["clips.csv"]
+
+
+def test_parquet_gives_the_same_corpus(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    typed = pd.read_csv(table, dtype={"clip": str})
+    typed.to_parquet(tmp_path / "clips.parquet")
+    first = import_corpus(tmp_path / "a", table)
+    second = import_corpus(tmp_path / "b", tmp_path / "clips.parquet")
+    pd.testing.assert_frame_equal(first.clips, second.clips)
+
+
+def test_numbers_as_names_stay_names(tmp_path):
+    frame = pd.DataFrame(
+        {"dataset": "d", "clip": [1, 2, 3], "track": [1.0, np.nan, 7.0], "split": "train"}
+    )
+    frame.to_parquet(tmp_path / "clips.parquet")
+    clips = import_corpus(tmp_path / "out", tmp_path / "clips.parquet").clips
+    assert clips["clip"].tolist() == ["1", "2", "3"]
+    assert clips["track"].tolist() == ["1", "2", "7"]
+
+
+def test_a_table_saved_by_a_spreadsheet(tmp_path):
+    """A byte order mark, quoted cells with commas and line breaks, spaces around the header."""
+    text = 'clip ,split,"note"\r\n007,train,"one, two"\r\nNA,test,"three\r\nfour"\r\n\r\n'
+    path = tmp_path / "clips.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    clips = import_corpus(tmp_path / "out", path, dataset="d").clips
+    assert clips["clip"].tolist() == ["007", "NA"]
+    assert clips["note"].tolist() == ["one, two", "three\r\nfour"]
+
+
+def test_what_is_missing_is_filled_in_and_said(tmp_path):
+    body = [[f"c{i}", str(i % 2)] for i in range(40)]
+    table = write_csv(tmp_path / "field.csv", body, ["clip", "bird"])
+    code, output = run(tmp_path / "out", "--clips", table)
+    assert code == 0
+    assert "no column 'dataset': all clips belong to 'field'" in output
+    assert "no column 'track'" in output
+    assert "10 of 40 tracks of field were drawn for the test part (seed 0)" in output
+    corpus = Corpus.load(tmp_path / "out")
+    assert corpus.datasets == ["field"]
+    assert (corpus.clips["split"] == "test").sum() == 10
+    assert corpus.clips["track"].tolist() == corpus.clips["clip"].tolist()
+
+
+def test_the_drawn_split_keeps_tracks_together_and_ignores_the_order_of_rows(tmp_path):
+    names = [name for name in HEADER if name != "split"]
+    body = [
+        [cell for cell, name in zip(row, HEADER, strict=True) if name in names] for row in rows(60)
+    ]
+    one = import_corpus(tmp_path / "a", write_csv(tmp_path / "1.csv", body, names), seed=3)
+    two = import_corpus(tmp_path / "b", write_csv(tmp_path / "2.csv", body[::-1], names), seed=3)
+    other = import_corpus(tmp_path / "c", tmp_path / "1.csv", seed=4)
+    assert one.warnings == []
+    splits = one.clips.set_index("clip")["split"]
+    assert splits.to_dict() == two.clips.set_index("clip")["split"].to_dict()
+    assert splits.to_dict() != other.clips.set_index("clip")["split"].to_dict()
+    assert one.clips.groupby("dataset")["split"].nunique().tolist() == [2, 2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    tracks=st.lists(st.integers(0, 9), min_size=2, max_size=30).filter(lambda t: len(set(t)) > 1),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**32),
+)
+def test_a_drawn_split_has_two_parts_and_parts_no_track(tmp_path_factory, tracks, share, seed):
+    folder = tmp_path_factory.mktemp("split")
+    body = [[f"c{i}", f"t{track}"] for i, track in enumerate(tracks)]
+    table = write_csv(folder / "clips.csv", body, ["clip", "track"])
+    clips = import_corpus(folder / "out", table, test_share=share, seed=seed).clips
+    assert set(clips["split"]) == {"train", "test"}
+    assert (clips.groupby("track")["split"].nunique() == 1).all()
+
+
+BROKEN = {
+    "no clip": (column("clip", ["000", ""]), "clips.csv, line 3, column 'clip': empty"),
+    "clip twice": (column("clip", ["000", "000"]), "line 3, column 'clip': '000' is in line 2"),
+    "dataset": (column("dataset", ["studio", ""]), "line 3, column 'dataset': empty"),
+    "split": (column("split", ["train", "valid"]), "line 3, column 'split': 'valid', expected"),
+    "short": ([*rows()[:2], ["studio", "x"]], "line 4: 2 cells, but the header has 9"),
+    "long": ([[*rows()[0], "x", "y"]], "line 2: 11 cells, but the header has 9"),
+    "nothing": ([], "the table has no rows"),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_table_is_named_by_line_and_column(tmp_path, body, told):
+    table = write_csv(tmp_path / "clips.csv", body)
+    assert told in refused(tmp_path / "out", "--clips", table)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"clip;split\r\na;train\r\n", "semicolons or tabs; save it with commas"),
+        ("clip,split\ncaf\u00e9,train\n".encode("latin-1"), "not UTF-8"),
+        (b'clip,split\n"a,train\nb,test\n', "line 2: cannot be read as CSV"),
+        (b",clip,split\n0,a,train\n", "column 1 has no name; give it one, or leave it out"),
+        (b"clip,split,clip\na,train,b\n", "two columns are called 'clip'"),
+        (b"name,split\na,train\n", "the column 'clip' is missing (found: name, split"),
+        (b"", "no rows"),
+    ],
+)
+def test_a_file_that_is_no_such_table(tmp_path, content, told):
+    (tmp_path / "clips.csv").write_bytes(content)
+    assert told in refused(tmp_path / "out", "--clips", tmp_path / "clips.csv")
+
+
+def test_other_kinds_of_files(tmp_path):
+    (tmp_path / "clips.xlsx").write_bytes(b"PK")
+    (tmp_path / "clips.parquet").write_bytes(b"PAR1 nothing")
+    for name, told in {
+        "clips.xlsx": "expected a table, .csv or .parquet",
+        "clips.parquet": "cannot be read as a table",
+        "absent.csv": "no such file",
+    }.items():
+        assert told in refused(tmp_path / "out", "--clips", tmp_path / name)
+
+
+def test_a_corpus_that_is_there_is_left_alone(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    assert run(tmp_path / "out", "--clips", table)[0] == 0
+    before = (tmp_path / "out" / "corpus.json").read_bytes()
+    assert "there is a corpus.json already" in refused(tmp_path / "out", "--clips", table)
+    assert (tmp_path / "out" / "corpus.json").read_bytes() == before
+
+
+def test_one_track_cannot_be_split(tmp_path):
+    table = write_csv(tmp_path / "clips.csv", [["a", "t"], ["b", "t"]], ["clip", "track"])
+    assert "one track only" in refused(tmp_path / "out", "--clips", table)
+
+
+def test_a_dataset_is_named_once(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    assert "has no use" in refused(tmp_path / "out", "--clips", table, "--dataset", "x")
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5])
+def test_a_share_lies_between_0_and_1(tmp_path, share):
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        import_corpus(tmp_path / "out", write_csv(tmp_path / "clips.csv"), test_share=share)
+
+
+# Targets
+
+
+def test_named_targets_and_nothing_else(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    code, output = run(
+        tmp_path / "out", "--clips", table, "--number", "piano", "tempo", "--category", "remark"
+    )
+    assert code == 0
+    assert "taken for" not in output
+    corpus = Corpus.load(tmp_path / "out")
+    assert [(t.name, t.kind) for t in corpus.targets] == [
+        ("piano", "number"),
+        ("tempo", "number"),
+        ("remark", "category"),
+    ]
+    assert "era" in corpus.clips
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--label", "tempo"], "line 2, column 'tempo': 60.5, expected a likelihood in [0, 1]"),
+        (["--label", "era"], "line 2, column 'era': 'new', expected a finite number"),
+        (["--label", "cello"], "the column 'cello' is missing (found: dataset, clip"),
+        (["--label", "group"], "the column 'group' has a meaning, it is no target"),
+        (["--label", "piano", "--number", "piano"], "cannot be a label and a number"),
+        (["--labels-from", "cello"], "the column 'cello' is missing"),
+    ],
+)
+def test_targets_that_cannot_be(tmp_path, options, told):
+    table = write_csv(tmp_path / "clips.csv")
+    assert told in refused(tmp_path / "out", "--clips", table, *options)
+
+
+@pytest.mark.parametrize("value", ["inf", "NaN", "0,5", "-1", "1.01"])
+def test_a_likelihood_is_a_number_in_its_range(tmp_path, value):
+    table = write_csv(tmp_path / "clips.csv", column("piano", ["0", "1", value]))
+    told = refused(tmp_path / "out", "--clips", table, "--label", "piano")
+    assert "clips.csv, line 4, column 'piano': " in told
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["0", "1", "0.5", ""], "label"),
+        (["True", "false", "", "TRUE"], "label"),
+        (["0", "1", "2", "3"], "number"),
+        (["-1.5", "1e3", "", "7"], "number"),
+        (["a", "b", "a", "b"], "category"),
+        (["a", "b", "c", "d"], None),
+        (["a", "a", "a", "a"], None),
+        (["", "", "", ""], None),
+        (["1", "2", "x", "2"], None),
+        (["1", "2", "x", "2", "1", "x"], "category"),
+    ],
+)
+def test_what_a_column_looks_like(cells, kind):
+    frame = pd.DataFrame({"x": [cell or np.nan for cell in cells]}, dtype=object)
+    table = UserTable(Path("t.csv"), frame, [f"line {i}" for i in range(len(cells))])
+    _, targets, notes = find_targets(table)
+    assert [target.kind for target in targets] == ([kind] if kind else [])
+    assert len(notes) == 1
+
+
+def test_labels_from_a_column_of_names(tmp_path):
+    body = [["a", "piano; voice"], ["b", "voice"], ["c", ""], ["d", " piano ;"]]
+    table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
+    code, _ = run(tmp_path / "out", "--clips", table, "--labels-from", "instrument")
+    assert code == 0
+    corpus = Corpus.load(tmp_path / "out")
+    assert corpus.labels == ["piano", "voice"]
+    np.testing.assert_array_equal(corpus.clips["piano"], [1, 0, np.nan, 1])
+    np.testing.assert_array_equal(corpus.clips["voice"], [1, 1, np.nan, 0])
+    body[1][1] = "clip"
+    table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
+    told = refused(tmp_path / "two", "--clips", table, "--labels-from", "instrument")
+    assert "line 3, column 'instrument': 'clip' would be a label, but is a column" in told
+
+
+# Audio
+
+
+def sounds(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(tone())
+    return folder
+
+
+def test_audio_by_its_path_stays_in_place(tmp_path):
+    folder = sounds(tmp_path / "music", "one/a.wav", "b.WAV", "c.wav")
+    body = [["one/a.wav", "train"], [str(folder / "b.WAV"), "test"], ["c.wav", "train"]]
+    table = write_csv(folder / "clips.csv", body, ["audio", "split"])
+    corpus = import_corpus(tmp_path / "out", table)
+    assert corpus.clips["clip"].tolist() == ["a", "b", "c"]
+    assert corpus.clips["audio"].tolist() == [
+        "../music/one/a.wav",
+        "../music/b.WAV",
+        "../music/c.wav",
+    ]
+    assert corpus.audio_path(0).resolve() == (folder / "one/a.wav").resolve()
+    elsewhere = write_csv(tmp_path / "clips.csv", body, ["audio", "split"])
+    moved = import_corpus(tmp_path / "two", elsewhere, audio_root=folder)
+    assert moved.clips["audio"].tolist() == corpus.clips["audio"].tolist()
+
+
+def test_audio_by_the_name_of_the_clip(tmp_path):
+    folder = sounds(tmp_path / "music", "x/a.wav", "x/b.ogg", "d1/c.wav", "d2/c.wav", "b.txt")
+    body = [["d1", "a"], ["d1", "b.ogg"], ["d1", "c"], ["d2", "c"]]
+    table = write_csv(tmp_path / "clips.csv", body, ["dataset", "clip"])
+    with pytest.raises(CorpusError, match="one track only"):
+        import_corpus(tmp_path / "out", table, audio_root=folder)
+    table = write_csv(
+        tmp_path / "clips.csv", [[*row, "train"] for row in body], ["dataset", "clip", "split"]
+    )
+    clips = import_corpus(tmp_path / "out", table, audio_root=folder).clips
+    assert [Path(audio).relative_to("../music").as_posix() for audio in clips["audio"]] == [
+        "x/a.wav",
+        "x/b.ogg",
+        "d1/c.wav",
+        "d2/c.wav",
+    ]
+
+
+def test_audio_that_is_not_there_or_there_twice(tmp_path):
+    folder = sounds(tmp_path / "music", "a.wav", "x/b.wav", "y/b.wav")
+    header = ["clip", "split", "audio"]
+    table = write_csv(tmp_path / "1.csv", [["a", "train", "a.wav"], ["b", "test", "b.wav"]], header)
+    told = refused(tmp_path / "out", "--clips", table, "--audio-root", folder)
+    assert "1.csv, line 3, column 'audio': " in told
+    assert "b.wav: no such file; --audio-root names where paths start" in told
+    table = write_csv(tmp_path / "2.csv", [["a", "train"], ["b", "test"]], header[:2])
+    told = refused(tmp_path / "out", "--clips", table, "--audio-root", folder)
+    assert "line 3, column 'clip': " in told
+    assert "have the name 'b'" in told
+    table = write_csv(tmp_path / "3.csv", [["a", "train"], ["c", "test"]], header[:2])
+    told = refused(tmp_path / "out", "--clips", table, "--audio-root", folder)
+    assert "line 3, column 'clip': no sound file of the name 'c'" in told
+    table = write_csv(tmp_path / "4.csv", [["a", "train"], ["", "test"]], header[:2])
+    told = refused(tmp_path / "out", "--clips", table, "--audio-root", folder)
+    assert "line 3, column 'clip': empty" in told
+    assert "no such folder" in refused(
+        tmp_path / "out", "--clips", table, "--audio-root", tmp_path / "nowhere"
+    )
+
+
+def test_a_clip_may_have_no_audio(tmp_path):
+    sounds(tmp_path, "a.wav")
+    body = [["a", "train", "a.wav"], ["b", "test", ""]]
+    table = write_csv(tmp_path / "clips.csv", body, ["clip", "split", "audio"])
+    corpus = import_corpus(tmp_path / "out", table)
+    assert corpus.audio_path(1) is None
+
+
+# Embeddings
+
+
+X = np.arange(24, dtype=np.float64).reshape(8, 3) / 8
+
+
+def save(path: Path, matrix: np.ndarray = X, **more: object) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, matrix)
+    elif path.suffix == ".npz":
+        np.savez(path, features=matrix, **more)
+    else:
+        frame = pd.DataFrame(matrix, columns=[f"f{i}" for i in range(matrix.shape[1])])
+        for name, values in more.items():
+            frame.insert(0, name, values)
+        frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int16"])
+def test_a_matrix_in_the_order_of_the_table(tmp_path, suffix, dtype):
+    table = write_csv(tmp_path / "clips.csv")
+    matrix = (8 * X).astype(dtype)
+    code, output = run(
+        tmp_path / "out", "--clips", table,
+        "--features", save(tmp_path / f"X{suffix}", matrix), "--embedding", "mine",
+    )  # fmt: skip
+    assert code == 0, output
+    corpus = Corpus.load(tmp_path / "out")
+    np.testing.assert_array_equal(corpus.embedding("mine"), matrix.astype(np.float32))
+    assert corpus.dimension("mine") == 3
+    record = corpus.model_record("mine")
+    assert record["source"] == f"imported from X{suffix}"
+    assert record["dimension"] == 3
+    assert list(record["sums"]) == [f"X{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_keys_several_rows_a_clip_unlisted_and_missing_ones(tmp_path, suffix):
+    table = write_csv(tmp_path / "clips.csv")
+    keys = ["007", "000", "000", "unknown", "001"]
+    matrix = np.array([[7.0, 7], [0, 2], [2, 0], [9, 9], [1, 1]])
+    name = "clip" if suffix == ".parquet" else "keys"
+    path = save(tmp_path / f"X{suffix}", matrix, **{name: np.array(keys)})
+    code, output = run(
+        tmp_path / "out", "--clips", table, "--features", path, "--embedding", "mine"
+    )
+    assert code == 0, output
+    assert "mine: 5 clips have no row" in output
+    assert "mine: 1 rows of clips not in the table were left out" in output
+    corpus = Corpus.load(tmp_path / "out")
+    found = corpus.embedding("mine")
+    np.testing.assert_array_equal(found[[0, 1, 7]], [[1, 1], [1, 1], [7, 7]])
+    assert np.isnan(found[2:7]).all()
+    np.testing.assert_array_equal(corpus.frames("mine", "studio", "000"), [[0, 2], [2, 0]])
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_one_name_in_two_datasets(tmp_path, suffix):
+    body = [["d1", "a", "train"], ["d2", "a", "train"]]
+    table = write_csv(tmp_path / "clips.csv", body, ["dataset", "clip", "split"])
+    matrix, keys = np.array([[2.0], [1.0]]), np.array(["a", "a"])
+    names = ("clip", "dataset") if suffix == ".parquet" else ("keys", "datasets")
+    path = save(tmp_path / f"X{suffix}", matrix, **{names[0]: keys})
+    told = refused(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "e")
+    assert "the key 'a' is a clip of 'd1' and of 'd2'" in told
+    assert repr(names[1]) in told
+    both = {names[0]: keys, names[1]: np.array(["d2", "d1"])}
+    path = save(tmp_path / f"Y{suffix}", matrix, **both)
+    corpus = import_corpus(tmp_path / "out", table, features={"e": path})
+    np.testing.assert_array_equal(corpus.embedding("e"), [[1.0], [2.0]])
+
+
+def test_a_column_of_lists(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    frame = pd.DataFrame({"clip": [f"{i:03d}" for i in range(8)], "embedding": list(X)})
+    frame.to_parquet(tmp_path / "X.parquet")
+    corpus = import_corpus(tmp_path / "out", table, features={"e": tmp_path / "X.parquet"})
+    np.testing.assert_array_equal(corpus.embedding("e"), X.astype(np.float32))
+    frame["embedding"] = [row if i != 2 else row[:2] for i, row in enumerate(X)]
+    frame.to_parquet(tmp_path / "X.parquet")
+    with pytest.raises(CorpusError, match=r"row 2 \(from 0\).* has 2 numbers, but 3"):
+        import_corpus(tmp_path / "two", table, features={"e": tmp_path / "X.parquet"})
+
+
+def test_two_embeddings_and_a_record_of_both(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    one, two = save(tmp_path / "X.npy"), save(tmp_path / "Y.npz", X[:, :2])
+    code, _ = run(
+        tmp_path / "out", "--clips", table, "--features", one, two, "--embedding", "a", "b"
+    )
+    assert code == 0
+    corpus = Corpus.load(tmp_path / "out")
+    assert corpus.embedding_names == ["a", "b"]
+    content = json.loads((tmp_path / "out" / "corpus.json").read_text())
+    assert set(content["provenance"]["sources"]) == {"clips.csv", "X.npy", "Y.npz"}
+    assert all(len(total) == 64 for total in content["provenance"]["sources"].values())
+
+
+def with_value(value: float) -> np.ndarray:
+    matrix = X.copy()
+    matrix[5, 1] = value
+    return matrix
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_number_that_cannot_be_kept_is_named(tmp_path, suffix, value):
+    table = write_csv(tmp_path / "clips.csv")
+    path = save(tmp_path / f"X{suffix}", with_value(value))
+    told = refused(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "e")
+    assert f"X{suffix}, row 5 (from 0), clip '005', column " in told
+    assert "'f1'" in told or "column 1" in told
+
+
+MATRICES = {
+    "rows": (X[:7], "7 rows, but"),
+    "frames": (X.reshape(2, 4, 3), "shape (2, 4, 3), expected (rows, dimensions); average"),
+    "vector": (X[:, 0], "shape (8,), expected"),
+    "no column": (X[:, :0], "shape (8, 0), expected"),
+    "complex": (X + 1j, "numbers of type complex128"),
+    "texts": (X.astype(str), "expected real numbers"),
+    "truth": (X > 1, "numbers of type bool"),
+    "objects": (X.astype(object), "Python objects, which are not loaded"),
+}
+
+
+@pytest.mark.parametrize(("matrix", "told"), MATRICES.values(), ids=MATRICES)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_matrix_that_cannot_be_used(tmp_path, suffix, matrix, told):
+    table = write_csv(tmp_path / "clips.csv")
+    path = save(tmp_path / f"X{suffix}", matrix)
+    output = refused(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "e")
+    assert told in output
+    assert str(path) in output
+
+
+class _Trap:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("kind", ["objects.npy", "objects.npz", "keys.npz", "plain.npy"])
+def test_nothing_is_unpickled(tmp_path, kind):
+    table, proof = write_csv(tmp_path / "clips.csv"), tmp_path / "proof"
+    trap = np.array([_Trap(proof)] * 8, dtype=object)
+    path = tmp_path / kind
+    if kind == "objects.npy":
+        np.save(path, trap, allow_pickle=True)
+    elif kind == "objects.npz":
+        np.savez(path, features=trap)
+    elif kind == "keys.npz":
+        np.savez(path, features=X, keys=trap)
+    else:
+        path.write_bytes(pickle.dumps(_Trap(proof)))
+    told = refused(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "e")
+    assert "not loaded since they can run any code" in told
+    assert not proof.exists()
+
+
+def test_broken_and_unknown_feature_files(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    arguments = (tmp_path / "out", "--clips", table, "--embedding", "e", "--features")
+    whole = save(tmp_path / "X.npy").read_bytes()
+    (tmp_path / "cut.npy").write_bytes(whole[:-50])
+    (tmp_path / "cut.npz").write_bytes(save(tmp_path / "X.npz").read_bytes()[:-50])
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "X.parquet").write_bytes(b"PAR1")
+    (tmp_path / "X.txt").write_text("1 2 3")
+    (tmp_path / "archive.npy").write_bytes((tmp_path / "X.npz").read_bytes())
+    (tmp_path / "array.npz").write_bytes(whole)
+    np.savez(tmp_path / "names.npz", a=X, b=X)
+    for name, told in {
+        "cut.npy": "cannot be read, perhaps truncated",
+        "cut.npz": "cannot be read, perhaps truncated",
+        "empty.npy": "cannot be read, perhaps truncated",
+        "X.parquet": "cannot be read as a table",
+        "X.txt": "expected a matrix of embeddings, .npy, .npz, .parquet",
+        "absent.npy": "no such file",
+        "archive.npy": "give it the suffix .npz",
+        "array.npz": "give it the suffix .npy",
+        "names.npz": "the array 'features' is missing (found: a, b)",
+    }.items():
+        assert told in refused(*arguments, tmp_path / name), name
+
+
+def test_keys_that_do_not_fit(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    arguments = (tmp_path / "out", "--clips", table, "--embedding", "e", "--features")
+    path = save(tmp_path / "few.npz", keys=np.array(["000"] * 7))
+    assert "7 keys for 8 rows of features" in refused(*arguments, path)
+    path = save(tmp_path / "other.npz", keys=np.array([f"{i:03d}.wav" for i in range(8)]))
+    told = refused(*arguments, path)
+    assert "none of its 8 keys is a clip" in told
+    assert "they look like '000.wav', the clips like '000'" in told
+    path = save(tmp_path / "X.parquet", clip=["000", None, *["001"] * 6])
+    assert "row 1 (from 0): the column 'clip' is empty" in refused(*arguments, path)
+    frame = pd.DataFrame({"clip": ["000"], "f0": [1.0], "name": ["x"]})
+    frame.to_parquet(tmp_path / "Y.parquet")
+    assert "the column 'name' holds " in refused(*arguments, tmp_path / "Y.parquet")
+
+
+def test_matrices_and_names_go_in_pairs(tmp_path):
+    table, path = write_csv(tmp_path / "clips.csv"), save(tmp_path / "X.npy")
+    pairs = "--features and --embedding go in pairs"
+    assert pairs in refused(tmp_path / "out", "--clips", table, "--features", path)
+    assert pairs in refused(
+        tmp_path / "out", "--clips", table, "--features", path, path, "--embedding", "a", "a"
+    )
+    told = refused(tmp_path / "o", "--clips", table, "--features", path, "--embedding", "../a")
+    assert "expected letters, digits" in told
+
+
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    """The disk is full when the clip table is written, after the embedding."""
+    table, path = write_csv(tmp_path / "clips.csv"), save(tmp_path / "X.npy")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pd.DataFrame, "to_parquet", full)
+        with pytest.raises(OSError, match="No space"):
+            import_corpus(tmp_path / "out", table, features={"e": path})
+    assert not (tmp_path / "out").exists()
+    import_corpus(tmp_path / "out", table, features={"e": path})
