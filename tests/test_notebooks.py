@@ -107,7 +107,7 @@ def test_figures_have_caption_name_and_alternative_text(notebook):
     names = []
     for cell in code_cells(notebook):
         settings = cell.metadata.get("mystnb", {})
-        assert set(settings) <= {"figure", "image", "number_source_lines"}
+        assert set(settings) <= {"figure", "image", "code_prompt_show", "code_prompt_hide"}
         if "figure" in settings:
             assert len(settings["figure"]["caption"]) > 20
             names.append(settings["figure"]["name"])
