@@ -6,7 +6,6 @@ and the optimal maps between two of them; nothing of size D x D is built or deco
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,17 +59,35 @@ def common_basis(matrices: list[SpanMatrix]) -> list[SpanMatrix]:
     return [matrix.in_basis(joint) for matrix in matrices]
 
 
-def apply_function(matrix: FloatArray, function: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """Return a function of a symmetric matrix, applied to its eigenvalues."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * function(np.maximum(values, 0.0))) @ vectors.T
+@dataclass(frozen=True)
+class SpanCovariance:
+    """A symmetric positive definite `SpanMatrix` by its eigenvalues, of which powers are cheap.
 
+    Attributes
+    ----------
+    values : ndarray, (m,)
+        Eigenvalues on the basis, ascending; negative ones, which are rounding, are zero.
+    vectors : ndarray, (m, m)
+        Eigenvectors in columns.
+    outer, basis
+        As in `SpanMatrix`.
+    """
 
-def inverse_root(matrix: FloatArray) -> FloatArray:
-    """Return the inverse square root of a symmetric positive definite matrix."""
-    return apply_function(matrix, lambda values: 1.0 / np.sqrt(values))
+    values: FloatArray
+    vectors: FloatArray
+    outer: float = 0.0
+    basis: FloatArray | None = None
 
+    @classmethod
+    def of(cls, matrix: SpanMatrix) -> SpanCovariance:
+        """Decompose a covariance."""
+        values, vectors = np.linalg.eigh((matrix.inner + matrix.inner.T) / 2)
+        return cls(np.maximum(values, 0.0), vectors, matrix.outer, matrix.basis)
 
-def root(matrix: FloatArray) -> FloatArray:
-    """Return the square root of a symmetric positive semidefinite matrix."""
-    return apply_function(matrix, np.sqrt)
+    def power(self, exponent: float) -> FloatArray:
+        """Return a power of the matrix on the basis, (m, m)."""
+        return (self.vectors * self.values**exponent) @ self.vectors.T
+
+    def matrix(self, inner: FloatArray, outer: float) -> SpanMatrix:
+        """Return another matrix on the same basis; `outer` does not matter without one."""
+        return SpanMatrix(inner, 0.0 if self.basis is None else float(outer), self.basis)

@@ -21,10 +21,9 @@ from biasmir_utils.corrections.domain_maps import DomainMap
 from biasmir_utils.corrections.labels import Labels
 from biasmir_utils.corrections.moments import Cell, Moments
 from biasmir_utils.corrections.spanmatrix import (
+    SpanCovariance,
     SpanMatrix,
     common_basis,
-    inverse_root,
-    root,
 )
 from biasmir_utils.errors import ArgumentError
 
@@ -40,12 +39,11 @@ class CovarianceMap(DomainMap):
         Of each domain, then of all rows.
     mean_ : ndarray, (n_features,)
         Of the target.
-    covariances_ : list of SpanMatrix
-        The shrunk covariance of each domain, then of all rows.
     covariance_ : SpanMatrix
         Of the target.
     maps_ : list of SpanMatrix
-        For each of `covariances_`, the transposed map to the target.
+        For each domain the transposed map to the target; with ``unseen='training'`` then that
+        of all rows.
     domains_ : list
     """
 
@@ -54,6 +52,8 @@ class CovarianceMap(DomainMap):
 
     shrinkage: Any
     to: Any
+    means_: FloatArray
+    mean_: FloatArray
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -66,40 +66,53 @@ class CovarianceMap(DomainMap):
             return
         # Fewer rows than features: work in the span of the rows around their mean, which holds
         # every domain's rows around theirs.
-        self._moments = None
         mean = X.mean(axis=0)
         basis, Z = _span_coordinates(X - mean)
-        parts = [Z[domains.codes == code] for code in range(len(domains.names))]
-        means = np.array([part.mean(axis=0) for part in parts])
-        scatters = [(part - m).T @ (part - m) for part, m in zip(parts, means, strict=True)]
-        covariances = [
-            self._covariance(scatter / len(part), len(part), f"domain {name!r}", basis)
-            for scatter, part, name in zip(scatters, parts, domains.names, strict=True)
-        ]
-        for inner in (Z.T @ Z / len(Z), np.sum(scatters, axis=0) / len(Z)):
-            covariances.append(self._covariance(inner, len(Z), "the rows", basis))
-        self._set(means @ basis + mean, mean, covariances)
+        inside = Moments(Z.shape[1], self._scatter).add(Z, domains)
+        self._set(inside, basis)
+        self.means_ = self.means_ @ basis + mean
+        self.mean_ = self.mean_ @ basis + mean
+        self._moments = None
 
     def _solve(self, moments: Moments) -> None:
-        names = moments.domains
-        if len(names) < 2:
-            return
+        if len(moments.domains) > 1:
+            self._set(moments, None)
+
+    def _set(self, moments: Moments, basis: FloatArray | None) -> None:
+        """Find means, target and maps from moments, on a basis or on all features."""
+        names, count = moments.domains, moments.count
         cells = [moments.of_domain(name) for name in names]
-        covariances = [
-            self._cell_covariance(cell, f"domain {name!r}")
+        sources = [
+            self._covariance(_sample_covariance(cell), cell.count, f"domain {name!r}", basis)
             for cell, name in zip(cells, names, strict=True)
         ]
-        for matrix in (moments.total_covariance(), moments.within_covariance()):
-            covariances.append(self._covariance(matrix, moments.count, "the rows"))
-        self._set(np.array([cell.mean for cell in cells]), moments.mean(), covariances)
+        self.means_ = np.vstack([*(cell.mean for cell in cells), moments.mean()])
+        k = self._target_position()
+        if k is not None:
+            self.mean_, target = self.means_[k], sources[k]
+        else:
+            self.mean_, target = self._default_target_of(moments, sources)
+        if self.unseen == "training":
+            total = moments.total_covariance()
+            sources.append(self._covariance(total, count, "all rows", basis))
+        self.covariance_ = target.matrix(target.power(1.0), target.outer)
+        self.maps_ = self._maps(sources, target)
 
-    def _cell_covariance(self, cell: Cell, what: str) -> SpanMatrix:
-        assert cell.scatter is not None
-        return self._covariance(cell.scatter / cell.count, cell.count, what)
+    def _target_position(self) -> int | None:
+        """Return the position of the domain that is the target, None for the default."""
+        if self.to == self._default_target:
+            return None
+        for k, domain in enumerate(self.domains_):
+            if domain == self.to or str(domain) == str(self.to):
+                return k
+        raise ArgumentError(
+            f"to must be {self._default_target!r} or one of the domains "
+            f"{', '.join(repr(d) for d in self.domains_)}, not {self.to!r}."
+        )
 
     def _covariance(
-        self, inner: FloatArray, n_samples: int, what: str, basis: FloatArray | None = None
-    ) -> SpanMatrix:
+        self, inner: FloatArray, n_samples: int, what: str, basis: FloatArray | None
+    ) -> SpanCovariance:
         """Return the shrunk form of a sample covariance, given on a basis that it stays in."""
         n_features = self.n_features_in_
         trace = float(np.trace(inner))
@@ -109,52 +122,38 @@ class CovarianceMap(DomainMap):
         level = share * trace / n_features
         inner = (1.0 - share) * inner
         inner.flat[:: len(inner) + 1] += level
-        values = np.linalg.eigvalsh(inner)
-        smallest = values[0] if basis is None else min(values[0], level)
-        if not smallest > len(values) * _EPS * max(values[-1], 0.0):
+        found = SpanCovariance.of(SpanMatrix(inner, level, basis))
+        smallest = found.values[0] if basis is None else min(found.values[0], level)
+        if not smallest > len(inner) * _EPS * found.values[-1]:
             raise SingularCovarianceError(
                 f"the shrunk covariance of {what} is singular: it has one row, or too few "
                 "different ones, or a constant feature without shrinkage. Give more rows, drop "
                 "constant features, or set shrinkage to a number above 0."
             )
-        return SpanMatrix(inner, level, basis)
-
-    def _set(self, means: FloatArray, mean: FloatArray, covariances: list[SpanMatrix]) -> None:
-        """Keep what is known and find the maps; the last two covariances are total and within."""
-        self.means_ = np.vstack([means, mean])
-        *self.covariances_, within = covariances
-        self.mean_, self.covariance_ = self._target(within)
-        self.maps_ = [self._map(covariance, self.covariance_) for covariance in self.covariances_]
-
-    def _target(self, within: SpanMatrix) -> tuple[FloatArray, SpanMatrix]:
-        if self.to == self._default_target:
-            return self._default(within)
-        for k, domain in enumerate(self.domains_):
-            if domain == self.to or str(domain) == str(self.to):
-                return self.means_[k], self.covariances_[k]
-        raise ArgumentError(
-            f"to must be {self._default_target!r} or one of the domains "
-            f"{', '.join(repr(d) for d in self.domains_)}, not {self.to!r}."
-        )
+        return found
 
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         return (self.maps_[k].rows_times(X - self.means_[k]) + self.mean_).astype(X.dtype)
 
     def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+        what = "the rows of the unseen domain"
         if len(X) < X.shape[1]:
             basis, Z = _span_coordinates((X - cell.mean).astype(np.float64))
-            own = self._covariance(Z.T @ Z / len(Z), len(Z), "the unseen domain", basis)
+            own = self._covariance(Z.T @ Z / len(Z), len(Z), what, basis)
         else:
-            own = self._cell_covariance(cell, "the unseen domain")
-        source, target = common_basis([own, self.covariance_])
-        moved = self._map(source, target).rows_times(X - cell.mean) + self.mean_
-        return moved.astype(X.dtype)
+            own = self._covariance(_sample_covariance(cell), cell.count, what, None)
+        both = common_basis([own.matrix(own.power(1.0), own.outer), self.covariance_])
+        source, target = (SpanCovariance.of(matrix) for matrix in both)
+        (found,) = self._maps([source], target)
+        return (found.rows_times(X - cell.mean) + self.mean_).astype(X.dtype)
 
-    def _default(self, within: SpanMatrix) -> tuple[FloatArray, SpanMatrix]:
+    def _default_target_of(
+        self, moments: Moments, sources: list[SpanCovariance]
+    ) -> tuple[FloatArray, SpanCovariance]:
         raise NotImplementedError
 
-    def _map(self, source: SpanMatrix, target: SpanMatrix) -> SpanMatrix:
-        """Return the transposed linear map between two covariances on the same basis."""
+    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
+        """Return the transposed linear maps to a covariance on the same basis."""
         raise NotImplementedError
 
 
@@ -184,7 +183,7 @@ class CORAL(CovarianceMap):
 
     Attributes
     ----------
-    means_, mean_, covariances_, covariance_, maps_, domains_
+    means_, mean_, covariance_, maps_, domains_
         See `CovarianceMap`.
 
     Raises
@@ -208,13 +207,19 @@ class CORAL(CovarianceMap):
         self.shrinkage = shrinkage
         self.unseen = unseen
 
-    def _default(self, within: SpanMatrix) -> tuple[FloatArray, SpanMatrix]:
-        return self.means_[-1], within
+    def _default_target_of(
+        self, moments: Moments, sources: list[SpanCovariance]
+    ) -> tuple[FloatArray, SpanCovariance]:
+        within = moments.within_covariance()
+        return self.means_[-1], self._covariance(
+            within, moments.count, "all rows", sources[0].basis
+        )
 
-    def _map(self, source: SpanMatrix, target: SpanMatrix) -> SpanMatrix:
-        outer = np.sqrt(target.outer / source.outer) if source.basis is not None else 0.0
-        inner = inverse_root(source.inner) @ root(target.inner)
-        return SpanMatrix(inner, float(outer), source.basis)
+    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
+        color = target.power(0.5)
+        return [
+            source.matrix(source.power(-0.5) @ color, _scale(source, target)) for source in sources
+        ]
 
 
 class GaussianOT(CovarianceMap):
@@ -242,7 +247,7 @@ class GaussianOT(CovarianceMap):
 
     Attributes
     ----------
-    means_, mean_, covariances_, covariance_, maps_, domains_
+    means_, mean_, covariance_, maps_, domains_
         See `CovarianceMap`.
 
     Raises
@@ -266,21 +271,38 @@ class GaussianOT(CovarianceMap):
         self.shrinkage = shrinkage
         self.unseen = unseen
 
-    def _default(self, within: SpanMatrix) -> tuple[FloatArray, SpanMatrix]:
-        domains = self.covariances_[:-1]
-        inner = barycenter([covariance.inner for covariance in domains])
-        outer = np.mean([np.sqrt(covariance.outer) for covariance in domains]) ** 2
-        return self.means_[:-1].mean(axis=0), SpanMatrix(inner, float(outer), domains[0].basis)
+    def _default_target_of(
+        self, moments: Moments, sources: list[SpanCovariance]
+    ) -> tuple[FloatArray, SpanCovariance]:
+        inner = barycenter([source.power(1.0) for source in sources])
+        outer = np.mean([np.sqrt(source.outer) for source in sources]) ** 2
+        target = SpanCovariance.of(sources[0].matrix(inner, outer))
+        return self.means_[:-1].mean(axis=0), target
 
-    def _map(self, source: SpanMatrix, target: SpanMatrix) -> SpanMatrix:
-        outer = np.sqrt(target.outer / source.outer) if source.basis is not None else 0.0
-        return SpanMatrix(monge_map(source.inner, target.inner), float(outer), source.basis)
+    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
+        inner = target.power(1.0)
+        return [
+            source.matrix(monge_map(source, inner), _scale(source, target)) for source in sources
+        ]
 
 
-def monge_map(source: FloatArray, target: FloatArray) -> FloatArray:
-    """Return the optimal linear map between centred Gaussians, a symmetric matrix."""
-    half, inverse_half = root(source), inverse_root(source)
-    return inverse_half @ root(half @ target @ half) @ inverse_half
+def _scale(source: SpanCovariance, target: SpanCovariance) -> float:
+    """Return the map's factor orthogonal to the basis, where both are multiples of identity."""
+    return 0.0 if source.basis is None else float(np.sqrt(target.outer / source.outer))
+
+
+def monge_map(source: SpanCovariance, target: FloatArray) -> FloatArray:
+    """Return the optimal linear map between centred Gaussians, a symmetric matrix.
+
+    Parameters
+    ----------
+    source : SpanCovariance
+    target : ndarray, (m, m)
+        Covariance on the basis of the source.
+    """
+    half, inverse_half = source.power(0.5), source.power(-0.5)
+    middle = SpanCovariance.of(SpanMatrix(half @ target @ half)).power(0.5)
+    return inverse_half @ middle @ inverse_half
 
 
 def barycenter(
@@ -291,19 +313,25 @@ def barycenter(
     For two it is known in closed form; for more, the fixed-point iteration of Alvarez-Esteban
     et al. is run until the relative change is below `tol`.
     """
+    current = SpanCovariance.of(SpanMatrix(covariances[0]))
     if len(covariances) == 2:
-        middle = (np.eye(len(covariances[0])) + monge_map(*covariances)) / 2
+        middle = (np.eye(len(covariances[0])) + monge_map(current, covariances[1])) / 2
         return middle @ covariances[0] @ middle
-    current = np.mean(covariances, axis=0)
+    matrix = np.mean(covariances, axis=0)
     for _ in range(max_steps):
-        half, inverse_half = root(current), inverse_root(current)
-        mean_root = np.mean([root(half @ c @ half) for c in covariances], axis=0)
-        new = inverse_half @ mean_root @ mean_root @ inverse_half
-        change = np.linalg.norm(new - current) / np.linalg.norm(new)
-        current = (new + new.T) / 2
+        current = SpanCovariance.of(SpanMatrix(matrix))
+        step = np.mean([monge_map(current, other) for other in covariances], axis=0)
+        new = step @ matrix @ step
+        change = np.linalg.norm(new - matrix) / np.linalg.norm(new)
+        matrix = (new + new.T) / 2
         if change < tol:
             break
-    return current
+    return matrix
+
+
+def _sample_covariance(cell: Cell) -> FloatArray:
+    assert cell.scatter is not None
+    return cell.scatter / cell.count
 
 
 def _span_coordinates(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
