@@ -1,0 +1,236 @@
+"""Intervals: tracks are resampled, differences are paired, and the estimates are the tables'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.bootstrap import (
+    Bootstrap,
+    bootstrap_scores,
+    interval_over_labels,
+    mean_interval,
+)
+from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.experiments.metrics import roc_auc
+from biasmir_utils.experiments.results import (
+    KEY_COLUMNS,
+    SCORE_COLUMNS,
+    changes,
+    falls,
+    mean_over_labels,
+)
+
+KEYS = list(KEY_COLUMNS)
+
+
+def score_table(n_tracks=40, clips_per_track=1, spread=1.0, seed=0, **key) -> pd.DataFrame:
+    """Scores of one recogniser on one test set; clips of a track are copies of each other."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n_tracks) < 0.4).astype(int)
+    y[:2] = [0, 1]
+    score = rng.normal(0, 1, n_tracks) + spread * y
+    table = pd.DataFrame(
+        {
+            "corpus": "c",
+            "embedding": "e",
+            "correction": "none",
+            "mode": "none",
+            "alpha": np.nan,
+            "label": "piano",
+            "train_set": "a",
+            "test_set": "a",
+            "partner": "b",
+            "recogniser": "logistic",
+            "seed": 42,
+            "clip": [f"c{i}" for i in range(n_tracks)],
+            "track": [f"t{i}" for i in range(n_tracks)],
+            "group": None,
+            "y_true": y,
+            "score": score,
+            "probability": 1 / (1 + np.exp(-score)),
+        }
+    ).assign(**key)
+    assert tuple(table) == SCORE_COLUMNS
+    return table.loc[table.index.repeat(clips_per_track)].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def evaluation(_tiny_corpus_original):
+    corpus = Corpus.load(_tiny_corpus_original)
+    return evaluate(corpus, ["toy", "toy2"], ["none", "lda", "mlda"], jobs=1, scores=True)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "balanced_accuracy", "brier"])
+def test_clips_of_one_track_are_drawn_together(metric):
+    once = bootstrap_scores(score_table(), metric, 200)
+    copies = bootstrap_scores(score_table(clips_per_track=3), metric, 200)
+    np.testing.assert_allclose(copies.replicates, once.replicates, rtol=1e-12)
+    # By clip, the copies would pass for independent evidence, and the interval be narrower.
+    table = score_table(clips_per_track=3)
+    by_clip = bootstrap_scores(table.assign(track=[f"t{i}" for i in range(len(table))]), metric)
+    assert by_clip.replicates.std() < 0.8 * once.replicates.std()
+
+
+def test_replicates_are_the_metric_of_the_drawn_tracks():
+    table = score_table(n_tracks=25, clips_per_track=2)
+    found = bootstrap_scores(table, n_replicates=20, seed=3).replicates[0]
+    # The same draws, by hand: a generator for each test set.
+    rng = np.random.default_rng([3, *b"a"])
+    counts = rng.multinomial(25, np.full(25, 1 / 25), size=20)
+    names = sorted(set(table["track"]))
+    for value, drawn in zip(found, counts, strict=True):
+        repeated = pd.concat(
+            [table[table["track"] == name] for name, n in zip(names, drawn, strict=True)
+             for _ in range(n)]
+        )  # fmt: skip
+        assert value == pytest.approx(roc_auc(repeated["y_true"], repeated["score"]))
+
+
+def test_estimates_are_those_of_the_results(evaluation):
+    boot = bootstrap_scores(evaluation.scores, n_replicates=50)
+    cells = boot.cells.merge(evaluation.results, on=KEYS, validate="one_to_one")
+    assert len(cells) == len(evaluation.results) == len(boot.cells)
+    np.testing.assert_allclose(cells["value"], cells["roc_auc"])
+
+    table = falls(evaluation.results)
+    own = boot.falls().cells.merge(table, on=[k for k in KEYS if k != "partner"])
+    assert len(own) == len(table)
+    np.testing.assert_allclose(own["value"], own["fall"])
+
+    table = changes(evaluation.results)
+    own = boot.changes().cells.merge(table, on=KEYS, validate="one_to_one")
+    assert len(own) == len(table) == 2 * 2 * 2 * 4
+    np.testing.assert_allclose(own["value"], own["change"])
+
+    means = mean_over_labels(evaluation.results)
+    own = boot.mean_over().where(embedding="toy2", correction="mlda", train_set="beta")
+    for test_set, value in zip(own.cells["test_set"], own.cells["value"], strict=True):
+        row = means.loc[("toy2", "mlda", "global", 1.0)]
+        assert value == pytest.approx(row["beta", test_set])
+
+
+def test_differences_are_paired():
+    one = score_table(embedding="one")
+    # The same ranking, so the same ROC-AUC in every draw.
+    two = one.assign(embedding="two", score=3 * one["score"] - 1)
+    corrected = two.assign(correction="lda", mode="global", alpha=1.0, embedding="one")
+    boot = bootstrap_scores(pd.concat([one, two, corrected], ignore_index=True), n_replicates=100)
+    change = boot.changes()
+    assert len(change.cells) == 1
+    assert change.cells["correction"].tolist() == ["lda"]
+    np.testing.assert_allclose(change.replicates, 0, atol=1e-12)
+    assert boot.replicates.std() > 0.01
+
+
+def test_a_fall_subtracts_on_one_test_set():
+    parts = [
+        score_table(seed=1, spread=1.8),
+        score_table(seed=1, spread=0.4, train_set="b", partner="a"),
+        score_table(seed=2, spread=1.8, train_set="b", test_set="b", partner="a"),
+        score_table(seed=2, spread=0.4, test_set="b"),
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table.loc[table["train_set"] != table["test_set"], "partner"] = table["test_set"]
+    boot = bootstrap_scores(table, n_replicates=300)
+    fall = boot.falls()
+    assert fall.cells[["train_set", "test_set"]].to_numpy().tolist() == [["b", "a"], ["a", "b"]]
+    intervals = fall.intervals()
+    assert (intervals["value"] > intervals["low"]).all()
+    assert (intervals["low"] > 0).all()
+    # The two sides share their draws, so the difference varies less than independent ones would.
+    inside, across = boot.replicates[0], boot.replicates[1]
+    assert fall.replicates[0].std() < np.hypot(inside.std(), across.std())
+
+
+def test_draws_do_not_depend_on_the_order_nor_on_other_rows():
+    table = pd.concat([score_table(), score_table(seed=5, test_set="z")], ignore_index=True)
+    whole = bootstrap_scores(table, n_replicates=50).where(test_set="a")
+    shuffled = bootstrap_scores(score_table().sample(frac=1, random_state=0), n_replicates=50)
+    np.testing.assert_allclose(whole.replicates, shuffled.replicates)
+    other = bootstrap_scores(table, n_replicates=50, seed=1).where(test_set="a")
+    assert (other.replicates != whole.replicates).any()
+
+
+def test_intervals_hold_the_estimate_and_narrow_with_more_tracks():
+    widths = []
+    for n_tracks in (60, 960):
+        row = bootstrap_scores(score_table(n_tracks=n_tracks)).intervals().iloc[0]
+        assert row["low"] < row["value"] < row["high"]
+        assert row["undefined"] == 0
+        widths.append(row["high"] - row["low"])
+    assert widths[1] < widths[0] / 2.5
+    boot = bootstrap_scores(score_table())
+    inner, outer = boot.intervals(0.5).iloc[0], boot.intervals(0.99).iloc[0]
+    assert outer["low"] < inner["low"] < inner["high"] < outer["high"]
+
+
+def test_draws_without_a_positive_clip_are_counted():
+    table = score_table(n_tracks=30)
+    table["y_true"] = 0
+    table.loc[3, "y_true"] = 1
+    row = bootstrap_scores(table, n_replicates=2000).intervals().iloc[0]
+    # The one positive track is missed with probability (1 - 1/30)^30.
+    assert row["undefined"] == pytest.approx((29 / 30) ** 30, abs=0.04)
+    assert np.isfinite([row["low"], row["high"]]).all()
+    other = score_table(label="voice")
+    both = bootstrap_scores(pd.concat([table, other], ignore_index=True), n_replicates=500)
+    assert not np.isnan(both.mean_over().replicates).any()
+
+
+def test_an_interval_over_labels_is_that_of_the_mean_over_labels():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.05, 0.02, 10)
+    table = pd.DataFrame(
+        {
+            "embedding": ["x"] * 10 + ["y"] * 10,
+            "label": [f"l{i}" for i in range(10)] * 2,
+            "change": [*values, *([0.3] * 10)],
+        }
+    )
+    found = interval_over_labels(table, "change")
+    assert found["n_labels"].tolist() == [10, 10]
+    assert found["mean"].tolist() == pytest.approx([values.mean(), 0.3])
+    assert found.loc[1, ["low", "high"]].tolist() == pytest.approx([0.3, 0.3])
+    # Close to the normal interval, which is not a coincidence at ten values of one scale.
+    half = 1.96 * values.std() / np.sqrt(10)
+    assert found.loc[0, "low"] == pytest.approx(values.mean() - half, abs=0.003)
+    assert found.loc[0, "high"] == pytest.approx(values.mean() + half, abs=0.003)
+    assert mean_interval(values) == (found.loc[0, "low"], found.loc[0, "high"])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda t: bootstrap_scores(t.drop(columns="track")), "lacks the column 'track'"),
+        (lambda t: bootstrap_scores(t, "f2"), "metric 'f2': expected one of roc_auc"),
+        (lambda t: bootstrap_scores(t, n_replicates=0), "at least 1"),
+        (lambda t: bootstrap_scores(t).intervals(1.5), "between 0 and 1"),
+        (lambda t: bootstrap_scores(t).where(colour="red"), "no column 'colour'; there are corp"),
+        (lambda t: bootstrap_scores(t).mean_over("value"), "no column 'value'"),
+        (lambda t: bootstrap_scores(t).changes("lda"), "no cells have the correction 'lda'"),
+        (lambda t: interval_over_labels(t, "fall"), "lacks the column 'fall'"),
+    ],
+)
+def test_what_cannot_be_done(call, told):
+    with pytest.raises(ArgumentError, match=told):
+        call(score_table())
+
+
+def test_changes_need_one_baseline(evaluation):
+    results = evaluation.results
+    with pytest.raises(ArgumentError, match="no correction 'k'; it has none, lda, mlda"):
+        changes(results, "k")
+    both = pd.concat([results, results.assign(mode="classwise")])
+    with pytest.raises(ArgumentError, match="several modes or doses"):
+        changes(both, "lda")
+    boot = bootstrap_scores(evaluation.scores, n_replicates=5)
+    twice = Bootstrap(
+        pd.concat([boot.cells, boot.cells.assign(mode="classwise")], ignore_index=True),
+        np.concatenate([boot.replicates, boot.replicates]),
+    )
+    with pytest.raises(ArgumentError, match="more than once"):
+        twice.changes("lda")

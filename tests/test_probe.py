@@ -1,0 +1,158 @@
+"""The dataset probe: what it reads, that tracks stay together, and chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.results import read_table
+from biasmir_utils.experiments.separability import dataset_separability, probe
+
+
+def make(n=400, n_features=12, shift=1.0, clips_per_track=2, within=0.0, seed=0):
+    """Rows of two datasets; `within` is the share of a row that its track decides."""
+    rng = np.random.default_rng(seed)
+    track = np.arange(n) // clips_per_track
+    domain = np.where(track % 2, "b", "a")
+    X = np.sqrt(within) * rng.normal(size=(n, n_features))[track]
+    X += np.sqrt(1 - within) * rng.normal(size=(n, n_features))
+    X[:, 0] += shift * (domain == "b")
+    return X, domain, track
+
+
+def test_the_probe_is_a_cross_validated_logistic_regression():
+    X, domain, number = make(shift=1.0)
+    track = np.char.zfill(number.astype(str), 4)
+    (found,) = dataset_separability(X, domain, track, C=2.0, seed=3)
+    rows = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
+    y = domain == "b"
+    expected = []
+    groups = np.unique(np.char.add(domain, track), return_inverse=True)[1]
+    for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=3).split(rows, y, groups):
+        model = LogisticRegression(
+            C=2.0, solver="liblinear", class_weight="balanced", tol=1e-8
+        ).fit(rows[train], y[train])
+        expected.append(roc_auc_score(y[test], model.decision_function(rows[test])))
+    np.testing.assert_allclose(found.fold_roc_auc, expected, atol=1e-3)
+    assert found.dataset == "b"
+    assert found.roc_auc == pytest.approx(np.mean(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["linear", "rbf"])
+def test_datasets_apart_and_datasets_alike(kind):
+    apart = dataset_separability(*make(shift=6.0), kind=kind)[0]
+    assert apart.roc_auc > 0.98
+    alike = dataset_separability(*make(shift=0.0), kind=kind, n_permutations=40)[0]
+    chance = alike.chance_roc_auc
+    assert chance.mean() == pytest.approx(0.5, abs=0.02)
+    assert chance.min() - 0.03 < alike.roc_auc < chance.max() + 0.03
+
+
+def test_only_rbf_reads_a_difference_of_spread():
+    X, domain, track = make(shift=0.0, n_features=4)
+    X[domain == "b"] *= 3
+    linear = dataset_separability(X, domain, track)[0].roc_auc
+    rbf = dataset_separability(X, domain, track, kind="rbf")[0].roc_auc
+    assert linear < 0.65
+    assert rbf > 0.85
+
+
+def test_leaked_folds_read_the_track():
+    # The dataset is not there, but clips of a track are nearly equal, and few rows, many features.
+    X, domain, track = make(n=200, n_features=300, shift=0.0, within=0.95)
+    by_track = dataset_separability(X, domain, track)[0].roc_auc
+    leaked = dataset_separability(X, domain, track, leaked=True)[0].roc_auc
+    assert by_track < 0.65
+    assert leaked > 0.8
+
+
+def test_tracks_of_different_datasets_may_share_their_name():
+    X, domain, track = make()
+    renamed = np.where(domain == "a", track // 2, (track - 1) // 2)
+    first = dataset_separability(X, domain, track)[0].fold_roc_auc
+    second = dataset_separability(X, domain, renamed)[0].fold_roc_auc
+    # Numbered otherwise, the folds differ, but nothing is lost: a third of the tracks would be,
+    # if equal names were one track.
+    assert abs(first.mean() - second.mean()) < 0.05
+
+
+def test_more_than_two_datasets_are_told_from_the_rest():
+    X, domain, track = make(shift=0.0)
+    domain = np.array(["a", "b", "c"])[track % 3]
+    X[:, 1] += 5.0 * (domain == "c")
+    found = dataset_separability(X, domain, track, n_permutations=3)
+    assert [one.dataset for one in found] == ["(mean)", "a", "b", "c"]
+    by_name = {one.dataset: one for one in found}
+    assert by_name["c"].roc_auc > 0.97
+    assert by_name["a"].roc_auc < 0.85
+    mean = np.mean([by_name[name].fold_roc_auc for name in "abc"], axis=0)
+    np.testing.assert_allclose(by_name["(mean)"].fold_roc_auc, mean)
+    assert by_name["(mean)"].chance_roc_auc.shape == (3,)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    arguments = make(shift=0.5)
+    folds = [
+        dataset_separability(*arguments, kind="rbf", seed=seed)[0].fold_roc_auc
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(folds[0], folds[1])
+    assert (folds[0] != folds[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"kind": "cubic"}, "kind 'cubic': expected one of linear, rbf"),
+        ({"sample_domain": np.repeat("a", 40)}, "at least two datasets"),
+        ({"sample_domain": np.repeat(["a", "b"], [37, 3])}, "'b' has 3 track.s., fewer than"),
+        ({"sample_domain": np.repeat(["a", "b"], 10)}, "one row for each of 20 datasets"),
+        ({"sample_track": np.arange(20)}, "and 20 tracks"),
+        ({"X": np.full((40, 3), np.nan)}, "NaN or infinite"),
+    ],
+)
+def test_what_cannot_be_probed(changes, told):
+    rng = np.random.default_rng(0)
+    arguments = {"X": rng.normal(size=(40, 3)), "sample_domain": np.repeat(["a", "b"], 20)}
+    with pytest.raises(ArgumentError, match=told):
+        dataset_separability(**{**arguments, **changes})
+
+
+def test_a_corpus_is_probed_on_the_clips_that_have_all_embeddings(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    table = probe(corpus, ["toy", "toy2"], ["linear", "rbf"], leaked=True, n_permutations=5)
+    assert len(table) == 2 * 2 * 2
+    assert set(table["folds"]) == {"by track", "leaked"}
+    assert set(table["n_clips"]) == {238}
+    # Tracks are named alike in both datasets, and are not the same.
+    assert set(table["n_tracks"]) == {119}
+    assert (table["dataset"] == "alpha/beta").all()
+    # Its datasets are apart by three standard deviations of one feature.
+    assert table.loc[table["kind"] == "linear", "roc_auc"].min() > 0.95
+    assert table["chance"].between(0.4, 0.6).all()
+    assert (table["chance"] <= table["chance_max"]).all()
+
+
+def test_probe_on_the_command_line(tiny_corpus, tmp_path):
+    out = tmp_path / "p.csv"
+    arguments = [str(tiny_corpus), "--embedding", "toy", "--permutations", "3", "--out", str(out)]
+    done = CliRunner().invoke(main, ["probe", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "by track alpha/beta" in " ".join(done.output.split())
+    pd.testing.assert_frame_equal(
+        read_table(out),
+        probe(Corpus.load(tiny_corpus), "toy", n_permutations=3),
+        check_dtype=False,
+    )
+    failed = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--embedding", "nope"])
+    assert failed.exit_code == 1
+    assert "no embedding 'nope'" in failed.output
