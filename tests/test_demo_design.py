@@ -162,7 +162,7 @@ def test_late_entries_are_silent_before_they_enter():
 
 
 def test_notes_do_not_depend_on_sound_source_and_production():
-    """Issue of the counterfactual: the same music, twice."""
+    """The counterfactual: the same music, twice."""
     other = replace(BAND, name="other", source=SOLO.source, production=SOLO.production)
     for number in range(20):
         track = draw_track(BAND, number, 8)

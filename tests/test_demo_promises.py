@@ -132,6 +132,23 @@ def test_listening_examples_sound_and_are_equally_loud(demo):
     assert min(levels) > -24
 
 
+def test_embeddings_are_those_of_the_listening_examples(demo):
+    """Embedded anew, with the gain undone, an example comes close to what is bundled."""
+    from biasmir_utils.embeddings import registry
+
+    musicnn = registry.load("musicnn")
+    bundled = demo.embedding("musicnn")
+    examples = demo.clips[demo.clips["audio"].notna()]
+    for row in examples.groupby("dataset").head(3).index:
+        wave, rate = soundfile.read(demo.audio_path(row), dtype="float32")
+        wave *= 10 ** (-examples["example_gain_db"][row] / 20)
+        live = musicnn.embed(wave, rate).mean(axis=0)
+        assert np.corrcoef(live, bundled[row])[0, 1] > 0.98
+        others = bundled[demo.clips["dataset"] == demo.clips["dataset"][row]]
+        nearest = np.argmin(np.square(others - live).sum(axis=1))
+        assert (others[nearest] == bundled[row]).all()
+
+
 # What the card says
 
 

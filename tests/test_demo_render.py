@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,8 +81,6 @@ def test_audio_does_not_depend_on_what_was_rendered_before(soundfonts):
 
 
 def decoded(content: bytes) -> np.ndarray:
-    import io
-
     return soundfile.read(io.BytesIO(content), dtype="float32")[0]
 
 
@@ -91,8 +92,6 @@ def test_another_seed_gives_other_audio(rendered, soundfonts, tmp_path):
 
 
 def test_an_interrupted_rendering_goes_on(rendered, tmp_path):
-    import shutil
-
     folder = tmp_path / "half"
     shutil.copytree(rendered, folder)
     corpus = Corpus.load(folder)
@@ -176,6 +175,13 @@ def test_soundfonts_are_searched_where_one_says(tmp_path, monkeypatch):
     assert find_soundfont("FluidR3_GM") == unpacked / "FluidR3_GM.sf2"
     with pytest.raises(SoundFontError, match="musescore-general-soundfont-small"):
         find_soundfont("MuseScore_General_Lite", tmp_path)
+
+
+def test_a_missing_synthesiser_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tinysoundfont", None)
+    with pytest.raises(SoundFontError, match="pip install --no-deps tinysoundfont"):
+        render_corpus(tmp_path / "out", clips=1, seed=1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_no_soundfont(tmp_path):

@@ -6,8 +6,9 @@ what the dataset's design says about music (clip length, ensemble, levels, accom
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -143,8 +144,10 @@ class _Frame:
     def chord(self, time: float) -> tuple[int, ...]:
         return self.chords[int(time / (BEATS * self.beat)) % len(self.chords)]
 
-    def bars(self) -> list[float]:
-        return np.arange(0, self.seconds, BEATS * self.beat).tolist()
+    def bars(self) -> Iterator[tuple[float, tuple[int, ...]]]:
+        """Give start and chord of each bar."""
+        starts = np.arange(0, self.seconds, BEATS * self.beat).tolist()
+        return zip(starts, cycle(self.chords), strict=False)
 
 
 def compose(design: DatasetDesign, track: Track, seed: int) -> Piece:
@@ -295,8 +298,8 @@ def _play_chords(
     loudness = int(rng.integers(55, 105))
     centre = (lowest + highest) // 2 + int(rng.integers(-4, 5))
     notes: list[Note] = []
-    for bar in frame.bars():
-        voiced = sorted(centre - 6 + (key - centre + 6) % 12 for key in frame.chord(bar + 1e-6))
+    for bar, chord in frame.bars():
+        voiced = sorted(centre - 6 + (key - centre + 6) % 12 for key in chord)
         for onset, length, keys in pattern(tuple(voiced), rng):
             start = bar + onset * frame.beat
             for strum, key in enumerate(keys):
@@ -319,8 +322,8 @@ def _play_bass(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
             key,
             int(rng.integers(70, 110)),
         )
-        for bar in frame.bars()
-        for onset, length, (key,) in bass_bar(frame.genre, frame.chord(bar + 1e-6))
+        for bar, chord in frame.bars()
+        for onset, length, (key,) in bass_bar(frame.genre, chord)
     ]
     return _tidy(notes)
 
@@ -329,7 +332,7 @@ def _play_drums(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
     loudness, ride = int(rng.integers(45, 90)), bool(rng.random() < 0.3)
     accent = 20 if frame.genre == "pop_rock" else 0
     notes: list[Note] = []
-    for bar in frame.bars():
+    for bar, _ in frame.bars():
         for onset, length, (key,) in drum_bar(frame.genre, ride, rng):
             start = bar + onset * frame.beat
             louder = loudness + (accent if key in (36, 38) else 0)

@@ -9,7 +9,7 @@ four can be replaced alone with :func:`dataclasses.replace`; random draws do not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -283,7 +283,6 @@ def draw_tracks(design: DatasetDesign, n_clips: int, seed: int) -> list[Track]:
     left = n_clips
     while left > 0:
         track = draw_track(design, len(tracks), seed)
-        clips = min(track.clips, left)
-        tracks.append(Track(track.music, track.number, clips, track.genre, track.instruments))
-        left -= clips
+        tracks.append(replace(track, clips=min(track.clips, left)))
+        left -= track.clips
     return tracks

@@ -21,7 +21,7 @@ from biasmir_utils.demo.design import DATASETS, DatasetDesign, Track, draw_track
 from biasmir_utils.demo.genres import GENRES
 from biasmir_utils.demo.production import draw_production, encode, master, stages
 from biasmir_utils.demo.soundfonts import SOUNDFONTS, find_soundfonts
-from biasmir_utils.demo.synthesis import synthesise
+from biasmir_utils.demo.synthesis import require_synthesiser, synthesise
 from biasmir_utils.demo.table import TARGETS, audio_name, clip_table
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, sha256, versions, write_json
@@ -118,9 +118,10 @@ def render_corpus(
     ArgumentError
         If a number is out of range, or the folder holds something else.
     SoundFontError
-        If a SoundFont is missing; nothing is written then.
+        If a SoundFont or the synthesiser is missing; nothing is written then.
     """
     _check_arguments(clips, seed, jobs)
+    require_synthesiser()
     out = Path(out)
     paths = find_soundfonts((design.source.soundfont for design in designs), soundfonts)
     plan = {

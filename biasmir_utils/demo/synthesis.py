@@ -6,7 +6,9 @@ Waveforms are mono float32 at 44.1 kHz.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -43,8 +45,7 @@ class Sampler:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import tinysoundfont
-
+        tinysoundfont = require_synthesiser()
         self._synth = tinysoundfont.Synth(gain=-10, samplerate=SAMPLE_RATE)
         try:
             self._font = self._synth.sfload(open_piano_filters(Path(path).read_bytes()))
@@ -114,6 +115,17 @@ class Sampler:
         if len(out):
             stereo = np.frombuffer(self._synth.generate(len(out)), dtype=np.float32)
             out[:] = stereo.reshape(-1, 2).mean(axis=1)
+
+
+def require_synthesiser() -> ModuleType:
+    """Import TinySoundFont, or say how to install it."""
+    try:
+        return import_module("tinysoundfont")
+    except ImportError as error:
+        raise SoundFontError(
+            "rendering needs the package tinysoundfont, which is not installed; install it with "
+            "'pip install --no-deps tinysoundfont' (what it requires is for playing aloud only)"
+        ) from error
 
 
 @lru_cache(maxsize=2)

@@ -14,7 +14,6 @@ import pandas as pd
 from biasmir_utils.corpus import Target
 from biasmir_utils.demo.composition import Piece, compose
 from biasmir_utils.demo.design import DatasetDesign, Track, draw_tracks
-from biasmir_utils.demo.genres import GENRES
 from biasmir_utils.demo.instruments import INSTRUMENTS
 from biasmir_utils.demo.production import Production, draw_production
 from biasmir_utils.demo.randomness import stream
@@ -174,7 +173,3 @@ def _production_facts(production: Production) -> dict[str, Any]:
         "codec": production.codec,
         "codec_compression": round(production.codec_compression, 3),
     }
-
-
-GROUPS = GENRES
-"""Groups of the corpus."""
