@@ -24,6 +24,7 @@ COMMANDS = {
     "extract": "Embed the clips of a corpus with pre-trained networks.",
     "probe": "Tell how well the dataset can be read from an embedding.",
     "evaluate": "Train and test recognisers inside and across datasets.",
+    "compare": "Put results beside the published ones.",
 }
 # Where the module has another name than the command, because that is a word of Python.
 MODULES = {"import": "import_corpus"}
