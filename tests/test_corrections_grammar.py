@@ -7,7 +7,9 @@ import pytest
 from biasmir_utils.corrections import (
     ALIASES,
     METHODS,
+    SETS,
     DomainLDA,
+    KernelCorrection,
     NoCorrection,
     make_correction,
     parse_correction,
@@ -27,6 +29,7 @@ from biasmir_utils.errors import ArgumentError
         ("mklda", "mlda:kernel=fastfood"),
         ("mklda:alpha=0.5", "lda:alpha=0.50,kernel=fastfood,groups=group"),
         ("lda", " lda "),
+        ("zscore", "center:scale=TRUE"),
     ],
 )
 def test_the_papers_names_are_aliases(name: str, full: str) -> None:
@@ -44,6 +47,13 @@ def test_the_papers_names_are_aliases(name: str, full: str) -> None:
         "lda:groups=group,kernel=orthogonal",
         "mlda:singular=warn,alpha=0",
         "none:kernel=orthogonal",
+        "leace:given=label,shrinkage=0.5",
+        "meanproj:groups=group,alpha=0.5",
+        "leace:groups=group,given=label,kernel=fastfood",
+        "coral:to=irmas,unseen=own",
+        "gaussian_ot:shrinkage=auto,to=band",
+        "random:random_state=3,rank=4",
+        "inlp:C=0.1,n_classifiers=5,tol=0.02",
     ],
 )
 def test_names_come_back(text: str) -> None:
@@ -89,6 +99,10 @@ def test_sets_and_repeats() -> None:
         ("lda:singular=x", "not one of error, warn"),
         ("none:alpha=0.5", "'none' has no option 'alpha'"),
         ("none:groups=group", "'none' has no option 'groups'"),
+        ("leace:given=track", "not one of label, group"),
+        ("leace:groups=group,given=group", "exclude each other"),
+        ("center:scale=maybe", "not one of true, false"),
+        ("random:rank=1.5", "not a whole number"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
@@ -96,6 +110,25 @@ def test_what_is_refused(text: str, message: str) -> None:
         parse_correction(text)
 
 
-def test_a_kernel_is_a_step_of_its_own() -> None:
-    with pytest.raises(ArgumentError, match="two steps"):
-        make_correction("klda")
+def test_a_kernel_goes_before() -> None:
+    both = make_correction("klda:alpha=0.5", random_state=7)
+    assert isinstance(both, KernelCorrection)
+    assert isinstance(both.correction, DomainLDA)
+    assert (both.correction.alpha, both.feature_map.random_state) == (0.5, 7)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_can_be_made(name: str) -> None:
+    for correction in parse_corrections([name]):
+        assert parse_correction(str(correction)) == correction
+        correction.transformer()
+
+
+def test_what_a_correction_needs() -> None:
+    assert parse_correction("leace:given=group").needs_groups
+    assert parse_correction("leace:groups=group").needs_groups
+    assert not parse_correction("leace:given=label").needs_groups
+    assert parse_correction("coral").needs_domain
+    assert not parse_correction("leace").needs_domain
+    assert parse_correction("meanproj").is_projection
+    assert not parse_correction("leace").is_projection

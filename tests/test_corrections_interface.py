@@ -18,9 +18,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biasmir_utils.corrections import (
     METHODS,
+    DomainCenter,
     DomainLDA,
     DomainWarning,
     Fastfood,
+    KernelCorrection,
     NoCorrection,
     ThinMap,
 )
@@ -37,7 +39,15 @@ quiet = pytest.mark.filterwarnings(
 
 
 @quiet
-@parametrize_with_checks([*(make() for make in CORRECTIONS), Fastfood(sigma=1.0), Fastfood()])
+@parametrize_with_checks(
+    [
+        *(make() for make in CORRECTIONS),
+        DomainCenter(scale=True, unseen="own"),
+        KernelCorrection(feature_map=Fastfood(8, sigma=1.0)),
+        Fastfood(sigma=1.0),
+        Fastfood(),
+    ]
+)
 def test_estimator_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

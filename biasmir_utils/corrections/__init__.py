@@ -2,6 +2,7 @@
 
 What a correction is fitted on, and how it is applied, follows one set of conventions, which
 `biasmir_utils.corrections.base` states. By name: `parse_correction`, `make_correction`.
+On disk, without pickle: `save_correction`, `load_correction`.
 
 ==================  =====================================================================
 `DomainLDA`         the LDA direction between domains, projected out: the paper's `lda`
@@ -14,6 +15,7 @@ What a correction is fitted on, and how it is applied, follows one set of conven
 `RandomProjection`  the control: a random subspace, projected out
 `NoCorrection`      the baseline
 `Fastfood`          random Fourier features, the paper's `k`; `median_distance` its bandwidth
+`KernelCorrection`  any of these behind random features
 `Moments`           running moments, from which most of these can be fitted in chunks
 ==================  =====================================================================
 """
@@ -33,12 +35,14 @@ from biasmir_utils.corrections.grammar import (
     parse_corrections,
 )
 from biasmir_utils.corrections.inlp import INLP
+from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.labels import DomainWarning
 from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
 from biasmir_utils.corrections.leace import LEACE
 from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.corrections.projections import MeanProjection, RandomProjection
 from biasmir_utils.corrections.registry import ALIASES, METHODS, SETS
+from biasmir_utils.corrections.storage import load_correction, save_correction
 from biasmir_utils.corrections.transport import CORAL, GaussianOT
 
 __all__ = [
@@ -55,6 +59,7 @@ __all__ = [
     "DomainWarning",
     "Fastfood",
     "GaussianOT",
+    "KernelCorrection",
     "MeanProjection",
     "Moments",
     "NoCorrection",
@@ -62,8 +67,10 @@ __all__ = [
     "SingularCovarianceError",
     "ThinMap",
     "lda_coefficients",
+    "load_correction",
     "make_correction",
     "median_distance",
     "parse_correction",
     "parse_corrections",
+    "save_correction",
 ]

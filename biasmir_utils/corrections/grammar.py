@@ -23,6 +23,7 @@ from typing import Any
 
 from biasmir_utils.corrections.base import DomainTransformer, check_share
 from biasmir_utils.corrections.fastfood import Fastfood
+from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.registry import (
     ALIASES,
     GROUPS,
@@ -169,22 +170,26 @@ def parse_corrections(texts: str | Correction | Iterable[str | Correction]) -> l
     return list(found)
 
 
-def make_correction(text: str | Correction) -> DomainTransformer:
+def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTransformer:
     """Return the unfitted transformer of a correction by name.
+
+    Parameters
+    ----------
+    text : str or Correction
+        With a kernel the transformer is a `KernelCorrection`.
+    random_state : int, RandomState or None
+        Seed of the random features.
 
     Raises
     ------
     ArgumentError
-        If the name cannot be parsed, or asks for a kernel: a feature map needs rows that were
-        standardised before it, so it is a step of its own (`Correction.feature_map`).
+        If the name cannot be parsed.
     """
     correction = parse_correction(text)
-    if correction.kernel is not None:
-        raise ArgumentError(
-            f"{str(correction)!r} has two steps; take parse_correction(...).feature_map() and "
-            ".transformer() and put them behind a StandardScaler."
-        )
-    return correction.transformer()
+    feature_map = correction.feature_map(random_state)
+    if feature_map is None:
+        return correction.transformer()
+    return KernelCorrection(correction.transformer(), feature_map)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

@@ -72,7 +72,7 @@ class DifferenceCorrection(MomentCorrection):
         raise NotImplementedError
 
     def _warn_of_equal_means(self, rows: FloatArray) -> None:
-        if len(rows) and not rows.any():
+        if self.given is None and len(rows) and not rows.any():
             warnings.warn(
                 "the means of the domains are equal, so there is no direction to remove.",
                 DomainWarning,

@@ -1,0 +1,175 @@
+"""Fitted corrections on disk: arrays and JSON in one .npz file, without pickle.
+
+The file holds the class, its parameters and what it learned. Nothing in it is executed on
+loading: only the classes of `biasmir_utils.corrections` are made, with arrays, numbers and texts.
+Running moments are not kept, so a loaded correction cannot go on with `partial_fit`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biasmir_utils.corrections.base import DomainTransformer
+from biasmir_utils.corrections.fastfood import Fastfood
+from biasmir_utils.corrections.kernel import KernelCorrection
+from biasmir_utils.corrections.registry import METHODS
+from biasmir_utils.corrections.spanmatrix import SpanMatrix
+from biasmir_utils.corrections.streaming import MomentCorrection
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.files import atomic_path, versions
+
+FORMAT, FORMAT_VERSION = "biasmir-correction", 1
+_HEADER = "correction.json"
+
+_CLASSES: dict[str, Any] = {
+    make.__name__: make
+    for make in (
+        *(method.make for method in METHODS.values() if isinstance(method.make, type)),
+        Fastfood,
+        KernelCorrection,
+    )
+}
+
+
+def save_correction(path: str | os.PathLike[str], correction: Any) -> None:
+    """Write a fitted correction to a file, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Usually ending in .npz.
+    correction : DomainTransformer or Fastfood
+        Fitted.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not fitted, not one of this package, or has a parameter that is no number,
+        text or other correction (a random generator, for instance).
+    """
+    arrays: dict[str, Any] = {}
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "versions": versions("numpy", "scikit-learn"),
+        "correction": _encode_estimator(correction, arrays),
+    }
+    text = json.dumps(header, indent=1, allow_nan=False)
+    arrays[_HEADER] = np.frombuffer(text.encode(), dtype=np.uint8)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
+    """Read a correction that `save_correction` wrote.
+
+    Raises
+    ------
+    ArgumentError
+        If the file is missing, truncated, or of another kind or version.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(file[_HEADER].tobytes())
+            arrays = {name: file[name] for name in file.files if name != _HEADER}
+    except FileNotFoundError:
+        raise ArgumentError(f"{path}: no such file; expected a saved correction.") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise ArgumentError(
+            f"{path}: not a correction saved by save_correction, or truncated ({error})."
+        ) from error
+    if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
+        raise ArgumentError(
+            f"{path}: format {header.get('format')!r}, version {header.get('format_version')!r}; "
+            f"this release reads {FORMAT!r}, version {FORMAT_VERSION}."
+        )
+    try:
+        loaded: DomainTransformer = _decode(header["correction"], arrays)
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(f"{path}: the correction is incomplete ({error!r}).") from error
+    return loaded
+
+
+def _encode_estimator(
+    estimator: Any, arrays: dict[str, Any], fitted: bool = True
+) -> dict[str, Any]:
+    name = type(estimator).__name__
+    if _CLASSES.get(name) is not type(estimator):
+        raise ArgumentError(f"{name} cannot be saved; there are {', '.join(sorted(_CLASSES))}.")
+    learned = {
+        key: value
+        for key, value in vars(estimator).items()
+        if fitted and key.endswith("_") and not key.startswith("_")
+    }
+    if fitted and "n_features_in_" not in learned:
+        raise ArgumentError(f"{name} is not fitted, so there is nothing to save; call fit first.")
+    try:
+        return {
+            "class": name,
+            "parameters": {
+                key: _encode_estimator(value, arrays, fitted=False)
+                if hasattr(value, "get_params")
+                else _encode(value, arrays)
+                for key, value in estimator.get_params(deep=False).items()
+            },
+            "attributes": {key: _encode(value, arrays) for key, value in learned.items()},
+        }
+    except TypeError as error:
+        raise ArgumentError(f"{name} cannot be saved: {error}") from None
+
+
+def _encode(value: Any, arrays: dict[str, Any]) -> dict[str, Any]:
+    if hasattr(value, "get_params"):
+        return _encode_estimator(value, arrays)
+    if isinstance(value, SpanMatrix):
+        parts = {"inner": value.inner, "outer": value.outer, "basis": value.basis}
+        return {"span_matrix": {key: _encode(part, arrays) for key, part in parts.items()}}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        for name, array in arrays.items():  # one basis serves several matrices
+            if array is value:
+                return {"array": name}
+        name = f"array_{len(arrays)}"
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, np.ndarray):
+        return {"labels": [_plain(item) for item in value.tolist()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_encode(item, arrays) for item in value]}
+    return {"value": _plain(value)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} is neither a number nor a text")
+
+
+def _decode(node: dict[str, Any], arrays: dict[str, Any]) -> Any:
+    if "array" in node:
+        return arrays[node["array"]]
+    if "labels" in node:
+        return np.array(node["labels"], dtype=object)
+    if "list" in node:
+        return [_decode(item, arrays) for item in node["list"]]
+    if "span_matrix" in node:
+        parts = {key: _decode(part, arrays) for key, part in node["span_matrix"].items()}
+        return SpanMatrix(**parts)
+    if "class" in node:
+        make = _CLASSES[node["class"]]
+        parameters = {key: _decode(value, arrays) for key, value in node["parameters"].items()}
+        estimator = make(**parameters)
+        for key, value in node["attributes"].items():
+            setattr(estimator, key, _decode(value, arrays))
+        if isinstance(estimator, MomentCorrection):
+            estimator._moments = None
+        return estimator
+    return node["value"]

@@ -1,0 +1,134 @@
+"""Corrections on disk: what is read back does the same, and nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corrections import (
+    CORAL,
+    SETS,
+    DomainLDA,
+    Fastfood,
+    MeanProjection,
+    load_correction,
+    make_correction,
+    save_correction,
+)
+from biasmir_utils.errors import ArgumentError
+
+
+def rows(n: int = 60, d: int = 5) -> tuple[Any, Any, Any, Any]:
+    rng = np.random.default_rng(0)
+    domain, group = rng.choice(["a", "b"], n), rng.choice(["rock", "jazz"], n)
+    return rng.normal(size=(n, d)) + (domain == "b")[:, None], domain, group, rng.integers(0, 2, n)
+
+
+def same(one: Any, other: Any, X: Any, domain: Any) -> None:
+    for names in (domain, None):
+        np.testing.assert_array_equal(
+            one.transform(X, sample_domain=names), other.transform(X, sample_domain=names)
+        )
+    assert str(one.get_params()) == str(other.get_params())
+    assert one.domains_ == other.domains_
+
+
+@pytest.mark.parametrize("name", SETS["all"])
+@pytest.mark.parametrize("d", [5, 80])
+def test_what_is_read_back_does_the_same(name: str, d: int, tmp_path: Path) -> None:
+    X, domain, group, y = rows(d=d)
+    fitted = make_correction(name).fit(X, y, sample_domain=domain, sample_group=group)
+    save_correction(tmp_path / "c.npz", fitted)
+    same(fitted, load_correction(tmp_path / "c.npz"), X, domain)
+
+
+def test_unseen_domains_and_names_survive(tmp_path: Path) -> None:
+    X, domain, *_ = rows()
+    frame = pd.DataFrame(X, columns=list("vwxyz"))
+    fitted = CORAL(to="1", unseen="own").fit(frame, sample_domain=(domain == "b").astype(int))
+    save_correction(tmp_path / "c.npz", fitted)
+    loaded = load_correction(tmp_path / "c.npz")
+    same(fitted, loaded, frame, np.where(domain == "b", 7, 0))
+    assert list(loaded.get_feature_names_out()) == list("vwxyz")
+
+
+def test_feature_maps_are_saved_too(tmp_path: Path) -> None:
+    X, *_ = rows()
+    fitted = Fastfood(random_state=3).fit(X)
+    save_correction(tmp_path / "map.npz", fitted)
+    np.testing.assert_array_equal(
+        load_correction(tmp_path / "map.npz").transform(X), fitted.transform(X)
+    )
+
+
+def test_the_file_is_arrays_and_json(tmp_path: Path) -> None:
+    X, domain, *_ = rows()
+    save_correction(tmp_path / "c.npz", DomainLDA().fit(X, sample_domain=domain))
+    with np.load(tmp_path / "c.npz", allow_pickle=False) as file:
+        header = json.loads(file["correction.json"].tobytes())
+        assert all(file[name].dtype != object for name in file.files)
+    assert header["format"] == "biasmir-correction"
+    assert header["correction"]["class"] == "DomainLDA"
+    assert "scikit-learn" in header["versions"]
+
+
+def test_a_loaded_correction_does_not_go_on(tmp_path: Path) -> None:
+    X, domain, *_ = rows()
+    save_correction(tmp_path / "c.npz", MeanProjection().fit(X, sample_domain=domain))
+    with pytest.raises(ArgumentError, match="kept no moments"):
+        load_correction(tmp_path / "c.npz").partial_fit(X, sample_domain=domain)
+
+
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
+    X, *_ = rows()
+    with pytest.raises(ArgumentError, match="not fitted"):
+        save_correction(tmp_path / "c.npz", DomainLDA())
+    with pytest.raises(ArgumentError, match="dict cannot be saved"):
+        save_correction(tmp_path / "c.npz", {})
+    drawn = Fastfood(random_state=np.random.RandomState(0)).fit(X)
+    with pytest.raises(ArgumentError, match="neither a number nor a text"):
+        save_correction(tmp_path / "c.npz", drawn)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_loaded(tmp_path: Path) -> None:
+    X, domain, *_ = rows()
+    path = tmp_path / "c.npz"
+    with pytest.raises(ArgumentError, match="no such file"):
+        load_correction(path)
+    save_correction(path, DomainLDA().fit(X, sample_domain=domain))
+    whole = path.read_bytes()
+    for broken in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(broken)
+        with pytest.raises(ArgumentError, match="not a correction saved"):
+            load_correction(path)
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(ArgumentError, match="not a correction saved"):
+        load_correction(path)
+    np.savez(path, **{"correction.json": np.array([object()], dtype=object)})
+    with pytest.raises(ArgumentError, match="not a correction saved"):
+        load_correction(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "version 2"),
+        ({"format": "other"}, "format 'other'"),
+        ({"correction": {"class": "Popen", "parameters": {}}}, "incomplete"),
+        ({"correction": {"class": "DomainLDA", "parameters": {"x": {"value": 1}}}}, "incomplete"),
+    ],
+)
+def test_other_formats_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    header = {"format": "biasmir-correction", "format_version": 1, **change}
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "c.npz", **{"correction.json": text})
+    assert zipfile.is_zipfile(tmp_path / "c.npz")
+    with pytest.raises(ArgumentError, match=message):
+        load_correction(tmp_path / "c.npz")
