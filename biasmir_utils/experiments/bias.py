@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import gammaln
+from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import lda_coefficients
@@ -306,6 +307,8 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
     return pd.DataFrame(rows)
 
 
+# As in `tasks.run_task`: more threads are slower on matrices of this size, by far on a busy machine.
+@threadpool_limits.wrap(limits=1)
 def direction_cosines(
     corpus: Corpus,
     embedding: str,
