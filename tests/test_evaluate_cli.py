@@ -173,3 +173,21 @@ def test_a_task_kept_without_scores_does_not_serve_a_run_that_wants_them(tmp_pat
     assert np.isnan(kept.rows[0]["alpha"])
     assert kept.warnings == ["w"]
     assert store.load("a", with_scores=True) is None
+
+
+def test_an_interrupted_run_says_how_to_go_on(tiny_corpus, tmp_path):
+    out = tmp_path / "r.csv"
+    command = [
+        sys.executable, "-c", "from biasmir_utils.cli import main; main()",
+        "evaluate", str(tiny_corpus), *ARGUMENTS, "--out", str(out), "--jobs", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    tasks = output_paths(out).tasks
+    while process.poll() is None and not list(tasks.glob("*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert f"of 8 tasks kept in {tasks}" in told
+    assert "Traceback" not in told
+    assert not out.exists()

@@ -80,7 +80,16 @@ def evaluate(
     if dry_run:
         click.echo(plan.describe(jobs))
         return
-    evaluation = run_plan(plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks)
+    try:
+        evaluation = run_plan(plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks)
+    except KeyboardInterrupt:
+        kept = len(list(paths.tasks.glob("*.json")))
+        click.echo(
+            f"\nStopped with {kept} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
+            f"the same command goes on from there.",
+            err=True,
+        )
+        raise SystemExit(130) from None
     written = write_evaluation(evaluation, out)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")
