@@ -307,7 +307,7 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
     return pd.DataFrame(rows)
 
 
-# As in `tasks.run_task`: more threads are slower on matrices of this size, by far on a busy machine.
+# As in `tasks.run_task`: more threads are slower on matrices of this size.
 @threadpool_limits.wrap(limits=1)
 def direction_cosines(
     corpus: Corpus,
