@@ -21,10 +21,10 @@ from click.testing import CliRunner
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.embeddings import extract, load, read_audio
+from biasmir_utils.embeddings import extract, load, preparing, read_audio
 from biasmir_utils.embeddings.base import Embedding, FrontEnd
 from biasmir_utils.embeddings.parts import PartStore
-from biasmir_utils.embeddings.preparing import WAITING_PER_WORKER, prepare_all
+from biasmir_utils.embeddings.preparing import prepare_all
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 sf = pytest.importorskip("soundfile")
@@ -410,7 +410,8 @@ def test_a_decoder_that_crashes_takes_no_other_clip_along(corpus):
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
-def test_preparation_does_not_run_ahead(corpus, jobs):
+def test_preparation_does_not_run_ahead(corpus, jobs, monkeypatch):
+    monkeypatch.setattr(preparing, "WAITING_BYTES", 4 * 1_600 * 6)  # six of these clips
     taken = []
 
     def paths():
@@ -421,7 +422,7 @@ def test_preparation_does_not_run_ahead(corpus, jobs):
     prepared = prepare_all(FrontEnd(16_000, 0.05), paths(), jobs)
     for n in range(1, 6):
         next(prepared)
-        assert len(taken) <= n + jobs * WAITING_PER_WORKER
+        assert len(taken) <= n + 6 * jobs
     prepared.close()
 
 

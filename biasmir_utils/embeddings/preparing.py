@@ -26,8 +26,11 @@ from biasmir_utils.errors import AudioError
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-WAITING_PER_WORKER = 8
-"""Clips in the workers' hands or waiting for the network, for each worker."""
+WAITING_PER_WORKER = 4
+"""Clips in a worker's hands or waiting for the network, at least."""
+WAITING = 48
+WAITING_BYTES = 64 << 20
+"""What may wait for the network altogether, so that workers go on while it is busy."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,12 @@ def prepare_all(
     remaining = iter(paths)
     waiting: deque[tuple[Path, Future[Prepared]]] = deque()
     pool = _pool(front_end, jobs)
+    room = jobs * WAITING_PER_WORKER
+    largest = 1
     try:
         while True:
             try:
-                while len(waiting) < jobs * WAITING_PER_WORKER:
+                while len(waiting) < room:
                     path = next(remaining)
                     try:
                         future = pool.submit(_prepare_here, path)
@@ -115,12 +120,16 @@ def prepare_all(
                 return
             path, future = waiting.popleft()
             try:
-                yield future.result()
+                prepared = future.result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False, cancel_futures=True)
-                yield _prepare_alone(front_end, path)
+                prepared = _prepare_alone(front_end, path)
                 pool = _pool(front_end, jobs)
                 waiting = deque((path, pool.submit(_prepare_here, path)) for path, _ in waiting)
+            if prepared.features is not None:
+                largest = max(largest, prepared.features.nbytes)
+                room = max(jobs * WAITING_PER_WORKER, min(WAITING, WAITING_BYTES // largest))
+            yield prepared
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
