@@ -32,7 +32,8 @@ book: $(SETUP) ## Run every notebook, build the book into _build/html, check its
 	@$(PY) -m biasmir_utils.book make
 
 test: $(SETUP) lint ## Lint, types, and all tests (they run the notebooks and build the book too)
-	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadgroup $(PYTEST_ARGS)
+	@# By file, since a file's tests share what is slow to make: the book is built once.
+	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(SETUP) ## Ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

@@ -14,9 +14,6 @@ from biasmir_utils.book.execute import execute
 from biasmir_utils.book.stage import find_notebooks, read_runs, stage, timings_table
 from biasmir_utils.errors import BookError
 
-# These start kernels and Sphinx; on one worker they do not crowd out the rest.
-pytestmark = pytest.mark.xdist_group("book")
-
 CONFIG = """
 title: A small book
 only_build_toc_files: true
