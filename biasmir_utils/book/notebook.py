@@ -147,8 +147,10 @@ def _table_html(
             for column, value in zip(table.columns, values, strict=True)
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
+    # Focusable, so that a table wider than the screen can be scrolled with the keyboard too.
     return (
-        '<div style="overflow-x: auto"><table class="dataframe">'
+        f'<div role="region" tabindex="0" aria-label="{html.escape(caption)}" '
+        'style="overflow-x: auto"><table class="dataframe">'
         f'<caption style="text-align: left">{html.escape(caption)}</caption>'
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
