@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.embeddings import load, read_audio, tfhub
 from biasmir_utils.errors import DownloadError, ModelError
 
@@ -69,6 +70,21 @@ def test_yamnet_is_the_model_called_directly(shared, yamnet_folder, yamnet, clip
     frames = yamnet.embed(*read_audio(shared / "audio" / clip))
     assert frames.shape == expected.shape
     np.testing.assert_allclose(frames, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_yamnet_on_bundled_clips(repository, yamnet, yamnet_folder):
+    """The model called directly, and the bundled means, which were made before the MP3 coding."""
+    corpus = Corpus.load(repository / "data" / "demo")
+    rows = np.flatnonzero(corpus.clips["audio"].notna())[::9]
+    assert len(rows) >= 4
+    direct = tf.saved_model.load(str(yamnet_folder))
+    for row in rows:
+        waveform, sample_rate = read_audio(corpus.audio_path(row))
+        _, expected, _ = direct(yamnet.front_end(waveform, sample_rate))
+        frames = yamnet.embed(waveform, sample_rate)
+        np.testing.assert_allclose(frames, expected.numpy(), rtol=1e-3, atol=2e-4)
+        bundled = corpus.embedding("yamnet")[row]
+        assert np.corrcoef(frames.mean(axis=0), bundled)[0, 1] > 0.9, row
 
 
 def test_yamnet_knows_what_it_hears(yamnet, yamnet_folder, shared):
