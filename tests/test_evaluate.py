@@ -13,6 +13,7 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.corrections import grammar
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.cost import Speed, duration
 from biasmir_utils.experiments.data import ExperimentData, label_codes
 from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
 from biasmir_utils.experiments.metrics import recognition_metrics
@@ -362,6 +363,14 @@ def test_a_results_table_is_read_as_it_was_written(corpus, tmp_path, suffix):
     pd.testing.assert_frame_equal(again, results, check_exact=True, check_dtype=False)
 
 
+def test_words_that_pandas_takes_for_missing_stay_words(tmp_path):
+    table = pd.DataFrame({"correction": ["none", "NA"], "alpha": [np.nan, 0.5]})
+    write_table(table, tmp_path / "t.csv")
+    again = read_table(tmp_path / "t.csv")
+    assert again["correction"].tolist() == ["none", "NA"]
+    assert again["alpha"].isna().tolist() == [True, False]
+
+
 def test_tables_that_cannot_be_written_or_read(tmp_path):
     with pytest.raises(ArgumentError, match=r"expected \.csv or \.parquet"):
         write_table(pd.DataFrame(), tmp_path / "r.xlsx")
@@ -370,3 +379,25 @@ def test_tables_that_cannot_be_written_or_read(tmp_path):
     (tmp_path / "r.parquet").write_bytes(b"PAR1")
     with pytest.raises(ArgumentError, match="cannot be read as a table"):
         read_table(tmp_path / "r.parquet")
+
+
+def test_an_estimate_grows_with_the_work(corpus):
+    plan = plan_evaluation(corpus, ["toy", "toy2"], ["none", "k"])
+    small = sum(plan.task_seconds())
+    more = sum(plan_evaluation(corpus, ["toy", "toy2"], "paper").task_seconds())
+    assert 0 < small < more
+    slow = Speed(Speed().double / 10, Speed().single / 10)
+    assert sum(plan.task_seconds(slow)) > small
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.1, "about 5 seconds"),
+        (43, "about 45 seconds"),
+        (200, "about 3 minutes"),
+        (9000, "about 2.5 hours"),
+    ],
+)
+def test_an_estimate_in_words(seconds, words):
+    assert duration(seconds) == words

@@ -26,7 +26,8 @@ SECONDS_PER_FEATURE = 12e-9
 PRODUCTS = 2500
 PRODUCTS_RANDOM = 1200
 SECONDS_PER_RECOGNISER = 0.03
-SECONDS_PER_LIBLINEAR_FIT_CELL = 6e-8
+SECONDS_PER_LIBLINEAR_CELL = 1.1e-7
+SECONDS_PER_LIBLINEAR_FIT = 1e-3
 # Starting a worker process means importing the libraries again.
 SECONDS_TO_START = 3.0
 
@@ -88,7 +89,7 @@ def task_seconds(
         seconds += 2 * len(task.variants) * (products + SECONDS_PER_RECOGNISER)
     else:
         fits = 2 * len(task.variants) * 37
-        seconds += fits * n * width * SECONDS_PER_LIBLINEAR_FIT_CELL
+        seconds += fits * (n * width * SECONDS_PER_LIBLINEAR_CELL + SECONDS_PER_LIBLINEAR_FIT)
     fitted = {(spec.method, spec.groups, spec.parameters, mode) for spec, mode in task.variants}
     for method, groups, _, mode in fitted:
         if method != "none":

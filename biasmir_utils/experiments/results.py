@@ -78,9 +78,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        # "none" is a correction and a mode; pandas would take other such words for missing.
-        missing = {"alpha": [""], "C": [""]}
-        return pd.read_csv(path, keep_default_na=False, na_values=missing)
+        # pandas would take words such as "none" or "NA", which may be names, for missing.
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
     except Exception as error:
         raise ArgumentError(f"{path}: cannot be read as a table ({error})") from error
 
