@@ -25,6 +25,7 @@ COMMANDS = {
     "probe": "Tell how well the dataset can be read from an embedding.",
     "evaluate": "Train and test recognisers inside and across datasets.",
     "compare": "Put results beside the published ones.",
+    "reproduce": "Do all of the paper: fetch, prepare, evaluate, compare.",
 }
 # Where the module has another name than the command, because that is a word of Python.
 MODULES = {"import": "import_corpus"}
