@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +44,10 @@ from biasmir_utils.sources.registry import Registry, Source
 SOURCES = ["openmic", "irmas", "paper-embeddings", "paper-split", "models"]
 QUICK = Patience(attempts=2, wait=0, timeout=30)
 KEYS = ["000046_3840", "000135_483840", "012345_0"]
-YAMNET = tar_gz({"./saved_model.pb": b"yamnet", "./variables/variables.index": os.urandom(2000)})
-WEIGHTS = os.urandom(50_000)
+YAMNET = tar_gz(
+    {"./saved_model.pb": b"yamnet", "./variables/variables.index": random.Random(0).randbytes(2000)}
+)
+WEIGHTS = random.Random(0).randbytes(50_000)
 CONTENT = {
     "openmic-2018-v1.0.0.tgz": openmic_archive(
         [{"sample_key": key, "track_genres": ["Jazz"]} for key in KEYS],
@@ -53,7 +55,7 @@ CONTENT = {
         {KEYS[0]: "train", KEYS[1]: "train", KEYS[2]: "test"},
     ),
     "IRMAS-TrainingData.zip": irmas_archive(),
-    "embeddings.h5": os.urandom(300_000),
+    "embeddings.h5": random.Random(0).randbytes(300_000),
     "irmas_train.csv": b"043__[cel][nod][cla]0029__1\n" * 2,
     "irmas_test.csv": b"118__[flu][dru][pop_roc]0467__1\n" * 2,
     "yamnet_1.tar.gz": YAMNET,
@@ -557,7 +559,7 @@ def test_free_disk_is_checked_before_anything_is_asked(hosts, root, monkeypatch)
 
 
 def test_a_disk_that_is_really_full_leaves_nothing_and_needs_no_second_download(mirror, tmp_path):
-    content = tar_gz({"saved_model.pb": os.urandom(700_000)})
+    content = tar_gz({"saved_model.pb": random.Random(0).randbytes(700_000)})
     mirror.add("/yamnet_1.tar.gz", content)
     own = {"yamnet_1.tar.gz": {"size": 0, "unpack": {"size": 0}}}
     table = Registry.load(adapted_registry(tmp_path / "table.json", own))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ from biasmir_utils.errors import DownloadError
 from biasmir_utils.sources import download
 from biasmir_utils.sources.download import Patience, ResumingDownloader
 
-CONTENT = os.urandom(1_500_000)
+CONTENT = random.Random(0).randbytes(1_500_000)
 ONCE = Patience(attempts=1, wait=0, timeout=30)
 THRICE = Patience(attempts=3, wait=0, timeout=30)
 # Read in pieces of 64 kB, the last of which may be lost when a connection breaks.
@@ -152,7 +152,7 @@ def test_a_later_call_goes_on_where_an_earlier_one_ended(server, folder):
 
 
 def test_a_bad_line_gets_as_many_connections_as_it_needs(server, folder):
-    content = os.urandom(6_000_000)
+    content = random.Random(0).randbytes(6_000_000)
     server.add("/a.bin", content, *[Drop(after=1_200_000)] * 4)
     get(server, folder, Patience(attempts=2, wait=0))
     assert_whole(folder, content)
@@ -203,7 +203,7 @@ def test_a_file_that_changed_in_between_is_fetched_anew(how, server, folder):
     server.add("/a.bin", CONTENT, Drop(after=700_000), **validators[0])
     with pytest.raises(DownloadError):
         get(server, folder)
-    changed = os.urandom(len(CONTENT) + (1 if how == "length" else 0))
+    changed = random.Random(1).randbytes(len(CONTENT) + (1 if how == "length" else 0))
     server.add("/a.bin", changed, **validators[1])
     get(server, folder, THRICE)
     assert_whole(folder, changed)
@@ -213,7 +213,7 @@ def test_a_weak_etag_is_compared_too(server, folder):
     server.add("/a.bin", CONTENT, Drop(after=700_000), etag='W/"one"')
     with pytest.raises(DownloadError):
         get(server, folder)
-    changed = os.urandom(len(CONTENT))
+    changed = random.Random(1).randbytes(len(CONTENT))
     server.add("/a.bin", changed, etag='W/"two"')
     get(server, folder, THRICE)
     assert_whole(folder, changed)
@@ -260,7 +260,7 @@ def test_notes_that_cannot_be_read_start_it_anew(notes, server, folder):
 
 def test_a_partial_file_of_another_address_is_not_used(server, folder):
     # Even where the two have the same length and say that they are the same.
-    server.add("/b.bin", os.urandom(len(CONTENT)), Drop(after=500_000), etag='"1"')
+    server.add("/b.bin", random.Random(0).randbytes(len(CONTENT)), Drop(after=500_000), etag='"1"')
     with pytest.raises(DownloadError):
         get(server, folder, address="/b.bin")
     server.add("/a.bin", CONTENT, etag='"1"')
