@@ -43,7 +43,8 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     solver : {'newton', 'liblinear'}
         Both minimise liblinear's objective. `liblinear` is scikit-learn's and gives the
         authors' numbers to the last digit; `newton` (see `logistic`) solves all values of C and
-        all folds together, in the span of the rows, and is many times faster.
+        all folds together, in the span of the rows, and is many times faster. The two differ
+        where C is large and the classes are separable: scikit-learn's stops before the optimum.
 
     Attributes
     ----------
