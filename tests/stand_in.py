@@ -20,7 +20,7 @@ from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.sources.irmas_tables import IRMAS_INSTRUMENTS
 from biasmir_utils.sources.registry import Registry
 
-HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com"]
+HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"]
 DOI = "10.5281/zenodo.8126908"
 CODES = {name: code for code, name in reversed(IRMAS_INSTRUMENTS.items())}
 GENRE_CODES = {

@@ -14,7 +14,13 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.bootstrap import bootstrap_scores
 from biasmir_utils.experiments.claims import check_claims
-from biasmir_utils.experiments.compare import BOTH, compare, write_comparison
+from biasmir_utils.experiments.compare import (
+    BOTH,
+    compare,
+    published_claims,
+    published_figures,
+    write_comparison,
+)
 from biasmir_utils.experiments.comparison_text import comparison_text
 from biasmir_utils.experiments.evaluate import evaluate
 from biasmir_utils.experiments.output import write_evaluation
@@ -182,6 +188,22 @@ def test_what_cannot_be_checked_is_said():
 
 
 # Figures and intervals
+
+
+def test_published_figures_with_and_without_ours():
+    figures = {name: published_figures(name) for name in ("mean", "fall", "change against k")}
+    assert [len(table) for table in figures.values()] == [120, 90, 48]
+    with pytest.raises(ArgumentError, match="expected one of mean, fall, change against none"):
+        published_figures("median")
+    table = as_measured(shift=0.01)
+    ours = compare(table[table["embedding"] == "yamnet"], n_replicates=50)
+    beside = ours.beside_published("mean")
+    assert len(beside) == 120
+    assert set(beside.loc[beside["ours"].notna(), "embedding"]) == {"yamnet"}
+    known = beside.dropna()
+    np.testing.assert_allclose(known["ours"] - known["published"], 0.01)
+    assert len(known) == 40
+    assert {one.name: round(100 * one.ours, 6) for one in published_claims()} == FIGURES
 
 
 def test_every_published_mean_is_matched_and_its_difference_told():

@@ -69,6 +69,11 @@ class Comparison:
         """Return the rows of one quantity."""
         return self.table[self.table["quantity"] == name].reset_index(drop=True)
 
+    def beside_published(self, name: str) -> pd.DataFrame:
+        """Return all published figures of a quantity, with ours where there are any."""
+        ours = self.quantity(name)[[*_KEYS, "n_labels", "ours", "low", "high"]]
+        return published_figures(name).merge(ours, on=_KEYS, how="left")
+
     def claims_table(self) -> pd.DataFrame:
         """Return a row for each claim: name, statement, figure, numbers and verdict."""
         return pd.DataFrame(
@@ -132,9 +137,7 @@ def compare(
     else:
         ours = Samples.of_scores(scores, results, n_replicates, seed)
     published = Samples.of_results(published_results())
-    table = _figures(ours, level)
-    reference = _figures(published, level)[[*_KEYS, "ours"]].rename(columns={"ours": "published"})
-    table = table.merge(reference, on=_KEYS, how="left")
+    table = _figures(ours, level).merge(_published_table(), on=_KEYS, how="left")
     table["difference"] = table["ours"] - table["published"]
     n_matched = _n_matched(ours)
     return Comparison(
@@ -153,6 +156,38 @@ def compare(
             "versions": versions("numpy", "pandas"),
         },
     )
+
+
+def published_figures(quantity: str) -> pd.DataFrame:
+    """Return the published means, or what follows from them.
+
+    Parameters
+    ----------
+    quantity : str
+        `mean`, `fall`, `change against none` or `change against k`; see `Comparison`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `quantity`, `embedding`, `correction`, `mode`, `train_set`, `test_set`,
+        `published`.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such quantity.
+    """
+    table = _published_table()
+    names = list(dict.fromkeys(table["quantity"]))
+    if quantity not in names:
+        raise ArgumentError(f"quantity {quantity!r}: expected one of {', '.join(names)}")
+    return table[table["quantity"] == quantity].reset_index(drop=True)
+
+
+def published_claims() -> list[Claim]:
+    """Return the claims as the published means answer them, without intervals."""
+    published = Samples.of_results(published_results())
+    return check_claims(published, published)
 
 
 def write_comparison(
@@ -234,6 +269,11 @@ def _figures(samples: Samples, level: float) -> pd.DataFrame:
                 draws = samples.mean(cell, baseline)
                 add(f"change against {name}", cell, draws, samples.n_labels(cell, baseline))
     return pd.DataFrame(rows)
+
+
+def _published_table() -> pd.DataFrame:
+    figures = _figures(Samples.of_results(published_results()), level=0.95)
+    return figures[[*_KEYS, "ours"]].rename(columns={"ours": "published"})
 
 
 def _n_matched(ours: Samples) -> int:

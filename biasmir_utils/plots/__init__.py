@@ -12,6 +12,7 @@ from biasmir_utils.plots.bias import (
 )
 from biasmir_utils.plots.pairs import ranking, train_test_pairs
 from biasmir_utils.plots.points import category_means, projection, toy_domains
+from biasmir_utils.plots.published import published_changes, published_pairs
 from biasmir_utils.plots.scores import (
     change_by_label,
     changes,
@@ -37,6 +38,8 @@ __all__ = [
     "label_scores",
     "looks",
     "projection",
+    "published_changes",
+    "published_pairs",
     "ranking",
     "score_distributions",
     "singular_values",
