@@ -124,7 +124,7 @@ def label_by_group(
     rows, columns = order_of(table, "label", labels), order_of(table, "group", groups)
     sets = order_of(table, "dataset", datasets)
     figure, axes = plt.subplots(
-        1, len(sets), figsize=(WIDTH, 1.9 + 0.4 * len(rows)), sharey=True, squeeze=False
+        1, len(sets), figsize=(WIDTH, 2.4 + 0.4 * len(rows)), sharey=True, squeeze=False
     )
     for ax, dataset in zip(axes[0], sets, strict=True):
         counts = (
@@ -147,8 +147,8 @@ def label_by_group(
             ax=ax,
         )
         ax.set(title=str(dataset), xlabel="", ylabel="")
-        ax.set_xticklabels([str(name).replace("_", "\n") for name in columns], fontsize=11)
-        ax.tick_params(axis="x", rotation=0)
+        ax.set_xticklabels([str(name).replace("_", " ") for name in columns])
+        ax.tick_params(axis="x", rotation=90, length=0)
         ax.tick_params(axis="y", rotation=0, length=0)
     return figure
 
@@ -186,6 +186,8 @@ def cosine_similarities(
     matplotlib Axes
         With one line of markers for each category of `by`, in the order of the table's rows.
     """
+    from matplotlib.lines import Line2D
+
     keys = ["embedding", "label", by]
     check_table(table, [*keys, value], unique=keys)
     rows, kinds = order_of(table, "embedding", order), looks(order_of(table, by))
@@ -216,6 +218,8 @@ def cosine_similarities(
             color=INK,
             label="two random directions",
         )
+        handles[-1] = Line2D([], [], marker="|", markersize=14, markeredgewidth=2.4, color=INK)
+        handles[-1].set(linestyle="none", label="two random directions")
     ax.set(xlabel="absolute cosine similarity", ylabel="", ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlim(left=0)
     ax.set_yticks(range(len(rows)), rows)
