@@ -1,16 +1,18 @@
 """Speed and memory of `biasmir extract` against the plain loop, for each network.
 
-Run: ``python benchmarks/extraction.py --yamnet FOLDER`` (about 10 minutes on 2 cores; YAMNet's
-SavedModel is left out without its folder). The clips are 10 s of stereo at 44.1 kHz in Ogg
-Vorbis, as OpenMIC's are.
+Run: ``python benchmarks/extraction.py --model yamnet=FOLDER`` (about 10 minutes on 2 cores).
+YAMNet, VGGish and OpenL3 take part if their model is given. The clips are 10 s of stereo at
+44.1 kHz in Ogg Vorbis, as OpenMIC's are; OpenL3, which takes seconds for a clip, gets a tenth
+of them.
 
 The plain loop is what one would write: `librosa.load(path, sr=...)`, then the network, clip by
-clip; YAMNet is the SavedModel called directly. Both ways run in a process of their own, which
-embeds one clip before the clock starts, so that imports and loading a network do not count; the
-start of worker processes and the joining of parts do. They take turns, and the shortest of the
-rounds counts, because the machine may be doing other things; processor time, of which a busy
-machine changes less, is given beside it. Memory is the resident set of the
-network's process and its workers, added up (pages that they share count twice), every 0.2 s.
+clip; for YAMNet and VGGish that is the SavedModel called directly. Both ways run in a process
+of their own, which embeds one clip before the clock starts, so that imports and loading a
+network do not count; the start of worker processes and the joining of parts do. They take
+turns, and the shortest of the rounds counts, because the machine may be doing other things;
+processor time, of which a busy machine changes less, is given beside it. Memory is the resident
+set of the network's process and its workers, added up (pages that they share count twice),
+every 0.2 s.
 
 Results: `benchmarks/results/extraction.md`.
 """
@@ -39,7 +41,8 @@ from biasmir_utils.files import versions
 RESULTS = Path(__file__).parent / "results" / "extraction.md"
 SECONDS = 10
 SAMPLE_RATE = 44_100
-NETWORKS = ("yamnet", "musicnn", "msd_vgg", "mfcc")
+NETWORKS = ("musicnn", "msd_vgg", "mfcc")
+WITH_MODEL = ("yamnet", "vggish", "openl3")
 
 
 def make_corpus(folder: Path, n_clips: int, n_different: int = 16) -> None:
@@ -99,13 +102,14 @@ def run_plain(corpus: Corpus, name: str, model: str | None, n_clips: int) -> dic
     from biasmir_utils.embeddings import load
 
     embedding = load(name, model)
-    if name == "yamnet":
+    if name in ("yamnet", "vggish"):
         import tensorflow as tf
 
         network = tf.saved_model.load(model)
 
         def embed(sound: Any) -> Any:
-            return network(sound)[1].numpy()
+            output = network(sound)
+            return (output[1] if name == "yamnet" else output).numpy()
     else:
 
         def embed(sound: Any) -> Any:
@@ -153,7 +157,7 @@ def measure(way: str, name: str, model: str | None, folder: Path, n_clips: int) 
     (folder / "corpus.json").write_text(json.dumps(description))
     command = [sys.executable, __file__, "--way", way, "--networks", name]
     command += ["--folder", str(folder), "--clips", str(n_clips)]
-    command += ["--yamnet", model] if model else []
+    command += ["--model", f"{name}={model}"] if model else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     watched, memory = psutil.Process(process.pid), []
     while process.poll() is None:
@@ -173,26 +177,27 @@ def measure(way: str, name: str, model: str | None, folder: Path, n_clips: int) 
     return {**found, "peak": max(memory) / 2**20, "quarters": quarters}
 
 
-def table(arguments: argparse.Namespace, folder: Path) -> list[str]:
+def table(arguments: argparse.Namespace, temporary: Path) -> list[str]:
     lines = [
         "| network | clips/s, plain | extract | ratio | sound, s/s | processor ms a clip, plain |"
         " extract | peak MB, plain | extract | extract, by quarter of the run |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name in arguments.networks:
-        model = arguments.yamnet if name == "yamnet" else None
-        if name == "yamnet" and model is None:
-            print("yamnet is left out: give its SavedModel folder with --yamnet", file=sys.stderr)
-            continue
+        model = arguments.models.get(name)
+        n_clips = max(arguments.clips // 10, 10) if name == "openl3" else arguments.clips
+        folder = temporary / str(n_clips)
+        if not folder.exists():
+            make_corpus(folder, n_clips)
         best: dict[str, dict[str, Any]] = {}
         for turn in range(arguments.rounds):
             for way in ("plain", "extract"):
-                found = measure(way, name, model, folder, arguments.clips)
+                found = measure(way, name, model, folder, n_clips)
                 print(name, way, f"round {turn + 1}: {found['seconds']:.1f} s", file=sys.stderr)
                 if way not in best or found["seconds"] < best[way]["seconds"]:
                     best[way] = found
-        speed = {way: arguments.clips / found["seconds"] for way, found in best.items()}
-        cost = {way: 1e3 * found["processor"] / arguments.clips for way, found in best.items()}
+        speed = {way: n_clips / found["seconds"] for way, found in best.items()}
+        cost = {way: 1e3 * found["processor"] / n_clips for way, found in best.items()}
         quarters = " ".join(f"{mb:.0f}" for mb in best["extract"]["quarters"])
         lines.append(
             f"| {name} | {speed['plain']:.1f} | {speed['extract']:.1f} | "
@@ -205,25 +210,33 @@ def table(arguments: argparse.Namespace, folder: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--yamnet", metavar="FOLDER", help="YAMNet's SavedModel folder")
+    parser.add_argument("--networks", nargs="+", choices=[*WITH_MODEL, *NETWORKS])
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help=f"a model for {', '.join(WITH_MODEL)}; can be repeated",
+    )
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--way", choices=["plain", "extract"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    arguments.models = dict(entry.split("=", 1) for entry in arguments.model)
+    if arguments.networks is None:
+        arguments.networks = [name for name in WITH_MODEL if name in arguments.models]
+        arguments.networks += NETWORKS
     if arguments.way:
         way = {"plain": run_plain, "extract": run_extract}[arguments.way]
-        model = arguments.yamnet if arguments.networks == ["yamnet"] else None
+        name = arguments.networks[0]
         corpus = Corpus.load(arguments.folder)
-        found = way(corpus, arguments.networks[0], model, arguments.clips)
+        found = way(corpus, name, arguments.models.get(name), arguments.clips)
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "corpus"
-        make_corpus(folder, arguments.clips)
-        lines = table(arguments, folder)
+        lines = table(arguments, Path(temporary))
     packages = versions("numpy", "tensorflow", "librosa", "soundfile", "soxr")
     described = ", ".join(f"{name} {version}" for name, version in packages.items())
     head = [
