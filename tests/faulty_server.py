@@ -230,9 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             self.send_header(name, value)
         self.end_headers()
+        # Counted first: the client may be done, and the test be asking, before `write` returns.
+        asked.sent += len(body)
         self.wfile.write(body)
         self.wfile.flush()
-        asked.sent += len(body)
 
 
 def tls_for(hosts: list[str], folder: Path) -> tuple[ssl.SSLContext, Path]:
