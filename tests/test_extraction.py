@@ -409,6 +409,24 @@ def test_a_decoder_that_crashes_takes_no_other_clip_along(corpus):
     assert "crashed" in report.skipped["reason"][0]
 
 
+def test_a_script_without_the_guard_is_told_so(corpus, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import sys\n"
+        "from biasmir_utils.embeddings import extract\n"
+        "from biasmir_utils.errors import ArgumentError\n"
+        "try:\n"
+        "    extract(sys.argv[1], 'mfcc', jobs=1, progress=False)\n"
+        "except ArgumentError as error:\n"
+        "    print('refused:', error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, script, corpus.path], capture_output=True, text=True, check=False
+    )
+    assert "refused: jobs: worker processes end as they start" in run.stdout, run.stderr
+    assert Corpus.load(corpus.path).embedding_names == []
+
+
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_preparation_does_not_run_ahead(corpus, jobs, monkeypatch):
     monkeypatch.setattr(preparing, "WAITING_BYTES", 4 * 1_600 * 6)  # six of these clips

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from biasmir_utils.embeddings.audio import is_silent, read_audio
 from biasmir_utils.embeddings.base import FrontEnd
-from biasmir_utils.errors import AudioError
+from biasmir_utils.errors import ArgumentError, AudioError
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -93,6 +93,11 @@ def prepare_all(
     -----
     A file that makes the decoder crash its process is tried once more on its own, and left
     out with a reason if that crashes too; the others are not lost.
+
+    Raises
+    ------
+    ArgumentError
+        If worker processes cannot start at all, as without that guard.
     """
     if jobs == 0:
         for path in paths:
@@ -180,11 +185,21 @@ def _prepare_here(path: Path) -> Prepared:
 
 
 def _prepare_alone(front_end: FrontEnd, path: Path) -> Prepared:
+    """Prepare the file at which a worker ended in a worker of its own."""
     with _pool(front_end, 1) as pool:
         try:
             return pool.submit(_prepare_here, path).result()
         except BrokenProcessPool:
-            return Prepared(None, reason="the decoder crashed on this file; convert it to WAV")
+            pass
+    with _pool(front_end, 1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise ArgumentError(
+                "jobs: worker processes end as they start; put the main script's code under "
+                '`if __name__ == "__main__":`, or use jobs=0'
+            ) from error
+    return Prepared(None, reason="the decoder crashed on this file; convert it to WAV")
 
 
 def _without_path(error: AudioError, path: Path) -> str:
