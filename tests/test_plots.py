@@ -449,7 +449,7 @@ class TestStyle:
         with mpl.rc_context():
             plots.use_style()
             assert mpl.rcParams["figure.facecolor"] == "white"
-            assert mpl.rcParams["figure.dpi"] == 150
+            assert mpl.rcParams["figure.dpi"] == 200
 
     def test_importing_the_package_loads_no_matplotlib(self):
         code = (

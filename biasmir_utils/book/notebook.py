@@ -131,7 +131,10 @@ def _table_html(
     numeric = {column: pd.api.types.is_numeric_dtype(table[column]) for column in table.columns}
 
     def align(column: Any) -> str:
-        return ' style="text-align: right"' if numeric[column] else ' style="text-align: left"'
+        if numeric[column]:
+            return ' style="text-align: right"'
+        # An interval that is broken into lines is hard to read; a wide table scrolls.
+        return ' style="text-align: left; white-space: nowrap"'
 
     left = ' style="text-align: left"'
     heads = [f'<th scope="col"{left}>{html.escape(str(table.index.name or ""))}</th>']
@@ -151,7 +154,9 @@ def _table_html(
     return (
         f'<div role="region" tabindex="0" aria-label="{html.escape(caption)}" '
         'style="overflow-x: auto"><table class="dataframe">'
-        f'<caption style="text-align: left">{html.escape(caption)}</caption>'
+        # No wider than a phone, since a caption scrolls with a table that is wider.
+        '<caption style="text-align: left"><span style="display: block; max-width: 85vw">'
+        f"{html.escape(caption)}</span></caption>"
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

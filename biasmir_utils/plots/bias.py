@@ -34,7 +34,7 @@ def group_shares(
     row: str = "group",
     order: Sequence[Any] | None = None,
     datasets: Sequence[str] | None = None,
-    xlabel: str = "share of the clips",
+    xlabel: str = "share of clips",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the share of each group (genre), or of each instrument, in each dataset.

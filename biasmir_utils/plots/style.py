@@ -67,7 +67,7 @@ _RC = {
     "axes.linewidth": 1.0,
     "axes.titlesize": 15,
     "figure.constrained_layout.use": True,
-    "figure.dpi": 150,
+    "figure.dpi": 200,
     "figure.facecolor": "white",
     "figure.figsize": (WIDTH, 4.0),
     "font.family": "sans-serif",
