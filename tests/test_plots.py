@@ -419,6 +419,11 @@ class TestStyle:
         assert len({look.hatch for look in looks}) == 10
         assert len({look.line for look in looks}) == 10
 
+    def test_skipped_looks_are_those_that_come_first(self):
+        assert list(plots.looks("ab", skip=2).values()) == list(plots.looks("abcd").values())[2:]
+        with pytest.raises(ArgumentError, match=r"3 categories .* at most 2"):
+            plots.looks("abc", skip=8)
+
     def test_eleven_categories_are_refused(self):
         with pytest.raises(ArgumentError, match="11 categories"):
             plots.looks(range(11))

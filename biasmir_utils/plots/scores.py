@@ -42,6 +42,7 @@ def dots_and_whiskers(
     baseline_name: str = "baseline",
     xlabel: str = "ROC-AUC",
     legend: str | None = None,
+    skip: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a value with its interval for each row, and for each category beside one another.
@@ -71,6 +72,9 @@ def dots_and_whiskers(
         What the value is, with its unit.
     legend : str, optional
         Title of the legend.
+    skip : int
+        Number of looks to leave out, for categories that must not be taken for the datasets of
+        other figures.
     ax : matplotlib Axes, optional
 
     Returns
@@ -83,7 +87,7 @@ def dots_and_whiskers(
     keys = [row] if by is None else [row, by]
     check_table(table, [*keys, value, *([baseline] if baseline else [])], unique=keys)
     rows = order_of(table, row, order)
-    kinds = looks([value] if by is None else order_of(table, by, by_order))
+    kinds = looks([value] if by is None else order_of(table, by, by_order), skip)
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
     offsets = (np.arange(len(kinds)) - (len(kinds) - 1) / 2) * 0.8 / len(kinds)

@@ -107,13 +107,15 @@ class Look:
     line: Any
 
 
-def looks(categories: Iterable[Hashable]) -> dict[Any, Look]:
+def looks(categories: Iterable[Hashable], skip: int = 0) -> dict[Any, Look]:
     """Give each category, in order, a look of its own.
 
     Parameters
     ----------
     categories : iterable
-        At most ten.
+        At most ten, less those that are skipped.
+    skip : int
+        Number of looks to leave out at the beginning.
 
     Raises
     ------
@@ -121,15 +123,13 @@ def looks(categories: Iterable[Hashable]) -> dict[Any, Look]:
         If there are more, which no reader would tell apart.
     """
     names = list(dict.fromkeys(categories))
-    if len(names) > len(COLOURS):
+    if len(names) + skip > len(COLOURS):
         raise ArgumentError(
             f"{len(names)} categories cannot be told apart in one figure; expected at most "
-            f"{len(COLOURS)}: draw several figures, or fewer categories"
+            f"{len(COLOURS) - skip}: draw several figures, or fewer categories"
         )
-    return {
-        name: Look(*look)
-        for name, *look in zip(names, COLOURS, MARKERS, HATCHES, LINES, strict=False)
-    }
+    every = list(zip(COLOURS, MARKERS, HATCHES, LINES, strict=True))
+    return {name: Look(*look) for name, look in zip(names, every[skip:], strict=False)}
 
 
 def use_style() -> None:
