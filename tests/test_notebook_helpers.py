@@ -100,6 +100,15 @@ def test_players_refuse_what_no_browser_plays_and_what_is_not_there(tmp_path: Pa
         notebook.players({"a": tmp_path / "a.mp3"})
 
 
+def test_prose_that_does_not_hold_is_noted_where_a_build_refuses_it(capsys):
+    notebook.holds(np.bool_(True))
+    assert capsys.readouterr() == ("", "")
+    notebook.holds(0.2 > 0.3)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "does not hold with these parameters" in err
+
+
 def test_details_are_folded_and_escaped(shown: list):
     notebook.reveal("The answer", "A < B\n  & more")
     soup = BeautifulSoup(shown[0].data, "html.parser")

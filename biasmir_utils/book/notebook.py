@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,26 @@ def say(text: str) -> None:
 
     paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
     display(Markdown("\n\n".join(paragraphs)))
+
+
+def holds(condition: object) -> None:
+    """Check that prose is true of this run; complain on stderr if it is not.
+
+    Prose says "most" and "hardly", which numbers from another corpus or seed may contradict.
+    Whoever runs a chapter that way is told so and can go on; the book's build refuses any
+    output on stderr, so that no false sentence gets into the book.
+
+    Parameters
+    ----------
+    condition : object
+        True if what the chapter says around here holds.
+    """
+    if not condition:
+        print(
+            "What is said around here does not hold with these parameters: it was written for "
+            "the bundled corpus.",
+            file=sys.stderr,
+        )
 
 
 def reveal(summary: str, text: str) -> None:
