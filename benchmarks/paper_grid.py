@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ import pandas as pd
 import psutil
 from threadpoolctl import threadpool_limits
 
+from biasmir_utils.experiments.output import output_paths
 from biasmir_utils.files import atomic_path, versions, write_json
 from biasmir_utils.sources.genres import GENRES
 from biasmir_utils.sources.paper import INSTRUMENTS
@@ -198,6 +200,8 @@ def memory_of(process: psutil.Process) -> Iterator[int]:
 
 
 def evaluate_command(corpus: Path, out: Path, *arguments: str) -> list[str]:
+    # A run that was stopped would be gone on with.
+    shutil.rmtree(output_paths(out).tasks, ignore_errors=True)
     program = "from biasmir_utils.cli import main; main()"
     start = [sys.executable, "-c", program, "evaluate", str(corpus), "--out", str(out)]
     return [*start, *arguments]
