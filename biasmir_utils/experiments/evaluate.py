@@ -6,27 +6,20 @@ set there is one recogniser; see `tasks` for the work and `resampling` for the t
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import joblib
-import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.cost import SECONDS_TO_START
-from biasmir_utils.experiments.data import DatasetClips, array_sum
 from biasmir_utils.experiments.planning import (
     PAPER_SEED,
     Plan,
     plan_evaluation,
-    process_count,
     skipped_lines,
 )
 from biasmir_utils.experiments.results import (
@@ -35,11 +28,9 @@ from biasmir_utils.experiments.results import (
     SCORE_COLUMNS,
     summarise,
 )
+from biasmir_utils.experiments.running import run_tasks
 from biasmir_utils.experiments.store import TaskStore
-from biasmir_utils.experiments.tasks import TaskResult, run_task
 from biasmir_utils.files import versions
-
-Features = dict[tuple[str, str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -152,7 +143,13 @@ def run_plan(
     if not plan.tasks:
         reasons = "; ".join(f"{s['label']}: {s['reason']}" for s in plan.skipped[:5])
         raise ArgumentError(f"no label can be evaluated: {reasons}")
-    found = _do_tasks(plan, scores, jobs, progress, TaskStore(resume) if resume else None)
+    found = run_tasks(
+        plan,
+        scores=scores,
+        jobs=jobs,
+        progress=progress,
+        store=TaskStore(resume) if resume else None,
+    )
     name = plan.data.corpus.name
     rows = [{"corpus": name, **row} for result in found for row in result.rows]
     results = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
@@ -173,81 +170,3 @@ def run_plan(
         "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
     }
     return Evaluation(results, table, record)
-
-
-def _do_tasks(
-    plan: Plan, scores: bool, jobs: int | None, progress: bool, store: TaskStore | None
-) -> list[TaskResult]:
-    from tqdm import tqdm
-
-    features = {
-        (embedding, dataset): plan.data.features(embedding, dataset)
-        for embedding in plan.parameters["embeddings"]
-        for dataset in plan.data.datasets
-    }
-    done: dict[int, TaskResult] = {}
-    keys = _task_keys(plan, features) if store is not None else []
-    for number, key in enumerate(keys):
-        kept = store.load(key, scores) if store is not None else None
-        if kept is not None:
-            done[number] = kept
-    waiting = [number for number in range(len(plan.tasks)) if number not in done]
-    # The longest first, so that no worker is left alone with one in the end.
-    seconds = plan.task_seconds()
-    waiting.sort(key=lambda number: -seconds[number])
-    n_jobs = process_count(jobs, len(waiting))
-    if jobs is None and sum(seconds[number] for number in waiting) < 2 * SECONDS_TO_START:
-        n_jobs = 1  # workers would still be starting when one process is done
-    bar = tqdm(
-        total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
-    )
-    with bar, joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
-        for number, result in parallel(_calls(plan, waiting, features, scores)):
-            done[number] = result
-            if store is not None:
-                store.save(keys[number], result)
-            bar.update()
-    return [done[number] for number in range(len(plan.tasks))]
-
-
-def _calls(plan: Plan, numbers: list[int], features: Features, scores: bool) -> Iterator[Any]:
-    """Yield the call of each task with the arrays that it needs, and no others."""
-    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
-    for number in numbers:
-        task = plan.tasks[number]
-        yield joblib.delayed(_numbered)(
-            number,
-            task,
-            {name: _only(plan.data.datasets[name], task.label) for name in task.pair},
-            {name: features[task.embedding, name] for name in task.pair},
-            {name: groups[name] for name in task.pair},
-            scores,
-        )
-
-
-def _numbered(number: int, *arguments: Any) -> tuple[int, TaskResult]:
-    return number, run_task(*arguments)
-
-
-def _only(clips: DatasetClips, label: str) -> DatasetClips:
-    """Return the clips with one label, which is all that a task needs."""
-    return replace(clips, labels={label: clips.labels[label]})
-
-
-def _task_keys(plan: Plan, features: Features) -> list[str]:
-    """Return a name for each task that changes with everything its result depends on."""
-    sums = {name: array_sum(array) for name, array in features.items()}
-    keys = []
-    for task in plan.tasks:
-        content = {
-            "task": asdict(task),
-            "versions": versions("numpy", "scipy", "scikit-learn"),
-            "features": [sums[task.embedding, name] for name in task.pair],
-            "clips": [
-                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.label])
-                for c in (plan.data.datasets[name] for name in task.pair)
-            ],
-        }
-        text = json.dumps(content, sort_keys=True, default=str)
-        keys.append(hashlib.sha256(text.encode()).hexdigest()[:24])
-    return keys

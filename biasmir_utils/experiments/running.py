@@ -1,0 +1,131 @@
+"""The tasks of a plan, done: in this process or in several, results kept as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import joblib
+import numpy as np
+
+from biasmir_utils.experiments.cost import SECONDS_TO_START
+from biasmir_utils.experiments.data import DatasetClips, array_sum
+from biasmir_utils.experiments.planning import Plan, process_count
+from biasmir_utils.experiments.store import TaskStore
+from biasmir_utils.experiments.tasks import TaskResult, run_task
+from biasmir_utils.files import versions
+
+Features = dict[tuple[str, str], np.ndarray]
+Numbered = tuple[int, TaskResult]
+"""The position of a task in its plan, and what it found."""
+
+
+def run_tasks(
+    plan: Plan,
+    *,
+    scores: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
+    store: TaskStore | None = None,
+) -> list[TaskResult]:
+    """Do the tasks of a plan, and return their results in its order.
+
+    Parameters
+    ----------
+    plan : Plan
+    scores : bool
+        Whether to return the score of every test clip.
+    jobs : int, optional
+        Processes; default all cores. The numbers do not depend on it.
+    progress : bool
+        Whether to show a progress bar on stderr.
+    store : TaskStore, optional
+        Where results are kept as they come, and looked for before a task is done.
+    """
+    from tqdm import tqdm
+
+    features = {
+        (embedding, dataset): plan.data.features(embedding, dataset)
+        for embedding in plan.parameters["embeddings"]
+        for dataset in plan.data.datasets
+    }
+    done: dict[int, TaskResult] = {}
+    keys = _task_keys(plan, features) if store is not None else []
+    for number, key in enumerate(keys):
+        kept = store.load(key, scores) if store is not None else None
+        if kept is not None:
+            done[number] = kept
+    waiting = [number for number in range(len(plan.tasks)) if number not in done]
+    # The longest first, so that no worker is left alone with one in the end.
+    seconds = plan.task_seconds()
+    waiting.sort(key=lambda number: -seconds[number])
+    bar = tqdm(
+        total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
+    )
+    n_jobs = process_count(jobs, len(waiting))
+    if jobs is None and sum(seconds[number] for number in waiting) < 2 * SECONDS_TO_START:
+        n_jobs = 1  # workers would still be starting when one process is done
+    with bar:
+        for number, result in _with_joblib(plan, waiting, features, scores, n_jobs):
+            done[number] = result
+            if store is not None:
+                store.save(keys[number], result)
+            bar.update()
+    return [done[number] for number in range(len(plan.tasks))]
+
+
+def _with_joblib(
+    plan: Plan, numbers: Sequence[int], features: Features, scores: bool, n_jobs: int
+) -> Iterator[Numbered]:
+    """Yield each result as it comes, from this process or from several of this machine."""
+    calls = (
+        joblib.delayed(_numbered)(number, *arguments, scores)
+        for number, *arguments in _arguments(plan, numbers, features)
+    )
+    with joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
+        yield from parallel(calls)
+
+
+def _arguments(plan: Plan, numbers: Sequence[int], features: Features) -> Iterator[tuple[Any, ...]]:
+    """Yield the number of each task and the arrays that it needs, and no others."""
+    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
+    for number in numbers:
+        task = plan.tasks[number]
+        yield (
+            number,
+            task,
+            {name: _only(plan.data.datasets[name], task.label) for name in task.pair},
+            {name: features[task.embedding, name] for name in task.pair},
+            {name: groups[name] for name in task.pair},
+        )
+
+
+def _numbered(number: int, *arguments: Any) -> Numbered:
+    return number, run_task(*arguments)
+
+
+def _only(clips: DatasetClips, label: str) -> DatasetClips:
+    """Return the clips with one label, which is all that a task needs."""
+    return replace(clips, labels={label: clips.labels[label]})
+
+
+def _task_keys(plan: Plan, features: Features) -> list[str]:
+    """Return a name for each task that changes with everything its result depends on."""
+    sums = {name: array_sum(array) for name, array in features.items()}
+    keys = []
+    for task in plan.tasks:
+        content = {
+            "task": asdict(task),
+            "versions": versions("numpy", "scipy", "scikit-learn"),
+            "features": [sums[task.embedding, name] for name in task.pair],
+            "clips": [
+                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.label])
+                for c in (plan.data.datasets[name] for name in task.pair)
+            ],
+        }
+        text = json.dumps(content, sort_keys=True, default=str)
+        keys.append(hashlib.sha256(text.encode()).hexdigest()[:24])
+    return keys
