@@ -72,7 +72,7 @@ $(VENV)/.created:
 
 $(VENV)/.requirements: $(VENV)/.created constraints.txt pyproject.toml
 	@$(STEP) pip $(VENV) "the pinned dependencies and the package (some minutes)" \
-	    -c constraints.txt -e '.[audio,tensorflow,book,test,dev]'
+	    -c constraints.txt -e '.[audio,tensorflow,distributed,book,test,dev]'
 	@touch $@
 
 # musicnn pins numpy and TensorFlow versions of 2019; only its weights are used.
