@@ -16,7 +16,7 @@ from biasmir_utils.errors import BiasMIRError
 # In the order in which a newcomer would use them.
 COMMANDS = {
     "info": "Summarise a corpus.",
-    "demo-corpus": "Render the two demonstration datasets, solo and band.",
+    "demo-corpus": "Render the two demonstration datasets, or the counterfactual ones.",
     "demo-bundle": "Make the small corpus in data/demo from a rendered one.",
     "fetch": "Download data sets, the paper's files or networks.",
     "prepare": "Write a corpus from the files of the paper.",

@@ -22,11 +22,21 @@ import click
     show_default=True,
     help="Listening examples of each instrument in each dataset.",
 )
+@click.option(
+    "--pieces",
+    type=int,
+    help="For a counterfactual corpus, instead: pieces to listen to, each in all datasets.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def demo_bundle(
-    rendered: Path, out: Path, embeddings: tuple[str, ...], examples: int, quiet: bool
+    rendered: Path,
+    out: Path,
+    embeddings: tuple[str, ...],
+    examples: int,
+    pieces: int | None,
+    quiet: bool,
 ) -> None:
-    """Make the small corpus in data/demo from a rendered one.
+    """Make the small corpus in data/demo, or data/counterfactual, from a rendered one.
 
     RENDERED is a folder made by demo-corpus, with embeddings made by extract. OUT gets the clip
     table, the embeddings clip by clip in half precision, and listening examples as MP3.
@@ -39,6 +49,7 @@ def demo_bundle(
         out,
         embeddings=embeddings,
         per_instrument=examples,
+        pieces=pieces,
         progress=not quiet,
     )
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

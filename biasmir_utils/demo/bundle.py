@@ -82,12 +82,42 @@ def choose_examples(corpus: Corpus, per_instrument: int) -> list[int]:
     return sorted(chosen)
 
 
+def choose_pieces(corpus: Corpus, pieces: int) -> list[int]:
+    """Choose pieces to listen to in every dataset of a counterfactual corpus.
+
+    They are taken from the genres in turn; of a genre's pieces, those with few players come first.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        A rendered counterfactual corpus.
+    pieces : int
+        Pieces wanted.
+
+    Returns
+    -------
+    list of int
+        Rows of `corpus.clips`, in order: as many for each piece as there are datasets.
+    """
+    clips = corpus.clips
+    first = clips[clips["dataset"] == corpus.datasets[0]]
+    if any(set(part["clip"]) != set(first["clip"]) for _, part in clips.groupby("dataset")):
+        raise ArgumentError(f"{corpus.path}: the datasets do not hold the same pieces")
+    order = first.assign(players=first["instruments"].str.split().str.len())
+    order = order.sort_values("players", kind="stable")
+    order["turn"] = order.groupby("group").cumcount()
+    order["genre"] = order["group"].map(corpus.groups.index)
+    chosen = order.sort_values(["turn", "genre"], kind="stable")["clip"].iloc[:pieces]
+    return clips.index[clips["clip"].isin(chosen)].tolist()
+
+
 def write_bundle(
     corpus: Corpus,
     out: str | os.PathLike[str],
     *,
     embeddings: Sequence[str] = (),
     per_instrument: int = 3,
+    pieces: int | None = None,
     progress: bool = True,
 ) -> Corpus:
     """Write the bundle of a rendered corpus.
@@ -102,6 +132,8 @@ def write_bundle(
         Embeddings to keep; all of them by default.
     per_instrument : int
         Listening examples of each instrument in each dataset, 1 or more.
+    pieces : int, optional
+        For a counterfactual corpus, instead: pieces to listen to, 1 or more, each in all datasets.
     progress : bool
         Whether to show a progress bar.
 
@@ -115,17 +147,25 @@ def write_bundle(
     Raises
     ------
     ArgumentError
-        If `corpus` is no rendered corpus, lacks an embedding, or `out` holds something.
+        If `corpus` is no rendered corpus, lacks an embedding, or `out` holds something; with
+        `pieces`, if its datasets do not hold the same clips.
     """
     if per_instrument < 1:
         raise ArgumentError(
             f"examples of each instrument: expected 1 or more, got {per_instrument}"
         )
+    if pieces is not None and pieces < 1:
+        raise ArgumentError(f"pieces to listen to: expected 1 or more, got {pieces}")
     out = Path(out)
     names = list(embeddings) or corpus.embedding_names
     _check(corpus, out, names)
 
-    examples = choose_examples(corpus, per_instrument)
+    if pieces is None:
+        examples, rule = choose_examples(corpus, per_instrument), ""
+        how_many = {"examples_for_each_instrument": per_instrument}
+    else:
+        examples, rule = choose_pieces(corpus, pieces), f" --pieces {pieces}"
+        how_many = {"pieces_to_listen_to": pieces}
     clips = corpus.clips.copy()
     clips["audio"] = pd.Series(np.nan, index=clips.index, dtype=object)
     clips["example_gain_db"] = np.nan
@@ -149,9 +189,9 @@ def write_bundle(
         provenance={
             **description.provenance,
             "bundle": {
-                "command": "biasmir demo-bundle RENDERED OUT",
+                "command": f"biasmir demo-bundle RENDERED OUT{rule}",
                 "examples": len(examples),
-                "examples_for_each_instrument": per_instrument,
+                **how_many,
                 "example_level_db": EXAMPLE_LEVEL_DB,
                 "example_codec": f"MP3, variable bit rate, compression level {MP3_COMPRESSION}",
                 "versions": versions("h5py", "numpy", "pandas", "pyarrow", "soundfile"),

@@ -118,6 +118,8 @@ class DatasetDesign:
         Probability that they include a chord part, which may be a guitar or a piano.
     source, production, labels
         The other three differences.
+    clips_per_track : tuple of float
+        Probabilities of a track of one, two, ... clips.
     """
 
     name: str
@@ -135,6 +137,7 @@ class DatasetDesign:
     source: SourceDesign
     production: ProductionDesign
     labels: LabelDesign
+    clips_per_track: tuple[float, ...] = CLIPS_PER_TRACK
 
     def joint_weights(self) -> np.ndarray:
         """Probability of each genre and lead instrument.
@@ -248,7 +251,7 @@ def draw_track(design: DatasetDesign, number: int, seed: int) -> Track:
     """Draw genre, instruments and number of clips of a track."""
     rng = stream(seed, design.music, number, "track")
     joint = design.joint_weights()
-    clips = 1 + int(rng.choice(len(CLIPS_PER_TRACK), p=CLIPS_PER_TRACK))
+    clips = 1 + int(rng.choice(len(design.clips_per_track), p=design.clips_per_track))
     if rng.random() < design.balanced:
         lead = number % len(INSTRUMENTS)
         genre = int(rng.choice(len(GENRES), p=joint[:, lead] / joint[:, lead].sum()))

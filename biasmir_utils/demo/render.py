@@ -33,6 +33,19 @@ PLAN_FILE = "render.json"
 """What a folder is being rendered from; a rendering is resumed only if it is the same."""
 
 
+class About(NamedTuple):
+    """What a rendered corpus is called, and the command (without its numbers) that makes it."""
+
+    name: str
+    title: str
+    command: str
+
+
+DEMO = About(
+    "demo", "BiasMIR demonstration corpus: two rendered datasets", "biasmir demo-corpus OUT"
+)
+
+
 class Task(NamedTuple):
     """A clip to be rendered."""
 
@@ -84,6 +97,7 @@ def render_corpus(
     jobs: int = 1,
     soundfonts: str | os.PathLike[str] | None = None,
     designs: Sequence[DatasetDesign] = tuple(DATASETS.values()),
+    about: About = DEMO,
     progress: bool = True,
 ) -> Corpus:
     """Render the demonstration corpus.
@@ -105,6 +119,8 @@ def render_corpus(
         Folder with the SoundFonts, see :func:`biasmir_utils.demo.soundfonts.find_soundfont`.
     designs : sequence of DatasetDesign
         The datasets.
+    about : About
+        Name and title to write into the corpus.
     progress : bool
         Whether to show a progress bar.
 
@@ -139,7 +155,7 @@ def render_corpus(
     # A table without corpus.json is what an interrupted call left: its end was not reached.
     (out / "clips.parquet").unlink(missing_ok=True)
     table = pd.concat([clip_table(design, clips, seed) for design in designs], ignore_index=True)
-    return _writer(out, designs, plan, clips, seed).write(table)
+    return _writer(out, designs, about, plan).write(table)
 
 
 def _check_arguments(clips: int, seed: int, jobs: int) -> None:
@@ -227,17 +243,18 @@ def _audio(task: Task) -> str:
 
 
 def _writer(
-    out: Path, designs: Sequence[DatasetDesign], plan: dict[str, Any], clips: int, seed: int
+    out: Path, designs: Sequence[DatasetDesign], about: About, plan: dict[str, Any]
 ) -> CorpusWriter:
+    clips, seed = plan["clips"], plan["seed"]
     return CorpusWriter(
         out,
-        name="demo",
-        title="BiasMIR demonstration corpus: two rendered datasets",
+        name=about.name,
+        title=about.title,
         datasets=[design.name for design in designs],
         groups=list(GENRES),
         targets=list(TARGETS),
         provenance={
-            "command": f"biasmir demo-corpus OUT --clips {clips} --seed {seed}",
+            "command": f"{about.command} --clips {clips} --seed {seed}",
             "recipe": RECIPE,
             "seed": seed,
             "clips": clips,

@@ -39,13 +39,13 @@ TARGETS = (
 
 
 def clip_name(design: DatasetDesign, track: Track, clip: int) -> str:
-    """Name of a clip, such as ``solo_0012_1``: dataset, track, clip."""
+    """Name of a clip, such as ``solo_0012_1``: music, track, clip."""
     return f"{track_name(design, track)}_{clip}"
 
 
 def track_name(design: DatasetDesign, track: Track) -> str:
-    """Name of a track, such as ``solo_0012``."""
-    return f"{design.name}_{track.number:04d}"
+    """Name of a track, such as ``solo_0012``: the same in all datasets that share the music."""
+    return f"{design.music}_{track.number:04d}"
 
 
 def audio_name(design: DatasetDesign, track: Track, clip: int) -> str:
