@@ -19,6 +19,7 @@ from biasmir_utils.corrections import (
     MeanProjection,
     load_correction,
     make_correction,
+    read_record,
     save_correction,
 )
 from biasmir_utils.errors import ArgumentError
@@ -85,11 +86,25 @@ def test_a_loaded_correction_does_not_go_on(tmp_path: Path) -> None:
         load_correction(tmp_path / "c.npz").partial_fit(X, sample_domain=domain)
 
 
+def test_a_record_goes_along(tmp_path: Path) -> None:
+    X, domain, *_ = rows()
+    fitted = DomainLDA().fit(X, sample_domain=domain)
+    save_correction(tmp_path / "c.npz", fitted, {"embedding": "toy", "rows": 60})
+    assert read_record(tmp_path / "c.npz") == {"embedding": "toy", "rows": 60}
+    same(fitted, load_correction(tmp_path / "c.npz"), X, domain)
+    save_correction(tmp_path / "d.npz", fitted)
+    assert read_record(tmp_path / "d.npz") == {}
+    with pytest.raises(ArgumentError, match="no such file"):
+        read_record(tmp_path / "e.npz")
+
+
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     X, *_ = rows()
     with pytest.raises(ArgumentError, match="not fitted"):
         save_correction(tmp_path / "c.npz", DomainLDA())
-    with pytest.raises(ArgumentError, match="dict cannot be saved"):
+    with pytest.raises(ArgumentError, match="the path comes first"):
+        save_correction(DomainLDA(), tmp_path / "c.npz")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="dict cannot be saved; expected a fitted correction"):
         save_correction(tmp_path / "c.npz", {})
     drawn = Fastfood(random_state=np.random.RandomState(0)).fit(X)
     with pytest.raises(ArgumentError, match="neither a number nor a text"):

@@ -11,7 +11,7 @@ import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.corrections import grammar
+from biasmir_utils.corrections import grammar, parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.cost import Speed, duration
 from biasmir_utils.experiments.data import ExperimentData, label_codes
@@ -252,13 +252,17 @@ def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):
     assert (by_dose[1.0] != none).any()
 
 
-@pytest.mark.parametrize("correction", ["lda:alpha=0.7", "mlda", "mklda"])
-def test_the_short_cut_for_projections_gives_what_transforming_the_rows_gives(
+@pytest.mark.parametrize(
+    "correction",
+    ["lda:alpha=0.7", "mlda", "mklda", "leace:alpha=0.7", "leace:groups=group,kernel=fastfood"],
+)
+def test_the_short_cut_for_thin_maps_gives_what_transforming_the_rows_gives(
     corpus, monkeypatch, correction
 ):
     short = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
-    plain = replace(grammar.METHODS["lda"], is_projection=False)
-    monkeypatch.setitem(grammar.METHODS, "lda", plain)
+    method = parse_correction(correction).method
+    plain = replace(grammar.METHODS[method], is_low_rank=False)
+    monkeypatch.setitem(grammar.METHODS, method, plain)
     long = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
     np.testing.assert_array_equal(short.results["C"], long.results["C"])
     for score in ("score", "probability"):

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 
+from biasmir_utils.corrections import ThinMap
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.logistic import balanced_weights, solve_logistic
 from biasmir_utils.experiments.recogniser import PAPER_C, LogisticRecogniser
@@ -145,6 +146,33 @@ def test_a_projection_in_the_span_is_the_projection_of_the_rows(
     assert coef @ coef + intercept**2 == pytest.approx(solution @ solution, rel=1e-6)
     np.testing.assert_allclose(
         projected @ coef + intercept, span.coordinates @ solution, atol=1e-7 * (1 + n_features)
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(2, 30),
+    st.integers(1, 50),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_a_thin_map_in_the_span_is_the_map_of_the_rows(n, n_features, k, dose, with_center, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(1, 1, (n, n_features))
+    right = np.linalg.qr(rng.normal(size=(n_features, min(k, n_features))))[0].T
+    center = rng.normal(size=n_features) if with_center else None
+    thin = ThinMap(rng.normal(size=right.shape), right, center)
+    span, moved = Span.of(X).move(thin, dose), thin(X, dose)
+    scale = 1 + np.abs(moved).max()
+    np.testing.assert_allclose(
+        span.coordinates @ span.coordinates.T, moved @ moved.T + 1, atol=1e-8 * scale**2
+    )
+    solution = rng.normal(size=span.coordinates.shape[1])
+    coef, intercept = span.weights(solution)
+    np.testing.assert_allclose(
+        moved @ coef + intercept, span.coordinates @ solution, atol=1e-7 * scale
     )
 
 

@@ -16,10 +16,12 @@ On disk, without pickle: `save_correction`, `load_correction`.
 `NoCorrection`      the baseline
 `Fastfood`          random Fourier features, the paper's `k`; `median_distance` its bandwidth
 `KernelCorrection`  any of these behind random features
+`AutoGroups`        a grouped form of these, with the groups that `discover_groups` finds
 `Moments`           running moments, from which most of these can be fitted in chunks
 ==================  =====================================================================
 """
 
+from biasmir_utils.corrections.auto_groups import AutoGroups
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     NoCorrection,
@@ -34,6 +36,7 @@ from biasmir_utils.corrections.grammar import (
     parse_correction,
     parse_corrections,
 )
+from biasmir_utils.corrections.groups import SharedClusters, discover_groups
 from biasmir_utils.corrections.inlp import INLP
 from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.labels import DomainWarning
@@ -41,17 +44,19 @@ from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
 from biasmir_utils.corrections.leace import LEACE
 from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.corrections.projections import MeanProjection, RandomProjection
-from biasmir_utils.corrections.registry import ALIASES, METHODS, SETS
-from biasmir_utils.corrections.storage import load_correction, save_correction
+from biasmir_utils.corrections.registry import ALIASES, INFORMATION, METHODS, SETS
+from biasmir_utils.corrections.storage import load_correction, read_record, save_correction
 from biasmir_utils.corrections.transport import CORAL, GaussianOT
 
 __all__ = [
     "ALIASES",
     "CORAL",
+    "INFORMATION",
     "INLP",
     "LEACE",
     "METHODS",
     "SETS",
+    "AutoGroups",
     "Correction",
     "DomainCenter",
     "DomainLDA",
@@ -64,13 +69,16 @@ __all__ = [
     "Moments",
     "NoCorrection",
     "RandomProjection",
+    "SharedClusters",
     "SingularCovarianceError",
     "ThinMap",
+    "discover_groups",
     "lda_coefficients",
     "load_correction",
     "make_correction",
     "median_distance",
     "parse_correction",
     "parse_corrections",
+    "read_record",
     "save_correction",
 ]

@@ -178,6 +178,15 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
         return self.transform(X, sample_domain=sample_domain)
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The fitted correction at full dose, where it is a `ThinMap`.
+
+        A caller can then apply it to inner products of rows, without making the rows. Corrections
+        that are no such map do not have the attribute.
+        """
+        raise AttributeError(f"{type(self).__name__} is not a thin map")
+
     def _warn_of_one_domain(self) -> None:
         warnings.warn(
             f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
@@ -207,6 +216,11 @@ class NoCorrection(DomainTransformer):
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.rank_ = 0
+
+    @property
+    def thin_map(self) -> ThinMap:
+        """A map of rank 0."""
+        return ThinMap(*np.empty((2, 0, self.n_features_in_)))
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         return X.copy()

@@ -4,7 +4,8 @@
 that methods share:
 
 - ``alpha=0.5``: the dose, a number in [0, 1];
-- ``groups=group``: one set of directions for each group (genre) of the clips;
+- ``groups=group``: one set of directions for each group (genre) of the clips; ``groups=auto``: for
+  each of the groups that `SharedClusters` finds in the embedding;
 - ``given=label`` or ``given=group``: what of the domain labels or groups do not explain;
 - ``to=NAME``: the domain that others are moved to;
 - ``unseen=own``: an unseen domain is described by its own rows;
@@ -21,8 +22,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from biasmir_utils.corrections.auto_groups import AutoGroups
 from biasmir_utils.corrections.base import DomainTransformer, check_share
 from biasmir_utils.corrections.fastfood import Fastfood
+from biasmir_utils.corrections.groups import SharedClusters
 from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.registry import (
     ALIASES,
@@ -46,7 +49,8 @@ class Correction:
     alpha : float
         Dose in [0, 1].
     groups : str or None
-        'group' for one direction a group of the clip table.
+        'group' for one direction a group of the clip table, 'auto' for one a group that is
+        found in the rows of the fit.
     kernel : str or None
         Key of `KERNELS`: the feature map that comes first.
     parameters : tuple of (str, value)
@@ -78,8 +82,31 @@ class Correction:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether `fit` needs the group of each row."""
-        return self.groups is not None or self.given == "group"
+        """Whether `fit` must be given the group of each row."""
+        return self.groups == "group" or self.given == "group"
+
+    @property
+    def finds_groups(self) -> bool:
+        """Whether groups are to be found in the rows of the fit: see `discover_groups`."""
+        return self.groups == "auto"
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether `fit` must be given the labels of the rows."""
+        return self.given == "label"
+
+    @property
+    def information(self) -> str:
+        """What the correction sees of the dataset that is tested on: one of `INFORMATION`.
+
+        That is the method itself. An experiment whose training rows were chosen by their labels
+        has used these as well, whatever the correction.
+        """
+        if self.needs_labels:
+            return "labelled target"
+        if self.method in ("none", "random") and self.kernel is None:
+            return METHODS[self.method].information
+        return "grouped target" if self.needs_groups else "unlabelled target"
 
     @property
     def needs_domain(self) -> bool:
@@ -96,8 +123,16 @@ class Correction:
         """Whether the correction is ``x - alpha V'V x`` with V = `directions_`."""
         return METHODS[self.method].is_projection
 
+    @property
+    def is_low_rank(self) -> bool:
+        """Whether the fitted transformer has a `thin_map`."""
+        return METHODS[self.method].is_low_rank
+
     def transformer(self) -> DomainTransformer:
-        """Return a new, unfitted transformer (without the feature map of `kernel`)."""
+        """Return a new, unfitted transformer, to which the caller brings features and groups.
+
+        That is without the feature map of `kernel`, and without the search of ``groups=auto``.
+        """
         method = METHODS[self.method]
         dose = {"alpha": self.alpha} if method.has_dose else {}
         return method.make(**dose, **dict(self.parameters))
@@ -176,9 +211,10 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     Parameters
     ----------
     text : str or Correction
-        With a kernel the transformer is a `KernelCorrection`.
+        With a kernel the transformer is a `KernelCorrection`, with ``groups=auto`` it is, or
+        holds, `AutoGroups`.
     random_state : int, RandomState or None
-        Seed of the random features.
+        Seed of the random features, and of the search for groups.
 
     Raises
     ------
@@ -186,10 +222,11 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
         If the name cannot be parsed.
     """
     correction = parse_correction(text)
+    transformer = correction.transformer()
+    if correction.finds_groups:
+        transformer = AutoGroups(transformer, SharedClusters(random_state=random_state))
     feature_map = correction.feature_map(random_state)
-    if feature_map is None:
-        return correction.transformer()
-    return KernelCorrection(correction.transformer(), feature_map)
+    return transformer if feature_map is None else KernelCorrection(transformer, feature_map)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

@@ -108,5 +108,10 @@ class INLP(DomainTransformer):
             rows = np.array(weights)
             self.directions_, _ = orthonormal_rows(rows if basis is None else rows @ basis, 1e-8)
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The projection at full dose."""
+        return ThinMap(self.directions_, self.directions_)
+
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return ThinMap(self.directions_, self.directions_)(X, float(self.alpha))
+        return self.thin_map(X, float(self.alpha))

@@ -204,5 +204,10 @@ class DomainLDA(DomainTransformer):
                 stacklevel=4,
             )
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The projection at full dose."""
+        return ThinMap(self.directions_, self.directions_)
+
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return ThinMap(self.directions_, self.directions_)(X, float(self.alpha))
+        return self.thin_map(X, float(self.alpha))

@@ -147,8 +147,13 @@ class LEACE(DifferenceCorrection):
             self.left_ = np.linalg.solve(self.directions_ @ solved.T, solved)
         self.rank_ = len(self.directions_)
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The erasure at full dose."""
+        return ThinMap(self.left_, self.directions_, self.mean_)
+
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return ThinMap(self.left_, self.directions_, self.mean_)(X, float(self.alpha))
+        return self.thin_map(X, float(self.alpha))
 
 
 def _span(rows: FloatArray, deviation: FloatArray, tol: float) -> FloatArray:

@@ -147,8 +147,13 @@ class MeanProjection(DifferenceCorrection):
         self.rank_ = len(self.directions_)
         self._warn_of_equal_means(rows)
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The projection at full dose."""
+        return ThinMap(self.directions_, self.directions_)
+
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return ThinMap(self.directions_, self.directions_)(X, float(self.alpha))
+        return self.thin_map(X, float(self.alpha))
 
 
 class RandomProjection(DomainTransformer):
@@ -205,5 +210,10 @@ class RandomProjection(DomainTransformer):
         self.directions_ = np.linalg.qr(gaussian)[0].T
         self.rank_ = len(self.directions_)
 
+    @property
+    def thin_map(self) -> ThinMap:
+        """The projection at full dose."""
+        return ThinMap(self.directions_, self.directions_)
+
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return ThinMap(self.directions_, self.directions_)(X, float(self.alpha))
+        return self.thin_map(X, float(self.alpha))

@@ -16,6 +16,10 @@ from biasmir_utils.corrections.projections import MeanProjection, RandomProjecti
 from biasmir_utils.corrections.transport import CORAL, GaussianOT
 from biasmir_utils.errors import ArgumentError
 
+# What a correction is allowed to see of the dataset that a recogniser is taken to, from nothing to
+# everything: no rows of it; rows; rows with their groups (genres); rows with their labels.
+INFORMATION = ("source only", "unlabelled target", "grouped target", "labelled target")
+
 
 @dataclass(frozen=True)
 class Method:
@@ -36,8 +40,14 @@ class Method:
     is_projection : bool
         Whether the fitted transformer is ``x - alpha V'V x`` with the orthonormal rows
         V = `directions_`, so that a caller may apply it to inner products of rows.
+    is_low_rank : bool
+        Whether the fitted transformer has a `thin_map` of few directions: every projection, and
+        maps that read one thing and subtract along another.
     needs_domain : bool
         Whether `transform` depends on the domain of the rows.
+    information : str
+        What the plain form, without groups and conditions, must see of the dataset that a
+        recogniser will be tested on: one of `INFORMATION`.
     """
 
     make: Callable[..., DomainTransformer]
@@ -46,7 +56,9 @@ class Method:
     has_dose: bool = True
     has_groups: bool = False
     is_projection: bool = False
+    is_low_rank: bool = False
     needs_domain: bool = False
+    information: str = "unlabelled target"
 
 
 def parse_number(text: str) -> float:
@@ -85,13 +97,20 @@ _GIVEN = {"given": _one_of(*GIVEN)}
 _UNSEEN = {"unseen": _one_of("training", "own")}
 
 METHODS: dict[str, Method] = {
-    "none": Method(NoCorrection, "no correction", has_dose=False),
+    "none": Method(
+        NoCorrection,
+        "no correction",
+        has_dose=False,
+        is_low_rank=True,
+        information="source only",
+    ),
     "lda": Method(
         DomainLDA,
         "project out the LDA direction between the datasets (the paper's)",
         {"shrinkage": _shrinkage, "tol": parse_number, "singular": _one_of("error", "warn")},
         has_groups=True,
         is_projection=True,
+        is_low_rank=True,
     ),
     "center": Method(
         DomainCenter,
@@ -105,12 +124,14 @@ METHODS: dict[str, Method] = {
         {"tol": parse_number, **_GIVEN},
         has_groups=True,
         is_projection=True,
+        is_low_rank=True,
     ),
     "leace": Method(
         LEACE,
         "erase the difference of the datasets' means with the least change",
         {"shrinkage": _shrinkage, "tol": parse_number, **_GIVEN},
         has_groups=True,
+        is_low_rank=True,
     ),
     "coral": Method(
         CORAL,
@@ -129,6 +150,7 @@ METHODS: dict[str, Method] = {
         "project out linear classifiers of the dataset, one after the other",
         {"n_classifiers": _whole, "tol": parse_number, "C": parse_number},
         is_projection=True,
+        is_low_rank=True,
     ),
     "random": Method(
         RandomProjection,
@@ -136,6 +158,8 @@ METHODS: dict[str, Method] = {
         {"rank": _whole, "random_state": _whole},
         has_groups=True,
         is_projection=True,
+        is_low_rank=True,
+        information="source only",
     ),
 }
 
@@ -166,4 +190,4 @@ SETS: dict[str, tuple[str, ...]] = {
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.
 KERNELS: dict[str, str] = {"fastfood": "gaussian", "orthogonal": "signs"}
-GROUPS = ("group",)
+GROUPS = ("group", "auto")

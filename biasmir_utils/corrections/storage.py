@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from biasmir_utils.corrections.auto_groups import AutoGroups
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.fastfood import Fastfood
+from biasmir_utils.corrections.groups import SharedClusters
 from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.registry import METHODS
 from biasmir_utils.corrections.spanmatrix import SpanMatrix
@@ -31,13 +34,17 @@ _CLASSES: dict[str, Any] = {
     make.__name__: make
     for make in (
         *(method.make for method in METHODS.values() if isinstance(method.make, type)),
+        AutoGroups,
         Fastfood,
         KernelCorrection,
+        SharedClusters,
     )
 }
 
 
-def save_correction(path: str | os.PathLike[str], correction: Any) -> None:
+def save_correction(
+    path: str | os.PathLike[str], correction: Any, record: Mapping[str, Any] | None = None
+) -> None:
     """Write a fitted correction to a file, atomically.
 
     Parameters
@@ -46,6 +53,8 @@ def save_correction(path: str | os.PathLike[str], correction: Any) -> None:
         Usually ending in .npz.
     correction : DomainTransformer or Fastfood
         Fitted.
+    record : mapping, optional
+        What else to keep, as JSON: for instance what it was fitted on. See `read_record`.
 
     Raises
     ------
@@ -53,11 +62,17 @@ def save_correction(path: str | os.PathLike[str], correction: Any) -> None:
         If it is not fitted, not one of this package, or has a parameter that is no number,
         text or other correction (a random generator, for instance).
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(
+            f"path must be the name of a file, not a {type(path).__name__}; the path comes first: "
+            "save_correction('correction.npz', correction)."
+        )
     arrays: dict[str, Any] = {}
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "versions": versions("numpy", "scikit-learn"),
+        "record": dict(record or {}),
         "correction": _encode_estimator(correction, arrays),
     }
     text = json.dumps(header, indent=1, allow_nan=False)
@@ -74,7 +89,29 @@ def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
     ArgumentError
         If the file is missing, truncated, or of another kind or version.
     """
-    path = Path(path)
+    header, arrays = _read(Path(path))
+    try:
+        loaded: DomainTransformer = _decode(header["correction"], arrays)
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(f"{path}: the correction is incomplete ({error!r}).") from error
+    return loaded
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the record that `save_correction` kept beside a correction; empty without one.
+
+    Raises
+    ------
+    ArgumentError
+        As `load_correction`.
+    """
+    header, _ = _read(Path(path))
+    record = header.get("record", {})
+    return record if isinstance(record, dict) else {}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the arrays of a file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(file[_HEADER].tobytes())
@@ -90,11 +127,7 @@ def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
             f"{path}: format {header.get('format')!r}, version {header.get('format_version')!r}; "
             f"this release reads {FORMAT!r}, version {FORMAT_VERSION}."
         )
-    try:
-        loaded: DomainTransformer = _decode(header["correction"], arrays)
-    except (KeyError, TypeError) as error:
-        raise ArgumentError(f"{path}: the correction is incomplete ({error!r}).") from error
-    return loaded
+    return header, arrays
 
 
 def _encode_estimator(
@@ -102,7 +135,10 @@ def _encode_estimator(
 ) -> dict[str, Any]:
     name = type(estimator).__name__
     if _CLASSES.get(name) is not type(estimator):
-        raise ArgumentError(f"{name} cannot be saved; there are {', '.join(sorted(_CLASSES))}.")
+        raise ArgumentError(
+            f"{name} cannot be saved; expected a fitted correction, one of "
+            f"{', '.join(sorted(_CLASSES))}."
+        )
     learned = {
         key: value
         for key, value in vars(estimator).items()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasmir_utils.corrections.grammar import Correction
+from biasmir_utils.corrections.groups import discover_groups
 from biasmir_utils.errors import BiasMIRError
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.resampling import TrainingRows
@@ -24,6 +25,7 @@ def fit_corrections(
     both: Sequence[TrainingRows],
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
+    seed: int = 0,
 ) -> dict[tuple[Correction, str], Any]:
     """Fit the corrections of a task; doses of one correction share a fit.
 
@@ -39,6 +41,8 @@ def fit_corrections(
         The features of these rows.
     groups : mapping of str to ndarray of object
         Group of every clip of a dataset, None where it has none.
+    seed : int
+        Of the search for groups, where a correction wants them found.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def fit_corrections(
             continue
         key = (replace(spec, alpha=1.0), mode)
         if key not in fits:
-            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups)
+            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups, seed)
         correction = copy(fits[key])
         if not isinstance(correction, BiasMIRError):
             correction.alpha = spec.alpha
@@ -69,6 +73,7 @@ def _fit_correction(
     both: Sequence[TrainingRows],
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
+    seed: int,
 ) -> Any:
     # Training rows are positives, then negatives.
     parts = [slice(None if mode == "global" else len(rows.positives)) for rows in both]
@@ -86,12 +91,12 @@ def _fit_correction(
     if "singular" in correction.get_params() and "singular" not in dict(spec.parameters):
         # A group with too few rows for a direction is a warning here, as one without any is.
         correction.set_params(singular="warn")
+    sample_domain, sample_group = np.concatenate(domain), None
     try:
-        return correction.fit(
-            X,
-            y,
-            sample_domain=np.concatenate(domain),
-            sample_group=np.concatenate(group) if spec.needs_groups else None,
-        )
+        if spec.finds_groups:
+            sample_group = discover_groups(X, sample_domain, random_state=seed)
+        elif spec.needs_groups:
+            sample_group = np.concatenate(group)
+        return correction.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
     except BiasMIRError as error:
         return error

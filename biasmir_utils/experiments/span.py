@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from biasmir_utils.corrections.base import ThinMap
+
 FloatArray = NDArray[np.float64]
 
 
@@ -55,31 +57,48 @@ class Span:
         return cls(vectors[:, kept] * lengths, rows, vectors[:, kept] / lengths, extra)
 
     def project_out(self, directions: FloatArray, dose: float = 1.0) -> Span:
-        """Return the span after a projection of the rows, without going back to the features.
+        """Return the span after a projection of the rows; see `move`.
 
         Parameters
         ----------
         directions : ndarray, (k, n_features)
             Orthonormal rows V.
         dose : float
-            The rows become ``x - dose * V'V x``; the constant is not touched.
+            The rows become ``x - dose * V'V x``.
+        """
+        return self.move(ThinMap(directions, directions), dose)
+
+    def move(self, thin: ThinMap, dose: float = 1.0) -> Span:
+        """Return the span after a thin map of the rows, without going back to the features.
+
+        Parameters
+        ----------
+        thin : ThinMap
+            With orthonormal rows `right`.
+        dose : float
+            The rows become ``x - dose * right' left (x - center)``; the constant is not touched.
 
         Returns
         -------
         Span
-            With the same Q, widened by the part of V that lies outside of it.
+            With the same Q, widened by the part of `right` that lies outside of it.
         """
-        extended = np.zeros((directions.shape[1] + 1, len(directions)))
-        extended[:-1] = directions.T
-        inside = self._to_coordinates(extended)
-        outside = extended - self._from_coordinates(inside)
+        along = np.zeros((thin.right.shape[1] + 1, thin.rank))
+        along[:-1] = thin.right.T
+        read = np.zeros_like(along)
+        read[:-1] = thin.left.T
+        if thin.center is not None:
+            read[-1] = -(thin.left @ thin.center)
+        inside = self._to_coordinates(along)
+        outside = along - self._from_coordinates(inside)
         left, lengths, _ = np.linalg.svd(outside, full_matrices=False)
         added = left[:, lengths > 1e-8]
+        # Rows have nothing outside of Q, so what is read off them is seen in their coordinates.
+        scores = self.coordinates @ self._to_coordinates(read)
         coordinates = np.hstack(
             [self.coordinates, np.zeros((len(self.coordinates), added.shape[1]))]
         )
-        seen = np.vstack([inside, added.T @ extended])
-        coordinates -= dose * (coordinates @ seen) @ seen.T
+        coordinates -= dose * scores @ np.vstack([inside, added.T @ along]).T
         return replace(self, coordinates=coordinates, extra=np.hstack([self.extra, added]))
 
     def weights(self, solution: FloatArray) -> tuple[FloatArray, float]:

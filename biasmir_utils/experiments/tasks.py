@@ -172,7 +172,7 @@ def _outcomes(
         Correction("none", kernel=task.kernel).feature_map(task.seed),
     )
     X_train = [space.train(side) for side in (0, 1)]
-    corrections = fit_corrections(task.variants, pair, both, X_train, groups)
+    corrections = fit_corrections(task.variants, pair, both, X_train, groups, task.seed)
     for (spec, mode), outcome in corrections.items():
         if isinstance(outcome, BiasMIRError):
             about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
@@ -224,16 +224,20 @@ def _train(
     trained = []
     for (spec, _), correction in corrections.items():
         recogniser = make_recogniser(recogniser_name)
-        if recogniser_name == "logistic" and (correction is None or spec.is_projection):
-            # One span serves the uncorrected rows and all their projections.
+        if recogniser_name == "logistic" and (correction is None or spec.is_low_rank):
+            # One span serves the uncorrected rows and all thin maps of them.
             span = span or Span.of(X)
             if correction is None:
                 recogniser.fit_span(span, y)
             else:
-                V, alpha = correction.directions_, correction.alpha
-                recogniser.fit_span(span.project_out(V, alpha), y)
-                # From now on it takes uncorrected rows: w'(x - a V'V x) = (w - a V'V w)'x.
-                recogniser.coef_ -= alpha * (recogniser.coef_ @ V.T) @ V
+                thin, alpha = correction.thin_map, correction.alpha
+                recogniser.fit_span(span.move(thin, alpha), y)
+                # From now on it takes uncorrected rows:
+                # w'(x - a R'L (x - c)) = (w - a L'R w)'x + a w'R'L c.
+                along = alpha * (recogniser.coef_ @ thin.right.T)
+                recogniser.coef_ -= along @ thin.left
+                if thin.center is not None:
+                    recogniser.intercept_ += along @ (thin.left @ thin.center)
             trained.append(_Trained(recogniser, None))
         else:
             recogniser.fit(_corrected(correction, X, dataset), y)

@@ -1,0 +1,284 @@
+"""Groups that domains share, found without labels: stand-ins for genres.
+
+The grouped corrections compare domains within subsets that hold the same kind of music in each
+(genres, in the paper). Where nobody has labelled them, `discover_groups` looks for such subsets
+in the embedding itself.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.metrics import silhouette_score
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from biasmir_utils.corrections.base import FLOAT_DTYPES, FloatArray, check_share
+from biasmir_utils.corrections.differences import rounding
+from biasmir_utils.corrections.labels import DomainWarning, Labels, domain_labels
+from biasmir_utils.errors import ArgumentError
+
+IntArray = npt.NDArray[np.intp]
+SILHOUETTE_ROWS = 1000
+
+
+def discover_groups(
+    X: Any,
+    sample_domain: Any,
+    *,
+    n_groups: int | str = "auto",
+    max_groups: int = 8,
+    min_share: float = 0.1,
+    min_rows: int = 10,
+    random_state: Any = 0,
+) -> IntArray:
+    """Return a group for each row, such that all domains have rows in each group.
+
+    Parameters
+    ----------
+    X : array-like, (n_samples, n_features)
+        Rows of all domains together.
+    sample_domain : array-like, (n_samples,)
+        Domain of each row.
+    n_groups, max_groups, min_share, min_rows, random_state
+        See `SharedClusters`.
+
+    Returns
+    -------
+    ndarray of int, (n_samples,)
+        Groups from 0, the largest first; ready to be `sample_group` of a correction.
+
+    Warns
+    -----
+    DomainWarning
+        If the domains share no two clusters: all rows are one group then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biasmir_utils.corrections import LEACE, discover_groups
+    >>> rng = np.random.default_rng(0)
+    >>> genre, domain = rng.integers(0, 3, 300), rng.integers(0, 2, 300)
+    >>> X = rng.normal(size=(300, 4)) + 9 * np.eye(3, 4)[genre] + 9 * domain[:, None]
+    >>> group = discover_groups(X, domain)
+    >>> len(np.unique(group)), len(np.unique(group * 3 + genre))
+    (3, 3)
+    >>> LEACE().fit(X, sample_domain=domain, sample_group=group).rank_
+    3
+    """
+    clusters = SharedClusters(
+        n_groups,
+        max_groups=max_groups,
+        min_share=min_share,
+        min_rows=min_rows,
+        random_state=random_state,
+    )
+    return clusters.fit(X, sample_domain=sample_domain).labels_
+
+
+class SharedClusters(BaseEstimator):
+    """Clusters of an embedding in which every domain has its part.
+
+    1. The mean of its domain is taken from each row, and every feature is divided by its standard
+       deviation within the domains. What tells the domains apart in the mean is gone then, and
+       cannot make the clusters.
+    2. The rows are reduced to their first `n_components` principal components.
+    3. k-means finds k clusters.
+    4. The floor: in each cluster every domain has at least `min_rows` rows, and at least the
+       share `min_share` when the domains are counted as if they were of one size. While some
+       cluster breaks the floor, the most one-sided one is given up, and its rows go to the
+       nearest of the others.
+    5. The rule for the number: of k = 2, ..., `max_groups`, the one with the largest mean
+       silhouette after step 4 (of 1,000 rows, drawn once); of equal ones the smallest. If no two
+       clusters are left for any k, there is one group.
+
+    Parameters
+    ----------
+    n_groups : 'auto' or int, default 'auto'
+        k of step 3: by the rule, or fixed (step 4 may still leave fewer).
+    max_groups : int, default 8
+        Largest k that the rule tries.
+    min_share : float, default 0.1
+        Smallest share of a domain in a cluster, in [0, 0.5].
+    min_rows : int, default 10
+        Smallest number of rows of a domain in a cluster.
+    n_components : int, default 16
+        Principal components that distances are measured in.
+    random_state : int, RandomState or None, default 0
+        Seed of the centres that k-means starts from and of the rows of step 5.
+
+    Attributes
+    ----------
+    labels_ : ndarray of int, (n_samples,)
+        Group of each row of `fit`, the largest group first.
+    n_groups_ : int
+    counts_ : ndarray of int, (n_groups_, n_domains)
+        Rows of each domain in each group.
+    silhouettes_ : ndarray, (n_tried,)
+        Mean silhouette for each k that was tried, NaN where fewer than two clusters were left.
+    tried_ : list of int
+        These k.
+    centers_ : ndarray, (n_groups_, n_components)
+        Centres of the groups among the principal components.
+    means_ : ndarray, (n_domains + 1, n_features)
+        Mean of each domain, then of all rows.
+    deviation_ : ndarray, (n_features,)
+        Standard deviations within the domains.
+    components_ : ndarray, (n_components, n_features)
+        Principal axes of the standardised rows.
+    domains_ : list
+    """
+
+    def __init__(
+        self,
+        n_groups: int | str = "auto",
+        *,
+        max_groups: int = 8,
+        min_share: float = 0.1,
+        min_rows: int = 10,
+        n_components: int = 16,
+        random_state: Any = 0,
+    ) -> None:
+        self.n_groups = n_groups
+        self.max_groups = max_groups
+        self.min_share = min_share
+        self.min_rows = min_rows
+        self.n_components = n_components
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, *, sample_domain: Any) -> SharedClusters:
+        """Find the groups.
+
+        Parameters
+        ----------
+        X : array-like, (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_domain : array-like, (n_samples,)
+
+        Returns
+        -------
+        self
+        """
+        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        self._check_parameters()
+        domains = domain_labels(sample_domain, len(X))
+        rng = check_random_state(self.random_state)
+        points = self._reduced(X.astype(np.float64, copy=False), domains, rng)
+        starts = self._starts(len(X))
+        sample = np.sort(rng.permutation(len(X))[:SILHOUETTE_ROWS])
+        seeds = rng.randint(0, 2**31 - 1, size=len(starts))
+        self.tried_ = starts
+        self.silhouettes_ = np.full(len(starts), np.nan)
+        best, centers = -np.inf, points.mean(axis=0, keepdims=True)
+        for i, (k, seed) in enumerate(zip(starts, seeds, strict=True)):
+            found = KMeans(k, n_init=4, random_state=int(seed)).fit(points).cluster_centers_
+            kept = self._keep_shared(points, found, domains)
+            nearest = _nearest(points[sample], kept)
+            if len(kept) > 1 and len(np.unique(nearest)) > 1:
+                self.silhouettes_[i] = silhouette_score(points[sample], nearest)
+                if self.silhouettes_[i] > best + 1e-12:
+                    best, centers = self.silhouettes_[i], kept
+        if len(centers) == 1:
+            warnings.warn(
+                "the domains share no two clusters of "
+                f"{self.min_rows} rows and a share of {self.min_share} of each domain: "
+                "all rows are one group.",
+                DomainWarning,
+                stacklevel=2,
+            )
+        labels = _nearest(points, centers)
+        order = np.argsort(-np.bincount(labels, minlength=len(centers)), kind="stable")
+        self.centers_ = centers[order]
+        self.labels_: IntArray = np.argsort(order)[labels]
+        self.n_groups_ = len(centers)
+        self.counts_ = _counts(self.labels_, domains, len(centers))
+        return self
+
+    def predict(self, X: Any, *, sample_domain: Any = None) -> IntArray:
+        """Return the group of each row: that of the nearest centre.
+
+        Parameters
+        ----------
+        X : array-like, (n_samples, n_features)
+        sample_domain : array-like, (n_samples,), or None
+            Rows of a domain that `fit` has not seen, or without one, are compared by the mean
+            of all rows of `fit`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        mean = np.full(len(X), len(self.domains_))
+        if sample_domain is not None:
+            labels = domain_labels(sample_domain, len(X))
+            known = {name: k for k, name in enumerate(self.domains_)}
+            mean = np.array([known.get(name, len(known)) for name in labels.names])[labels.codes]
+        return _nearest(
+            (X - self.means_[mean]) / self.deviation_ @ self.components_.T, self.centers_
+        )
+
+    def _reduced(self, X: FloatArray, domains: Labels, rng: np.random.RandomState) -> FloatArray:
+        k = len(domains.names)
+        means = np.array([X[domains.codes == code].mean(axis=0) for code in range(k)])
+        centered = X - means[domains.codes]
+        deviation = centered.std(axis=0)
+        constant = deviation <= rounding(np.abs(X).max(axis=0))
+        self.domains_ = domains.names
+        self.means_ = np.vstack([means, X.mean(axis=0)])
+        self.deviation_ = np.where(constant, 1.0, deviation)
+        centered /= self.deviation_
+        centered[:, constant] = 0.0
+        n_components = min(self.n_components, *centered.shape)
+        axes = PCA(n_components, random_state=rng.randint(2**31 - 1)).fit(centered).components_
+        self.components_: FloatArray = axes
+        return centered @ axes.T
+
+    def _starts(self, n_rows: int) -> list[int]:
+        if self.n_groups == "auto":
+            return list(range(2, min(self.max_groups, n_rows - 1) + 1))
+        return [min(int(self.n_groups), n_rows)] if int(self.n_groups) > 1 else []
+
+    def _keep_shared(self, points: FloatArray, centers: FloatArray, domains: Labels) -> FloatArray:
+        """Return the centres that are left when every cluster keeps the floor."""
+        sizes = np.bincount(domains.codes, minlength=len(domains.names))
+        while len(centers) > 1:
+            counts = _counts(_nearest(points, centers), domains, len(centers))
+            even = counts / sizes
+            share = (even / np.maximum(even.sum(axis=1, keepdims=True), 1e-300)).min(axis=1)
+            broken = (share < self.min_share) | (counts.min(axis=1) < self.min_rows)
+            if not broken.any():
+                break
+            worst = np.lexsort((counts.min(axis=1), np.where(broken, share, np.inf)))[0]
+            centers = np.delete(centers, worst, axis=0)
+        return centers
+
+    def _check_parameters(self) -> None:
+        if self.n_groups != "auto":
+            _check_whole(self.n_groups, "n_groups", 1, "'auto' or ")
+        _check_whole(self.max_groups, "max_groups", 2)
+        _check_whole(self.min_rows, "min_rows", 0)
+        _check_whole(self.n_components, "n_components", 1)
+        if check_share(self.min_share, "min_share") > 0.5:
+            raise ArgumentError(f"min_share must lie in [0, 0.5], not {self.min_share!r}.")
+
+
+def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
+    distances = (centers**2).sum(axis=1) - 2 * points @ centers.T
+    return np.asarray(distances.argmin(axis=1), dtype=np.intp)
+
+
+def _counts(labels: IntArray, domains: Labels, n_groups: int) -> IntArray:
+    counts = np.zeros((n_groups, len(domains.names)), dtype=np.intp)
+    np.add.at(counts, (labels, domains.codes), 1)
+    return counts
+
+
+def _check_whole(value: Any, name: str, least: int, also: str = "") -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ArgumentError(f"{name} must be {also}a whole number from {least}, not {value!r}.")

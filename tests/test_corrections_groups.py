@@ -1,0 +1,194 @@
+"""Groups that domains share, found in the rows: what is found, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from biasmir_utils.corrections import (
+    LEACE,
+    AutoGroups,
+    DomainLDA,
+    DomainWarning,
+    KernelCorrection,
+    MeanProjection,
+    SharedClusters,
+    discover_groups,
+    load_correction,
+    make_correction,
+    parse_correction,
+    save_correction,
+)
+from biasmir_utils.errors import ArgumentError
+
+
+def music(
+    n: int = 600, genres: int = 4, d: int = 30, shift: float = 8.0, seed: int = 0
+) -> tuple[Any, Any, Any]:
+    """Rows of two domains that hold the same genres in different numbers, far apart in the mean."""
+    rng = np.random.default_rng(seed)
+    domain = rng.integers(0, 2, n)
+    odds = rng.dirichlet(np.full(genres, 4.0), size=2)
+    genre = np.array([rng.choice(genres, p=odds[k]) for k in domain])
+    X = rng.normal(size=(n, d)) + 4 * rng.normal(size=(genres, d))[genre]
+    # Each genre is shifted a little differently: what the grouped corrections are for.
+    X += shift * rng.normal(size=d) * domain[:, None]
+    X += rng.normal(size=(genres, d))[genre] * domain[:, None]
+    return X, np.array(["a", "b"])[domain], genre
+
+
+@pytest.mark.parametrize("genres", [2, 3, 4, 6])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_known_groups_are_found_through_the_shift(genres: int, seed: int) -> None:
+    X, domain, genre = music(genres=genres, seed=seed)
+    found = discover_groups(X, domain)
+    assert adjusted_rand_score(genre, found) > 0.95
+    assert len(np.unique(found)) == genres
+
+
+def test_without_removing_the_means_the_shift_would_make_the_clusters() -> None:
+    X, domain, genre = music()
+    alike = discover_groups(X, np.zeros(len(X), dtype=int))
+    assert adjusted_rand_score(domain, alike) > 0.9
+    assert adjusted_rand_score(genre, alike) < 0.2
+
+
+def test_groups_are_the_same_wherever_the_domains_lie() -> None:
+    X, domain, _ = music(genres=3)
+    moved = X + 100 * (domain == "b")[:, None]
+    np.testing.assert_array_equal(discover_groups(X, domain), discover_groups(moved, domain))
+
+
+def test_a_cluster_of_one_domain_goes_to_the_nearest_shared_one() -> None:
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["a", "b"], 150)
+    genre = rng.integers(0, 2, 300)
+    genre[domain == "b"] = np.where(rng.random(150) < 0.2, 2, genre[domain == "b"])
+    X = rng.normal(size=(300, 6)) + 9 * np.eye(3, 6)[genre]
+    clusters = SharedClusters(3).fit(X, sample_domain=domain)
+    assert clusters.n_groups_ == 2
+    assert clusters.counts_.sum() == 300
+    assert (clusters.counts_ >= 10).all()
+    shares = clusters.counts_ / clusters.counts_.sum(axis=0)
+    assert (shares / shares.sum(axis=1, keepdims=True)).min() >= 0.1
+    free = SharedClusters(3, min_rows=0, min_share=0.0).fit(X, sample_domain=domain)
+    assert free.n_groups_ == 3
+
+
+def test_domains_that_share_nothing_are_one_group_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    few, domain = rng.normal(size=(12, 3)), np.repeat(["a", "b"], 6)
+    with pytest.warns(DomainWarning, match="share no two clusters of 10 rows"):
+        found = discover_groups(few, domain)
+    np.testing.assert_array_equal(found, 0)
+    whole = MeanProjection().fit(few, sample_domain=domain)
+    grouped = MeanProjection().fit(few, sample_domain=domain, sample_group=found)
+    np.testing.assert_allclose(grouped.directions_, whole.directions_)
+
+
+def test_the_seed_decides_and_the_rule_can_be_seen() -> None:
+    X, domain, _ = music(genres=3)
+    one, other = (SharedClusters(random_state=5).fit(X, sample_domain=domain) for _ in range(2))
+    np.testing.assert_array_equal(one.labels_, other.labels_)
+    assert one.tried_ == list(range(2, 9))
+    assert one.tried_[int(np.nanargmax(one.silhouettes_))] == 3
+    sizes = np.bincount(one.labels_)
+    assert (np.diff(sizes) <= 0).all()
+    np.testing.assert_array_equal(one.predict(X, sample_domain=domain), one.labels_)
+
+
+def test_new_rows_go_to_the_nearest_group() -> None:
+    X, domain, genre = music(n=900)
+    clusters = SharedClusters().fit(X[:600], sample_domain=domain[:600])
+    new = clusters.predict(X[600:], sample_domain=domain[600:])
+    assert adjusted_rand_score(genre[600:], new) > 0.95
+    X, domain, genre = music(shift=0.0, n=900)
+    clusters = SharedClusters().fit(X[:600], sample_domain=domain[:600])
+    assert adjusted_rand_score(genre[600:], clusters.predict(X[600:])) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["constant", "copies", "few", "wide"])
+def test_poor_rows_give_groups_or_one(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    domain = np.arange(60) % 3
+    X = {
+        "constant": np.full((60, 4), 3.7),
+        "copies": np.repeat(rng.normal(size=(3, 4)), 20, axis=0),
+        "few": rng.normal(size=(60, 1)),
+        "wide": rng.normal(size=(60, 500)),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = discover_groups(X, domain, min_rows=3)
+    assert found.shape == (60,)
+    assert set(np.unique(found)) == set(range(found.max() + 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_groups": 0}, "n_groups must be 'auto' or a whole number from 1"),
+        ({"n_groups": "many"}, "n_groups"),
+        ({"max_groups": 1}, "max_groups must be a whole number from 2"),
+        ({"min_share": 0.6}, r"min_share must lie in \[0, 0.5\]"),
+        ({"min_rows": -1}, "min_rows"),
+    ],
+)
+def test_bad_parameters_are_named(options: dict[str, Any], message: str) -> None:
+    X, domain, _ = music(n=60)
+    with pytest.raises(ArgumentError, match=message):
+        discover_groups(X, domain, **options)
+
+
+@pytest.mark.parametrize("name", ["mlda", "leace", "meanproj"])
+def test_corrections_find_their_groups(name: str) -> None:
+    X, domain, _ = music()
+    auto = make_correction(f"{name}:groups=auto", random_state=3)
+    assert isinstance(auto, AutoGroups)
+    fitted = auto.fit(X, sample_domain=domain)
+    by_hand = make_correction(name.removeprefix("m") if name == "mlda" else name).fit(
+        X, sample_domain=domain, sample_group=discover_groups(X, domain, random_state=3)
+    )
+    np.testing.assert_array_equal(fitted.transform(X), by_hand.transform(X))
+    assert fitted.thin_map.rank == by_hand.rank_ == 4
+
+
+def test_behind_random_features_groups_are_found_there() -> None:
+    X, domain, _ = music(d=4)
+    both = make_correction("leace:groups=auto,kernel=fastfood").fit(X, sample_domain=domain)
+    assert isinstance(both, KernelCorrection)
+    inner = both.correction_
+    assert isinstance(inner, AutoGroups)
+    assert inner.clusters_.n_features_in_ == inner.correction_.n_features_in_ > 4
+
+
+def test_they_are_saved_and_loaded(tmp_path: Path) -> None:
+    X, domain, _ = music()
+    fitted = AutoGroups(LEACE(0.5), SharedClusters(3)).fit(X, sample_domain=domain)
+    save_correction(tmp_path / "c.npz", fitted)
+    again = load_correction(tmp_path / "c.npz")
+    np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
+    np.testing.assert_array_equal(again.clusters_.labels_, fitted.clusters_.labels_)
+
+
+def test_the_grammar_knows_them() -> None:
+    auto = parse_correction("mlda:groups=auto")
+    assert auto == parse_correction("lda:groups=auto")
+    assert str(auto) == "lda:groups=auto"
+    assert auto.finds_groups
+    assert not auto.needs_groups
+    assert isinstance(auto.transformer(), DomainLDA)
+    with pytest.raises(ArgumentError, match="groups must be one of group, auto"):
+        parse_correction("lda:groups=all")
+
+
+def test_without_domains_nothing_is_corrected() -> None:
+    X, *_ = music(n=60)
+    with pytest.warns(DomainWarning, match="nothing to correct"):
+        fitted = AutoGroups().fit(X)
+    np.testing.assert_array_equal(fitted.transform(X), X)
