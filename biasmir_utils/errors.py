@@ -25,5 +25,9 @@ class DownloadError(BiasMIRError):
     """A download failed, or brought something else than was expected."""
 
 
+class ClusterError(BiasMIRError):
+    """A Dask scheduler does not answer, or its workers cannot do the work."""
+
+
 class BookError(BiasMIRError):
     """A notebook of the book does not run, or a built page breaks one of the book's rules."""

@@ -20,6 +20,7 @@ LAYERS = (
     {"_version"},
     {"errors"},
     {"files"},
+    {"cluster"},
     {"corpus"},
     {"sources", "demo"},
     {"embeddings", "corrections"},
@@ -37,6 +38,8 @@ MAY_IMPORT = {
 MAY_IMPORT[""] = {"_version", "errors", "corpus"}
 HEAVY = {
     "IPython",
+    "dask",
+    "distributed",
     "jupyter_book",
     "librosa",
     "matplotlib",

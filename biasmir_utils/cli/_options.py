@@ -75,3 +75,13 @@ def repeat_options(args: list[str], names: set[str]) -> list[str]:
             n_values += 1
         rewritten.append(arg)
     return rewritten
+
+
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS|local",
+    help=(
+        "Dask scheduler whose workers do the work, or local to start workers here; needs the "
+        "extra distributed."
+    ),
+)

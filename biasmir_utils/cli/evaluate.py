@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
 
 
 @click.command(cls=SeveralCommand)
@@ -44,6 +44,7 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
 )
 @click.option("--seed", default=42, show_default=True, help="Of all random choices.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
+@scheduler_option
 @click.option("--dry-run", is_flag=True, help="Print the tasks and an estimate, and stop.")
 def evaluate(
     corpus: Path,
@@ -56,6 +57,7 @@ def evaluate(
     recogniser: str,
     seed: int,
     jobs: int | None,
+    scheduler: str | None,
     dry_run: bool,
 ) -> None:
     """Train and test recognisers inside and across the datasets of CORPUS.
@@ -81,7 +83,14 @@ def evaluate(
         click.echo(plan.describe(jobs))
         return
     try:
-        evaluation = run_plan(plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks)
+        evaluation = run_plan(
+            plan,
+            scores=scores,
+            jobs=jobs,
+            progress=True,
+            resume=paths.tasks,
+            scheduler=scheduler,
+        )
     except KeyboardInterrupt:
         kept = len(list(paths.tasks.glob("*.json")))
         click.echo(

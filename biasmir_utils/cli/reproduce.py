@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
 
 
 @click.command(cls=SeveralCommand)
@@ -53,6 +53,7 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="Keep the score of every test clip, and resample tracks for the intervals.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
+@scheduler_option
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def reproduce(
     root: Path | None,
@@ -65,6 +66,7 @@ def reproduce(
     modes: tuple[str, ...],
     scores: bool,
     jobs: int | None,
+    scheduler: str | None,
     quiet: bool,
 ) -> None:
     """Do the paper: fetch its data, prepare the corpus, evaluate its grid, compare.
@@ -87,6 +89,7 @@ def reproduce(
         scores=scores,
         jobs=jobs,
         progress=not quiet,
+        scheduler=scheduler,
         say=click.echo,
     )
     click.echo(f"\n{found.text}\nWritten: {found.results}, {found.comparison}, {found.report}")

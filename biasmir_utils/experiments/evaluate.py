@@ -77,6 +77,7 @@ def evaluate(
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
+    scheduler: str | None = None,
 ) -> Evaluation:
     """Train and test recognisers inside and across the datasets of a corpus.
 
@@ -104,6 +105,9 @@ def evaluate(
         Processes; default all cores. The numbers do not depend on it.
     progress : bool
         Whether to show a progress bar on stderr.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers do the tasks, or `local` to start some here;
+        the numbers are the same.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def evaluate(
     plan = plan_evaluation(
         corpus, embeddings, corrections, modes, labels=labels, recogniser=recogniser, seed=seed
     )
-    return run_plan(plan, scores=scores, jobs=jobs, progress=progress)
+    return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
 
 def run_plan(
@@ -128,13 +132,14 @@ def run_plan(
     jobs: int | None = None,
     progress: bool = False,
     resume: Path | None = None,
+    scheduler: str | None = None,
 ) -> Evaluation:
     """Do the tasks of a plan.
 
     Parameters
     ----------
     plan : Plan
-    scores, jobs, progress
+    scores, jobs, progress, scheduler
         As in `evaluate`.
     resume : pathlib.Path, optional
         Folder in which finished tasks are kept, and looked for before they are done; removed
@@ -149,6 +154,7 @@ def run_plan(
         jobs=jobs,
         progress=progress,
         store=TaskStore(resume) if resume else None,
+        scheduler=scheduler,
     )
     name = plan.data.corpus.name
     rows = [{"corpus": name, **row} for result in found for row in result.rows]

@@ -65,6 +65,7 @@ def reproduce(
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
+    scheduler: str | None = None,
     say: Callable[[str], object] = print,
 ) -> Reproduction:
     """Do the paper's experiment on its data, and put the results beside the published ones.
@@ -89,6 +90,8 @@ def reproduce(
         Processes of the evaluation; default all cores.
     progress : bool
         Whether to show a progress bar of the evaluation.
+    scheduler : str, optional
+        Dask scheduler whose workers do the evaluation, or `local`; see `evaluate`.
     say : callable
         Receives each line meant for the user.
 
@@ -116,7 +119,7 @@ def reproduce(
         fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, registry=registry, say=say)
     corpus = _prepared(place, made / "corpus", say)
     paths = output_paths(made / "results.csv")
-    _evaluated(corpus, paths, embeddings, modes, scores, jobs, progress, say)
+    _evaluated(corpus, paths, embeddings, modes, scores, jobs, progress, scheduler, say)
     text = _compared(paths, made / "comparison.csv", made / "report.txt", scores, say)
     return Reproduction(
         corpus.path, paths.results, made / "comparison.csv", made / "report.txt", text
@@ -152,6 +155,7 @@ def _evaluated(
     scores: bool,
     jobs: int | None,
     progress: bool,
+    scheduler: str | None,
     say: Callable[[str], object],
 ) -> None:
     chosen = list(embeddings) or [e for e in EMBEDDINGS if e in corpus.embedding_names]
@@ -165,7 +169,14 @@ def _evaluated(
         say(f"3/4 evaluate: done before, {paths.results}")
         return
     say(f"3/4 evaluate: {plan.describe(jobs).splitlines()[-1]}")
-    found = run_plan(plan, scores=scores, jobs=jobs, progress=progress, resume=paths.tasks)
+    found = run_plan(
+        plan,
+        scores=scores,
+        jobs=jobs,
+        progress=progress,
+        resume=paths.tasks,
+        scheduler=scheduler,
+    )
     write_evaluation(found, paths.results)
     for warning in found.record["warnings"][:1]:
         n = len(found.record["warnings"])
