@@ -142,7 +142,7 @@ class Cluster:
         self.client = client
         self.address = address
         self._expected = expected
-        self._say = say
+        self.say = say
         self._workers: dict[str, int] = {}
         self._looked = float("-inf")
         threads = max(self._threads().values(), default=1)
@@ -151,6 +151,11 @@ class Cluster:
                 f"scheduler {address}: a worker process does one task at a time; its {threads} "
                 f"threads are of no use: start more processes (--nworkers) with --nthreads 1"
             )
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes at the moment."""
+        return len(self._threads())
 
     def hold(self, value: Any) -> Future:
         """Put a value on the cluster that many calls of `run` take among their arguments.
@@ -193,7 +198,7 @@ class Cluster:
         remaining = iter(calls)
         try:
             while True:
-                room = TASKS_PER_WORKER * max(1, len(self._threads())) - len(running)
+                room = TASKS_PER_WORKER * max(1, self.n_workers) - len(running)
                 for name, arguments in itertools.islice(remaining, max(0, room)):
                     future = self.client.submit(
                         _on_worker,
@@ -221,7 +226,7 @@ class Cluster:
                 return done.get(timeout=SECONDS_BETWEEN_LOOKS)
             except queue.Empty:
                 if not self._threads() and not told:
-                    self._say(
+                    self.say(
                         f"scheduler {self.address}: no worker is left; waiting for one (Ctrl-C "
                         f"stops, what is finished is kept)"
                     )

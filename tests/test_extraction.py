@@ -449,10 +449,10 @@ SCRIPT = """
 import os, pathlib, signal, sys
 sys.path.insert(0, {tests!r})
 import test_extraction
-from biasmir_utils.embeddings import extract, extraction
+from biasmir_utils.embeddings import batches, extract, extraction
 
 folder, log, jobs, where, count = sys.argv[1:]
-extraction.CLIPS_IN_A_PART, extraction.CLIPS_IN_A_BATCH, extraction.FEW = 4, 2, 0
+batches.CLIPS_IN_A_PART, batches.CLIPS_IN_A_BATCH, extraction.FEW = 4, 2, 0
 left = int(count)
 
 def kill(place):

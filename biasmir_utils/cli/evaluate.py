@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._stopping import stoppable
 
 
 @click.command(cls=SeveralCommand)
@@ -82,7 +83,15 @@ def evaluate(
     if dry_run:
         click.echo(plan.describe(jobs))
         return
-    try:
+
+    def stopped() -> str:
+        kept = len(list(paths.tasks.glob("*.json")))
+        return (
+            f"Stopped with {kept} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
+            f"the same command goes on from there."
+        )
+
+    with stoppable(stopped):
         evaluation = run_plan(
             plan,
             scores=scores,
@@ -91,14 +100,6 @@ def evaluate(
             resume=paths.tasks,
             scheduler=scheduler,
         )
-    except KeyboardInterrupt:
-        kept = len(list(paths.tasks.glob("*.json")))
-        click.echo(
-            f"\nStopped with {kept} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
-            f"the same command goes on from there.",
-            err=True,
-        )
-        raise SystemExit(130) from None
     written = write_evaluation(evaluation, out)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")

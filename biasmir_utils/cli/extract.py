@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._stopping import stoppable
 
 
 @click.command(cls=SeveralCommand)
@@ -34,8 +35,12 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
-    help="Processes that decode and resample beside the network; default: all cores but one.",
+    help=(
+        "Processes that decode and resample beside the network; default: all cores but one. With "
+        "--scheduler local: workers; default: all cores."
+    ),
 )
+@scheduler_option
 @click.option("--pool", is_flag=True, help="Keep the mean over frames of each clip only.")
 @click.option(
     "--dtype",
@@ -53,6 +58,7 @@ def extract(
     download: bool,
     hop: float | None,
     jobs: int | None,
+    scheduler: str | None,
     pool: bool,
     dtype: str,
     retry: bool,
@@ -78,17 +84,23 @@ def extract(
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "
             f"once for each"
         )
+    if jobs is None:
+        jobs = default_jobs() if scheduler is None else 0
     for name in dict.fromkeys(embeddings):
-        report = run(
-            corpus,
-            name,
-            model=model,
-            download=download,
-            hop=hop,
-            jobs=default_jobs() if jobs is None else jobs,
-            pool=pool,
-            dtype=dtype,
-            retry=retry,
-            progress=not quiet,
-        )
+        with stoppable(
+            lambda: "Stopped; finished parts are kept, and the same command goes on from there."
+        ):
+            report = run(
+                corpus,
+                name,
+                model=model,
+                download=download,
+                hop=hop,
+                jobs=jobs,
+                pool=pool,
+                dtype=dtype,
+                retry=retry,
+                progress=not quiet,
+                scheduler=scheduler,
+            )
         click.echo(report.summary())

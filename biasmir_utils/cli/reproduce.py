@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._stopping import stoppable
 
 
 @click.command(cls=SeveralCommand)
@@ -77,19 +78,20 @@ def reproduce(
     from biasmir_utils.experiments.reproduction import reproduce as run
     from biasmir_utils.sources.registry import Registry
 
-    found = run(
-        root,
-        out,
-        offline=offline,
-        base_url=base_url,
-        from_dir=from_dir,
-        registry=Registry.load(registry),
-        embeddings=embeddings,
-        modes=modes,
-        scores=scores,
-        jobs=jobs,
-        progress=not quiet,
-        scheduler=scheduler,
-        say=click.echo,
-    )
+    with stoppable(lambda: "Stopped; the same command goes on from there."):
+        found = run(
+            root,
+            out,
+            offline=offline,
+            base_url=base_url,
+            from_dir=from_dir,
+            registry=Registry.load(registry),
+            embeddings=embeddings,
+            modes=modes,
+            scores=scores,
+            jobs=jobs,
+            progress=not quiet,
+            scheduler=scheduler,
+            say=click.echo,
+        )
     click.echo(f"\n{found.text}\nWritten: {found.results}, {found.comparison}, {found.report}")

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.embeddings.base import Embedding, Features
+from biasmir_utils.embeddings.base import Embedding
+from biasmir_utils.embeddings.batches import embed_parts
 from biasmir_utils.embeddings.extraction_report import ExtractionReport, make_report, write_notes
 from biasmir_utils.embeddings.joining import join, target_contents, target_record
 from biasmir_utils.embeddings.parts import (
@@ -29,17 +29,16 @@ from biasmir_utils.embeddings.parts import (
     check_same_source,
     folder_of,
 )
-from biasmir_utils.embeddings.preparing import Prepared, prepare_all
+from biasmir_utils.embeddings.preparing import prepare_all
 from biasmir_utils.embeddings.registry import load
+from biasmir_utils.embeddings.shards import Model, embed_on_cluster
 from biasmir_utils.errors import ArgumentError, CorpusError
 
-CLIPS_IN_A_BATCH = 16
-BATCH_BYTES = 32 << 20
-CLIPS_IN_A_PART = 100
-PART_BYTES = 64 << 20
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 FEW = 8
 """So few clips are prepared here: starting a worker takes longer."""
-SILENT = "silence; embedded all the same"
 
 
 def extract(
@@ -54,6 +53,7 @@ def extract(
     dtype: str = "float32",
     retry: bool = False,
     progress: bool = True,
+    scheduler: str | None = None,
 ) -> ExtractionReport:
     """Embed the clips that a corpus has audio for, and register the file in the corpus.
 
@@ -70,7 +70,8 @@ def extract(
         As in `load`; only for a name.
     jobs : int
         Worker processes that decode and resample beside the network; 0 = none. See
-        `prepare_all` on scripts that use them.
+        `prepare_all` on scripts that use them. With the scheduler `local`, the workers that do
+        all of the work; 0 = all cores.
     pool : bool
         Keep the mean over frames of each clip instead of its frames.
     dtype : {'float32', 'float16'}
@@ -79,6 +80,10 @@ def extract(
         Try clips again that were left out before.
     progress : bool
         Show a progress bar on stderr.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers embed the clips, or `local` to start some here;
+        only for a name. Workers see the sound files under the same paths, and have the model
+        where it is here, or in a cache of their own.
 
     Returns
     -------
@@ -91,6 +96,8 @@ def extract(
         name that extraction did not make, or names no sound file; nothing is changed then.
     ArgumentError, ModelError, DownloadError
         As `load`; and for arguments that do not fit.
+    ClusterError
+        If the scheduler does not answer or its workers cannot do the work; finished parts stay.
     """
     if not isinstance(corpus, Corpus):
         corpus = Corpus.load(corpus)
@@ -102,6 +109,12 @@ def extract(
         raise ArgumentError(
             "model, download and hop go with the name of an embedding; this one is loaded already"
         )
+    if isinstance(embedding, Embedding) and scheduler is not None:
+        raise ArgumentError(
+            "scheduler goes with the name of an embedding, which each worker loads by itself"
+        )
+    if model is not None and Path(model).expanduser().exists():
+        model = Path(model).expanduser().absolute()  # as workers will look for it
     name = embedding if isinstance(embedding, str) else embedding.name
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
     target = corpus.path / "embeddings" / f"{name}.h5"
@@ -129,24 +142,55 @@ def extract(
             check_same_source(kept, record, f"{target}, embedding {name!r}")
             record = kept
         if missing or leftover:
-            return _extract(corpus, embedding, target, clips, record, jobs, retry, progress)
+            work = _Work(
+                embedding, record, jobs, progress, scheduler, Model(name, model, download, hop)
+            )
+            return _extract(corpus, work, target, clips, retry)
     if kept is not None and name not in corpus.embedding_names:
         corpus = corpus.add_embedding_file(target, {name: kept}, made_here=True)
     return make_report(corpus, name, target, before, 0, len(before.rows), 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """How clips are to be embedded; the fields are those of `extract`."""
+
+    embedding: Embedding
+    record: dict[str, Any]
+    jobs: int
+    progress: bool
+    scheduler: str | None
+    model: Model
+
+    def parts(self, clips: dict[Key, Path]) -> Generator[tuple[Part, float], None, None]:
+        """Yield finished parts with the seconds of sound in them."""
+        name, stored = self.embedding.name, self.record["stored"]
+        bar = _progress(len(clips), name, self.progress)
+        if self.scheduler is not None:
+            with bar:
+                for part, seconds in embed_on_cluster(
+                    self.scheduler,
+                    self.jobs or None,
+                    self.model,
+                    self.embedding,
+                    self.record,
+                    clips,
+                ):
+                    bar.update(len(part))
+                    yield part, seconds
+            return
+        workers = 0 if len(clips) <= FEW else self.jobs
+        prepared = prepare_all(self.embedding.front_end, list(clips.values()), workers)
+        with bar, closing(prepared):
+            counted = _counted(zip(clips, prepared, strict=True), bar)
+            yield from embed_parts(counted, self.embedding, stored)
+
+
 def _extract(
-    corpus: Corpus,
-    embedding: Embedding,
-    target: Path,
-    clips: dict[Key, Path],
-    record: dict[str, Any],
-    jobs: int,
-    retry: bool,
-    progress: bool,
+    corpus: Corpus, work: _Work, target: Path, clips: dict[Key, Path], retry: bool
 ) -> ExtractionReport:
     """Embed what is missing; the store's lock is held from here to the end."""
-    name, started = embedding.name, time.perf_counter()
+    name, record, started = work.embedding.name, work.record, time.perf_counter()
     with PartStore.hold(target, name, record) as store:
         contents = target_contents(target, name) if target.is_file() else Contents()
         written = contents.tried() - set(contents.skipped if retry else ())
@@ -155,11 +199,8 @@ def _extract(
         missing = _missing(clips, contents, retry)
         audio_seconds = 0.0
         if missing:
-            paths = [clips[key] for key in missing]
-            workers = 0 if len(paths) <= FEW else jobs
-            with closing(prepare_all(embedding.front_end, paths, workers)) as prepared:
-                shown = _progress(zip(missing, prepared, strict=True), len(missing), name, progress)
-                for part, seconds in _parts(shown, embedding, record["stored"]):
+            with closing(work.parts({key: clips[key] for key in missing})) as parts:
+                for part, seconds in parts:
                     store.write(part)
                     audio_seconds += seconds
             contents.update(store.contents())
@@ -179,62 +220,6 @@ def _extract(
         write_notes(report)
         store.remove()
     return report
-
-
-def _parts(
-    prepared: Iterable[tuple[Key, Prepared]], embedding: Embedding, stored: dict[str, str]
-) -> Iterator[tuple[Part, float]]:
-    """Embed in batches, and yield finished parts with the seconds of sound in them."""
-    part, seconds = Part(), 0.0
-    batch: list[tuple[Key, Prepared]] = []
-    size = 0
-    for key, clip in prepared:
-        if clip.features is None:
-            part.skipped[key] = clip.reason
-        else:
-            batch.append((key, clip))
-            size += clip.features.nbytes
-        enough = len(part) + len(batch) >= CLIPS_IN_A_PART or part.nbytes >= PART_BYTES
-        if len(batch) >= CLIPS_IN_A_BATCH or size >= BATCH_BYTES or enough:
-            seconds += _embed_batch(batch, embedding, stored, part)
-            batch, size = [], 0
-        if enough:
-            yield part, seconds
-            part, seconds = Part(), 0.0
-    seconds += _embed_batch(batch, embedding, stored, part)
-    if len(part):
-        yield part, seconds
-
-
-def _embed_batch(
-    batch: list[tuple[Key, Prepared]], embedding: Embedding, stored: dict[str, str], part: Part
-) -> float:
-    """Add a batch to a part; return the seconds of sound embedded."""
-    if not batch:
-        return 0.0
-    inputs = [clip.features for _, clip in batch if clip.features is not None]
-    seconds = 0.0
-    for (key, clip), frames in zip(batch, embedding.run(inputs), strict=True):
-        if not len(frames) or not np.isfinite(frames).all():
-            part.skipped[key] = (
-                "the network gave no frame"
-                if not len(frames)
-                else ("the network gave NaN or infinite values")
-            )
-            continue
-        part.frames[key] = _as_stored(frames, stored, embedding.name)
-        seconds += clip.seconds
-        if clip.silent:
-            part.noted[key] = SILENT
-    return seconds
-
-
-def _as_stored(frames: Features, stored: dict[str, str], name: str) -> Features:
-    if stored["pooling"] != "none":
-        frames = frames.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
-    if stored["dtype"] == "float16" and np.abs(frames).max() > np.finfo(np.float16).max:
-        raise ArgumentError(f"values of {name} are too large for float16; use float32")
-    return frames
 
 
 def _check_target(corpus: Corpus, name: str, target: Path) -> dict[str, Any] | None:
@@ -265,7 +250,8 @@ def _registered(corpus: Corpus, name: str) -> list[Path]:
 def _clips_with_audio(corpus: Corpus) -> dict[Key, Path]:
     table = corpus.clips.loc[corpus.clips["audio"].notna(), ["dataset", "clip", "audio"]]
     rows = table.itertuples(index=False, name=None)
-    return {(dataset, clip): corpus.path / audio for dataset, clip, audio in rows}
+    folder = corpus.path.absolute()  # as workers elsewhere will look for it
+    return {(dataset, clip): folder / audio for dataset, clip, audio in rows}
 
 
 def _missing(clips: dict[Key, Path], contents: Contents, retry: bool) -> list[Key]:
@@ -273,8 +259,14 @@ def _missing(clips: dict[Key, Path], contents: Contents, retry: bool) -> list[Ke
     return [key for key in clips if key not in done]
 
 
-def _progress(items: Iterable[Any], total: int, name: str, show: bool) -> Iterable[Any]:
+def _progress(total: int, name: str, show: bool) -> tqdm[Any]:
     from tqdm import tqdm
 
     interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(items, total=total, desc=name, unit="clip", disable=not show, mininterval=interval)
+    return tqdm(total=total, desc=name, unit="clip", disable=not show, mininterval=interval)
+
+
+def _counted(items: Iterable[Any], bar: tqdm[Any]) -> Generator[Any, None, None]:
+    for item in items:
+        yield item
+        bar.update()
