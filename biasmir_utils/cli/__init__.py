@@ -24,6 +24,7 @@ COMMANDS = {
     "extract": "Embed the clips of a corpus with pre-trained networks.",
     "probe": "Tell how well the dataset can be read from an embedding.",
     "evaluate": "Train and test recognisers inside and across datasets.",
+    "correct": "Write a corpus with corrected embeddings.",
     "compare": "Put results beside the published ones.",
     "reproduce": "Do all of the paper: fetch, prepare, evaluate, compare.",
 }

@@ -108,7 +108,8 @@ class Moments:
                 if groups is not None:
                     members &= groups.codes == g
                 if members.any():
-                    self._add((domain, group), *self._of(X[members]))
+                    part = X if members.all() else X[members]
+                    self._add((domain, group), *self._of(part))
         if len(X):
             np.maximum(self.largest, np.abs(X).max(axis=0), out=self.largest)
         return self

@@ -1,0 +1,81 @@
+"""`biasmir correct`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+
+
+@click.command(cls=SeveralCommand)
+@click.argument("corpus", type=click.Path(path_type=Path))
+@click.option(
+    "--correction",
+    metavar="NAME[:option=value,...]",
+    help="Fitted to CORPUS, such as leace, mlda, leace:groups=auto, klda, coral:unseen=own.",
+)
+@click.option(
+    "--load",
+    "saved",
+    cls=SeveralOption,
+    type=click.Path(path_type=Path),
+    help="Saved corrections instead: files, or the folder of a corrected corpus.",
+)
+@click.option("--embedding", "embeddings", cls=SeveralOption, help="Default: all.")
+@click.option(
+    "--fit-split",
+    type=click.Choice(["train", "all"]),
+    default="train",
+    show_default=True,
+    help="Fit to the training clips, or to all.",
+)
+@click.option("--label", help="The label that given=label conditions on.")
+@click.option("--seed", default=0, show_default=True, help="Of random features and found groups.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new corpus."
+)
+def correct(
+    corpus: Path,
+    correction: str | None,
+    saved: tuple[Path, ...],
+    embeddings: tuple[str, ...],
+    fit_split: str,
+    label: str | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Write a corpus in OUT whose embeddings are those of CORPUS, corrected.
+
+    The correction is fitted to the training clips of all datasets, applied to all clips, and saved
+    in OUT/corrections, from where --load applies it to another corpus. CORPUS stays as it is.
+    """
+    from biasmir_utils.corpus import Corpus
+    from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus
+    from biasmir_utils.errors import ArgumentError
+
+    if (correction is None) == (not saved):
+        raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")
+    source = Corpus.load(corpus)
+    if correction is not None:
+        found = correct_corpus(
+            source,
+            correction,
+            out,
+            embeddings=embeddings,
+            fit_split=fit_split,
+            label=label,
+            random_state=seed,
+        )
+    else:
+        if label is not None or fit_split != "train":
+            raise ArgumentError("--label and --fit-split are for a fit; with --load leave them out")
+        found = apply_to_corpus(source, saved, out, embeddings=embeddings)
+    for note in found.description.provenance["notes"]:
+        click.echo(note)
+    for name in found.embedding_names:
+        click.echo(
+            f"{name}: {int(found.complete([name]).sum())} clips of {found.dimension(name)} "
+            f"dimensions, {found.path / 'corrections' / name}.npz"
+        )

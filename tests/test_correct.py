@@ -1,0 +1,287 @@
+"""`biasmir correct`: corrected corpora, and saved corrections applied to others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import (
+    SETS,
+    discover_groups,
+    load_correction,
+    make_correction,
+    read_record,
+    save_correction,
+)
+from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus
+from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.files import sha256
+
+
+@pytest.fixture
+def corpus(tiny_corpus: Path) -> Corpus:
+    return Corpus.load(tiny_corpus)
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(main, ["correct", *map(str, arguments)])
+
+
+def sums(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): sha256(p) for p in folder.rglob("*") if p.is_file()}
+
+
+def by_hand(corpus: Corpus, name: str, embedding: str = "toy", part: str = "train") -> Any:
+    table = corpus.clips
+    rows = corpus.complete([embedding])
+    fit = rows & (table["split"] == "train").to_numpy() if part == "train" else rows
+    fitted = make_correction(name).fit(
+        corpus.embedding(embedding)[fit],
+        sample_domain=table.loc[fit, "dataset"].to_numpy(),
+        sample_group=table.loc[fit, "group"].to_numpy() if "group" in name else None,
+    )
+    return fitted.transform(
+        corpus.embedding(embedding)[rows], sample_domain=table.loc[rows, "dataset"].to_numpy()
+    )
+
+
+def test_a_corrected_corpus_is_a_corpus_with_corrected_embeddings(corpus: Corpus) -> None:
+    before = sums(corpus.path)
+    out = corpus.path.parent / "out"
+    result = run(corpus.path, "--correction", "leace", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "toy2: 238 clips of 12 dimensions" in result.output
+    assert sums(corpus.path) == before
+    found = Corpus.load(out)
+    assert found.embedding_names == ["toy", "toy2"]
+    assert (found.name, found.datasets, found.groups) == (
+        "tiny+leace",
+        corpus.datasets,
+        corpus.groups,
+    )
+    assert found.clips.drop(columns="audio").equals(corpus.clips.drop(columns="audio"))
+    np.testing.assert_allclose(found.embedding("toy"), by_hand(corpus, "leace"), atol=1e-5)
+    rows = found.complete(["toy2"])
+    expected = by_hand(corpus, "leace", "toy2")
+    np.testing.assert_allclose(found.embedding("toy2")[rows], expected, atol=1e-5)
+    assert set(found.missing("toy2")["reason"]) == {"too short", "not in the embedding file"}
+    results = evaluate(found, "toy", ["none", "lda"], jobs=1).results
+    assert np.isfinite(results["roc_auc"]).all()
+    assert "tiny+leace" in CliRunner().invoke(main, ["info", str(out)]).output
+
+
+def test_the_record_says_what_was_done(corpus: Corpus, tmp_path: Path) -> None:
+    found = correct_corpus(corpus, "leace:alpha=0.5", tmp_path / "out", embeddings=["toy2"])
+    record = found.model_record("toy2")
+    assert record["corrected_from"] == {"source": "tests"}
+    about = record["correction"]
+    assert about["correction"] == "leace:alpha=0.5"
+    assert about["parameters"]["alpha"] == 0.5
+    assert about["fitted_to"]["clips"] == {"alpha": 90, "beta": 90}
+    assert about["fitted_to"]["data"] == corpus.data_sums()
+    assert "numpy" in about["versions"]
+    provenance = found.description.provenance
+    assert provenance["source"]["sums"] == corpus.data_sums()
+    assert provenance["source_provenance"] == corpus.description.provenance
+    assert found.description.licences == corpus.description.licences
+    assert read_record(tmp_path / "out" / about["file"])["embedding"] == "toy2"
+
+
+@pytest.mark.parametrize("name", [n for n in SETS["all"] if "label" not in n])
+def test_every_correction_can_be_applied(corpus: Corpus, tmp_path: Path, name: str) -> None:
+    found = correct_corpus(corpus, name, tmp_path / "out", embeddings=["toy"])
+    np.testing.assert_allclose(found.embedding("toy"), by_hand(corpus, name), atol=1e-4)
+    notes = " ".join(found.description.provenance["notes"])
+    assert ("8 dimensions became 128" in notes) == (found.dimension("toy") != 8)
+    assert (found.dimension("toy") != 8) == ("fastfood" in name or name in {"k", "klda", "mklda"})
+
+
+def test_groups_are_found_in_the_rows_of_the_fit(corpus: Corpus, tmp_path: Path) -> None:
+    found = correct_corpus(
+        corpus, "leace:groups=auto", tmp_path / "out", embeddings=["toy"], random_state=4
+    )
+    train = (corpus.clips["split"] == "train").to_numpy()
+    X, domain = corpus.embedding("toy")[train], corpus.clips.loc[train, "dataset"].to_numpy()
+    fitted = make_correction("leace").fit(
+        X, sample_domain=domain, sample_group=discover_groups(X, domain, random_state=4)
+    )
+    np.testing.assert_allclose(
+        found.embedding("toy"), fitted.transform(corpus.embedding("toy")), atol=1e-5
+    )
+
+
+def test_fit_to_all_clips_and_given_a_label(corpus: Corpus, tmp_path: Path) -> None:
+    found = correct_corpus(corpus, "center", tmp_path / "all", embeddings=["toy"], fit_split="all")
+    X, domain = found.embedding("toy"), found.clips["dataset"]
+    np.testing.assert_allclose(
+        X[domain == "alpha"].mean(axis=0), X[domain == "beta"].mean(axis=0), atol=1e-5
+    )
+    given = correct_corpus(
+        corpus, "leace:given=label", tmp_path / "given", embeddings=["toy"], label="voice"
+    )
+    n = given.model_record("toy")["correction"]["fitted_to"]["clips"]
+    train = corpus.clips[corpus.clips["split"] == "train"]
+    observed = train["voice"].notna().groupby(train["dataset"]).sum()
+    assert n == observed.to_dict()
+    assert n["beta"] < 90
+
+
+def test_audio_stays_where_it_is(corpus: Corpus, tmp_path: Path) -> None:
+    table = corpus.clips.copy()
+    (corpus.path / "audio").mkdir()
+    (corpus.path / "audio" / "a.wav").write_bytes(b"RIFF")
+    table["audio"] = np.where(table.index == 3, "audio/a.wav", None)
+    (corpus.path / "clips.parquet").unlink()
+    table.to_parquet(corpus.path / "clips.parquet")
+    found = correct_corpus(
+        Corpus.load(corpus.path), "center", tmp_path / "deep" / "er" / "out", embeddings=["toy"]
+    )
+    path = found.audio_path(3)
+    assert path is not None
+    assert path.resolve() == (corpus.path / "audio" / "a.wav").resolve()
+    assert found.audio_path(4) is None
+    assert not list(found.path.rglob("*.wav"))
+
+
+def other(corpus: Corpus, folder: Path, **names: str) -> Corpus:
+    """Copy a corpus with other names for its datasets."""
+    import h5py
+    import pandas as pd
+
+    shutil.copytree(corpus.path, folder)
+    description = json.loads((folder / "corpus.json").read_text())
+    description["datasets"] = [names.get(name, name) for name in description["datasets"]]
+    (folder / "corpus.json").write_text(json.dumps(description))
+    table = pd.read_parquet(folder / "clips.parquet")
+    table["dataset"] = table["dataset"].replace(names)
+    table.to_parquet(folder / "clips.parquet")
+    for file in (folder / "embeddings").glob("*.h5"):
+        with h5py.File(file, "r+") as content:
+            for old, new in names.items():
+                content.move(old, new)
+    return Corpus.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("leace", "which is corrected like every other row"),
+        ("mlda", "which is corrected like every other row"),
+        ("center", "as if it had the statistics of all rows of the fit"),
+        ("coral:unseen=own", "by the statistics of its own rows"),
+        ("klda", "standardised by all rows of the fit, mapped to random features, then corrected"),
+    ],
+)
+def test_a_saved_correction_on_a_corpus_it_has_not_seen(
+    corpus: Corpus, tmp_path: Path, name: str, rule: str
+) -> None:
+    first = correct_corpus(corpus, name, tmp_path / "first", embeddings=["toy"])
+    new = other(corpus, tmp_path / "new", beta="gamma")
+    result = run(new.path, "--load", first.path, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "fitted to alpha, beta and has not seen gamma" in result.output
+    assert rule in result.output
+    found = Corpus.load(tmp_path / "out")
+    assert found.embedding_names == ["toy"]
+    fitted = load_correction(first.path / "corrections" / "toy.npz")
+    expected = fitted.transform(new.embedding("toy"), sample_domain=new.clips["dataset"].to_numpy())
+    np.testing.assert_allclose(found.embedding("toy"), expected, atol=1e-6)
+    alpha = (new.clips["dataset"] == "alpha").to_numpy()
+    np.testing.assert_allclose(
+        found.embedding("toy")[alpha], first.embedding("toy")[alpha], atol=1e-5
+    )
+
+
+def test_one_file_may_be_for_another_name_and_seen_datasets_need_no_note(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    first = correct_corpus(corpus, "leace", tmp_path / "first")
+    file = first.path / "corrections" / "toy.npz"
+    again = apply_to_corpus(corpus, file, tmp_path / "again")
+    np.testing.assert_array_equal(again.embedding("toy"), first.embedding("toy"))
+    assert again.description.provenance["notes"] == []
+    own = tmp_path / "mine.npz"
+    X, domain = corpus.embedding("toy"), corpus.clips["dataset"].to_numpy()
+    save_correction(own, make_correction("leace").fit(X, sample_domain=domain))
+    assert apply_to_corpus(corpus, own, tmp_path / "own", embeddings=["toy"]).name == "tiny+LEACE"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --correction"),
+        (["--correction", "leace", "--load", "x.npz"], "give either --correction"),
+        (["--correction", "leacee"], "Did you mean 'leace'"),
+        (["--correction", "leace", "--embedding", "yamnet"], "no embedding 'yamnet'"),
+        (["--correction", "leace:given=label"], "say which label (--label); there are piano"),
+        (["--correction", "leace", "--label", "piano"], "uses no labels"),
+        (["--correction", "leace:given=label", "--label", "era"], "label 'era'"),
+        (["--load", "absent.npz"], "no such file"),
+        (["--load", "absent.npz", "--fit-split", "all"], "are for a fit"),
+    ],
+)
+def test_arguments_that_cannot_be_used(
+    corpus: Corpus, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    out = tmp_path / "out"
+    result = run(corpus.path, "--out", out, *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not out.exists()
+    assert not list(tmp_path.glob(".*partial*"))
+
+
+def test_an_existing_folder_is_refused_and_an_error_leaves_nothing(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CorpusError, match="exists already"):
+        correct_corpus(corpus, "leace", tmp_path / "out")
+    with pytest.raises(CorpusError, match="exists already"):
+        correct_corpus(corpus, "leace", corpus.path)
+    first = correct_corpus(corpus, "leace", tmp_path / "first")
+    with pytest.raises(ArgumentError, match="fitted to 8 dimensions, but toy2"):
+        apply_to_corpus(
+            corpus, first.path / "corrections" / "toy.npz", tmp_path / "x", embeddings=["toy2"]
+        )
+    with pytest.raises(ArgumentError, match="no saved correction for musicnn"):
+        apply_to_corpus(corpus, first.path, tmp_path / "x", embeddings=["toy", "musicnn"])
+    file = first.path / "corrections" / "toy.npz"
+    with pytest.raises(ArgumentError, match="both for 'toy'"):
+        apply_to_corpus(corpus, [file, file], tmp_path / "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "first", "tiny"}
+
+
+def test_a_corpus_that_lacks_what_the_correction_needs(corpus: Corpus, tmp_path: Path) -> None:
+    description = json.loads((corpus.path / "corpus.json").read_text())
+    import pandas as pd
+
+    table = pd.read_parquet(corpus.path / "clips.parquet")
+    no_groups = table.assign(group=np.nan)
+    no_groups.to_parquet(corpus.path / "clips.parquet")
+    with pytest.raises(ArgumentError, match="with groups=auto they are looked for"):
+        correct_corpus(Corpus.load(corpus.path), "mlda", tmp_path / "x")
+    one = table[table["dataset"] == "alpha"].reset_index(drop=True)
+    one.to_parquet(corpus.path / "clips.parquet")
+    description["datasets"] = ["alpha"]
+    (corpus.path / "corpus.json").write_text(json.dumps(description))
+    with pytest.raises(ArgumentError, match="one dataset only"):
+        correct_corpus(Corpus.load(corpus.path), "leace", tmp_path / "x")
+
+
+def test_another_network_under_the_name_is_told(corpus: Corpus, tmp_path: Path) -> None:
+    first = correct_corpus(corpus, "leace", tmp_path / "first", embeddings=["toy2"])
+    description = json.loads((corpus.path / "corpus.json").read_text())
+    description["embedding_models"]["toy2"] = {"source": "another"}
+    (corpus.path / "corpus.json").write_text(json.dumps(description))
+    found = apply_to_corpus(Corpus.load(corpus.path), first.path, tmp_path / "x")
+    assert "check that it is the same network" in " ".join(found.description.provenance["notes"])
