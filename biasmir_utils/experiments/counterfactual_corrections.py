@@ -152,7 +152,7 @@ def judge_corrections(
         With `metric` ROC-AUC or balanced accuracy (at the recognisers' own threshold), means over
         the labels: `home` and `away`, the scores on the two renderings; `pooled`, on both as one
         test set; `fall`, home minus away; `gain` and `cost`, what is won away and lost at home
-        against no correction; `closed`, the gain / the fall without correction (NaN without a fall).
+        against no correction; `closed`, the gain / the fall without correction, NaN if none.
 
     Raises
     ------

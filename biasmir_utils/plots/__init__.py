@@ -10,6 +10,13 @@ from biasmir_utils.plots.bias import (
     label_by_group,
     singular_values,
 )
+from biasmir_utils.plots.counterfactual import (
+    closing_gap,
+    cosine_grid,
+    factor_bars,
+    found_and_lost,
+    shift_arrows,
+)
 from biasmir_utils.plots.pairs import ranking, train_test_pairs
 from biasmir_utils.plots.points import category_means, projection, toy_domains
 from biasmir_utils.plots.published import published_changes, published_pairs
@@ -29,9 +36,13 @@ __all__ = [
     "category_means",
     "change_by_label",
     "changes",
+    "closing_gap",
+    "cosine_grid",
     "cosine_similarities",
     "dots_and_whiskers",
+    "factor_bars",
     "falls",
+    "found_and_lost",
     "frames",
     "group_shares",
     "label_by_group",
@@ -42,6 +53,7 @@ __all__ = [
     "published_pairs",
     "ranking",
     "score_distributions",
+    "shift_arrows",
     "singular_values",
     "spectrogram",
     "style",

@@ -1,0 +1,419 @@
+"""Statistics of known shifts, on data for which the answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
+from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.counterfactual import (
+    PARTS,
+    Renderings,
+    describe_shift,
+    factor_shares,
+    group_shifts,
+)
+from biasmir_utils.experiments.counterfactual_corrections import (
+    CORRECTIONS,
+    ORACLES,
+    deal_pieces,
+    judge_corrections,
+)
+from biasmir_utils.experiments.metrics import roc_auc
+from biasmir_utils.experiments.paired_statistics import (
+    between_variance,
+    squared_mean_length,
+    track_weights,
+    with_intervals,
+)
+from biasmir_utils.experiments.recogniser import LogisticRecogniser
+
+N, D = 240, 12
+LEADS = ("cello", "flute", "organ")
+
+
+def toy(shifts, *, n: int = N, dimensions: int = D, seed: int = 0) -> Renderings:
+    """Pieces at home and away: `shifts` maps a dataset to a vector, or one for each piece."""
+    rng = np.random.default_rng(seed)
+    lead = rng.choice(LEADS, n)
+    home = rng.normal(size=(n, dimensions))
+    for feature, name in enumerate(LEADS):
+        home[:, feature] += 2.5 * (lead == name)
+    pieces = pd.DataFrame(
+        {
+            "clip": [f"c{i:04d}" for i in range(n)],
+            "track": [f"t{i // 2:04d}" for i in range(n)],
+            "split": np.where(np.arange(n) // 2 % 3 == 2, "test", "train"),
+            "group": rng.choice(["folk", "jazz"], n),
+            "lead": lead,
+            **{name: (lead == name).astype(float) for name in LEADS},
+        }
+    )
+    X = np.array([home, *(home + shift for shift in shifts.values())])
+    return Renderings("toy", ("home", *shifts), pieces, list(LEADS), X)
+
+
+def unit(feature: int, length: float = 1.0, dimensions: int = D) -> np.ndarray:
+    return length * np.eye(dimensions)[feature]
+
+
+def value(table: pd.DataFrame, quantity: str) -> float:
+    return float(table.set_index("quantity").at[quantity, "value"])
+
+
+# The shift itself
+
+
+def describe(renderings: Renderings, away: str) -> pd.DataFrame:
+    pieces = renderings.pieces
+    return describe_shift(renderings.shift(away), renderings.X[0], pieces["lead"], pieces["track"])
+
+
+class TestDescribeShift:
+    def test_a_constant_shift(self):
+        found = describe(toy({"away": unit(5, 3.0)}), "away")
+        for quantity in ("constant", "along", "cosine"):
+            row = found.set_index("quantity").loc[quantity]
+            assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
+        assert value(found, "size") == pytest.approx(value(found, "piece_size"))
+
+    def test_size_is_in_units_of_the_spread_of_instruments(self):
+        renderings = toy({"away": unit(5, 3.0), "far": unit(5, 6.0)}, n=3000)
+        shares = renderings.pieces["lead"].value_counts(normalize=True)[list(LEADS)].to_numpy()
+        # Means 2.5 e_k, so the variance between them is 2.5^2 (1 - sum of squared shares).
+        spread = 2.5 * np.sqrt(1 - np.square(shares).sum())
+        # The variance component is that of a population of instruments: K / (K - 1) times it.
+        spread *= np.sqrt(1.5)
+        near, far = (describe(renderings, name) for name in ("away", "far"))
+        assert value(near, "size") == pytest.approx(3 / spread, rel=0.05)
+        assert value(far, "size") == pytest.approx(2 * value(near, "size"))
+
+    def test_shifts_in_all_directions_have_nothing_constant(self):
+        shifts = np.random.default_rng(1).normal(size=(2000, D))
+        found = describe(toy({"away": shifts}, n=2000), "away")
+        row = found.set_index("quantity").loc["constant"]
+        assert row["value"] == pytest.approx(0, abs=0.003)
+        assert row["low"] < 0.003
+        assert value(found, "along") == pytest.approx(1 / D, abs=0.02)
+
+    def test_constant_and_along_are_told_apart(self):
+        """Shifts of lengths 1 and 3 along one line: a projection takes all, a subtraction not."""
+        lengths = np.where(np.arange(N) % 2, 1.0, 3.0)
+        found = describe(toy({"away": lengths[:, None] * unit(4)}), "away")
+        assert value(found, "along") == pytest.approx(1)
+        assert value(found, "constant") == pytest.approx(4 / 5, abs=0.002)
+        assert value(found, "cosine") == pytest.approx(1)
+
+    def test_intervals_hold_the_truth_about_as_often_as_they_say(self):
+        hits = 0
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            shifts = unit(3, 1.0) + 0.8 * rng.normal(size=(150, D))
+            renderings = toy({"away": shifts}, n=150, seed=seed)
+            renderings.pieces["track"] = renderings.pieces["clip"]
+            row = describe(renderings, "away").set_index("quantity").loc["constant"]
+            hits += row["low"] <= 1 / (1 + 0.64 * D) <= row["high"]
+        assert 51 <= hits <= 60
+
+    def test_no_shift_is_refused(self):
+        with pytest.raises(ArgumentError, match="zero for all pieces"):
+            describe(toy({"away": np.zeros(D)}), "away")
+
+
+class TestGroupShifts:
+    def test_groups_that_are_shifted_alike(self):
+        renderings = toy({"away": unit(5, 2.0)})
+        pieces = renderings.pieces
+        found = group_shifts(renderings.shift("away"), pieces["group"], pieces["track"])
+        assert found["group"].tolist() == ["folk", "jazz"]
+        assert found["pieces"].sum() == N
+        np.testing.assert_allclose(found[["cosine", "low", "high", "size", "chance"]], 1.0)
+
+    def test_groups_that_are_shifted_at_right_angles(self):
+        renderings = toy({"away": np.zeros(D)})
+        pieces = renderings.pieces
+        jazz = (pieces["group"] == "jazz").to_numpy()[:, None]
+        shifts = np.where(jazz, unit(3, 1.0), unit(4, 2.0))
+        shifts = shifts + 0.1 * np.random.default_rng(0).normal(size=shifts.shape)
+        found = group_shifts(shifts, pieces["group"], pieces["track"]).set_index("group")
+        assert found["cosine"].abs().max() < 0.05
+        assert found["chance"].min() > 0.95
+        assert (found["high"] < found["chance_low"]).all()
+        assert found.at["folk", "size"] / found.at["jazz", "size"] == pytest.approx(2, abs=0.05)
+
+
+class TestFactorShares:
+    def test_additive_effects_have_no_interaction(self):
+        font, chain = unit(3, 3.0), unit(4, 1.0)
+        renderings = toy({"font": font, "chain": chain, "both": font + chain})
+        found = factor_shares(renderings.X, renderings.pieces["track"])
+        for of in ("mean shift", "single pieces"):
+            shares = found[found["of"] == of].set_index("part")["value"]
+            assert shares[list(PARTS)].tolist() == pytest.approx([0.9, 0.1, 0.0])
+        assert found.set_index(["of", "part"]).at[("mean shift", "cosine"), "value"] == 0
+
+    def test_what_needs_both_is_interaction(self):
+        renderings = toy({"font": 0.0, "chain": 0.0, "both": unit(3)})
+        found = factor_shares(renderings.X, renderings.pieces["track"])
+        shares = found[found["of"] == "single pieces"].set_index("part")["value"]
+        assert shares.tolist() == pytest.approx([1 / 3] * 3)
+
+    def test_the_parts_sum_to_the_squares_around_the_mean(self):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(4, 30, 5))
+        found = factor_shares(X, np.arange(30))
+        assert found.loc[found["of"] == "single pieces", "value"].sum() == pytest.approx(1)
+        x00, x10, x01, x11 = X
+        interaction = np.square((x11 - x10 - x01 + x00) / 2).sum()
+        total = np.square(X - X.mean(axis=0)).sum()
+        shares = found[found["of"] == "single pieces"].set_index("part")["value"]
+        assert shares["both together"] == pytest.approx(interaction / total)
+
+
+class TestStatistics:
+    def test_weights_count_tracks(self):
+        W = track_weights(["a", "b", "a", "c"], 50, seed=1)
+        assert W.shape == (51, 4)
+        assert W[0].tolist() == [1, 1, 1, 1]
+        assert (W[:, 0] == W[:, 2]).all()
+        assert ((W[1:, [0, 1, 3]]).sum(axis=1) == 3).all()
+        np.testing.assert_array_equal(W, track_weights(["a", "b", "a", "c"], 50, seed=1))
+        with pytest.raises(ArgumentError, match="at least 1"):
+            track_weights(["a"], 0, seed=1)
+
+    def test_squared_length_of_a_mean_of_noise_is_zero_on_average(self):
+        rng = np.random.default_rng(0)
+        lengths = [
+            squared_mean_length(np.ones((1, 20)), rng.normal(size=(20, 30)))[0] for _ in range(300)
+        ]
+        assert np.mean(lengths) == pytest.approx(0, abs=0.05)
+
+    def test_a_weight_of_two_is_a_row_twice(self):
+        rng = np.random.default_rng(0)
+        rows, kinds = rng.normal(size=(20, 3)), rng.choice(["a", "b"], 20)
+        W = np.ones((1, 20))
+        W[0, :5] = 2
+        twice = np.concatenate([np.arange(20), np.arange(5)])
+        for statistic in (squared_mean_length, lambda w, x: between_variance(w, x, kinds)):
+            if statistic is not squared_mean_length:
+                expected = between_variance(np.ones((1, 25)), rows[twice], kinds[twice])
+            else:
+                expected = squared_mean_length(np.ones((1, 25)), rows[twice])
+            np.testing.assert_allclose(statistic(W, rows), expected)
+
+    def test_variance_between_is_that_of_a_textbook(self):
+        """Searle's balanced case: (MS_between - MS_within) / n."""
+        rows = np.array([[1.0], [3.0], [5.0], [9.0], [10.0], [14.0]])
+        kinds = np.array(["a", "a", "b", "b", "c", "c"])
+        between = 2 * ((2 - 7) ** 2 + 0 + (12 - 7) ** 2) / 2
+        within = (2 * 1 + 2 * 4 + 2 * 4) / 3
+        found = between_variance(np.ones((1, 6)), rows, kinds)
+        assert found.tolist() == pytest.approx([(between - within) / 2])
+
+    def test_intervals_are_moved_by_the_bias_of_their_replicates(self):
+        values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
+        row = with_intervals({"q": values}, 0.9).iloc[0]
+        assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 0.1, 1.9])
+        with pytest.raises(ArgumentError, match="between 0 and 1"):
+            with_intervals({"q": values}, 1.0)
+
+
+# Corrections against the truth
+
+
+@pytest.fixture(scope="module")
+def constant() -> Renderings:
+    """A constant shift, partly along what tells cello."""
+    return toy({"away": unit(5, 4.0) + unit(0, 2.5)}, n=600)
+
+
+@pytest.fixture(scope="module")
+def judged(constant) -> pd.DataFrame:
+    table = judge_corrections(constant, "away", n_replicates=50)
+    return table.set_index(["metric", "quantity", "correction"])["value"].sort_index()
+
+
+class TestJudging:
+    def test_all_corrections_and_oracles_are_there(self, judged):
+        assert set(judged["", "angle"].index) == {*CORRECTIONS, *ORACLES}
+        assert judged.drop(("", "angle", "none")).drop("closed", level=1).notna().all()
+
+    def test_oracles_close_all_of_a_constant_shift(self, judged):
+        for oracle in ("oracle:mean", "oracle:group", "oracle:piece"):
+            assert judged["", "angle", oracle] == pytest.approx(0, abs=1e-4)
+            assert judged["", "mean_removed", oracle] == pytest.approx(1)
+            assert judged["", "pieces_removed", oracle] == pytest.approx(1)
+            assert judged["", "task_removed", oracle] == pytest.approx(0)
+            assert judged["balanced_accuracy", "closed", oracle] == pytest.approx(1)
+            assert judged["balanced_accuracy", "fall", oracle] == pytest.approx(0)
+            assert judged["roc_auc", "cost", oracle] == pytest.approx(0)
+        assert judged["", "mean_removed", "oracle:map"] == pytest.approx(1, abs=0.01)
+
+    def test_roc_auc_of_one_test_set_cannot_see_a_constant_shift(self, judged):
+        assert judged["roc_auc", "fall", "none"] == pytest.approx(0, abs=1e-12)
+        assert judged["roc_auc", "gain", "oracle:mean"] == pytest.approx(0, abs=1e-12)
+        assert judged["balanced_accuracy", "fall", "none"] > 0.05
+        pooled = judged["roc_auc", "pooled"]
+        assert pooled["none"] < pooled["oracle:mean"] - 0.01
+
+    def test_unpaired_corrections_come_close_and_random_does_not(self, judged):
+        for name in ("meanproj", "leace", "center", "coral", "gaussian_ot"):
+            assert judged["", "angle", name] < 15, name
+            assert judged["", "mean_removed", name] > 0.9, name
+        assert judged["", "angle", "random"] > 40
+        assert judged["", "mean_removed", "random"] < 0.5
+
+    def test_no_correction_does_nothing(self, judged):
+        assert np.isnan(judged["", "angle", "none"])
+        for quantity in ("mean_removed", "pieces_removed", "task_removed"):
+            assert judged["", quantity, "none"] == 0
+        for metric in ("roc_auc", "balanced_accuracy"):
+            assert judged[metric, "gain", "none"] == judged[metric, "cost", "none"] == 0
+
+    def test_the_task_is_lost_where_the_shift_lies_along_it(self):
+        renderings = toy({"away": unit(0, 6.0)}, n=600)
+        table = judge_corrections(renderings, "away", ["meanproj", "center"], n_replicates=20)
+        removed = table[table["quantity"] == "task_removed"].set_index("correction")["value"]
+        # One of three equal directions between instruments, shared by all pairs with cello.
+        assert removed["meanproj"] > 0.25
+        assert removed["center"] == pytest.approx(0, abs=1e-9)
+
+    def test_directions_known_take_away_a_shift_of_low_rank(self):
+        rng = np.random.default_rng(0)
+        shifts = rng.normal(size=(N, 2)) @ np.eye(D)[[8, 9]]
+        table = judge_corrections(toy({"away": shifts}), "away", [], labels=[], n_replicates=10)
+        removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
+        assert removed["oracle:directions"] == pytest.approx(1)
+        assert removed["oracle:mean"] == pytest.approx(0, abs=0.05)
+
+    def test_pieces_that_are_tested_are_fitted_on_by_nothing(self, constant):
+        """Other test pieces change no correction and no recogniser: scores of the rest stay."""
+        deal = deal_pieces(constant.pieces, 0)
+        assert not set(deal.test) & {*deal.source, *deal.target}
+        assert not set(deal.source) & set(deal.target)
+        tracks = [set(constant.pieces["track"].iloc[rows]) for rows in vars(deal).values()]
+        assert not tracks[0] & tracks[1]
+        assert not tracks[2] & (tracks[0] | tracks[1])
+        assert sum(map(len, vars(deal).values())) == len(constant.pieces)
+
+    def test_the_scores_are_those_of_a_recogniser_trained_at_home(self, constant):
+        table = judge_corrections(constant, "away", [], oracles=[], labels=["flute"], deals=1)
+        deal = deal_pieces(constant.pieces, 0)
+        y = constant.pieces["flute"].to_numpy()
+        model = LogisticRecogniser().fit(constant.X[0][deal.source], y[deal.source])
+        found = table[table["metric"] == "roc_auc"].set_index("quantity")["value"]
+        for side, dataset in (("home", 0), ("away", 1)):
+            scores = model.decision_function(constant.X[dataset][deal.test])
+            assert found[side] == pytest.approx(roc_auc(y[deal.test], scores))
+
+    def test_the_same_seed_gives_the_same_table(self, constant):
+        tables = [
+            judge_corrections(constant, "away", ["random", "lda"], labels=["flute"], seed=seed)
+            for seed in (1, 1, 2)
+        ]
+        pd.testing.assert_frame_equal(tables[0], tables[1])
+        assert not tables[0].equals(tables[2])
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"corrections": ["klda"]}, "without kernel"),
+            ({"corrections": ["lad"]}, "Did you mean 'lda'"),
+            ({"oracles": ["delphi"]}, "no oracle 'delphi'"),
+            ({"away": "there"}, "no dataset 'there'"),
+        ],
+    )
+    def test_names_that_there_are_not(self, constant, arguments, message):
+        with pytest.raises(ArgumentError, match=message):
+            judge_corrections(constant, **{"away": "away", "labels": [], **arguments})
+
+    def test_a_label_without_positives_is_named(self):
+        renderings = toy({"away": unit(4)})
+        renderings.pieces["organ"] = 0.0
+        with pytest.raises(ArgumentError, match="'organ'"):
+            judge_corrections(renderings, "away", [])
+
+
+# From a corpus
+
+
+def write_corpus(folder, tables: dict[str, pd.DataFrame], features) -> Corpus:
+    writer = CorpusWriter(
+        folder,
+        name="twice",
+        title="Twice",
+        datasets=list(tables),
+        groups=["folk", "jazz"],
+        targets=[Target("cello", "label"), Target("flute", "label")],
+        provenance={},
+        licences=[],
+    )
+    table = pd.concat([part.assign(dataset=name) for name, part in tables.items()])
+    corpus = writer.write(table.reset_index(drop=True))
+    file = folder / "embeddings" / "toy.h5"
+    write_embedding_file(
+        file, "toy", {n: (tables[n]["clip"].tolist(), features[n]) for n in tables}
+    )
+    return corpus.add_embedding_file(file, {"toy": {"source": "tests"}}, made_here=True)
+
+
+def small_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "clip": ["c2", "c1", "c3"],
+            "track": ["t2", "t1", "t3"],
+            "split": ["train", "train", "test"],
+            "group": ["folk", "jazz", "jazz"],
+            "audio": None,
+            "cello": [0.9, 0.1, 1.0],
+            "flute": [np.nan, 1.0, 0.0],
+            "instruments": ["cello flute", "flute", "cello"],
+        }
+    )
+
+
+class TestRenderings:
+    def test_clips_are_matched_by_name(self, tmp_path):
+        home = small_table()
+        away = home.iloc[::-1]
+        features = {"home": np.array([[2.0], [1.0], [3.0]]), "away": np.array([[33.0], [11], [22]])}
+        corpus = write_corpus(tmp_path / "c", {"home": home, "away": away}, features)
+        found = Renderings.of(corpus, "toy")
+        assert found.datasets == ("home", "away")
+        assert found.pieces["clip"].tolist() == ["c1", "c2", "c3"]
+        assert found.X[:, :, 0].tolist() == [[1, 2, 3], [11, 22, 33]]
+        assert found.shift("away")[:, 0].tolist() == [10, 20, 30]
+        assert found.shift("home", "away")[:, 0].tolist() == [-10, -20, -30]
+        assert found.pieces["lead"].tolist() == ["flute", "cello", "cello"]
+        assert found.pieces["cello"].tolist() == [0, 1, 1]
+        assert np.isnan(found.pieces["flute"][1])
+        assert Renderings.of(corpus, "toy", ["away", "home"]).datasets == ("away", "home")
+
+    def test_pieces_that_do_not_match_are_refused(self, tmp_path):
+        home = small_table()
+        away = home.assign(cello=[0.9, 0.8, 1.0])
+        features = {name: np.zeros((3, 1)) for name in ("home", "away")}
+        corpus = write_corpus(tmp_path / "c", {"home": home, "away": away}, features)
+        with pytest.raises(ArgumentError, match=r"'home' and 'away'.*column 'cello'"):
+            Renderings.of(corpus, "toy")
+        with pytest.raises(ArgumentError, match="at least two datasets"):
+            Renderings.of(corpus, "toy", ["home"])
+
+    def test_a_piece_without_embedding_is_named(self, tmp_path):
+        home = small_table()
+        features = {"home": np.zeros((3, 1)), "away": np.zeros((3, 1))}
+        corpus = write_corpus(tmp_path / "c", {"home": home, "away": home}, features)
+        file = tmp_path / "c" / "embeddings" / "toy.h5"
+        skipped = {"away": {"c3": "too short"}}
+        content = {"home": (["c1", "c2", "c3"], np.zeros((3, 1)))}
+        content["away"] = (["c1", "c2"], np.zeros((2, 1)))
+        write_embedding_file(file, "toy", content, skipped=skipped)
+        with pytest.raises(ArgumentError, match="clip 'c3' of dataset 'away' has no embedding"):
+            Renderings.of(Corpus.load(corpus.path), "toy")
+
+    def test_other_corpora_are_refused(self, tiny_corpus):
+        with pytest.raises(ArgumentError, match="no column 'instruments'"):
+            Renderings.of(Corpus.load(tiny_corpus), "toy")

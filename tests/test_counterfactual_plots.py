@@ -1,0 +1,209 @@
+"""The pictures of a known shift draw what the data say."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
+
+mpl.use("Agg")
+
+EMBEDDINGS = ["yamnet", "mfcc"]
+CORRECTIONS = ["none", "lda", "oracle:mean"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def rows(ax) -> list[str]:
+    return [tick.get_text() for tick in ax.get_yticklabels()]
+
+
+def named(ax) -> dict[str, np.ndarray]:
+    return {
+        line.get_label(): np.column_stack(line.get_data())
+        for line in ax.get_lines()
+        if not line.get_label().startswith("_")
+    }
+
+
+class TestShiftArrows:
+    def test_arrows_go_from_home_to_away(self):
+        rng = np.random.default_rng(0)
+        home, away = rng.normal(size=(2, 6, 2))
+        kinds = np.array(["jazz", "pop", "jazz", "pop", "folk", "jazz"])
+        ax = plots.shift_arrows(home, away, kinds, order=["pop", "jazz"])
+        drawn = {quiver.get_label(): quiver for quiver in ax.collections}
+        assert list(drawn) == ["pop", "jazz", "mean shift"]
+        for name in ("pop", "jazz"):
+            quiver, chosen = drawn[name], kinds == name
+            np.testing.assert_allclose(quiver.XY, home[chosen])
+            np.testing.assert_allclose(np.column_stack([quiver.U, quiver.V]), (away - home)[chosen])
+            np.testing.assert_allclose(named(ax)[name], home[chosen])
+        mean = drawn["mean shift"]
+        np.testing.assert_allclose(mean.XY[0], home.mean(axis=0))
+        np.testing.assert_allclose([mean.U[0], mean.V[0]], (away - home).mean(axis=0))
+        assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
+        assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
+
+    def test_every_arrow_is_in_the_picture(self):
+        home = np.array([[0.0, 0.0], [10.0, 1.0]])
+        away = np.array([[-5.0, 8.0], [20.0, -3.0]])
+        ax = plots.shift_arrows(home, away)
+        for limits, values in (
+            (ax.get_xlim(), np.r_[home[:, 0], away[:, 0]]),
+            (ax.get_ylim(), np.r_[home[:, 1], away[:, 1]]),
+        ):
+            assert limits[0] < values.min()
+            assert limits[1] > values.max()
+        assert legend(ax.figure) == ["mean shift"]
+
+    @pytest.mark.parametrize(
+        ("home", "away", "category", "message"),
+        [
+            (np.zeros((3, 3)), np.zeros((3, 3)), None, r"one shape \(n, 2\)"),
+            (np.zeros((3, 2)), np.zeros((4, 2)), None, r"one shape \(n, 2\)"),
+            (np.zeros((3, 2)), np.zeros((3, 2)), ["a"], "a category for each of 3 pieces"),
+        ],
+    )
+    def test_pieces_must_match(self, home, away, category, message):
+        with pytest.raises(ArgumentError, match=message):
+            plots.shift_arrows(home, away, category)
+
+
+class TestFactorBars:
+    @pytest.fixture
+    def table(self) -> pd.DataFrame:
+        parts = {"SoundFont": [0.62, 0.3], "production": [0.35, 0.6], "both together": [0.03, 0.1]}
+        return pd.DataFrame(
+            [
+                {"embedding": name, "part": part, "value": shares[i]}
+                for part, shares in parts.items()
+                for i, name in enumerate(EMBEDDINGS)
+            ]
+        )
+
+    def test_bars_are_stacked_in_order(self, table):
+        ax = plots.factor_bars(table, order=["mfcc", "yamnet"])
+        assert rows(ax) == ["mfcc", "yamnet"]
+        widths = [[bar.get_width() for bar in container] for container in ax.containers]
+        np.testing.assert_allclose(widths, [[0.3, 0.62], [0.6, 0.35], [0.1, 0.03]])
+        lefts = [[bar.get_x() for bar in container] for container in ax.containers]
+        np.testing.assert_allclose(lefts, [[0, 0], [0.3, 0.62], [0.9, 0.97]])
+        hatches = {bar.get_hatch() for container in ax.containers for bar in container}
+        assert len(hatches) == 3, "told apart in greyscale"
+        assert legend(ax.figure) == ["SoundFont", "production", "both together"]
+
+    def test_percentages_are_written_but_in_slivers(self, table):
+        ax = plots.factor_bars(table)
+        assert sorted(text.get_text() for text in ax.texts) == sorted(
+            ["62", "30", "35", "60", "10"]
+        )
+
+    def test_two_rows_for_one_bar_are_refused(self, table):
+        with pytest.raises(ArgumentError, match="more than one row for embedding 'yamnet'"):
+            plots.factor_bars(pd.concat([table, table]))
+
+
+def test_cosines_below_chance_have_a_star():
+    table = pd.DataFrame(
+        {
+            "group": ["jazz", "jazz", "folk", "folk"],
+            "embedding": EMBEDDINGS * 2,
+            "cosine": [0.91, 0.42, 0.77, -0.11],
+            "chance_low": [0.9, 0.5, 0.8, -0.2],
+        }
+    )
+    ax = plots.cosine_grid(table, order=["folk", "jazz"])
+    written = [text.get_text() for text in ax.texts]
+    assert written == ["0.77*", "\N{MINUS SIGN}0.11", "0.91", "0.42*"]
+    bold = [text.get_fontweight() == "bold" for text in ax.texts]
+    assert bold == [True, False, False, True]
+    assert rows(ax) == ["folk", "jazz"]
+    np.testing.assert_allclose(
+        np.asarray(ax.collections[0].get_array()).ravel(), [0.77, -0.11, 0.91, 0.42]
+    )
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        [
+            {"embedding": e, "correction": c, "metric": m, "quantity": q}
+            for e in EMBEDDINGS
+            for c in CORRECTIONS
+            for m, quantities in {
+                "": ("mean_removed", "task_removed", "angle"),
+                "roc_auc": ("home", "away"),
+                "balanced_accuracy": ("home", "away", "gain"),
+            }.items()
+            for q in quantities
+        ]
+    )
+    table["value"] = rng.permutation(np.linspace(0.1, 0.9, len(table)))
+    return table.assign(low=table["value"] - 0.02, high=table["value"] + 0.03)
+
+
+class TestFoundAndLost:
+    def test_a_panel_for_each_quantity_and_a_marker_for_each_embedding(self, judged):
+        order = ["oracle:mean", "lda", "none"]
+        figure = plots.found_and_lost(judged, order=order)
+        assert [ax.get_title() for ax in figure.axes] == ["of the true shift", "of the instruments"]
+        for ax, quantity in zip(figure.axes, ("mean_removed", "task_removed"), strict=True):
+            assert rows(figure.axes[0]) == order
+            for name in EMBEDDINGS:
+                part = judged[(judged["quantity"] == quantity) & (judged["embedding"] == name)]
+                expected = part.set_index("correction")["value"][order]
+                np.testing.assert_allclose(named(ax)[name][:, 0], expected)
+                np.testing.assert_array_equal(np.round(named(ax)[name][:, 1]), [0, 1, 2])
+        assert legend(figure) == EMBEDDINGS
+
+    def test_whiskers_stand_at_their_dots(self, judged):
+        ax = plots.found_and_lost(judged).axes[0]
+        for name, collection in zip(EMBEDDINGS, ax.collections, strict=True):
+            segments, dots = np.array(collection.get_segments()), named(ax)[name]
+            np.testing.assert_allclose(segments[:, 0, 0], dots[:, 0] - 0.02)
+            np.testing.assert_allclose(segments[:, 1, 0], dots[:, 0] + 0.03)
+            np.testing.assert_allclose(segments[:, 0, 1], dots[:, 1])
+
+
+class TestClosingGap:
+    def test_home_and_away_of_one_metric(self, judged):
+        figure = plots.closing_gap(judged, embeddings=["mfcc", "yamnet"])
+        panels = [ax for ax in figure.axes if ax.get_visible()]
+        assert [ax.get_title() for ax in panels] == ["mfcc", "yamnet"]
+        chosen = judged[judged["metric"] == "balanced_accuracy"]
+        for ax in panels:
+            part = chosen[chosen["embedding"] == ax.get_title()]
+            for name, quantity in (("at home", "home"), ("away", "away")):
+                values = part[part["quantity"] == quantity].set_index("correction")["value"]
+                np.testing.assert_allclose(named(ax)[name][:, 0], values[CORRECTIONS])
+        assert legend(figure) == ["at home", "away"]
+
+    def test_lines_stand_at_the_scores_without_correction(self, judged):
+        figure = plots.closing_gap(judged, metric="roc_auc", embeddings=["yamnet"])
+        ax = figure.axes[0]
+        part = judged.query("metric == 'roc_auc' and embedding == 'yamnet'")
+        part = part[part["correction"] == "none"]
+        upright = [line for line in ax.get_lines() if list(line.get_ydata()) == [0, 1]]
+        assert sorted(line.get_xdata()[0] for line in upright) == sorted(part["value"])
+        assert len({line.get_linestyle() for line in upright}) == 2, "told apart in greyscale"
+
+    def test_an_empty_panel_is_hidden(self, judged):
+        third = judged[judged["embedding"] == "mfcc"].assign(embedding="third")
+        figure = plots.closing_gap(pd.concat([judged, third]))
+        assert [ax.get_visible() for ax in figure.axes] == [True, True, True, False]
