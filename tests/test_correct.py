@@ -18,6 +18,7 @@ from biasmir_utils.corrections import (
     discover_groups,
     load_correction,
     make_correction,
+    parse_correction,
     read_record,
     save_correction,
 )
@@ -47,7 +48,9 @@ def by_hand(corpus: Corpus, name: str, embedding: str = "toy", part: str = "trai
     fitted = make_correction(name).fit(
         corpus.embedding(embedding)[fit],
         sample_domain=table.loc[fit, "dataset"].to_numpy(),
-        sample_group=table.loc[fit, "group"].to_numpy() if "group" in name else None,
+        sample_group=table.loc[fit, "group"].to_numpy()
+        if parse_correction(name).needs_groups
+        else None,
     )
     return fitted.transform(
         corpus.embedding(embedding)[rows], sample_domain=table.loc[rows, "dataset"].to_numpy()
@@ -101,7 +104,7 @@ def test_every_correction_can_be_applied(corpus: Corpus, tmp_path: Path, name: s
     found = correct_corpus(corpus, name, tmp_path / "out", embeddings=["toy"])
     np.testing.assert_allclose(found.embedding("toy"), by_hand(corpus, name), atol=1e-4)
     notes = " ".join(found.description.provenance["notes"])
-    assert ("8 dimensions became 128" in notes) == (found.dimension("toy") != 8)
+    assert ("8 dimensions became 64" in notes) == (found.dimension("toy") != 8)
     assert (found.dimension("toy") != 8) == ("fastfood" in name or name in {"k", "klda", "mklda"})
 
 
