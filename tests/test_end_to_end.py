@@ -189,8 +189,10 @@ def test_from_the_audio_to_the_comparison(stand_in, hosts, root, tmp_path):
         "compare", results, "--scores", results.with_suffix(".scores.parquet"),
         "--out", tmp_path / "comparison.csv", "--replicates", 100,
     )  # fmt: skip
-    assert "0 of 144 published means matched" in output
-    assert "Nothing was published for the embedding(s) mfcc." in output
+    assert (
+        "Nothing was published to set beside these results, of irmas, openmic with mfcc" in output
+    )
+    assert "CHECKED" not in output
     compared = pd.read_csv(tmp_path / "comparison.csv")
     assert set(compared["quantity"]) == {
         "mean", "fall", "change against none", "change against k",

@@ -137,7 +137,7 @@ def compare(
     else:
         ours = Samples.of_scores(scores, results, n_replicates, seed)
     published = Samples.of_results(published_results())
-    table = _figures(ours, level).merge(_published_table(), on=_KEYS, how="left")
+    table = _beside_published(_figures(ours, level))
     table["difference"] = table["ours"] - table["published"]
     n_matched = _n_matched(ours)
     return Comparison(
@@ -271,6 +271,23 @@ def _figures(samples: Samples, level: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _beside_published(figures: pd.DataFrame) -> pd.DataFrame:
+    """Add the published figures; NaN where nothing was published."""
+    table = figures.merge(_published_table(), on=_KEYS, how="left")
+    # A mean over both test sets is one of the paper's only if both falls are.
+    both = table["train_set"] == BOTH
+    settings = list(zip(table["embedding"], table["correction"], table["mode"], strict=True))
+    others = {
+        setting
+        for setting, quantity, mean, published in zip(
+            settings, table["quantity"], both, table["published"], strict=True
+        )
+        if quantity == "fall" and not mean and np.isnan(published)
+    }
+    table.loc[both & np.array([one in others for one in settings]), "published"] = np.nan
+    return table
+
+
 def _published_table() -> pd.DataFrame:
     figures = _figures(Samples.of_results(published_results()), level=0.95)
     return figures[[*_KEYS, "ours"]].rename(columns={"ours": "published"})
@@ -289,6 +306,13 @@ def _n_matched(ours: Samples) -> int:
 def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
     notes = []
     sets = list(dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")]))
+    if not n_matched:
+        return [
+            f"Nothing was published to set beside these results, of {', '.join(sets)} with "
+            f"{', '.join(ours.names('embedding'))} (the paper: {' and '.join(DATASETS)} with "
+            f"{', '.join(EMBEDDINGS)}). What follows is your own.",
+            *_notes_on_labels(ours),
+        ]
     unknown = [name for name in sets if name not in DATASETS]
     if unknown:
         notes.append(
@@ -298,20 +322,24 @@ def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
     others = [name for name in ours.names("embedding") if name not in EMBEDDINGS]
     if others:
         notes.append(f"Nothing was published for the embedding(s) {', '.join(others)}.")
-    if n_matched:
-        n_test = _irmas_test_clips(results)
-        if n_test is not None and n_test != {IRMAS_TEST_CLIPS}:
-            found = " to ".join(f"{n:,}" for n in sorted({min(n_test), max(n_test)}))
-            notes.append(
-                f"These are not the paper's clips: irmas has {found} test clips here, "
-                f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
-                f"so differences from them tell nothing about a reproduction."
-            )
-        if len(ours.labels) != N_LABELS:
-            notes.append(
-                f"Published means are over {N_LABELS} instruments, ours over {len(ours.labels)}: "
-                f"{', '.join(ours.labels)}."
-            )
+    n_test = _irmas_test_clips(results)
+    if n_test is not None and n_test != {IRMAS_TEST_CLIPS}:
+        found = " to ".join(f"{n:,}" for n in sorted({min(n_test), max(n_test)}))
+        notes.append(
+            f"These are not the paper's clips: irmas has {found} test clips here, "
+            f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
+            f"so differences from them tell nothing about a reproduction."
+        )
+    if len(ours.labels) != N_LABELS:
+        notes.append(
+            f"Published means are over {N_LABELS} instruments, ours over {len(ours.labels)}: "
+            f"{', '.join(ours.labels)}."
+        )
+    return notes + _notes_on_labels(ours)
+
+
+def _notes_on_labels(ours: Samples) -> list[str]:
+    notes = []
     counts = {cell: ours.n_labels(cell) for cell in ours.cells}
     fewer = [cell for cell, n in counts.items() if n < len(ours.labels)]
     if fewer:

@@ -13,13 +13,18 @@ from biasmir_utils.experiments.compare import BOTH, Comparison
 from biasmir_utils.experiments.published import DATASETS
 
 WIDTH = 100
+PAIRS_BESIDE_EACH_OTHER = 2
 
 
 def comparison_text(comparison: Comparison) -> str:
     """Return the report: means, falls, changes, claims, notes.
 
-    All figures are ROC-AUC times 100, that is points; published ones stand in brackets.
+    All figures are ROC-AUC times 100, that is points; published ones stand in brackets. Where
+    nothing was published, as for a corpus of one's own, only what the results say by themselves
+    is told.
     """
+    if not comparison.n_matched:
+        return _own_text(comparison)
     parts = [
         f"Mean ROC-AUC x 100 (published), train>test\n{_means(comparison)}",
         f"Fall without correction: in-domain minus cross-dataset, the test set held fixed "
@@ -37,6 +42,61 @@ def comparison_text(comparison: Comparison) -> str:
     return "\n\n".join(parts)
 
 
+def _own_text(comparison: Comparison) -> str:
+    """Return the report for results that have no published counterpart."""
+    how = _intervals_in_words(comparison)
+    parts = [
+        _wrapped(comparison.notes[0], 0),
+        f"Mean ROC-AUC x 100, train>test\n{_means(comparison)}",
+        f"Fall without correction: in-domain minus cross-dataset, the test set held fixed,\n{how}"
+        f"\n{_falls(comparison)}",
+    ]
+    for baseline in ("none", "k"):
+        table = comparison.quantity(f"change against {baseline}")
+        if len(table):
+            parts.append(f"Change against {baseline}, {how}\n{_own_changes(table)}")
+    parts.extend(_wrapped(f"Note: {note}", 6) for note in comparison.notes[1:])
+    return "\n\n".join(parts)
+
+
+def _own_changes(table: pd.DataFrame) -> str:
+    """Write what each correction changed across datasets, and how much of it is clear."""
+    across = table[table["train_set"] != table["test_set"]]
+    n_pairs = len(across.drop_duplicates(["train_set", "test_set"]))
+    rows: list[dict[str, str]] = []
+    for key, part in across.groupby(["embedding", "correction", "mode"], sort=False):
+        setting, row = _setting(*map(str, key)), {}
+        for cell in part.to_dict("records"):
+            pair = f"{cell['train_set']}>{cell['test_set']}"
+            change = _points(cell["ours"], True)
+            if not np.isnan(cell["low"]):
+                change += f" {_interval(cell['low'], cell['high'], True)}"
+            if n_pairs > PAIRS_BESIDE_EACH_OTHER:
+                rows.append({"": f"{setting} {pair}", "change": change})
+            else:
+                row[pair] = change
+        if row:
+            rows.append({"": setting, **row})
+    text = _columns(rows)
+    if across["low"].notna().any():
+        gains, losses = int((across["low"] > 0).sum()), int((across["high"] < 0).sum())
+        text += (
+            f"\n  of {len(across)} changes, {gains} up and {losses} down with the whole interval "
+            f"on one side of 0"
+        )
+    return text
+
+
+def _intervals_in_words(comparison: Comparison) -> str:
+    how = comparison.record["intervals"]
+    if how["resampled"] == "nothing":
+        return "without intervals: there is one label only"
+    what = "tracks of the test sets" if how["resampled"] == "tracks" else "labels"
+    return (
+        f"with {100 * how['level']:g} % intervals ({what} resampled {how['n_replicates']:,} times)"
+    )
+
+
 def _means(comparison: Comparison) -> str:
     table = comparison.quantity("mean")
     found = dict.fromkeys(zip(table["train_set"], table["test_set"], strict=True))
@@ -50,6 +110,8 @@ def _means(comparison: Comparison) -> str:
             row[f"{train}>{test}"] = _beside(cell)
         rows.append(row)
     apart = table["difference"].dropna()
+    if not comparison.n_matched:
+        return _columns(rows)
     last = f"  {comparison.n_matched} of 144 published means matched"
     if len(apart):
         last += (
@@ -88,16 +150,7 @@ def _changes(table: pd.DataFrame) -> str:
 
 
 def _claims(comparison: Comparison) -> str:
-    how = comparison.record["intervals"]
-    what = "tracks of the test sets" if how["resampled"] == "tracks" else "labels"
-    heading = "Claims, with "
-    if how["resampled"] == "nothing":
-        heading = "Claims, without intervals: there is one label only"
-    else:
-        heading += (
-            f"{100 * how['level']:g} % intervals ({what} resampled {how['n_replicates']:,} times)"
-        )
-    lines = [heading]
+    lines = [f"Claims, {_intervals_in_words(comparison)}"]
     for number, claim in enumerate(comparison.claims, start=1):
         verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim.verdict)
         lines.append(_wrapped(f"{number:3d}. {claim.statement}: {verdict}", 5))
