@@ -156,12 +156,12 @@ def test_a_description_that_is_not_json(tiny_corpus):
 @pytest.mark.parametrize(
     ("row", "column", "value", "expected"),
     [
-        (5, "piano", 1.5, "row 5 (dataset 'alpha', clip 'a0005'): column 'piano' is 1.5"),
+        (5, "piano", 1.5, "line 7 (dataset 'alpha', clip 'a0005'): column 'piano' is 1.5"),
         (5, "piano", -0.1, "expected a likelihood in [0, 1]"),
         (5, "piano", "yes", "column 'piano' is 'yes'"),
-        (130, "tempo", np.inf, "row 130 (dataset 'beta', clip 'b0010'): column 'tempo'"),
+        (130, "tempo", np.inf, "line 132 (dataset 'beta', clip 'b0010'): column 'tempo'"),
         (4, "clip", "a0003", "dataset 'alpha' has the clip 'a0003' twice"),
-        (4, "clip", None, "row 4: the column 'clip' is empty"),
+        (4, "clip", None, "line 6: the column 'clip' is empty"),
         (4, "dataset", "gamma", "expected one of alpha, beta"),
         (4, "split", "valid", "expected one of train, test"),
         (4, "group", "polka", "expected one of rock, jazz, folk"),
@@ -172,6 +172,23 @@ def test_a_broken_cell_is_named(tiny_corpus, row, column, value, expected):
     text = message(tiny_corpus)
     assert expected in text
     assert "clips.csv" in text
+
+
+def test_a_row_is_told_as_a_person_finds_it(tiny_corpus):
+    """In CSV by its line, with cells and empty lines as a text editor shows them."""
+    path = tiny_corpus / "clips.parquet"
+    table = pd.read_parquet(path)
+    table.loc[4, "split"] = "valid"
+    table.to_parquet(path, index=False)
+    assert "clips.parquet, row 5 (counting from 1) (dataset 'alpha'" in message(tiny_corpus)
+    path.unlink()
+    table["remark"] = ["two\nlines", *[""] * (len(table) - 1)]
+    header, *lines = table.to_csv(index=False).splitlines()
+    text = "\n".join([header, *lines[:3], "", *lines[3:]])
+    (tiny_corpus / "clips.csv").write_text(text + "\n", encoding="utf-8")
+    place = 1 + next(n for n, line in enumerate(text.splitlines()) if ",valid," in line)
+    assert place == 8
+    assert f"clips.csv, line {place} (dataset 'alpha', clip 'a0004')" in message(tiny_corpus)
 
 
 def test_a_missing_column_a_missing_table_two_tables_and_an_empty_one(tiny_corpus):

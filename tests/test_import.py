@@ -252,6 +252,33 @@ def test_a_share_lies_between_0_and_1(tmp_path, share):
 # Targets
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_stray_cell_in_a_column_of_numbers_is_pointed_out(tmp_path, suffix):
+    """Guessed without --label, the column would become a category or metadata unseen."""
+    body = column("piano", ["0", "1", "0,25", "", "0", "1", "0", "1"])
+    for row in body:
+        row[HEADER.index("tempo")] = "90"
+    body[5][HEADER.index("tempo")] = "n/a"
+    body[6][HEADER.index("tempo")] = "?"
+    path = tmp_path / f"clips{suffix}"
+    if suffix == ".csv":
+        write_csv(path, body)
+    else:
+        pd.DataFrame(body, columns=HEADER).replace("", None).to_parquet(path)
+    places = {".csv": ("line 4", "line 7"), ".parquet": ("row 3", "row 6")}[suffix]
+    code, output = run(tmp_path / "out", "--clips", path)
+    assert code == 0, output
+    assert (
+        f"note: 'piano' would be a label, but {places[0]} holds '0,25'; so it was taken for a "
+        f"category."
+    ) in output
+    assert f"note: 'tempo' would be a number, but {places[1]} holds 'n/a', and 1 more" in output
+    assert "'era'" not in output
+    assert "'remark'" not in output
+    notes = Corpus.load(tmp_path / "out").description.provenance["notes"]
+    assert sum(note.startswith("note: ") for note in notes) == 2
+
+
 def test_named_targets_and_nothing_else(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
     code, output = run(
@@ -311,7 +338,9 @@ def test_what_a_column_looks_like(cells, kind):
     table = UserTable(Path("t.csv"), frame, [f"line {i}" for i in range(len(cells))])
     _, targets, notes = find_targets(table)
     assert [target.kind for target in targets] == ([kind] if kind else [])
-    assert len(notes) == 1
+    stray = [note for note in notes if note.startswith("note: ")]
+    assert len(notes) - len(stray) == 1
+    assert len(stray) == ("x" in cells)
 
 
 def test_labels_from_a_column_of_names(tmp_path):

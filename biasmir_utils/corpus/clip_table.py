@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: Any) 
         absent = table[name].isna()
         if absent.any():
             row = int(np.flatnonzero(absent)[0])
-            raise CorpusError(f"{where}, row {row}: the column {name!r} is empty")
+            raise CorpusError(f"{_place(where, row)}: the column {name!r} is empty")
     _check_values(table, "dataset", description.datasets, where)
     _check_values(table, "split", SPLITS, where)
     _check_values(table, "group", description.groups, where)
@@ -106,7 +107,7 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: Any) 
         row = int(np.flatnonzero(duplicate)[0])
         first = table.iloc[row]
         raise CorpusError(
-            f"{where}, row {row}: dataset {first['dataset']!r} has the clip {first['clip']!r} "
+            f"{_place(where, row)}: dataset {first['dataset']!r} has the clip {first['clip']!r} "
             f"twice; clip names are unique within a dataset"
         )
     table["track"] = table["track"].where(table["track"].notna(), table["clip"])
@@ -172,6 +173,20 @@ def _cell(table: pd.DataFrame, name: str, wrong: pd.Series, where: Any) -> str:
     value = entry[name]
     shown = repr(value) if isinstance(value, str) else value
     return (
-        f"{where}, row {row} (dataset {entry['dataset']!r}, clip {entry['clip']!r}): "
+        f"{_place(where, row)} (dataset {entry['dataset']!r}, clip {entry['clip']!r}): "
         f"column {name!r} is {shown}"
     )
+
+
+def _place(where: Any, row: int) -> str:
+    """Return file and row as a person finds it there: in CSV the line, with the header as 1."""
+    if isinstance(where, Path) and where.suffix == ".csv" and where.is_file():
+        # A cell in quotes may go over several lines, and empty lines are no rows.
+        with open(where, encoding="utf-8", newline="") as file:
+            reader, end, passed = csv.reader(file), 0, -1  # the header is passed first
+            for cells in reader:
+                passed += bool(cells)
+                if passed == row + 1:
+                    return f"{where}, line {end + 1}"
+                end = reader.line_num
+    return f"{where}, row {row + 1} (counting from 1)"

@@ -45,7 +45,8 @@ def find_targets(
     targets : list of Target
         In the order of the table's columns; labels from `labels_from` last, sorted.
     notes : list of str
-        What was guessed, in words.
+        What was guessed, in words; and for a column of numbers that was not taken for one, the
+        first cell that holds something else.
 
     Raises
     ------
@@ -118,7 +119,27 @@ def _guess(table: UserTable) -> tuple[dict[str, str], list[str]]:
             notes.append(f"taken for {word}: {', '.join(found)}")
     if metadata:
         notes.append(f"kept as metadata: {', '.join(metadata)}")
+    for column in [*kinds, *metadata]:
+        if kinds.get(column) in (None, "category"):
+            notes.extend(_stray_cells(table, column, kinds.get(column, "metadata")))
     return kinds, notes
+
+
+def _stray_cells(table: UserTable, column: str, taken_for: str) -> list[str]:
+    """Tell which cell keeps a column, most of whose cells are numbers, from being one."""
+    values, wrong = to_numbers(table.rows[column])
+    n_wrong, n_present = int(wrong.sum()), int(table.rows[column].notna().sum())
+    if not 0 < n_wrong < n_present / 2:
+        return []
+    row = first(wrong)
+    looks = "a label" if values.dropna().between(0, 1).all() else "a number"
+    others = f", and {n_wrong - 1} more such cell(s)" if n_wrong > 1 else ""
+    kept = "was kept as metadata" if taken_for == "metadata" else f"was taken for a {taken_for}"
+    return [
+        f"note: {column!r} would be {looks}, but {table.places[row]} holds "
+        f"{table.rows[column].iloc[row]!r}{others}; so it {kept}. Leave a cell empty where nothing "
+        f"is known"
+    ]
 
 
 def _looks_like(column: pd.Series) -> str | None:
