@@ -293,7 +293,7 @@ def test_warnings_of_corrections_are_recorded(tmp_path):
         ({"embeddings": []}, "at least one embedding"),
         ({"labels": ["tuba"]}, "no label 'tuba'; it has piano, voice"),
         ({"labels": []}, "at least one label"),
-        ({"modes": "local"}, "mode 'local': expected global or classwise"),
+        ({"modes": "local"}, "mode 'local': expected one of global, classwise, unlabelled"),
         ({"corrections": "ldaa"}, "unknown correction 'ldaa'"),
         ({"recogniser": "forest"}, "recogniser 'forest': expected one of logistic, logistic-lib"),
     ],

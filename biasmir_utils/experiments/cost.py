@@ -8,15 +8,17 @@ thousand products of a vector with its rows. The result is right within a factor
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.experiments.data import DatasetClips
+from biasmir_utils.experiments.judging import MAX_CLIPS
+from biasmir_utils.experiments.resampling import TrainingRows
 from biasmir_utils.experiments.tasks import Task
-from biasmir_utils.experiments.training import training_rows
+from biasmir_utils.experiments.training import subject_rows
 
 # Random features are 8 for each dimension, padded to a power of two; a cosine and a sine each.
 FEATURES_PER_DIMENSION = 8
@@ -26,6 +28,12 @@ SECONDS_PER_FEATURE = 12e-9
 PRODUCTS = 2500
 PRODUCTS_RANDOM = 1200
 SECONDS_PER_RECOGNISER = 0.03
+# Multiply-adds of an eigenproblem, over the cube of its size; and how many a correction solves.
+EIGENPROBLEM = 10
+EIGENPROBLEMS = {"coral": 4, "gaussian_ot": 6}
+# A correction judged: chance, means, kernels. The bootstrap of a label's six test sets.
+SECONDS_PER_JUDGED = 0.15
+SECONDS_PER_BOOTSTRAP = 0.06
 SECONDS_PER_LIBLINEAR_CELL = 1.1e-7
 SECONDS_PER_LIBLINEAR_FIT = 1e-3
 # Starting a worker process means importing the libraries again.
@@ -73,9 +81,8 @@ def task_seconds(
     speed : Speed
     """
     pair = [datasets[name] for name in task.pair]
-    rows = training_rows(task.label, pair, task.seed)
-    n = max(len(r.y) for r in rows)
-    share_positive = max(len(r.positives) for r in rows) / n
+    rows = subject_rows(task.label, task.kind, pair, task.seed)
+    n = max(len(r.all) for r in rows)
     n_test = sum(len(clips.test_rows(task.label)) for clips in pair)
     width = dimension
     seconds = 0.0
@@ -83,20 +90,44 @@ def task_seconds(
         width = FEATURES_PER_DIMENSION * 2 ** int(np.ceil(np.log2(dimension)))
         seconds += (4 * n + 2 * n_test) * width * SECONDS_PER_FEATURE
     rank = min(n, width + 1)
+    span = (n * rank * width + EIGENPROBLEM * rank**3) / speed.double
+    n_fits = 2 * len(task.variants)
     if task.recogniser == "logistic":
-        seconds += (n * rank * width + 10 * rank**3) / speed.double
+        n_spans = 1 + 2 * sum(not spec.is_low_rank for spec, _ in task.variants)
+        outputs = max(1, len(task.names))
         products = (PRODUCTS_RANDOM if task.kernel else PRODUCTS) * 2 * n * rank / speed.single
-        seconds += 2 * len(task.variants) * (products + SECONDS_PER_RECOGNISER)
+        seconds += n_spans * span + n_fits * (outputs * products + SECONDS_PER_RECOGNISER)
+    elif task.recogniser == "logistic-liblinear":
+        cells = n * width * SECONDS_PER_LIBLINEAR_CELL + SECONDS_PER_LIBLINEAR_FIT
+        seconds += n_fits * 37 * cells
     else:
-        fits = 2 * len(task.variants) * 37
-        seconds += fits * (n * width * SECONDS_PER_LIBLINEAR_CELL + SECONDS_PER_LIBLINEAR_FIT)
+        # Others fit once, and three times more to choose a threshold. How long a recogniser of
+        # the user's own takes is not known; it is counted like a support vector machine.
+        once = {"ridge": span, "knn": n * n_test * width / speed.double}
+        each = once.get(task.recogniser, n * (n + n_test) * width / speed.double)
+        seconds += n_fits * (4 if task.report else 1) * (each + SECONDS_PER_RECOGNISER)
+    sizes = [len(r.positives) / len(r.all) for r in rows if isinstance(r, TrainingRows)]
+    share_positive = max(sizes, default=1.0)
     fitted = {(spec.method, spec.groups, spec.parameters, mode) for spec, mode in task.variants}
     for method, groups, _, mode in fitted:
         if method != "none":
-            both = 2 * n * (1 if mode == "global" else share_positive)
+            both = 2 * n * (share_positive if mode == "classwise" else 1)
             inner = both * min(both, width) * width * (0.3 if groups else 0.6)
-            seconds += inner / speed.double
+            eigenproblems = EIGENPROBLEMS.get(method, 0) * EIGENPROBLEM * min(both, width) ** 3
+            seconds += (inner + eigenproblems) / speed.double
+    if task.report:
+        seconds += _judging_seconds(task, pair, width, speed)
     return seconds
+
+
+def _judging_seconds(task: Task, pair: Sequence[DatasetClips], width: int, speed: Speed) -> float:
+    """Return how long the probes of a task take, and its share of the bootstrap."""
+    n = sum(min(int((~clips.is_train).sum()), MAX_CLIPS) for clips in pair)
+    probe = n**2 * width + EIGENPROBLEM * n**3
+    each = (3 * probe / speed.double) + SECONDS_PER_JUDGED
+    sides = 2 if task.kernel else 1
+    outputs = max(1, len(task.names))
+    return len(task.variants) * (sides * each + outputs * SECONDS_PER_BOOTSTRAP)
 
 
 def duration(seconds: float) -> str:

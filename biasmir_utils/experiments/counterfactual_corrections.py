@@ -31,6 +31,7 @@ from biasmir_utils.experiments.paired_statistics import (
     with_intervals,
 )
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
+from biasmir_utils.experiments.span import Span
 
 Rows = NDArray[np.intp]
 
@@ -326,6 +327,7 @@ def _recognise(
     X = correct.home(deal.source)
     X_home, X_away = correct.home(deal.test), correct.away(deal.test)
     found: dict[str, dict[str, list[FloatArray]]] = {metric: {} for metric in METRICS}
+    spans: dict[bytes, Span] = {}
     for label in labels:
         y = renderings.pieces[label].to_numpy(dtype=np.float64)
         y_train, y_test = y[deal.source], y[deal.test]
@@ -333,7 +335,9 @@ def _recognise(
         key = "" if not correct.moves_home else correct.name
         coefficients = trained.setdefault(key, {})
         if label not in coefficients:
-            coefficients[label] = _train(X[known], y_train[known], label)
+            if known.tobytes() not in spans:  # one span serves all labels with the same clips
+                spans[known.tobytes()] = Span.of(X[known])
+            coefficients[label] = _train(spans[known.tobytes()], y_train[known], label)
         weights, intercept = coefficients[label][:-1], coefficients[label][-1]
         home, away = (rows[seen] @ weights + intercept for rows in (X_home, X_away))
         truth, w = y_test[seen], W[:, seen]
@@ -355,9 +359,9 @@ def _recognise(
     }
 
 
-def _train(X: FloatArray, y: FloatArray, label: str) -> FloatArray:
+def _train(span: Span, y: FloatArray, label: str) -> FloatArray:
     try:
-        model = LogisticRecogniser().fit(X, y)
+        model = LogisticRecogniser().fit_span(span, y)
     except ArgumentError as error:
         raise ArgumentError(f"label {label!r}: {error}") from None
     return np.append(model.coef_[0], model.intercept_[0])

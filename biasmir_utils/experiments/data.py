@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.targets import LABELS, Subject, is_observed, label_codes, subjects
 
-PRESENT, ABSENT, UNOBSERVED = 1, 0, -1
+__all__ = ["DatasetClips", "ExperimentData", "array_sum", "label_codes"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class DatasetClips:
     groups : ndarray of int, (n,)
         Position in the corpus's groups; clips without a group come after all others.
     is_train : ndarray of bool, (n,)
-    labels : dict of str to ndarray of int8, (n,)
-        1 present (likelihood 0.5 or more), 0 absent, -1 not observed.
+    labels : dict of str to ndarray, (n,) or, for tags, (n, n_tags)
+        What is true of each clip, see `targets.Subject.codes`. Of a label: 1 present (likelihood
+        0.5 or more), 0 absent, -1 not observed.
     """
 
     name: str
@@ -39,15 +41,19 @@ class DatasetClips:
     tracks: NDArray[Any]
     groups: NDArray[np.intp]
     is_train: NDArray[np.bool_]
-    labels: dict[str, NDArray[np.int8]]
+    labels: dict[str, NDArray[Any]]
 
     def train_rows(self, label: str, value: int) -> NDArray[np.intp]:
         """Return the training rows in which the label has the value."""
         return np.flatnonzero(self.is_train & (self.labels[label] == value))
 
+    def observed_train_rows(self, label: str) -> NDArray[np.intp]:
+        """Return the training rows that have a value."""
+        return np.flatnonzero(self.is_train & is_observed(self.labels[label]))
+
     def test_rows(self, label: str) -> NDArray[np.intp]:
-        """Return the test rows in which the label was observed."""
-        return np.flatnonzero(~self.is_train & (self.labels[label] != UNOBSERVED))
+        """Return the test rows that have a value: in which a label was observed."""
+        return np.flatnonzero(~self.is_train & is_observed(self.labels[label]))
 
 
 @dataclass(frozen=True)
@@ -61,28 +67,33 @@ class ExperimentData:
         In the corpus's order.
     left_out : dict of str to int
         Clips of each dataset that lack one of the embeddings.
+    subjects : tuple of Subject
+        What recognisers are trained for.
     """
 
     corpus: Corpus
     datasets: dict[str, DatasetClips]
     left_out: dict[str, int]
+    subjects: tuple[Subject, ...] = ()
 
     @classmethod
-    def of(cls, corpus: Corpus, embeddings: Sequence[str], labels: Sequence[str]) -> ExperimentData:
-        """Take the arrays out of a corpus.
+    def of(
+        cls,
+        corpus: Corpus,
+        embeddings: Sequence[str],
+        labels: Sequence[str] | None = None,
+        target: str | Sequence[str] = LABELS,
+    ) -> ExperimentData:
+        """Take the arrays out of a corpus; for `labels` and `target` see `targets.subjects`.
 
         Raises
         ------
         ArgumentError
-            If the corpus has no such embedding or label, or no clip has all the embeddings.
+            If the corpus has no such embedding, label or target, or no clip has all the
+            embeddings.
         """
         table, complete = corpus.clips, corpus.complete(embeddings)
-        for label in labels:
-            if label not in corpus.labels:
-                raise ArgumentError(
-                    f"corpus {corpus.name!r} has no label {label!r}; it has "
-                    f"{', '.join(corpus.labels) or 'none'}"
-                )
+        found = tuple(subjects(corpus, target, labels))
         if not complete.any():
             raise ArgumentError(
                 f"no clip of corpus {corpus.name!r} has all of the embeddings "
@@ -104,9 +115,9 @@ class ExperimentData:
                 tracks=part["track"].to_numpy(object),
                 groups=np.array([position.get(g, len(position)) for g in part["group"]], np.intp),
                 is_train=(part["split"] == "train").to_numpy(),
-                labels={label: label_codes(part[label].to_numpy()) for label in labels},
+                labels={subject.name: subject.codes(part) for subject in found},
             )
-        return cls(corpus, datasets, left_out)
+        return cls(corpus, datasets, left_out, found)
 
     def features(self, embedding: str, dataset: str) -> NDArray[np.float32]:
         """Return an embedding of a dataset's clips, (n, D), in the order of `datasets`."""
@@ -116,13 +127,6 @@ class ExperimentData:
         """Return the group of each clip of a dataset, None for a clip without one."""
         names = np.array([*self.corpus.groups, None], dtype=object)
         return names[self.datasets[dataset].groups]
-
-
-def label_codes(likelihood: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Turn likelihoods into 1 (from 0.5), 0 and, where not observed, -1."""
-    codes = (likelihood >= 0.5).astype(np.int8)
-    codes[np.isnan(likelihood)] = UNOBSERVED
-    return codes
 
 
 def array_sum(*arrays: NDArray[Any]) -> str:

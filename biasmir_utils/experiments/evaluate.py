@@ -22,14 +22,16 @@ from biasmir_utils.experiments.planning import (
     plan_evaluation,
     skipped_lines,
 )
+from biasmir_utils.experiments.report import Report, build_report
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
-    RESULT_COLUMNS,
     SCORE_COLUMNS,
+    result_columns,
     summarise,
 )
 from biasmir_utils.experiments.running import run_tasks
 from biasmir_utils.experiments.store import TaskStore
+from biasmir_utils.experiments.targets import LABELS
 from biasmir_utils.files import versions
 
 
@@ -40,17 +42,21 @@ class Evaluation:
     Attributes
     ----------
     results : pandas.DataFrame
-        The columns of `results.RESULT_COLUMNS`: a row for each label, embedding, correction,
-        mode and ordered pair of datasets.
+        The columns of `results.RESULT_COLUMNS` (for a category or a number of
+        `results.CLASS_COLUMNS`, `NUMBER_COLUMNS`): a row for each label, embedding, correction,
+        mode, ordered pair of datasets and seed.
     scores : pandas.DataFrame or None
         The columns of `results.SCORE_COLUMNS`: a row for each test clip of each of those rows.
     record : dict
         Parameters, versions, sums of the data, clips left out, labels skipped, warnings.
+    report : Report or None
+        The full report, if it was asked for.
     """
 
     results: pd.DataFrame
     scores: pd.DataFrame | None
     record: dict[str, Any] = field(repr=False)
+    report: Report | None = field(default=None, repr=False)
 
     def summary(self) -> str:
         """Return the table that `biasmir evaluate` prints, and what to know about it."""
@@ -72,8 +78,11 @@ def evaluate(
     modes: str | Sequence[str] = ("global",),
     *,
     labels: Sequence[str] | None = None,
-    recogniser: str = "logistic",
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
     seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
@@ -91,14 +100,24 @@ def evaluate(
     corrections : str, or iterable of str or Correction
         See `corrections.grammar`; default none.
     modes : str or sequence of str
-        `global` fits corrections on positives and negatives, `classwise` on positives only.
+        On which rows of both datasets corrections are fitted. `global`: the training rows of
+        the recognisers, positives and negatives, which the paper's resampling chose by their
+        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
+        a look at any label.
     labels : sequence of str, optional
         Default: all labels of the corpus.
-    recogniser : str
-        `logistic` (fast) or `logistic-liblinear` (scikit-learn's, the authors' numbers to the
-        last digit; slow).
+    target : str or sequence of str
+        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
+        them; or targets of the corpus (or `group`), see `targets`.
+    recogniser : str, optional
+        A name of `recognisers.RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        default is `logistic`, for a number `ridge`.
     seed : int
         Of the resampling and the random features; 42 in the paper.
+    seeds : int
+        How many seeds to run, from `seed` on.
+    report : bool
+        Whether to judge the corrections in full; see `report`. Adds the correction `none`.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -120,7 +139,16 @@ def evaluate(
         with the reason in `record["skipped"]`.
     """
     plan = plan_evaluation(
-        corpus, embeddings, corrections, modes, labels=labels, recogniser=recogniser, seed=seed
+        corpus,
+        embeddings,
+        corrections,
+        modes,
+        labels=labels,
+        target=target,
+        recogniser=recogniser,
+        seed=seed,
+        seeds=seeds,
+        report=report,
     )
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
@@ -150,7 +178,7 @@ def run_plan(
         raise ArgumentError(f"no label can be evaluated: {reasons}")
     found = run_tasks(
         plan,
-        scores=scores,
+        scores=scores or plan.report,
         jobs=jobs,
         progress=progress,
         store=TaskStore(resume) if resume else None,
@@ -158,7 +186,7 @@ def run_plan(
     )
     name = plan.data.corpus.name
     rows = [{"corpus": name, **row} for result in found for row in result.rows]
-    results = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    results = pd.DataFrame(rows, columns=list(result_columns(plan.kind)))
     table = None
     if scores:
         parts = [
@@ -175,4 +203,5 @@ def run_plan(
         "skipped": [*plan.skipped, *(entry for result in found for entry in result.skipped)],
         "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
     }
-    return Evaluation(results, table, record)
+    report = build_report(plan, found) if plan.report else None
+    return Evaluation(results, table, record, report)

@@ -19,39 +19,42 @@ Array = NDArray[Any]
 
 
 class FeatureSpace:
-    """Training and test rows of two datasets.
+    """The map from embeddings of two datasets to what recognisers and corrections get.
 
     Parameters
     ----------
-    train, test : sequence of ndarray, (n_clips, D)
-        Rows of both datasets.
+    train : sequence of ndarray, (n_clips, D)
+        Rows of both datasets: they decide means, scales and bandwidth.
     random : Fastfood or None
         Unfitted map to random features; its bandwidth is the median distance of the
         standardised training rows of both datasets. None: the rows are taken as they are.
     """
 
-    def __init__(
-        self, train: Sequence[Array], test: Sequence[Array], random: Fastfood | None
-    ) -> None:
-        self._train = [np.asarray(X, dtype=np.float64) for X in train]
-        self._test = [np.asarray(X, dtype=np.float64) for X in test]
+    def __init__(self, train: Sequence[Array], random: Fastfood | None) -> None:
         self._random = random
         if random is not None:
-            self._scalers = [_scaler(X) for X in self._train]
-            random.fit(np.concatenate([self._scaled(X, i) for i, X in enumerate(self._train)]))
+            rows = [np.asarray(X, dtype=np.float64) for X in train]
+            self._scalers = [_scaler(X) for X in rows]
+            random.fit(np.concatenate([self._scaled(X, side) for side, X in enumerate(rows)]))
 
-    def train(self, side: int) -> Array:
-        """Return the training rows of a dataset."""
-        return self._map(self._train[side], side)
+    def train(self, X: Array, side: int) -> Array:
+        """Return training rows of a dataset, in double precision."""
+        return self._map(X, side)
 
-    def test(self, train: int, test: int) -> Array:
-        """Return the test rows of a dataset for the recogniser of a training dataset.
+    def test(self, X: Array, side: int) -> Array:
+        """Return test rows of any dataset for the recogniser of the training dataset `side`.
 
         Random features are in single precision: nothing is fitted on test rows.
         """
-        return self._map(self._test[test], train, np.float32)
+        return self._map(X, side, np.float32)
+
+    @property
+    def depends_on_side(self) -> bool:
+        """Whether a row's features depend on the dataset that the recogniser comes from."""
+        return self._random is not None
 
     def _map(self, X: Array, side: int, dtype: type = np.float64) -> Array:
+        X = np.asarray(X, dtype=np.float64)
         if self._random is None:
             return X
         mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))

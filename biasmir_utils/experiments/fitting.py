@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.corrections.groups import discover_groups
-from biasmir_utils.errors import BiasMIRError
+from biasmir_utils.errors import ArgumentError, BiasMIRError
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.resampling import TrainingRows
+from biasmir_utils.experiments.targets import PRESENT
+from biasmir_utils.experiments.training import ChosenRows
 
 Array = NDArray[Any]
 
@@ -22,7 +24,7 @@ Array = NDArray[Any]
 def fit_corrections(
     variants: Sequence[tuple[Correction, str]],
     pair: Sequence[DatasetClips],
-    both: Sequence[TrainingRows],
+    both: Sequence[TrainingRows | ChosenRows],
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
     seed: int = 0,
@@ -42,7 +44,7 @@ def fit_corrections(
     groups : mapping of str to ndarray of object
         Group of every clip of a dataset, None where it has none.
     seed : int
-        Of the search for groups, where a correction wants them found.
+        Of the search for groups, where a correction wants them found, and of random subspaces.
 
     Returns
     -------
@@ -70,33 +72,55 @@ def _fit_correction(
     spec: Correction,
     mode: str,
     pair: Sequence[DatasetClips],
-    both: Sequence[TrainingRows],
+    both: Sequence[TrainingRows | ChosenRows],
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
     seed: int,
 ) -> Any:
-    # Training rows are positives, then negatives.
-    parts = [slice(None if mode == "global" else len(rows.positives)) for rows in both]
+    # A label's training rows are positives, then negatives.
+    parts = [
+        slice(len(rows.positives))
+        if mode == "classwise" and isinstance(rows, TrainingRows)
+        else slice(None)
+        for rows in both
+    ]
     X = np.concatenate([X[part] for X, part in zip(X_train, parts, strict=True)])
-    y = np.concatenate([rows.y[part] for rows, part in zip(both, parts, strict=True)])
-    domain = [
-        np.full(len(rows.y[part]), clips.name)
-        for clips, rows, part in zip(pair, both, parts, strict=True)
-    ]
-    group = [
-        np.asarray(groups[clips.name], dtype=object)[rows.all[part]]
-        for clips, rows, part in zip(pair, both, parts, strict=True)
-    ]
+    chosen = [rows.all[part] for rows, part in zip(both, parts, strict=True)]
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
+    group = np.concatenate(
+        [
+            np.asarray(groups[clips.name], dtype=object)[rows]
+            for clips, rows in zip(pair, chosen, strict=True)
+        ]
+    )
     correction = spec.transformer()
     if "singular" in correction.get_params() and "singular" not in dict(spec.parameters):
         # A group with too few rows for a direction is a warning here, as one without any is.
         correction.set_params(singular="warn")
-    sample_domain, sample_group = np.concatenate(domain), None
+    if spec.method == "random" and "random_state" not in dict(spec.parameters):
+        # Another seed is another control.
+        correction.set_params(random_state=seed)
+    sample_group = None
     try:
         if spec.finds_groups:
-            sample_group = discover_groups(X, sample_domain, random_state=seed)
+            sample_group = discover_groups(X, domain, random_state=seed)
         elif spec.needs_groups:
-            sample_group = np.concatenate(group)
-        return correction.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
+            sample_group = group
+        y = _labels(both, parts) if spec.needs_labels else None
+        return correction.fit(X, y, sample_domain=domain, sample_group=sample_group)
     except BiasMIRError as error:
         return error
+
+
+def _labels(both: Sequence[TrainingRows | ChosenRows], parts: Sequence[slice]) -> Array:
+    """Return the labels of the rows, of tags as a matrix of what is present."""
+    found = []
+    for rows, part in zip(both, parts, strict=True):
+        if rows.y is None:
+            raise ArgumentError(
+                "given=label needs the labels of both datasets, at which the mode unlabelled "
+                "does not look; use the mode global, or given=group"
+            )
+        found.append(rows.y[part])
+    y = np.concatenate(found)
+    return (y == PRESENT).astype(np.float64) if y.ndim == 2 else y

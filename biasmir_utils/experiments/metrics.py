@@ -9,7 +9,8 @@ Conventions
 - All metrics but the Brier score are better when larger; all lie in [0, 1].
 
 The metrics: `roc_auc`, `weighted_roc_auc` (many weightings at once, for bootstraps) and
-`recognition_metrics` (all that a results table holds).
+`recognition_metrics` (all that a results table holds). Of several classes, each with a column of
+scores: `class_metrics`. Of numbers: `number_metrics`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ METRICS = (
     "accuracy",
     "brier",
 )
+CLASS_METRICS = (
+    "roc_auc",
+    "average_precision",
+    "balanced_accuracy",
+    "macro_f1",
+    "accuracy",
+    "brier",
+)
+NUMBER_METRICS = ("r2", "mae", "rmse", "correlation")
+LOWER_IS_BETTER = ("brier", "mae", "rmse")
 
 
 def validate(y_true: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -162,3 +173,107 @@ def recognition_metrics(
         "accuracy": float((predicted == positive).mean()),
         "brier": float(np.mean((probabilities - positive) ** 2)),
     }
+
+
+def class_metrics(y_true: ArrayLike, score: ArrayLike, probability: ArrayLike) -> dict[str, Any]:
+    """Return all of `CLASS_METRICS` for one test set.
+
+    Parameters
+    ----------
+    y_true : array-like of int, (n_clips,)
+        Class of each clip, 0 to n_classes - 1.
+    score, probability : array-like, (n_clips, n_classes)
+        The class with the largest score is recognised.
+
+    Returns
+    -------
+    dict
+        ROC-AUC and average precision: each class against the rest, mean over the classes that
+        occur. Balanced accuracy: mean of their recalls. Macro F1: mean over them. Brier score:
+        summed over the classes, 0 to 2.
+    """
+    truth, scores = np.asarray(y_true), np.asarray(score, dtype=np.float64)
+    if scores.ndim != 2 or truth.shape != scores.shape[:1]:
+        raise ArgumentError(
+            f"score must have a row for each of {len(truth)} clips and a column for each class, "
+            f"found the shape {scores.shape}"
+        )
+    probabilities = np.asarray(probability, dtype=np.float64)
+    recognised = scores.argmax(axis=1)
+    occurring = np.unique(truth)
+    parts = []
+    for k in occurring:
+        own, said = truth == k, recognised == k
+        hits = int((own & said).sum())
+        one_class = own.all()
+        parts.append(
+            (
+                np.nan if one_class else roc_auc(own, scores[:, k]),
+                np.nan if one_class else average_precision(own, scores[:, k]),
+                hits / int(own.sum()),
+                2 * hits / (int(own.sum()) + int(said.sum())),
+            )
+        )
+    one_hot = np.eye(scores.shape[1])[truth]
+    values = np.mean(parts, axis=0)
+    return {
+        **dict(zip(CLASS_METRICS[:4], map(float, values), strict=True)),
+        "accuracy": float((recognised == truth).mean()),
+        "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+    }
+
+
+def number_metrics(y_true: ArrayLike, prediction: ArrayLike) -> dict[str, Any]:
+    """Return all of `NUMBER_METRICS` for one test set.
+
+    Parameters
+    ----------
+    y_true, prediction : array-like, (n_clips,)
+        Finite.
+
+    Returns
+    -------
+    dict
+        `r2` is 1 minus the squared error over that of the test set's mean, at most 1 and
+        negative for a recogniser that does worse than this mean; `mae` and `rmse` are in the
+        unit of the number; `correlation` is Pearson's, NaN where one side is constant.
+    """
+    truth = np.asarray(y_true, dtype=np.float64)
+    predicted = np.asarray(prediction, dtype=np.float64)
+    if truth.shape != predicted.shape or truth.ndim != 1 or not len(truth):
+        raise ArgumentError(
+            f"y_true and prediction must be vectors of one length, found shapes {truth.shape} and "
+            f"{predicted.shape}"
+        )
+    error = predicted - truth
+    spread, spread_predicted = truth - truth.mean(), predicted - predicted.mean()
+    total = float(spread @ spread)
+    both = np.sqrt(total * float(spread_predicted @ spread_predicted))
+    return {
+        "r2": 1 - float(error @ error) / total if total > 0 else float("nan"),
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "correlation": float(spread @ spread_predicted) / both if both > 0 else float("nan"),
+    }
+
+
+def best_threshold(y_true: ArrayLike, score: ArrayLike) -> float:
+    """Return the threshold with the largest balanced accuracy: present is what lies above it.
+
+    Thresholds lie halfway between neighbouring scores; of equally good ones the middle one is
+    taken, the lower of two.
+    """
+    positive, scores = validate(y_true, score)
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    cuts = np.flatnonzero(np.diff(ordered) > 0)
+    if not len(cuts):
+        return float(ordered[0])
+    # Behind position k: recall is what lies above, specificity what lies at or below.
+    below = np.cumsum(positive[order])[cuts]
+    recall = 1 - below / positive.sum()
+    specificity = (cuts + 1 - below) / (~positive).sum()
+    balanced = recall + specificity
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
+    k = cuts[best[(len(best) - 1) // 2]]
+    return float((ordered[k] + ordered[k + 1]) / 2)

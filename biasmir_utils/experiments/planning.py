@@ -14,11 +14,18 @@ from biasmir_utils.corrections.grammar import Correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import ExperimentData
-from biasmir_utils.experiments.tasks import RECOGNISERS, Task
+from biasmir_utils.experiments.recognisers import DEFAULTS, make_recogniser
+from biasmir_utils.experiments.targets import LABEL, LABELS, TAGS, Subject
+from biasmir_utils.experiments.tasks import UNLABELLED, Task
 from biasmir_utils.experiments.training import why_impossible
 
-MODES = ("global", "classwise")
+MODES = ("global", "classwise", UNLABELLED)
+"""On which training rows of both datasets a correction is fitted: those that the recognisers are
+trained on; the positives of these; or rows that were drawn without a look at any label."""
 PAPER_SEED = 42
+REPORT_SEEDS = 5
+"""Fewest seeds that tell how much the resampling matters."""
+NO_CORRECTION = Correction("none")
 
 
 @dataclass(frozen=True)
@@ -34,43 +41,92 @@ class Plan:
         Labels that a pair of datasets cannot be evaluated on: `label`, `pair`, `reason`.
     parameters : dict
         As they were given, for the record.
+    report : bool
+        Whether the corrections are judged in full; see `report`.
     """
 
     data: ExperimentData
     tasks: list[Task]
     skipped: list[dict[str, Any]]
     parameters: dict[str, Any]
+    report: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The kind of all subjects; see `targets`."""
+        return self.data.subjects[0].kind
 
     def task_seconds(self, speed: Speed | None = None) -> list[float]:
         """Return about how long each task takes on one core."""
-        speed = speed or Speed()
-        dimension = self.data.corpus.dimension
-        return [
-            task_seconds(task, self.data.datasets, dimension(task.embedding), speed)
-            for task in self.tasks
-        ]
+        return self._seconds(self.tasks, speed or Speed())
 
     def describe(self, jobs: int | None = None) -> str:
         """Return a text: the tasks, how many recognisers they fit, and how long it may take."""
-        n_jobs = process_count(jobs, len(self.tasks))
-        seconds = self.task_seconds(Speed.measure())
+        speed = Speed.measure()
         lines = []
-        for task, estimate in zip(self.tasks, seconds, strict=True):
+        for task, estimate in zip(self.tasks, self.task_seconds(speed), strict=True):
             variants = ", ".join(
                 f"{spec}{'' if mode == 'none' else ' ' + mode}" for spec, mode in task.variants
             )
+            seed = f"seed {task.seed}  " if len(self.parameters["seeds"]) > 1 else ""
             lines.append(
-                f"{task.embedding}  {task.label}  {'/'.join(task.pair)}  [{variants}]  "
+                f"{task.embedding}  {task.label}  {'/'.join(task.pair)}  {seed}[{variants}]  "
                 f"{estimate:.1f} s"
             )
         lines.extend(skipped_lines(self.skipped))
-        fits = sum(2 * len(task.variants) for task in self.tasks)
-        total = max([sum(seconds) / n_jobs, *seconds]) + SECONDS_TO_START
-        lines.append(
-            f"{len(self.tasks)} tasks, {fits} recognisers: {duration(total)} with "
-            f"{n_jobs} process(es), if nothing else runs"
-        )
+        lines.append(self.outlook(jobs, speed))
         return "\n".join(lines)
+
+    def outlook(self, jobs: int | None = None, speed: Speed | None = None) -> str:
+        """Return how long it may take; of a full report also what more seeds or `all` would."""
+        speed = speed or Speed.measure()
+        n_jobs = process_count(jobs, len(self.tasks))
+        fits = sum(2 * len(task.variants) for task in self.tasks)
+        text = (
+            f"{len(self.tasks)} tasks, {fits} recognisers: "
+            f"{self._duration(self.tasks, n_jobs, speed)} with {n_jobs} process(es), if nothing "
+            "else runs"
+        )
+        if not self.report:
+            return text
+        seeds = self.parameters["seeds"]
+        more = list(range(seeds[0], seeds[0] + REPORT_SEEDS))
+        every = parse_corrections("all")
+        given = [task for task in self.tasks if task.seed == seeds[0]]
+        all_corrections = _tasks(
+            [(task.label, task.pair) for task in given],
+            self.data.subjects,
+            self.parameters["embeddings"],
+            _variants(every, self.parameters["modes"]),
+            self.parameters["recogniser"],
+            seeds[:1],
+            True,
+        )
+        options = []
+        if len(seeds) < REPORT_SEEDS:
+            longer = given * len(more)
+            options.append(f"--seeds {len(more)}: {self._duration(longer, n_jobs, speed)}")
+        if len(self.parameters["corrections"]) < len(every):
+            longer = all_corrections * len(seeds)
+            options.append(f"--correction all: {self._duration(longer, n_jobs, speed)}")
+            if len(seeds) < REPORT_SEEDS:
+                longer = all_corrections * len(more)
+                options.append(f"both: {self._duration(longer, n_jobs, speed)}")
+        return f"{text}\n{'; '.join(options)}" if options else text
+
+    def _seconds(self, tasks: Sequence[Task], speed: Speed) -> list[float]:
+        dimension = self.data.corpus.dimension
+        known: dict[Task, float] = {}
+        for task in tasks:
+            if task not in known:
+                known[task] = task_seconds(
+                    task, self.data.datasets, dimension(task.embedding), speed
+                )
+        return [known[task] for task in tasks]
+
+    def _duration(self, tasks: Sequence[Task], n_jobs: int, speed: Speed) -> str:
+        seconds = self._seconds(tasks, speed)
+        return duration(max([sum(seconds) / n_jobs, *seconds]) + SECONDS_TO_START)
 
 
 def plan_evaluation(
@@ -80,66 +136,109 @@ def plan_evaluation(
     modes: str | Sequence[str] = ("global",),
     *,
     labels: Sequence[str] | None = None,
-    recogniser: str = "logistic",
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
     seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
 ) -> Plan:
     """List the tasks of an evaluation; see `evaluate` for the parameters and errors."""
     embeddings = _unique([embeddings] if isinstance(embeddings, str) else embeddings)
     modes = _unique([modes] if isinstance(modes, str) else modes)
     specs = parse_corrections(corrections)
-    labels = list(corpus.labels if labels is None else _unique(labels))
-    for what, values in (
-        ("embedding", embeddings),
-        ("correction", specs),
-        ("mode", modes),
-        ("label", labels),
-    ):
+    for what, values in (("embedding", embeddings), ("correction", specs), ("mode", modes)):
         if not values:
             raise ArgumentError(f"at least one {what} is needed")
     for mode in modes:
         if mode not in MODES:
-            raise ArgumentError(f"mode {mode!r}: expected {' or '.join(MODES)}")
-    if recogniser not in RECOGNISERS:
-        raise ArgumentError(f"recogniser {recogniser!r}: expected one of {', '.join(RECOGNISERS)}")
+            raise ArgumentError(f"mode {mode!r}: expected one of {', '.join(MODES)}")
+    if seeds < 1:
+        raise ArgumentError(f"seeds must be at least 1, not {seeds}")
     if len(corpus.datasets) < 2:
         raise ArgumentError(
             f"corpus {corpus.name!r} has one dataset only; an evaluation needs two or more"
         )
-    data = ExperimentData.of(corpus, embeddings, labels)
-    pairs = list(itertools.combinations(data.datasets, 2))
-    skipped, possible = [], []
-    for label, pair in itertools.product(labels, pairs):
-        reason = why_impossible(label, [data.datasets[name] for name in pair], seed)
-        if reason is None:
-            possible.append((label, pair))
-        else:
-            skipped.append({"label": label, "pair": list(pair), "reason": reason})
-    variants = [(spec, mode) for spec in specs for mode in (modes if spec.corrects else ("none",))]
-    kernels = list(dict.fromkeys(spec.kernel for spec in specs))
-    tasks = [
-        Task(
-            embedding=embedding,
-            label=label,
-            pair=pair,
-            kernel=kernel,
-            variants=tuple((s, mode) for s, mode in variants if s.kernel == kernel),
-            recogniser=recogniser,
-            seed=seed,
+    if report and NO_CORRECTION not in specs:
+        # Gains and losses are measured against it.
+        specs = [NO_CORRECTION, *specs]
+    data = ExperimentData.of(corpus, embeddings, labels, target)
+    kind = data.subjects[0].kind
+    recogniser = DEFAULTS[kind] if recogniser is None else recogniser
+    make_recogniser(recogniser, kind)
+    if "classwise" in modes and kind != LABEL:
+        raise ArgumentError(
+            f"the mode classwise fits corrections on a label's positives; a {kind} has none"
         )
-        for embedding in embeddings
-        for label, pair in possible
-        for kernel in kernels
-    ]
+    every_seed = list(range(seed, seed + seeds))
+    skipped, possible = [], []
+    for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
+        both = [data.datasets[name] for name in pair]
+        reasons = (why_impossible(subject.name, both, one, subject.kind) for one in every_seed)
+        reason = next((text for text in reasons if text is not None), None)
+        if reason is None:
+            possible.append((subject.name, pair))
+        else:
+            skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
+    tasks = _tasks(
+        possible,
+        data.subjects,
+        embeddings,
+        _variants(specs, modes),
+        recogniser,
+        every_seed,
+        report,
+    )
     parameters = {
         "corpus": corpus.name,
         "embeddings": embeddings,
         "corrections": [str(spec) for spec in specs],
         "modes": modes,
-        "labels": labels,
+        "target": [target] if isinstance(target, str) else list(target),
+        "labels": [
+            name
+            for subject in data.subjects
+            for name in (subject.names if subject.kind == TAGS else (subject.name,))
+        ],
         "recogniser": recogniser,
         "seed": seed,
+        "seeds": every_seed,
     }
-    return Plan(data, tasks, skipped, parameters)
+    return Plan(data, tasks, skipped, parameters, report)
+
+
+def _variants(specs: Sequence[Correction], modes: Sequence[str]) -> list[tuple[Correction, str]]:
+    return [(spec, mode) for spec in specs for mode in (modes if spec.corrects else ("none",))]
+
+
+def _tasks(
+    possible: Sequence[tuple[str, tuple[str, str]]],
+    subjects: Sequence[Subject],
+    embeddings: Sequence[str],
+    variants: Sequence[tuple[Correction, str]],
+    recogniser: str,
+    seeds: Sequence[int],
+    report: bool,
+) -> list[Task]:
+    subject_of = {subject.name: subject for subject in subjects}
+    kernels = list(dict.fromkeys(spec.kernel for spec, _ in variants))
+    return [
+        Task(
+            embedding=embedding,
+            label=name,
+            pair=pair,
+            kernel=kernel,
+            variants=tuple((s, mode) for s, mode in variants if s.kernel == kernel),
+            recogniser=recogniser,
+            seed=seed,
+            kind=subject_of[name].kind,
+            names=subject_of[name].names,
+            report=report,
+        )
+        for seed in seeds
+        for embedding in embeddings
+        for name, pair in dict.fromkeys(possible)
+        for kernel in kernels
+    ]
 
 
 def process_count(jobs: int | None, n_tasks: int) -> int:

@@ -53,6 +53,9 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         The chosen value.
     cv_roc_auc_ : ndarray, (n_Cs,)
         Mean ROC-AUC over the folds.
+    cv_decision_ : ndarray, (n_clips,)
+        Decision value of each training row from the fold that did not train on it, with the
+        chosen C.
     coef_ : ndarray, (1, n_features)
     intercept_ : ndarray, (1,)
     n_features_in_ : int
@@ -157,6 +160,9 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             for fold, mask in enumerate(masks)
         ]
         best = self._choose(np.array(scores).T)
+        self.cv_decision_ = np.empty(len(y))
+        for fold, mask in enumerate(masks):
+            self.cv_decision_[~mask] = decisions[best, fold, ~mask]
         start = weights.reshape(len(Cs), self.n_folds, -1)[best].mean(axis=0, keepdims=True)
         cost = Cs[best] * balanced_weights(y, np.ones(len(y), dtype=bool))
         solution, _ = solve_logistic(span.coordinates, y, cost[np.newaxis], start=start)
@@ -166,12 +172,15 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     def _fit_liblinear(self, X: FloatArray, y: NDArray[np.int8]) -> None:
         masks = self._folds(y)
         scores = np.empty((len(self.Cs), self.n_folds))
+        decisions = np.empty((len(self.Cs), len(y)))
         for fold, mask in enumerate(masks):
             for i, C in enumerate(self.Cs):
                 model = _liblinear(C).fit(X[mask], y[mask])
-                held_out = model.decision_function(X[~mask])[:, np.newaxis]
-                scores[i, fold] = column_roc_auc(y[~mask] == 1, held_out)[0]
-        model = _liblinear(self.Cs[self._choose(scores)]).fit(X, y)
+                held_out = decisions[i, ~mask] = model.decision_function(X[~mask])
+                scores[i, fold] = column_roc_auc(y[~mask] == 1, held_out[:, np.newaxis])[0]
+        best = self._choose(scores)
+        self.cv_decision_ = decisions[best]
+        model = _liblinear(self.Cs[best]).fit(X, y)
         self.coef_, self.intercept_ = model.coef_, model.intercept_
 
 

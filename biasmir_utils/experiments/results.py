@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import METRICS
+from biasmir_utils.experiments.metrics import CLASS_METRICS, METRICS, NUMBER_METRICS
+from biasmir_utils.experiments.targets import CATEGORY, NUMBER
 from biasmir_utils.files import atomic_path
 
 KEY_COLUMNS = (
@@ -28,11 +29,18 @@ KEY_COLUMNS = (
     "seed",
 )
 RESULT_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_pos_test", "C", *METRICS)
+CLASS_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_classes", "C", *CLASS_METRICS)
+NUMBER_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "C", *NUMBER_METRICS)
 SCORE_COLUMNS = (*KEY_COLUMNS, "clip", "track", "group", "y_true", "score", "probability")
 TABLE_SUFFIXES = (".csv", ".parquet")
 
 # What tells the rows of one recogniser setting from those of another, labels and sets aside.
 SETTING = ("embedding", "correction", "mode", "alpha")
+
+
+def result_columns(kind: str) -> tuple[str, ...]:
+    """Return the columns of a results table for a kind of target (see `targets`)."""
+    return {CATEGORY: CLASS_COLUMNS, NUMBER: NUMBER_COLUMNS}.get(kind, RESULT_COLUMNS)
 
 
 def check_table_path(path: str | os.PathLike[str]) -> Path:
@@ -192,11 +200,15 @@ def changes(results: pd.DataFrame, baseline: str = "none", metric: str = "roc_au
 
 
 def summarise(results: pd.DataFrame) -> str:
-    """Return a text: mean ROC-AUC over labels for each train-test pair, and the mean falls."""
+    """Return a text: the main metric's mean over labels for each train-test pair, and the falls.
+
+    The main metric is ROC-AUC, for numbers R2.
+    """
     if results.empty:
         return "no results"
-    means = mean_over_labels(results)
-    fall = falls(results)
+    metric, name = ("roc_auc", "ROC-AUC") if "roc_auc" in results else ("r2", "R2")
+    means = mean_over_labels(results, metric)
+    fall = falls(results, metric)
     by_pair = mean_over_labels(fall, "fall") if len(fall) else means.iloc[:, :0]
     lines = []
     for position, setting in enumerate(means.index.to_frame(index=False).to_dict("records")):
@@ -208,10 +220,11 @@ def summarise(results: pd.DataFrame) -> str:
             value = by_pair[train_set, test_set].iloc[position]
             cells[f"fall {train_set}>{test_set}"] = f"{value:+.3f}"
         lines.append(cells)
-    labels = results["label"].nunique()
+    labels, seeds = results["label"].nunique(), results["seed"].nunique()
+    over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
     table = pd.DataFrame(lines).to_string(index=False, justify="right")
     return (
-        f"Mean ROC-AUC over {labels} label(s), train>test; fall = in-domain minus cross-dataset "
+        f"Mean {name} over {over}, train>test; fall = in-domain minus cross-dataset "
         f"on that test set\n{table}"
     )
 

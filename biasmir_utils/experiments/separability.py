@@ -136,7 +136,7 @@ def dataset_separability(
                 str(names[target]),
                 _held_out(span, train, domain[np.newaxis] == target, C)[0],
                 _held_out(
-                    span, train, _permuted(domain == target, tracks, n_permutations, seed), C
+                    span, train, permuted_tracks(domain == target, tracks, n_permutations, seed), C
                 ).mean(axis=1),
             )
             for target in targets
@@ -258,7 +258,7 @@ def _folds(
     return masks
 
 
-def _permuted(
+def permuted_tracks(
     y: NDArray[np.bool_], tracks: NDArray[np.intp], n: int, seed: int
 ) -> NDArray[np.bool_]:
     """Return labels in which whole tracks have changed places, (n, n_clips)."""

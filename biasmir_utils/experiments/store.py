@@ -36,7 +36,8 @@ class TaskStore:
                     for number, score_key in enumerate(kept["score_keys"]):
                         part = {name: arrays[f"{number}/{name}"] for name in kept["score_arrays"]}
                         scores.append((_from_json(score_key), _from_arrays(part)))
-            return TaskResult(rows, scores, list(kept["warnings"]), list(kept["skipped"]))
+            judged = [_from_json(row) for row in kept["judged"]]
+            return TaskResult(rows, scores, kept["warnings"], kept["skipped"], judged)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -57,6 +58,7 @@ class TaskStore:
             "score_arrays": names,
             "warnings": result.warnings,
             "skipped": result.skipped,
+            "judged": [_to_json(row) for row in result.judged],
         }
         with atomic_path(self.folder / f"{key}.json") as temporary:
             temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")

@@ -1,22 +1,21 @@
 """The work of an experiment as independent tasks.
 
-A task is one label, one embedding, one pair of datasets and one feature space (the embedding
-itself, or its random features). What its corrections share is computed once: the resampled
-training rows, the random features, the span of each training set, each fitted correction.
-`run_task` is a pure function of the task and the arrays it is given.
+A task is one subject (a label, all tags, a category, a number), one embedding, one pair of
+datasets and one feature space (the embedding itself, or its random features). What its
+corrections share is computed once: the training rows, the random features, the span of each
+training set, each fitted correction. `run_task` is a pure function of the task and the arrays it
+is given.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
-from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corrections.grammar import Correction
@@ -24,12 +23,16 @@ from biasmir_utils.errors import BiasMIRError
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.fitting import fit_corrections
-from biasmir_utils.experiments.metrics import recognition_metrics
-from biasmir_utils.experiments.recogniser import LogisticRecogniser
+from biasmir_utils.experiments.judging import judge_corrections
+from biasmir_utils.experiments.outcomes import Row, ScoreEntry, Tested, outcomes
 from biasmir_utils.experiments.span import Span
-from biasmir_utils.experiments.training import training_rows
+from biasmir_utils.experiments.targets import CATEGORY, LABEL
+from biasmir_utils.experiments.trained import Trained, train_recognisers
+from biasmir_utils.experiments.training import drawn_rows, shared_classes, subject_rows
 
 Array = NDArray[Any]
+Variants = tuple[tuple[Correction, str], ...]
+UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,36 @@ class Task:
     Attributes
     ----------
     embedding, label : str
+        `label` is the name of what is recognised, a key of `DatasetClips.labels`.
     pair : tuple of str
         The two datasets.
     kernel : str or None
         Feature space: the embedding's own, or that of random Fourier features (a key of
         `corrections.grammar.KERNELS`).
     variants : tuple of (Correction, str)
-        Corrections with their mode: `global`, `classwise`, or `none` for nothing to fit.
+        Corrections with their mode: `global`, `classwise`, `unlabelled`, or `none` for nothing
+        to fit.
     recogniser : str
         Name of the recogniser.
     seed : int
         Of the resampling and of the random features.
+    kind : {'label', 'tags', 'category', 'number'}
+    names : tuple of str
+        The tags, or all classes of the category.
+    report : bool
+        Whether to judge the corrections on held-out rows and to choose thresholds.
     """
 
     embedding: str
     label: str
     pair: tuple[str, str]
     kernel: str | None
-    variants: tuple[tuple[Correction, str], ...]
+    variants: Variants
     recogniser: str
     seed: int
+    kind: str = LABEL
+    names: tuple[str, ...] = ()
+    report: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,18 +83,22 @@ class TaskResult:
     rows : list of dict
         Rows of the results table, without the column `corpus`.
     scores : list of (dict, dict)
-        For each row, if asked for: its key, and arrays `clip`, `track`, `group`, `y_true`,
-        `score`, `probability` over the test clips.
+        For each row (of a category each class), if asked for: its key with the `threshold`
+        chosen on the source, and arrays `clip`, `track`, `group`, `y_true`, `score`,
+        `probability` over the test clips.
     warnings : list of str
     skipped : list of dict
         Corrections that could not be fitted: `label`, `pair`, `embedding`, `correction`,
         `mode`, `reason`.
+    judged : list of dict
+        Rows of `judging.judge_corrections`, if asked for.
     """
 
     rows: list[dict[str, Any]]
     scores: list[tuple[dict[str, Any], dict[str, Array]]]
     warnings: list[str]
     skipped: list[dict[str, Any]]
+    judged: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run_task(
@@ -113,155 +130,159 @@ def run_task(
     """
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        pair = [datasets[name] for name in task.pair]
-        result = TaskResult([], [], [], [])
-        outcomes = _outcomes(task, pair, groups, features, result.skipped)
-        for key, test, y, score, probability in outcomes:
-            n_train, C = key.pop("n_train"), key.pop("C")
-            result.rows.append(
-                {
-                    **key,
-                    "n_train": n_train,
-                    "n_test": len(y),
-                    "n_pos_test": int(y.sum()),
-                    "C": C,
-                    **recognition_metrics(y, score, probability),
-                }
-            )
+        work = _Work(task, [datasets[name] for name in task.pair], features, groups)
+        result = TaskResult([], [], [], work.skipped)
+        for row, scores in work.outcomes():
+            result.rows.append(row)
             if keep_scores:
-                clips = datasets[key["test_set"]]
-                arrays = {
-                    "clip": clips.clips[test],
-                    "track": clips.tracks[test],
-                    "group": groups[key["test_set"]][test],
-                    "y_true": y,
-                    "score": score,
-                    "probability": probability,
-                }
-                result.scores.append((key, arrays))
+                result.scores.extend(scores)
+        if task.report:
+            result.judged.extend(work.judged())
     where = f"{task.embedding}, {task.label}, {'/'.join(task.pair)}"
     texts = dict.fromkeys(str(warning.message) for warning in caught)
     result.warnings.extend(f"{where}: {text}" for text in texts)
     return result
 
 
-def make_recogniser(name: str) -> Any:
-    """Return an unfitted recogniser by its name."""
-    return clone(RECOGNISERS[name])
-
-
-RECOGNISERS: dict[str, Any] = {
-    "logistic": LogisticRecogniser(),
-    "logistic-liblinear": LogisticRecogniser(solver="liblinear"),
-}
-
-
-def _outcomes(
-    task: Task,
-    pair: list[DatasetClips],
-    groups: Mapping[str, Array],
-    features: Mapping[str, Array],
-    skipped: list[dict[str, Any]],
-) -> Iterator[tuple[dict[str, Any], Array, Array, Array, Array]]:
-    """Yield key, test rows, labels, scores and probabilities for each row of the results."""
-    both = training_rows(task.label, pair, task.seed)
-    test_rows = [clips.test_rows(task.label) for clips in pair]
-    space = FeatureSpace(
-        [features[clips.name][rows.all] for clips, rows in zip(pair, both, strict=True)],
-        [features[clips.name][rows] for clips, rows in zip(pair, test_rows, strict=True)],
-        Correction("none", kernel=task.kernel).feature_map(task.seed),
-    )
-    X_train = [space.train(side) for side in (0, 1)]
-    corrections = fit_corrections(task.variants, pair, both, X_train, groups, task.seed)
-    for (spec, mode), outcome in corrections.items():
-        if isinstance(outcome, BiasMIRError):
-            about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
-            skipped.append(
-                {"label": task.label, "pair": list(task.pair), **about, "reason": str(outcome)}
-            )
-    usable = {k: c for k, c in corrections.items() if not isinstance(c, BiasMIRError)}
-    for train in (0, 1):
-        y_train, name = both[train].y, pair[train].name
-        trained = _train(task.recogniser, usable, X_train[train], y_train, name)
-        scores = [_score(trained, space.test(train, test), pair[test].name) for test in (0, 1)]
-        for number, (spec, mode) in enumerate(usable):
-            for test in (0, 1):
-                key = {
-                    "embedding": task.embedding,
-                    "correction": spec.name,
-                    "mode": mode,
-                    "alpha": spec.alpha if spec.corrects else np.nan,
-                    "label": task.label,
-                    "train_set": name,
-                    "test_set": pair[test].name,
-                    "partner": pair[1 - train].name,
-                    "recogniser": task.recogniser,
-                    "seed": task.seed,
-                    "n_train": len(y_train),
-                    "C": getattr(trained[number].recogniser, "C_", np.nan),
-                }
-                y = pair[test].labels[task.label][test_rows[test]]
-                yield key, test_rows[test], y, *scores[test][number]
-
-
 @dataclass(frozen=True)
-class _Trained:
-    """A recogniser, and the correction of the rows that it takes (None: rows as they are)."""
+class _Part:
+    """Variants that share a feature space and the rows that their corrections are fitted on."""
 
-    recogniser: Any
-    correction: Any
-
-
-def _train(
-    recogniser_name: str,
-    corrections: Mapping[tuple[Correction, str], Any],
-    X: Array,
-    y: Array,
-    dataset: str,
-) -> list[_Trained]:
-    """Train a recogniser on the rows of a dataset after each of the corrections."""
-    span: Span | None = None
-    trained = []
-    for (spec, _), correction in corrections.items():
-        recogniser = make_recogniser(recogniser_name)
-        if recogniser_name == "logistic" and (correction is None or spec.is_low_rank):
-            # One span serves the uncorrected rows and all thin maps of them.
-            span = span or Span.of(X)
-            if correction is None:
-                recogniser.fit_span(span, y)
-            else:
-                thin, alpha = correction.thin_map, correction.alpha
-                recogniser.fit_span(span.move(thin, alpha), y)
-                # From now on it takes uncorrected rows:
-                # w'(x - a R'L (x - c)) = (w - a L'R w)'x + a w'R'L c.
-                along = alpha * (recogniser.coef_ @ thin.right.T)
-                recogniser.coef_ -= along @ thin.left
-                if thin.center is not None:
-                    recogniser.intercept_ += along @ (thin.left @ thin.center)
-            trained.append(_Trained(recogniser, None))
-        else:
-            recogniser.fit(_corrected(correction, X, dataset), y)
-            trained.append(_Trained(recogniser, correction))
-    return trained
+    space: FeatureSpace
+    corrections: dict[tuple[Correction, str], Any]
 
 
-def _score(trained: list[_Trained], X: Array, dataset: str) -> list[tuple[Array, Array]]:
-    """Return scores and probabilities of test rows under each of the recognisers."""
-    found: list[tuple[Array, Array]] = []
-    for one in trained:
-        rows = _corrected(one.correction, X, dataset)
-        if isinstance(one.recogniser, LogisticRecogniser):
-            coef, intercept = one.recogniser.coef_[0], one.recogniser.intercept_[0]
-            score = (rows @ coef.astype(rows.dtype)).astype(np.float64) + intercept
-            found.append((score, expit(score)))
-        else:
-            score = one.recogniser.decision_function(rows)
-            found.append((score, one.recogniser.predict_proba(rows)[:, 1]))
+class _Work:
+    """The rows of a task, its feature spaces and its fitted corrections."""
+
+    def __init__(
+        self,
+        task: Task,
+        pair: list[DatasetClips],
+        features: Mapping[str, Array],
+        groups: Mapping[str, Array],
+    ) -> None:
+        self.task, self.pair, self.groups = task, pair, groups
+        self.X = [features[clips.name] for clips in pair]
+        self.both = subject_rows(task.label, task.kind, pair, task.seed)
+        self.skipped: list[dict[str, Any]] = []
+        self.names = task.names
+        self.truth = [clips.labels[task.label] for clips in pair]
+        self.test_rows = [clips.test_rows(task.label) for clips in pair]
+        if task.kind == CATEGORY:
+            codes = shared_classes(task.label, pair)
+            self.names = tuple(task.names[code] for code in codes)
+            self.truth = [_position(truth, codes) for truth in self.truth]
+            self.test_rows = [
+                rows[truth[rows] >= 0]
+                for rows, truth in zip(self.test_rows, self.truth, strict=True)
+            ]
+        self.parts = [
+            self._part(tuple(v for v in task.variants if (v[1] == UNLABELLED) is unlabelled))
+            for unlabelled in (False, True)
+            if any((mode == UNLABELLED) is unlabelled for _, mode in task.variants)
+        ]
+
+    def _part(self, variants: Variants) -> _Part:
+        """Fit corrections that are fitted on the same rows; note those that cannot be."""
+        task = self.task
+        unlabelled = any(mode == UNLABELLED for _, mode in variants)
+        chosen = drawn_rows(self.pair, task.seed) if unlabelled else self.both
+        raw = [X[rows.all] for X, rows in zip(self.X, chosen, strict=True)]
+        space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
+        X_train = [space.train(X, side) for side, X in enumerate(raw)]
+        fitted = fit_corrections(variants, self.pair, chosen, X_train, self.groups, task.seed)
+        for (spec, mode), outcome in fitted.items():
+            if isinstance(outcome, BiasMIRError):
+                about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
+                self.skipped.append(
+                    {"label": task.label, "pair": list(task.pair), **about, "reason": str(outcome)}
+                )
+        return _Part(
+            space, {key: c for key, c in fitted.items() if not isinstance(c, BiasMIRError)}
+        )
+
+    def outcomes(self) -> Iterator[tuple[Row, list[ScoreEntry]]]:
+        """Yield the rows of the results with the scores behind them."""
+        task = self.task
+        shared: dict[str, Span] = {}
+        for train, rows in enumerate(self.both):
+            for part in self.parts:
+                # The embedding's own space is the same for all parts, and so is a span in it.
+                spans = {} if part.space.depends_on_side else shared
+                trained = train_recognisers(
+                    task.recogniser,
+                    task.kind,
+                    part.corrections,
+                    part.space.train(self.X[train][rows.all], train),
+                    self.truth[train][rows.all],
+                    self.pair[train].name,
+                    spans=spans,
+                    seed=task.seed,
+                    thresholds=task.report,
+                )
+                tested = [self._tested(part, trained, train, test) for test in (0, 1)]
+                for number, (spec, mode) in enumerate(part.corrections):
+                    for test in (0, 1):
+                        key = {
+                            "embedding": task.embedding,
+                            **_setting(spec, mode),
+                            "label": task.label,
+                            "train_set": self.pair[train].name,
+                            "test_set": self.pair[test].name,
+                            "partner": self.pair[1 - train].name,
+                            "recogniser": task.recogniser,
+                            "seed": task.seed,
+                            "n_train": len(rows.all),
+                            "C": getattr(trained[number].recogniser, "C_", np.nan),
+                        }
+                        yield from outcomes(
+                            task.kind,
+                            self.names,
+                            key,
+                            tested[test][number],
+                            trained[number].thresholds,
+                        )
+
+    def _tested(self, part: _Part, trained: list[Trained], train: int, test: int) -> list[Tested]:
+        """Return a test set with the scores of each recogniser."""
+        rows, clips = self.test_rows[test], self.pair[test]
+        X = part.space.test(self.X[test][rows], train)
+        return [
+            Tested(
+                clips.clips[rows],
+                clips.tracks[rows],
+                self.groups[clips.name][rows],
+                self.truth[test][rows],
+                *one.scores(X, clips.name),
+            )
+            for one in trained
+        ]
+
+    def judged(self) -> Iterator[dict[str, Any]]:
+        """Yield what is left of the datasets' difference on test rows, and what was changed."""
+        task = self.task
+        about = {
+            "embedding": task.embedding,
+            "label": task.label,
+            "pair": "/".join(task.pair),
+            "seed": task.seed,
+        }
+        for part in self.parts:
+            for (spec, mode), row in judge_corrections(
+                part.space, part.corrections, self.pair, self.X, task.seed
+            ):
+                yield {**about, **_setting(spec, mode), **row}
+
+
+def _setting(spec: Correction, mode: str) -> dict[str, Any]:
+    alpha = spec.alpha if spec.corrects else np.nan
+    return {"correction": spec.name, "mode": mode, "alpha": alpha}
+
+
+def _position(codes: Array, chosen: list[int]) -> Array:
+    """Return the position of each code among those chosen, -1 for others."""
+    position = np.full(max([-1, *codes, *chosen]) + 2, -1)
+    position[chosen] = np.arange(len(chosen))
+    found: Array = position[codes]
     return found
-
-
-def _corrected(correction: Any, X: Array, dataset: str) -> Array:
-    if correction is None:
-        return X
-    corrected: Array = correction.transform(X, sample_domain=np.full(len(X), dataset))
-    return corrected

@@ -1,0 +1,110 @@
+"""Corrections judged on the test clips of both datasets, which none of them was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasmir_utils.corrections.grammar import Correction
+from biasmir_utils.experiments.data import DatasetClips
+from biasmir_utils.experiments.feature_space import FeatureSpace
+from biasmir_utils.experiments.shift import Measured, damage, domain_shift
+
+Array = NDArray[Any]
+Variant = tuple[Correction, str]
+
+MAX_CLIPS = 300
+"""Test clips of each dataset that are judged at most; probes cost the cube of their number."""
+N_PERMUTATIONS = 10
+"""How often chance is measured for each fit."""
+JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
+
+
+def judge_corrections(
+    space: FeatureSpace,
+    corrections: Mapping[Variant, Any],
+    pair: Sequence[DatasetClips],
+    features: Sequence[Array],
+    seed: int,
+) -> Iterator[tuple[Variant, dict[str, Any]]]:
+    """Measure shift and damage of fitted corrections on test clips of both datasets.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        Where the corrections apply. With random features, in which rows are scaled by the
+        dataset that a recogniser comes from, both ways are measured and averaged.
+    corrections : mapping
+        For each variant the fitted transformer, None for nothing to correct.
+    pair : sequence of DatasetClips
+    features : sequence of ndarray
+        The embedding of all clips of each dataset.
+    seed : int
+        Of the choice of clips, of folds, random features and permutations.
+
+    Yields
+    ------
+    variant : (Correction, str)
+    row : dict
+        `JUDGED_COLUMNS`: a measure of `shift.SHIFT_MEASURES` with its chance level (of the rows
+        before any correction), or of `shift.DAMAGE_MEASURES` with its control.
+    """
+    chosen = [tracks_to_judge(clips, MAX_CLIPS, seed) for clips in pair]
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
+    track = np.concatenate([c.tracks[rows] for c, rows in zip(pair, chosen, strict=True)])
+    raw = [X[rows] for X, rows in zip(features, chosen, strict=True)]
+    sides = (0, 1) if space.depends_on_side else (0,)
+    before = {
+        side: np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
+        for side in sides
+    }
+    unchanged = [
+        domain_shift(before[side], domain, track, n_permutations=N_PERMUTATIONS, seed=seed)
+        for side in sides
+    ]
+    chance = _mean(unchanged)
+    for variant, correction in corrections.items():
+        if correction is None:
+            left, harm = chance, [damage(before[side], before[side], 0) for side in sides]
+        else:
+            after = {
+                side: correction.transform(X, sample_domain=domain) for side, X in before.items()
+            }
+            left = _mean([domain_shift(after[side], domain, track, seed=seed) for side in sides])
+            rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
+            harm = [damage(before[side], after[side], rank) for side in sides]
+        for measure, found in left.items():
+            own = chance[measure]
+            values = (measure, found.value, own.chance, own.chance_high, np.nan)
+            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+        for measure in harm[0]:
+            value, control = np.mean([part[measure] for part in harm], axis=0)
+            values = (measure, float(value), np.nan, np.nan, float(control))
+            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+
+
+def tracks_to_judge(clips: DatasetClips, most: int, seed: int) -> NDArray[np.intp]:
+    """Return test rows of a dataset: all, or whole tracks drawn until there are `most` clips."""
+    rows = np.flatnonzero(~clips.is_train)
+    if len(rows) <= most:
+        return rows
+    names, codes = np.unique(clips.tracks[rows].astype(str), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    counts = np.bincount(codes)[order]
+    kept = order[np.cumsum(counts) <= most]
+    return rows[np.isin(codes, kept)]
+
+
+def _mean(parts: Sequence[dict[str, Measured]]) -> dict[str, Measured]:
+    return {
+        measure: Measured(
+            *(
+                float(np.mean([getattr(part[measure], name) for part in parts]))
+                for name in ("value", "chance", "chance_high")
+            )
+        )
+        for measure in parts[0]
+    }

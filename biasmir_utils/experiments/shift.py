@@ -1,0 +1,221 @@
+"""What a correction leaves of the difference of two datasets, and what it does to the rows.
+
+All of it is measured on rows that the correction was not fitted on, since on the rows of the fit
+some corrections are perfect by construction: `LEACE` leaves exactly nothing for a linear probe
+there, and more than nothing on fresh rows.
+
+- `linear_probe`, `rbf_probe`: ROC-AUC of a probe of the dataset, cross-validated by track, see
+  `separability`;
+- `mean_gap`: distance of the two means, in units of the spread within the datasets (the root of
+  the summed variances);
+- `mmd2`: squared maximum mean discrepancy, unbiased, with a Gaussian kernel whose bandwidth is
+  the median distance of the rows; it may be slightly negative where there is no difference.
+
+Chance is the same measure with the datasets of whole tracks permuted.
+
+References
+----------
+A. Gretton et al., "A kernel two-sample test", JMLR 13, 2012 (equation 3 is the unbiased form).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.separability import dataset_separability, permuted_tracks
+
+Array = NDArray[Any]
+FloatArray = NDArray[np.float64]
+
+SHIFT_MEASURES = ("linear_probe", "rbf_probe", "mean_gap", "mmd2")
+DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure of the difference of two datasets.
+
+    Attributes
+    ----------
+    value : float
+    chance, chance_high : float
+        Mean and largest value with permuted datasets; NaN if none were asked for.
+    """
+
+    value: float
+    chance: float = float("nan")
+    chance_high: float = float("nan")
+
+
+def domain_shift(
+    X: ArrayLike,
+    sample_domain: ArrayLike,
+    sample_track: ArrayLike | None = None,
+    *,
+    n_permutations: int = 0,
+    seed: int = 0,
+) -> dict[str, Measured]:
+    """Return how far two datasets are apart, by each of `SHIFT_MEASURES`.
+
+    Parameters
+    ----------
+    X : array-like, (n_clips, n_features)
+    sample_domain : array-like, (n_clips,)
+        Two datasets.
+    sample_track : array-like, (n_clips,), optional
+        Clips of one track are on one side of every fold of the probes.
+    n_permutations : int
+        How often to measure chance.
+    seed : int
+        Of folds, random features and permutations.
+
+    Returns
+    -------
+    dict of str to Measured
+        NaN for a probe where a dataset has fewer tracks than the 5 folds.
+
+    Raises
+    ------
+    ArgumentError
+        If there are not two datasets, or shapes differ.
+    """
+    rows = np.asarray(X, dtype=np.float64)
+    names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
+    if len(names) != 2 or len(domain) != len(rows):
+        raise ArgumentError(
+            f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
+        )
+    found = {}
+    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
+    tracks = np.unique(
+        [f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True
+    )[1]
+    enough = min(len(np.unique(tracks[domain == code])) for code in (0, 1)) >= N_FOLDS
+    for kind in ("linear", "rbf"):
+        if not enough:
+            found[f"{kind}_probe"] = Measured(float("nan"))
+            continue
+        (probe,) = dataset_separability(
+            rows,
+            domain,
+            track,
+            kind=kind,
+            n_folds=N_FOLDS,
+            n_permutations=n_permutations,
+            seed=seed,
+        )
+        found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
+    second = np.vstack(
+        [domain == 1, permuted_tracks(domain == 1, tracks, n_permutations, seed)]
+    ).astype(np.float64)
+    found["mean_gap"] = _measured(_mean_gaps(rows, second))
+    found["mmd2"] = _measured(_squared_mmds(rows, second))
+    return found
+
+
+def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
+    """Return the distance of two datasets' means over the spread within them.
+
+    It is |mean_B - mean_A| / sqrt(sum of the features' variances around the own dataset's mean).
+    Zero spread gives 0 for equal means and infinity otherwise.
+    """
+    rows, second = _two(X, sample_domain)
+    return float(_mean_gaps(rows, second)[0])
+
+
+def squared_mmd(X: ArrayLike, sample_domain: ArrayLike) -> float:
+    """Return the unbiased squared maximum mean discrepancy of two datasets; see the module."""
+    rows, second = _two(X, sample_domain)
+    return float(_squared_mmds(rows, second)[0])
+
+
+def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, float]]:
+    """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
+
+    Parameters
+    ----------
+    before, after : ndarray, (n_clips, n_features)
+    rank : int
+        Directions that the correction removes.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        `variance_moved`, E|x' - x|^2 over the total variance of the rows, and beside it the
+        expectation of that for the projection of a random subspace of the same rank,
+        ``rank / n_features * E|x|^2`` over the total variance; `variance_kept`, the total
+        variance after over before, with the control ``1 - rank / n_features``; `rank`. Controls
+        are NaN for a correction that removes no direction.
+    """
+    before = np.asarray(before, dtype=np.float64)
+    moved = np.asarray(after, dtype=np.float64) - before
+    total = float(before.var(axis=0).sum())
+    share = rank / before.shape[1] if rank else float("nan")
+    if not total > 0:
+        raise ArgumentError("the rows are all alike, so there is no variance to compare with")
+    return {
+        "variance_moved": (
+            float(np.einsum("ij,ij->", moved, moved) / len(moved) / total),
+            float(share * np.einsum("ij,ij->", before, before) / len(before) / total),
+        ),
+        "variance_kept": (float((before + moved).var(axis=0).sum() / total), 1 - share),
+        "rank": (float(rank), float("nan")),
+    }
+
+
+def _two(X: ArrayLike, sample_domain: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    rows = np.asarray(X, dtype=np.float64)
+    names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
+    if len(names) != 2 or len(domain) != len(rows):
+        raise ArgumentError(f"expected rows of two datasets, found {len(names)}")
+    return rows, (domain == 1).astype(np.float64)[np.newaxis]
+
+
+def _measured(values: FloatArray) -> Measured:
+    """Return the first value, and mean and largest of the others."""
+    if len(values) == 1:
+        return Measured(float(values[0]))
+    return Measured(float(values[0]), float(values[1:].mean()), float(values[1:].max()))
+
+
+def _mean_gaps(rows: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the gap under each labelling, rows of `second`: 1 for a row of the second dataset."""
+    n_second = second.sum(axis=1)
+    n_first = len(rows) - n_second
+    center = rows.mean(axis=0)
+    rows = rows - center
+    # The mean of all is 0, so the first dataset's mean follows from the second's.
+    of_second = (second @ rows) / n_second[:, np.newaxis]
+    squared = np.einsum("ij,ij->i", of_second, of_second)
+    distance = np.sqrt(squared) * (len(rows) / n_first)
+    total = np.einsum("ij,ij->", rows, rows)
+    within = (total - squared * n_second * len(rows) / n_first) / len(rows)
+    spread = np.sqrt(np.maximum(within, 0.0))
+    tiny = np.finfo(np.float64).tiny
+    return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
+
+
+def _squared_mmds(rows: FloatArray, second: FloatArray) -> FloatArray:
+    norms = np.einsum("ij,ij->i", rows, rows)
+    squared = np.maximum(norms[:, np.newaxis] + norms - 2 * rows @ rows.T, 0.0)
+    median = float(np.median(squared[np.triu_indices(len(rows), 1)]))
+    if not median > 0:
+        return np.zeros(len(second))
+    kernel = np.exp(-squared / (2 * median))
+    np.fill_diagonal(kernel, 0.0)
+    first = 1 - second
+    n, m = first.sum(axis=1), second.sum(axis=1)
+    from_second = second @ kernel
+    inside_second = np.einsum("ij,ij->i", from_second, second)
+    between = np.einsum("ij,ij->i", from_second, first)
+    inside_first = kernel.sum() - 2 * between - inside_second
+    found: FloatArray = (
+        inside_first / (n * (n - 1)) + inside_second / (m * (m - 1)) - 2 * between / (n * m)
+    )
+    return found

@@ -1,0 +1,60 @@
+"""Tests of paired differences, and what to do when there are many of them.
+
+References
+----------
+F. Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945.
+S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+Statistics 6, 1979.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import wilcoxon
+
+
+def paired_wilcoxon(differences: ArrayLike) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test.
+
+    Parameters
+    ----------
+    differences : array-like, (n_pairs,)
+        NaN is left out, zeros too, as Wilcoxon did. The p-value is exact for up to 50 pairs
+        without ties, and an approximation by the normal distribution otherwise.
+
+    Returns
+    -------
+    float
+        1 if all differences are zero, NaN if there is none.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return float("nan")
+    values = values[values != 0]
+    if not len(values):
+        return 1.0
+    tied = len(np.unique(np.abs(values))) < len(values)
+    method = "exact" if len(values) <= 50 and not tied else "approx"
+    return float(wilcoxon(values, method=method).pvalue)
+
+
+def smallest_p(n_pairs: int) -> float:
+    """Return the smallest p-value that the exact test can give for a number of pairs."""
+    return min(1.0, 2.0 ** (1 - n_pairs))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return Holm's adjusted p-values of a family of tests.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
+    NaN stays NaN and does not count.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return adjusted
