@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import pickle
+import pkgutil
 import warnings
 from typing import Any
 
@@ -16,15 +19,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import biasmir_utils.corrections
 from biasmir_utils.corrections import (
+    INFORMATION,
     METHODS,
+    AutoGroups,
     DomainCenter,
     DomainLDA,
     DomainWarning,
     Fastfood,
     KernelCorrection,
     NoCorrection,
+    SharedClusters,
     ThinMap,
+    parse_correction,
 )
 from biasmir_utils.errors import ArgumentError
 
@@ -42,6 +50,7 @@ quiet = pytest.mark.filterwarnings(
 @parametrize_with_checks(
     [
         *(make() for make in CORRECTIONS),
+        AutoGroups(clusters=SharedClusters(min_rows=2)),
         DomainCenter(scale=True, unseen="own"),
         KernelCorrection(feature_map=Fastfood(8, sigma=1.0)),
         Fastfood(sigma=1.0),
@@ -208,3 +217,40 @@ def test_thin_map_is_the_dense_one() -> None:
     X = rng.normal(size=(9, 6))
     dense = X - 0.3 * (X - center) @ (left.T @ right)
     np.testing.assert_allclose(ThinMap(left, right, center)(X, 0.3), dense, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_what_it_uses(name: str) -> None:
+    method = METHODS[name]
+    assert "Information used:" in method.make.__doc__
+    assert method.information in INFORMATION
+    X, _, domain, _ = two_domains()
+    fitted = method.make().fit(X, sample_domain=domain)
+    assert hasattr(fitted, "thin_map") == method.is_low_rank
+    assert method.is_low_rank >= method.is_projection
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("none", "source only"),
+        ("random", "source only"),
+        ("k", "unlabelled target"),
+        ("lda", "unlabelled target"),
+        ("mlda", "grouped target"),
+        ("mlda:groups=auto", "unlabelled target"),
+        ("leace:given=group", "grouped target"),
+        ("leace:given=label", "labelled target"),
+        ("coral", "unlabelled target"),
+    ],
+)
+def test_what_a_form_sees_of_the_target(name: str, used: str) -> None:
+    assert parse_correction(name).information == used
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.iter_modules(biasmir_utils.corrections.__path__)]
+)
+def test_the_examples_in_docstrings_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"biasmir_utils.corrections.{module}"))
+    assert found.failed == 0

@@ -22,13 +22,22 @@ from biasmir_utils.corrections import (
     MeanProjection,
     NoCorrection,
     RandomProjection,
+    make_correction,
 )
 
 SETTINGS = settings(max_examples=40, deadline=None)
 PROJECTIONS = [DomainLDA, MeanProjection, RandomProjection, INLP]
 STREAMED = [MeanProjection, LEACE, DomainCenter, CORAL, GaussianOT]
 DOSED = [method.make for method in METHODS.values() if method.has_dose]
-EQUIVARIANT = [MeanProjection, LEACE, CORAL, GaussianOT]
+EQUIVARIANT = [
+    MeanProjection,
+    LEACE,
+    DomainCenter,
+    CORAL,
+    GaussianOT,
+    lambda: LEACE(shrinkage=0.3),
+    lambda: GaussianOT(to="a"),
+]
 
 
 @st.composite
@@ -207,6 +216,96 @@ def test_rotated_rows_are_corrected_alike(make: Any, data: Any, seed: int) -> No
     straight = fitted(make, X, domain).transform(X, sample_domain=domain)
     turned = fitted(make, X @ turn, domain).transform(X @ turn, sample_domain=domain)
     np.testing.assert_allclose(turned, straight @ turn, atol=1e-7 * np.abs(X).max())
+
+
+@SETTINGS
+@given(rows(most=80, d=6, least_each=20), st.integers(0, 99))
+def test_lda_without_shrinkage_turns_with_the_rows(data: Any, seed: int) -> None:
+    # The Ledoit-Wolf shrinkage of the paper is by feature, so the default form does not.
+    X, domain = data
+    assume(np.linalg.cond(np.cov((X - X.mean(axis=0)).T)) < 1e6 if X.shape[1] > 1 else X.std() > 0)
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(X.shape[1],) * 2))[0]
+    straight = fitted(lambda: DomainLDA(shrinkage=0.0), X, domain).transform(X)
+    turned = fitted(lambda: DomainLDA(shrinkage=0.0), X @ turn, domain).transform(X @ turn)
+    np.testing.assert_allclose(turned, straight @ turn, atol=1e-6 * np.abs(X).max())
+
+
+@SETTINGS
+@given(rows(most=40, d=5, least_each=4), st.sampled_from(["none", "leace", "meanproj"]))
+def test_after_random_features_the_guarantee_holds_there(data: Any, name: str) -> None:
+    X, domain = data
+    both = fitted(lambda: make_correction(f"{name}:kernel=fastfood"), X, domain)
+    features = both.transform(X, sample_domain=domain)
+    assert np.isfinite(features).all()
+    covariance = np.abs(domain_covariance(features, domain)).max()
+    if name != "none":
+        assert covariance < 1e-8
+    # In double precision the map itself is the same, whatever corrects behind it.
+    assert features.shape[1] == both.feature_map_.transform(X).shape[1]
+
+
+@pytest.mark.parametrize("make", [MeanProjection, LEACE])
+@settings(max_examples=15, deadline=None)
+@given(data=rows(least_each=6), cut=st.integers(1, 60), seed=st.integers(0, 99))
+def test_grouped_chunks_equal_the_whole(make: Any, data: Any, cut: int, seed: int) -> None:
+    X, domain = data
+    group = np.random.default_rng(seed).choice(["rock", "jazz", None], len(X))
+    group[domain == "a"], group[:1] = "rock", "rock"
+    assume(len(np.unique(domain[group == "rock"])) > 1)
+    whole = fitted(make, X, domain, sample_group=group)
+    streamed = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for part in (slice(None, cut), slice(cut, None)):
+            if len(X[part]):
+                try:
+                    streamed.partial_fit(
+                        X[part], sample_domain=domain[part], sample_group=group[part]
+                    )
+                except ValueError as error:  # no group has two domains yet
+                    assume("no group has rows of two domains" not in str(error))
+                    raise
+    scale = np.abs(X).max()
+    np.testing.assert_allclose(streamed.transform(X) / scale, whole.transform(X) / scale, atol=1e-7)
+
+
+@SETTINGS
+@given(
+    st.integers(1, 3),
+    st.integers(200, 500),
+    st.integers(2, 30),
+    st.sampled_from([LEACE, MeanProjection, DomainCenter]),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_small_domain_beside_a_large_one(
+    few: int, many: int, d: int, make: Any, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    domain = np.repeat(["a", "b", "c"], [many, few, few])
+    X = (
+        rng.normal(size=(len(domain), d))
+        + rng.normal(size=(3, d))[np.repeat([0, 1, 2], [many, few, few])]
+    )
+    out = fitted(make, X, domain).transform(X, sample_domain=domain)
+    means = np.array([out[domain == name].mean(axis=0) for name in "abc"])
+    np.testing.assert_allclose(means - means[0], 0, atol=1e-7)
+    if make is LEACE:
+        assert np.abs(domain_covariance(out, domain)).max() < 1e-8
+
+
+@SETTINGS
+@given(any_rows(1), st.sampled_from([name for name, m in METHODS.items() if m.is_low_rank]))
+def test_a_thin_map_is_what_transform_does(data: Any, name: str) -> None:
+    X, domain = data
+    transformer = METHODS[name].make()
+    try:
+        transformer = fitted(lambda: transformer, X, domain)
+    except ValueError as error:
+        assert "singular" in str(error)  # noqa: PT017
+        return
+    np.testing.assert_allclose(transformer.thin_map(X), transformer.transform(X), atol=1e-12)
+    right = transformer.thin_map.right
+    np.testing.assert_allclose(right @ right.T, np.eye(len(right)), atol=1e-9)
 
 
 @SETTINGS

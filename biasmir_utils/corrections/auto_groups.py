@@ -33,6 +33,11 @@ class AutoGroups(DomainTransformer):
     clusters_ : SharedClusters
     correction_ : DomainTransformer
     domains_ : list
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain.
+    Nothing at transform time.
     """
 
     def __init__(

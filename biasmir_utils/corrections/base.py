@@ -212,7 +212,12 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class NoCorrection(DomainTransformer):
-    """Leave every row as it is: the baseline that corrections are compared with."""
+    """Leave every row as it is: the baseline that corrections are compared with.
+
+    Notes
+    -----
+    Information used: none.
+    """
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.rank_ = 0

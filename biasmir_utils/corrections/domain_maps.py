@@ -106,6 +106,12 @@ class DomainCenter(DomainMap):
     mean_, deviation_ : ndarray, (n_features,)
         Of the target: mean of all rows, standard deviation within the domains.
     domains_ : list
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain,
+    and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
+    unseen domain that are transformed together.
     """
 
     _scatter = "variance"

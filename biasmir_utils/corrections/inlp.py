@@ -57,6 +57,11 @@ class INLP(DomainTransformer):
     accuracies_ : list of float
         Balanced accuracy of each classifier on the rows that it was fitted on.
     domains_ : list
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain.
+    Nothing at transform time.
     """
 
     def __init__(

@@ -40,6 +40,12 @@ class KernelCorrection(DomainTransformer):
     feature_map_ : Fastfood
     correction_ : DomainTransformer
     domains_ : list
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain
+    (for scale and bandwidth, even without a correction), and the domain of each row at transform
+    time; beyond that, what the correction uses.
     """
 
     def __init__(

@@ -74,6 +74,12 @@ class LEACE(DifferenceCorrection):
         Group of each row of `coef_`; None without groups.
     domains_ : list
 
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain;
+    with `sample_group` or ``given='group'`` the groups of these rows as well, with
+    ``given='label'`` their labels. Nothing at transform time.
+
     Examples
     --------
     >>> import numpy as np

@@ -95,7 +95,7 @@ def _members(domains: Labels, groups: Labels | None) -> list[tuple[Any, Any]]:
 class MeanProjection(DifferenceCorrection):
     """Project out the differences of the domains' means, orthogonally.
 
-    With two domains, delta = mean_B - mean_A and v = delta / |delta|, a row x becomes
+    With two domains, delta = mean_B - mean_A and ``v = delta / |delta|``, a row x becomes
     ``x - alpha (v'x) v``; with K domains the K - 1 differences are projected out (the spectral
     attribute removal of Shao, Ziser and Cohen, EACL 2023, with the domain as attribute), and
     with `sample_group` the differences in all groups.
@@ -128,6 +128,12 @@ class MeanProjection(DifferenceCorrection):
     singular_values_ : ndarray
         Singular values of the rows of `coef_` at unit length.
     domains_ : list
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain;
+    with `sample_group` or ``given='group'`` the groups of these rows as well, with
+    ``given='label'`` their labels. Nothing at transform time.
     """
 
     def __init__(self, alpha: float = 1.0, *, tol: float = 1e-6, given: str | None = None) -> None:
@@ -177,6 +183,11 @@ class RandomProjection(DomainTransformer):
         Orthonormal rows, uniformly distributed.
     rank_ : int
     domains_ : list
+
+    Notes
+    -----
+    Information used: of the rows none; the number of domains, and of groups that they share,
+    decides the rank.
     """
 
     def __init__(

@@ -190,6 +190,12 @@ class CORAL(CovarianceMap):
     ------
     SingularCovarianceError
         If the covariance of a domain is singular: one row, or too few without shrinkage.
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain,
+    and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
+    unseen domain that are transformed together.
     """
 
     _default_target = "pooled"
@@ -254,6 +260,12 @@ class GaussianOT(CovarianceMap):
     ------
     SingularCovarianceError
         If the covariance of a domain is singular: one row, or too few without shrinkage.
+
+    Notes
+    -----
+    Information used: unlabelled rows of all domains, with their domain,
+    and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
+    unseen domain that are transformed together.
     """
 
     _default_target = "barycenter"
