@@ -118,6 +118,23 @@ def picture_command(source: Path, results: Path) -> None:
     click.echo(f"wrote {_shown(source / PICTURE)}")
 
 
+@main.command("sounds")
+@_source
+@click.argument("rendered", type=click.Path(file_okay=False, exists=True, path_type=Path))
+def sounds_command(source: Path, rendered: Path) -> None:
+    """Make the sounds of the pages from a corpus of `biasmir demo-corpus`.
+
+    They are the excerpts of the explorer, and the clip that is heard step by step.
+    """
+    from biasmir_utils.book import explorer, steps
+    from biasmir_utils.corpus import Corpus
+
+    files = explorer.render_excerpts(Corpus.load(rendered), source / explorer.FOLDER)
+    click.echo(f"wrote {len(files)} excerpts to {_shown(source / explorer.FOLDER)}")
+    files = steps.render_steps(source / steps.FOLDER)
+    click.echo(f"wrote {len(files)} steps to {_shown(source / steps.FOLDER)}")
+
+
 @main.command("address")
 @_source
 @click.argument("address", required=False)

@@ -8,13 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+from biasmir_utils.book import explorer
+from biasmir_utils.book.reference import write_parts
+from biasmir_utils.book.slim import slim
 from biasmir_utils.book.stage import find_notebooks, read_runs, timings_table
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import BookError
 from biasmir_utils.files import sha256
 
 # What the book is made from, beside the notebooks: files, folders, and patterns of files that
 # pages include.
-PAGES = ("_config.yml", "_toc.yml", "book", "data/**/README.md", "CONTRIBUTING.md")
+PAGES = (
+    *("_config.yml", "_toc.yml", "book", "data/**/README.md"),
+    *("CONTRIBUTING.md", "CHANGELOG.md"),
+)
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -47,6 +54,9 @@ def build(source: Path, build_folder: Path) -> Path:
     (staged / "book" / "_timings.md").write_text(
         timings_table(read_runs(build_folder)), encoding="utf-8"
     )
+    write_parts(source, staged / "book")
+    if (staged / explorer.FOLDER / explorer.EXCERPTS).is_file():
+        explorer.write_data(Corpus.load(source / explorer.CORPUS), staged / explorer.FOLDER)
     # Left-over pages of an earlier build would be checked, and published, as if they were new.
     for folder in (html, build_folder / ".doctrees", build_folder / "jupyter_execute"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,6 +68,7 @@ def build(source: Path, build_folder: Path) -> Path:
     done = subprocess.run(command, cwd=staged, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BookError(f"Jupyter Book found something to mend:\n{_reasons(done, staged)}")
+    slim(html)
     return html
 
 

@@ -162,9 +162,23 @@ def render_excerpts(rendered: Corpus, out: Path) -> list[str]:
 
 
 def encode_excerpt(
-    wave: NDArray[np.float32], rate: int, seconds: float = EXCERPT_SECONDS
+    wave: NDArray[np.float32],
+    rate: int,
+    seconds: float = EXCERPT_SECONDS,
+    start: float | None = None,
 ) -> tuple[bytes, float, float]:
-    """Cut the loudest stretch out of a clip, bring it to the common level, and encode it as MP3.
+    """Cut a stretch out of a clip, bring it to the common level, and encode it as MP3.
+
+    Parameters
+    ----------
+    wave : ndarray, (n,)
+        Mono.
+    rate : int
+        In Hz.
+    seconds : float
+        Length of the excerpt.
+    start : float, optional
+        Where in the clip it begins, in seconds; by default where the clip is loudest.
 
     Returns
     -------
@@ -182,6 +196,8 @@ def encode_excerpt(
     # Half seconds are enough to land on music rather than on a rest.
     starts = np.arange(0, len(wave) - length + 1, max(rate // 2, 1))
     first = int(starts[np.argmax(power[starts + length] - power[starts])])
+    if start is not None:
+        first = round(start * rate)
     part = soxr.resample(wave[first : first + length], rate, EXCERPT_RATE, "VHQ")
     level = max(float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))), 1e-9)
     gain = min(10 ** (EXCERPT_LEVEL_DB / 20) / level, EXCERPT_PEAK / float(np.abs(part).max()))
@@ -277,7 +293,7 @@ def write_data(corpus: Corpus, folder: Path) -> Path:
         if row is None:
             raise BookError(
                 f"{folder / EXCERPTS}: names clip {one['clip']!r}, which {corpus.path} does not "
-                "have; make the excerpts anew (python -m biasmir_utils.book explorer RENDERED)"
+                "have; make the excerpts anew (python -m biasmir_utils.book sounds RENDERED)"
             )
         sounds.append({"row": row, "name": clip_in_words(corpus, row), "file": one["file"]})
     data = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _switch_thebe_off)
     # After the extensions that put the page together.
     app.connect("html-page-context", _mend_page, priority=900)
+    app.add_post_transform(_linker_of_terms())
+    # After napoleon, which is called at 500.
+    app.connect("autodoc-process-docstring", _escape_learned_names, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -41,6 +45,63 @@ def _switch_thebe_off(app: Sphinx, config: Config) -> None:
     app.registry.css_files = [
         file for file in app.registry.css_files if file[0] != "sphinx-thebe.css"
     ]
+
+
+def _escape_learned_names(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Let a type say `ndarray, (rank_, D)`: a name with `_` at its end is no reference."""
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith((":vartype ", ":type ", ":rtype:")):
+            lines[number] = re.sub(r"(?<![\w`])(\w+)_(?![\w`])", r"\1\\_", line)
+
+
+def term_anchor(term: str) -> str:
+    """Return how a link names a term of the glossary: `glossary.md#dataset-bias`."""
+    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+def _linker_of_terms() -> type:
+    """Return a transform for the plain links by which chapters name terms of the glossary.
+
+    A notebook says `[fall](../book/glossary.md#fall)`, which JupyterLab and GitHub show as a link
+    to the glossary; in the book it leads to the term itself. A term that the glossary does not
+    have is a warning, and so an error of the build.
+    """
+    from docutils import nodes
+    from sphinx import addnodes
+    from sphinx.transforms.post_transforms import SphinxPostTransform
+    from sphinx.util import logging
+
+    class LinkTerms(SphinxPostTransform):
+        default_priority = 5  # before MyST looks for a heading of that name
+
+        def run(self, **kwargs: Any) -> None:
+            objects = self.env.get_domain("std").objects  # type: ignore[attr-defined]
+            terms = {
+                (place[0], term_anchor(name)): place
+                for (kind, name), place in objects.items()
+                if kind == "term"
+            }
+            pages = {page for page, _ in terms}
+            for node in list(self.document.findall(addnodes.pending_xref)):
+                wanted = node.get("reftargetid")
+                if node.get("refdomain") != "doc" or not wanted or node["reftarget"] not in pages:
+                    continue
+                place = terms.get((node["reftarget"], wanted))
+                if place is None:
+                    logging.getLogger(__name__).warning(
+                        "the glossary %s has no term %r", node["reftarget"], wanted, location=node
+                    )
+                    continue
+                page = self.app.builder.get_relative_uri(self.env.docname, place[0])
+                link = nodes.reference(
+                    "", "", internal=True, refuri=f"{page}#{place[1]}", classes=["term"]
+                )
+                link += node.children
+                node.replace_self(link)
+
+    return LinkTerms
 
 
 def _mend_page(
