@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
 from biasmir_utils.cli._stopping import stoppable
 
+if TYPE_CHECKING:
+    from biasmir_utils.experiments.report import Report
+
 
 @click.command(cls=SeveralCommand)
 @click.argument("corpus", type=click.Path(path_type=Path))
-@click.option("--embedding", "embeddings", cls=SeveralOption, required=True, help="To compare.")
+@click.option(
+    "--embedding",
+    "embeddings",
+    cls=SeveralOption,
+    help="To compare. Default: all embeddings of the corpus.",
+)
 @click.option(
     "--correction",
     "corrections",
     cls=SeveralOption,
     default=("none",),
     show_default="none",
-    help="NAME[:option=value,...], such as none lda mlda k klda mklda lda:alpha=0.5.",
+    help="NAME[:option=value,...], such as none lda mlda leace lda:alpha=0.5, or a set of them: "
+    "paper, standard, all.",
 )
 @click.option(
     "--mode",
@@ -27,23 +37,50 @@ from biasmir_utils.cli._stopping import stoppable
     cls=SeveralOption,
     default=("global",),
     show_default="global",
-    help="global: fit corrections on all training rows; classwise: on positives only.",
+    help="global: fit corrections on all training rows, which the paper's resampling chose by "
+    "their labels; classwise: on positives only; unlabelled: on rows drawn without their labels.",
 )
 @click.option("--labels", "labels", cls=SeveralOption, help="Default: all labels of the corpus.")
 @click.option(
+    "--target",
+    "targets",
+    cls=SeveralOption,
+    default=("labels",),
+    show_default="labels",
+    help="labels: one recogniser for each; tags: one model for all labels; or the names of "
+    "categories (such as group) or numbers of the corpus: multi-class, regression.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
-    required=True,
+    default=Path("results.csv"),
+    show_default=True,
     help="Results table, .csv or .parquet; the record of the run goes beside it as .json.",
+)
+@click.option(
+    "--report",
+    type=click.Choice(["results", "full"]),
+    default="results",
+    show_default=True,
+    help="full: judge the corrections, too. Tables, a text and a figure go beside the results: "
+    "gained, lost, left, damaged, what was seen, how sure it is.",
 )
 @click.option("--scores", is_flag=True, help="Also write the score of every test clip.")
 @click.option(
     "--recogniser",
-    default="logistic",
-    show_default=True,
-    help="logistic, or logistic-liblinear (scikit-learn's: exact to the last digit, slow).",
+    show_default="logistic, for a number ridge",
+    help="logistic (the paper's), logistic-liblinear (scikit-learn's: exact to the last digit, "
+    "slow), ridge, svm, knn, mlp, or the dotted path of a scikit-learn estimator "
+    "(package.module:Name), whose code is run.",
 )
 @click.option("--seed", default=42, show_default=True, help="Of all random choices.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many seeds to run, from --seed on; five tell how much the resampling matters.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
 @scheduler_option
 @click.option("--dry-run", is_flag=True, help="Print the tasks and an estimate, and stop.")
@@ -53,10 +90,13 @@ def evaluate(
     corrections: tuple[str, ...],
     modes: tuple[str, ...],
     labels: tuple[str, ...],
+    targets: tuple[str, ...],
     out: Path,
+    report: str,
     scores: bool,
-    recogniser: str,
+    recogniser: str | None,
     seed: int,
+    seeds: int,
     jobs: int | None,
     scheduler: str | None,
     dry_run: bool,
@@ -71,18 +111,24 @@ def evaluate(
     from biasmir_utils.experiments.output import output_paths, write_evaluation
 
     paths = output_paths(out)
+    loaded = Corpus.load(corpus)
     plan = plan_evaluation(
-        Corpus.load(corpus),
-        embeddings,
+        loaded,
+        embeddings or loaded.embedding_names,
         corrections,
         modes,
         labels=labels or None,
+        target=targets,
         recogniser=recogniser,
         seed=seed,
+        seeds=seeds,
+        report=report == "full",
     )
     if dry_run:
         click.echo(plan.describe(jobs))
         return
+    if plan.report:
+        click.echo(plan.outlook(jobs), err=True)
 
     def stopped() -> str:
         kept = len(list(paths.tasks.glob("*.json")))
@@ -100,6 +146,24 @@ def evaluate(
             resume=paths.tasks,
             scheduler=scheduler,
         )
+    if evaluation.report is not None:
+        _draw(evaluation.report, paths.figure)
     written = write_evaluation(evaluation, out)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")
+
+
+def _draw(report: Report, path: Path) -> None:
+    """Write the figure of a full report, if it has a correction to show."""
+    import matplotlib as mpl
+
+    from biasmir_utils.experiments.report_text import METRIC_NAMES
+    from biasmir_utils.files import atomic_path
+    from biasmir_utils.plots import gain_and_loss
+
+    path.unlink(missing_ok=True)
+    if "gain" not in report.summary:
+        return
+    with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
+        figure = gain_and_loss(report.summary, metric=METRIC_NAMES[report.metric])
+        figure.savefig(temporary, dpi=150)

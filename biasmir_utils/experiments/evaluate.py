@@ -23,6 +23,7 @@ from biasmir_utils.experiments.planning import (
     skipped_lines,
 )
 from biasmir_utils.experiments.report import Report, build_report
+from biasmir_utils.experiments.report_text import report_summary
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
@@ -60,7 +61,10 @@ class Evaluation:
 
     def summary(self) -> str:
         """Return the table that `biasmir evaluate` prints, and what to know about it."""
-        lines = [summarise(self.results)]
+        if self.report is None:
+            lines = [summarise(self.results)]
+        else:
+            lines = [report_summary(self.report, self.record), ""]
         for dataset, n in self.record["left_out"].items():
             if n:
                 lines.append(f"{n} clip(s) of {dataset} left out: they lack one of the embeddings")

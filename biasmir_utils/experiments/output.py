@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from biasmir_utils.experiments.evaluate import Evaluation
+from biasmir_utils.experiments.report_text import report_markdown
 from biasmir_utils.experiments.results import check_table_path, write_table
 from biasmir_utils.experiments.store import TaskStore
-from biasmir_utils.files import write_json
+from biasmir_utils.files import atomic_path, write_json
+
+# Table of a `Report` -> what its file is called, between the results' stem and suffix.
+REPORT_TABLES = {"summary": "report", "changes": "changes", "task": "task", "shift": "shift"}
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,19 @@ class OutputPaths:
         Scores clip by clip, if they are asked for.
     tasks : pathlib.Path
         Folder of finished tasks while the evaluation runs.
+    report : dict of str to pathlib.Path
+        The tables of a full report: `summary`, `changes`, `task`, `shift`.
+    text, figure : pathlib.Path
+        The report to read, and its figure.
     """
 
     results: Path
     record: Path
     scores: Path
     tasks: Path
+    report: dict[str, Path]
+    text: Path
+    figure: Path
 
 
 def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
@@ -42,11 +53,19 @@ def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
         record=results.with_suffix(".json"),
         scores=results.with_suffix(".scores.parquet"),
         tasks=results.with_name(f"{results.name}.tasks"),
+        report={
+            table: results.with_suffix(f".{name}{results.suffix}")
+            for table, name in REPORT_TABLES.items()
+        },
+        text=results.with_suffix(".report.md"),
+        figure=results.with_suffix(".report.png"),
     )
 
 
 def write_evaluation(evaluation: Evaluation, out: str | os.PathLike[str]) -> list[Path]:
-    """Write results, record and scores, and remove the finished tasks that were kept.
+    """Write results, record, scores and report, and remove the finished tasks that were kept.
+
+    The figure of a report is drawn by whoever calls this, before.
 
     Returns
     -------
@@ -58,6 +77,15 @@ def write_evaluation(evaluation: Evaluation, out: str | os.PathLike[str]) -> lis
     if evaluation.scores is not None:
         write_table(evaluation.scores, paths.scores)
         written.append(paths.scores)
+    if evaluation.report is not None:
+        for table, path in paths.report.items():
+            write_table(getattr(evaluation.report, table), path)
+            written.append(path)
+        figure = paths.figure.name if paths.figure.is_file() else None
+        with atomic_path(paths.text) as temporary:
+            text = report_markdown(evaluation.report, evaluation.record, figure)
+            temporary.write_text(text, encoding="utf-8")
+        written.append(paths.text)
     write_json(paths.record, evaluation.record)
     write_table(evaluation.results, paths.results)
     TaskStore(paths.tasks).remove()

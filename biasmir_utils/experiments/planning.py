@@ -14,6 +14,7 @@ from biasmir_utils.corrections.grammar import Correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import ExperimentData
+from biasmir_utils.experiments.information import SOURCE_ONLY
 from biasmir_utils.experiments.recognisers import DEFAULTS, make_recogniser
 from biasmir_utils.experiments.targets import LABEL, LABELS, TAGS, Subject
 from biasmir_utils.experiments.tasks import UNLABELLED, Task
@@ -207,7 +208,16 @@ def plan_evaluation(
 
 
 def _variants(specs: Sequence[Correction], modes: Sequence[str]) -> list[tuple[Correction, str]]:
-    return [(spec, mode) for spec in specs for mode in (modes if spec.corrects else ("none",))]
+    """Return the corrections in the modes that make a difference for them."""
+    labelled = [mode for mode in modes if mode != UNLABELLED]
+    found: list[tuple[Correction, str]] = []
+    for spec in specs:
+        own: Sequence[str] = modes if spec.corrects else ("none",)
+        if spec.corrects and spec.information == SOURCE_ONLY and labelled:
+            # It looks at no row, so there is no other choice of rows.
+            own = labelled
+        found.extend((spec, mode) for mode in own)
+    return found
 
 
 def _tasks(

@@ -356,7 +356,13 @@ def _summary(
 ) -> pd.DataFrame:
     keys = list(SETTING)
     summary = task[keys].drop_duplicates(ignore_index=True)
-    summary["information"] = _information(plan, summary)
+    specs = {spec.name: spec for one in plan.tasks for spec, _ in one.variants}
+    targets = [subject.name for subject in plan.data.subjects]
+    summary["needs"] = [specs[name].information for name in summary["correction"]]
+    summary["information"] = [
+        information_used(specs[name], mode, plan.kind, targets)
+        for name, mode in summary[["correction", "mode"]].itertuples(index=False)
+    ]
     metrics = metrics_of(plan.kind)
     main = metrics[0]
     of_mean = task[(task["label"] == MEAN) & (task["metric"] == main)]
@@ -396,12 +402,3 @@ def _change_columns(where: str, metric: str, main: str) -> dict[str, str]:
         return columns | {"worst_change": f"worst_label_{where}"}
     name = f"{metric}_{where}_change"
     return {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
-
-
-def _information(plan: Plan, settings: pd.DataFrame) -> list[str]:
-    specs = {spec.name: spec for task in plan.tasks for spec, _ in task.variants}
-    names = [subject.name for subject in plan.data.subjects]
-    return [
-        information_used(specs[correction], mode, plan.kind, names)
-        for correction, mode in settings[["correction", "mode"]].itertuples(index=False)
-    ]

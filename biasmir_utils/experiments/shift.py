@@ -178,10 +178,12 @@ def _two(X: ArrayLike, sample_domain: ArrayLike) -> tuple[FloatArray, FloatArray
 
 
 def _measured(values: FloatArray) -> Measured:
-    """Return the first value, and mean and largest of the others."""
-    if len(values) == 1:
+    """Return the first value, and mean and largest of the others; NaN does not count there."""
+    # A fold of few clips may hold one dataset only once these are permuted.
+    chance = values[1:][~np.isnan(values[1:])]
+    if not len(chance):
         return Measured(float(values[0]))
-    return Measured(float(values[0]), float(values[1:].mean()), float(values[1:].max()))
+    return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
 
 
 def _mean_gaps(rows: FloatArray, second: FloatArray) -> FloatArray:

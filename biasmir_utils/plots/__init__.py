@@ -17,6 +17,7 @@ from biasmir_utils.plots.counterfactual import (
     found_and_lost,
     shift_arrows,
 )
+from biasmir_utils.plots.judging import gain_and_loss
 from biasmir_utils.plots.pairs import ranking, train_test_pairs
 from biasmir_utils.plots.points import category_means, projection, toy_domains
 from biasmir_utils.plots.published import published_changes, published_pairs
@@ -44,6 +45,7 @@ __all__ = [
     "falls",
     "found_and_lost",
     "frames",
+    "gain_and_loss",
     "group_shares",
     "label_by_group",
     "label_scores",
