@@ -83,13 +83,14 @@ def connect(
 
     with ExitStack() as stack:
         if scheduler == LOCAL:
-            # No dashboard, no limit of memory: as the other ways of using several processes.
+            # Nothing is open to other machines, and memory is not limited: as with the other ways
+            # of using several processes.
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=jobs or os.cpu_count() or 1,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
                 )
@@ -215,7 +216,7 @@ class Cluster:
                 name, future = running.pop(self._next(done).key)
                 yield name, self._result(future)
         finally:
-            if running:
+            if running and self.client.status == "running":
                 self.client.cancel([future for _, future in running.values()])
 
     def _next(self, done: queue.Queue[Future]) -> Future:
@@ -302,20 +303,25 @@ def _same(value: Any) -> Any:
 def _check_versions(client: Client, expected: dict[str, str]) -> None:
     packages = [name for name in expected if name != "python"]  # which it tells anyway
     found: Any = client.get_versions(packages=packages)
+    here = _installed(found["client"])
     for worker, about in found["workers"].items():
-        installed = {name: str(v) for name, v in about["packages"].items() if v is not None}
-        if "biasmir_utils" not in installed:
+        there = _installed(about)
+        if "biasmir_utils" not in there:
             raise ClusterError(
                 f"worker {worker}: biasmir_utils is not installed in its Python "
-                f"{_minor(installed['python'])}; install version {expected['biasmir_utils']} "
+                f"{_minor(there['python'])}; install version {expected['biasmir_utils']} "
                 f"there, with the versions of constraints.txt"
             )
-        different = _differences(installed, expected)
+        different = _differences(there, {name: here[name] for name in expected})
         if different:
             raise ClusterError(
                 f"worker {worker}: versions differ from those here: {different}; the numbers "
                 f"could differ too, so install the same there (constraints.txt)"
             )
+
+
+def _installed(about: dict[str, Any]) -> dict[str, str]:
+    return {name: str(found) for name, found in about["packages"].items() if found is not None}
 
 
 def _differences(found: dict[str, str], expected: dict[str, str]) -> str:

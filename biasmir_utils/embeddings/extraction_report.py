@@ -96,8 +96,13 @@ def make_report(
     audio_seconds: float,
 ) -> ExtractionReport:
     """Describe what an embedding file has now, and how it came to that."""
-    rows = [(*key, "skipped", reason) for key, reason in contents.skipped.items()]
-    rows += [(*key, "silent", note) for key, note in contents.noted.items()]
+    clips = zip(corpus.clips["dataset"], corpus.clips["clip"], strict=True)
+    position = {key: number for number, key in enumerate(clips)}
+    rows = [
+        (*key, status, said[key])
+        for status, said in (("skipped", contents.skipped), ("silent", contents.noted))
+        for key in sorted(said, key=lambda key: position.get(key, len(position)))
+    ]
     notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
     notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
     notes = notes[["dataset", "clip", "audio", "status", "reason"]]

@@ -88,9 +88,10 @@ def join(
                     group = file.create_group(f"{dataset}/{embedding}")
                     _write_rows(group, keys, contents, int(record["dimension"]), dtype, target)
                     for kind in ("skipped", "noted"):
-                        texts = {
-                            k[1]: t for k, t in getattr(contents, kind).items() if k[0] == dataset
-                        }
+                        said = getattr(contents, kind)
+                        told = [key for key in said if key[0] == dataset]
+                        told.sort(key=lambda key: position.get(key, last))
+                        texts = {key[1]: said[key] for key in told}
                         if texts:
                             group[f"{kind}_keys"] = _bytes(list(texts))
                             group[f"{kind}_reasons"] = _bytes(list(texts.values()))

@@ -81,17 +81,10 @@ def embed_on_cluster(
         size = shard_size(len(clips), cluster.n_workers)
         shards = list(_shards(clips, size))
         calls = ((number, (model, dict(record), shard)) for number, shard in enumerate(shards))
+        left: dict[Key, Path] = {}
         for number, result in cluster.run(embed_shard, calls):
-            shard = shards[number]
             if isinstance(result, WorkersDied):
-                # A file at which the decoder crashes, or too little memory there. Here files are
-                # decoded in another process than the network's.
-                (dataset, clip), n = next(iter(shard)), len(shard)
-                cluster.say(
-                    f"several workers ended during the {n} clip(s) from {dataset}/{clip} on; they "
-                    f"are embedded here"
-                )
-                yield from _embed_here(embedding, record["stored"], shard)
+                left.update(shards[number])
                 continue
             for path in result.unseen:
                 if path.exists():
@@ -101,6 +94,17 @@ def embed_on_cluster(
                         f"see under the same path"
                     )
             yield from result.parts
+        say = cluster.say
+    if left:
+        # A file at which the decoder crashes, or too little memory there. Here files are decoded
+        # in another process than the network's.
+        dataset, clip = next(iter(left))
+        say(
+            f"several workers ended during {len(left)} clip(s), the first {dataset}/{clip}; they "
+            f"are embedded here"
+        )
+        with closing(prepare_all(embedding.front_end, left.values(), 1)) as prepared:
+            yield from embed_parts(zip(left, prepared, strict=True), embedding, record["stored"])
 
 
 def shard_size(n_clips: int, n_workers: int) -> int:
@@ -131,13 +135,6 @@ def embed_shard(model: Model, record: Mapping[str, Any], clips: Mapping[Key, Pat
 def _loaded(model: Model) -> Embedding:
     """Load a network once in a worker process."""
     return load(model.name, model=model.model, download=model.download, hop=model.hop)
-
-
-def _embed_here(
-    embedding: Embedding, stored: dict[str, str], clips: Mapping[Key, Path]
-) -> Iterator[tuple[Part, float]]:
-    with closing(prepare_all(embedding.front_end, clips.values(), 1)) as prepared:
-        yield from embed_parts(zip(clips, prepared, strict=True), embedding, stored)
 
 
 def _shards(clips: Mapping[Key, Path], size: int) -> Iterator[dict[Key, Path]]:

@@ -1,0 +1,384 @@
+"""Evaluation and extraction on Dask clusters of real processes, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from test_extraction import make_corpus
+
+from biasmir_utils import __version__, cluster
+from biasmir_utils.cli import main
+from biasmir_utils.cluster import connect
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.embeddings import extract, load
+from biasmir_utils.embeddings.parts import PartStore
+from biasmir_utils.embeddings.shards import Model, embed_shard, shard_size
+from biasmir_utils.errors import ArgumentError, ClusterError, ModelError
+from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
+from biasmir_utils.experiments.store import TaskStore
+
+distributed = pytest.importorskip("distributed")
+
+
+@contextmanager
+def started(n_workers=2, failures=3, **options):
+    """A cluster of processes here: its address, and a client that watches it."""
+    import dask
+
+    settings = {"distributed.scheduler.allowed-failures": failures}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=n_workers,
+            **{"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+            | options,
+        ) as running,
+        distributed.Client(running, set_as_default=False) as client,
+    ):
+        yield running.scheduler_address, client
+
+
+@pytest.fixture(scope="module")
+def two():
+    """A cluster of two worker processes; a killed one is replaced."""
+    with started() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def intolerant():
+    """A cluster that gives a task up when one worker ended during it."""
+    with started(failures=0) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def empty():
+    """A scheduler without workers."""
+    with started(n_workers=0) as found:
+        yield found
+
+
+class KillAfterFirst:
+    """Kills a busy worker, by SIGKILL, when the first result is kept."""
+
+    def __init__(self, monkeypatch, client, owner, method):
+        self.client = client
+        self.pids = client.run(os.getpid)
+        self.kept = 0
+        self.held_by_victim = ()
+        keep = getattr(owner, method)
+
+        def wrapped(store, *arguments):
+            keep(store, *arguments)
+            self.kept += 1
+            if self.kept == 1:
+                self.kill()
+
+        monkeypatch.setattr(owner, method, wrapped)
+
+    def kill(self):
+        busy = self.client.processing()
+        victim = max(busy, key=lambda worker: len(busy[worker]))
+        self.held_by_victim = busy[victim]
+        os.kill(self.pids[victim], signal.SIGKILL)
+
+
+GRID = {"corrections": "paper", "modes": ["global", "classwise"]}
+
+
+def assert_same(one, other):
+    pd.testing.assert_frame_equal(one.results, other.results, check_exact=True)
+    pd.testing.assert_frame_equal(one.scores, other.scores, check_exact=True)
+    assert one.record == other.record
+
+
+# Evaluation
+
+
+def test_an_evaluation_in_which_a_worker_is_killed(tiny_corpus, tmp_path, two, monkeypatch):
+    address, client = two
+    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID)
+    serial = run_plan(plan, scores=True, jobs=1)
+    client.wait_for_workers(2)
+    killing = KillAfterFirst(monkeypatch, client, TaskStore, "save")
+    found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
+    assert killing.held_by_victim, "the worker was to be killed while it had work"
+    assert killing.kept == len(plan.tasks) == 8
+    assert_same(found, serial)
+    # What was kept serves a later run, here or there, and then no cluster is asked.
+    again = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler="tcp://no.such:1")
+    assert_same(again, serial)
+
+
+def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, monkeypatch):
+    address, client = two
+    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", ["none", "lda"])
+    keep = TaskStore.save
+
+    def stop(store, *arguments):
+        keep(store, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskStore, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").glob("*.json")}
+    assert len(kept) == 1 < len(plan.tasks)
+    found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
+    assert_same(found, run_plan(plan, scores=True, jobs=1))
+    # Nothing of either run is left on the cluster.
+    client.run_on_scheduler(_wait_until_forgotten)
+
+
+async def _wait_until_forgotten(dask_scheduler):
+    import asyncio
+
+    while dask_scheduler.tasks:
+        await asyncio.sleep(0.01)
+
+
+def test_workers_that_end_again_and_again(tiny_corpus, tmp_path, intolerant, monkeypatch):
+    address, client = intolerant
+    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID)
+    client.wait_for_workers(2)
+    KillAfterFirst(monkeypatch, client, TaskStore, "save")
+    with pytest.raises(ClusterError, match=r"several workers ended during the task toy.*memory"):
+        run_plan(plan, resume=tmp_path / "tasks", scheduler=address)
+    assert list((tmp_path / "tasks").glob("*.json"))
+
+
+def test_local_workers_through_the_command(tiny_corpus, tmp_path):
+    grid = ["--correction", "none", "lda", "--scores"]
+    for name, options in {"here": ["--jobs", "1"], "there": ["--scheduler", "local"]}.items():
+        out = tmp_path / f"{name}.csv"
+        command = ["evaluate", str(tiny_corpus), "--embedding", "toy", *grid, "--out", str(out)]
+        done = CliRunner().invoke(main, [*command, *options])
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "here.csv").read_bytes() == (tmp_path / "there.csv").read_bytes()
+
+
+# Extraction
+
+
+@pytest.fixture
+def sounds(tmp_path) -> Corpus:
+    """Forty clips: sound, and some that are left out or noted."""
+    rng = np.random.default_rng(1)
+    clips = {}
+    for index in range(40):
+        waveform = 0.1 * rng.standard_normal(8_000 + 100 * index)
+        clips[f"c{index:02}.wav"] = (waveform, 16_000, {"subtype": "FLOAT"})
+    clips["c07.wav"] = b"no sound"
+    clips["c21.wav"] = None  # named in the table, not on the disk
+    clips["c30.wav"] = (np.zeros(16_000), 16_000, {"subtype": "PCM_16"})
+    return make_corpus(tmp_path / "sounds", clips)
+
+
+def contents(file: Path) -> dict:
+    found = {}
+    with h5py.File(file) as opened:
+        opened.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def assert_same_file(one: Path, other: Path):
+    first, second = contents(one), contents(other)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+    notes = [path.with_suffix(".notes.csv").read_text() for path in (one, other)]
+    assert notes[0] == notes[1]
+
+
+@pytest.fixture
+def serial(sounds, tmp_path) -> Path:
+    """The embedding file of a run without a cluster, of a copy of the corpus."""
+    import shutil
+
+    copy = Path(shutil.copytree(sounds.path, tmp_path / "copy"))
+    return extract(copy, "mfcc", jobs=0, progress=False).file
+
+
+def test_an_extraction_in_which_a_worker_is_killed(sounds, serial, two, monkeypatch):
+    address, client = two
+    client.wait_for_workers(2)
+    killing = KillAfterFirst(monkeypatch, client, PartStore, "write")
+    report = extract(sounds, "mfcc", progress=False, scheduler=address)
+    assert killing.held_by_victim
+    assert killing.kept == 8
+    assert (report.n_embedded, report.n_before) == (38, 0)
+    assert report.skipped["clip"].tolist() == ["c07", "c21"]
+    assert_same_file(report.file, serial)
+    assert not report.file.with_suffix(".parts").exists()
+
+
+def test_an_extraction_goes_on_where_it_was_stopped(sounds, serial, two, monkeypatch):
+    address, client = two
+    client.wait_for_workers(2)
+    keep = PartStore.write
+
+    def stop(store, part):
+        keep(store, part)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartStore, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            extract(sounds, "mfcc", progress=False, scheduler=address)
+    report = extract(sounds, "mfcc", progress=False, scheduler=address)
+    assert 4 <= report.n_before <= 5
+    assert report.n_before + report.n_embedded == 38
+    assert_same_file(report.file, serial)
+
+
+def test_clips_at_which_workers_end_are_embedded_here(
+    sounds, serial, intolerant, monkeypatch, capsys
+):
+    address, client = intolerant
+    client.wait_for_workers(2)
+    killing = KillAfterFirst(monkeypatch, client, PartStore, "write")
+    report = extract(sounds, "mfcc", progress=False, scheduler=address)
+    assert killing.held_by_victim
+    told = capsys.readouterr().err
+    n_clips = 5 * len(killing.held_by_victim)
+    assert f"several workers ended during {n_clips} clip(s), the first " in told
+    assert_same_file(report.file, serial)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
+def test_workers_that_do_not_see_the_files(sounds, two, monkeypatch):
+    """A path that leads each process into its own working folder."""
+    address, _ = two
+    monkeypatch.chdir(sounds.path.parent)
+    elsewhere = Path("/proc/self/cwd") / sounds.path.name
+    with pytest.raises(ClusterError, match=r"worker tcp://.*: /proc/self/cwd/sounds/audio/.* is "):
+        extract(elsewhere, "mfcc", progress=False, scheduler=address)
+    assert not list((sounds.path / "embeddings").glob("*.parts/part-*"))
+
+
+def test_a_worker_that_has_another_model(sounds, two):
+    address, _ = two
+    record = load("mfcc").record
+    record["parameters"] = {**record["parameters"], "n_mfcc": 99}
+    with (
+        connect(address) as found,
+        pytest.raises(ModelError, match=r"mfcc: this worker has another .* \(on the worker tcp://"),
+    ):
+        list(found.run(embed_shard, [(0, (Model("mfcc"), {**record, "stored": {}}, {}))]))
+
+
+def test_shards_are_small_where_there_are_few_clips():
+    for n_workers in (1, 2, 8):
+        for n_clips in (1, 7, 100, 1_000, 20_000):
+            size = shard_size(n_clips, n_workers)
+            assert 1 <= size <= 100
+            assert size == 100 or -(-n_clips // size) >= min(n_clips, 3 * n_workers)
+            assert size <= 16 or size == 100 or size % 16 == 0
+
+
+def test_a_loaded_embedding_cannot_go_to_workers(sounds):
+    with pytest.raises(ArgumentError, match="goes with the name of an embedding"):
+        extract(sounds, load("mfcc"), scheduler="local")
+
+
+# What is not as it should be
+
+
+def test_an_address_that_nobody_answers(tiny_corpus, monkeypatch):
+    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 1.0)
+    for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://127.0.0.1"):
+        with pytest.raises(ClusterError, match=f"scheduler {address}: nobody answered within 1 s"):
+            evaluate(Corpus.load(tiny_corpus), "toy", scheduler=address)
+
+
+def test_a_scheduler_without_workers(empty, monkeypatch):
+    address, _ = empty
+    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 0.5)
+    with pytest.raises(ClusterError, match=f"has no workers .*: dask worker {address}"):
+        connect(address).__enter__()
+
+
+def test_no_dask(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ArgumentError, match=r'pip install "biasmir_utils\[distributed\]"'):
+        connect("local").__enter__()
+
+
+def test_jobs_are_of_this_machine(two):
+    with pytest.raises(ArgumentError, match="--jobs counts processes of this machine"):
+        connect(two[0], jobs=2).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ("Name: biasmir_utils\nVersion: 0.0.1\n", "biasmir_utils 0.0.1 instead of " + __version__),
+        ("Name: biasmir_utils\n", "biasmir_utils is not installed in its Python"),
+    ],
+)
+def test_a_worker_with_another_version_or_none(empty, tmp_path, metadata, told):
+    address, client = empty
+    shadow = tmp_path / "biasmir_utils-0.0.1.dist-info"
+    shadow.mkdir()
+    (shadow / "METADATA").write_text(f"Metadata-Version: 2.1\n{metadata}")
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
+    worker = subprocess.Popen(
+        [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        client.wait_for_workers(1, timeout=60)
+        with pytest.raises(ClusterError, match=f"worker tcp://.*: .*{told}"):
+            connect(address).__enter__()
+    finally:
+        worker.terminate()
+        worker.wait()
+
+
+def _add(first, second):
+    return first + sum(second.values())
+
+
+def _refuse(text):
+    raise ArgumentError(text)
+
+
+def test_calls_results_and_errors(capsys):
+    one = started(n_workers=1, threads_per_worker=2, processes=False)
+    with one as (address, _), connect(address) as found:
+        assert "its 2 threads are of no use" in capsys.readouterr().err
+        held = found.hold(10)
+        calls = ((n, (n, {"held": held, "plain": 1})) for n in range(30))
+        assert dict(found.run(_add, calls)) == {n: n + 11 for n in range(30)}
+        with pytest.raises(ArgumentError, match=r"^no \(on the worker inproc://"):
+            list(found.run(_refuse, [(0, ("no",))]))
+        with pytest.raises(TypeError):
+            list(found.run(_add, [(0, ("text", {"held": 1}))]))
+
+
+def test_a_scheduler_that_goes_away():
+    with started(n_workers=1) as (address, client), connect(address) as found:
+        calls = ((n, (n, {})) for n in range(10_000))
+        running = found.run(_add, calls)
+        assert next(running)[1] >= 0
+        client.cluster.scheduler.loop.add_callback(client.cluster.scheduler.close)
+        with pytest.raises(ClusterError, match=f"scheduler {address}: .*what is finished is kept"):
+            list(running)
