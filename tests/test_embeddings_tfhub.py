@@ -221,6 +221,29 @@ def test_download_only_when_asked_and_only_once(hub, vggish_folder):
     assert len(requests) == n_requests
 
 
+def test_a_fetched_model_is_taken_without_asking(vggish_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIASMIR_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("BIASMIR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFHUB_CACHE_DIR", raising=False)
+    with pytest.raises(ModelError) as told:
+        load("vggish")
+    for advice in (
+        str(tmp_path / "data" / "models"),
+        "biasmir fetch models",
+        "--model",
+        "--download",
+    ):
+        assert advice in str(told.value)
+    shutil.copytree(vggish_folder, tmp_path / "data" / "models" / "vggish")
+    fetched, given = load("vggish"), load("vggish", vggish_folder)
+    assert fetched.record["sums"] == given.record["sums"]
+    assert fetched.record["source"] == "https://tfhub.dev/google/vggish/1"
+    clip = np.random.default_rng(1).normal(scale=0.1, size=32_000)
+    np.testing.assert_array_equal(fetched.embed(clip, 16_000), given.embed(clip, 16_000))
+    with pytest.raises(ModelError, match="biasmir fetch models"):
+        load("yamnet")
+
+
 def test_a_download_that_fails(hub):
     address, _ = hub
     with pytest.raises(DownloadError, match=r"vggish/9.*--model FOLDER"):

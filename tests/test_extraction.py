@@ -371,6 +371,16 @@ def test_a_file_of_that_name_that_is_not_ours(corpus):
     assert target.read_bytes() == before
 
 
+def test_the_bundled_corpus_says_where_its_embeddings_can_be_made(repository):
+    demo = repository / "data" / "demo"
+    before = sorted((demo / "embeddings").iterdir())
+    with pytest.raises(CorpusError) as told:
+        extract(demo, "mfcc", progress=False)
+    assert "of whose 3,600 clips 60 have audio here" in str(told.value)
+    assert "(`biasmir demo-corpus OUT --clips 1800 --seed 1`) and extract in" in str(told.value)
+    assert sorted((demo / "embeddings").iterdir()) == before
+
+
 def test_only_one_process_at_a_time(corpus):
     record = Levels().record
     with (

@@ -228,18 +228,34 @@ def _check_target(corpus: Corpus, name: str, target: Path) -> dict[str, Any] | N
         if file.resolve() != target.resolve():
             raise CorpusError(
                 f"{corpus.path}: embedding {name!r} comes from {file}, which extraction did not "
-                f"make; vectors of two sources cannot share a name. Take that file out of "
-                f"corpus.json, or extract into another corpus"
+                f"make; vectors of two sources cannot share a name. "
+                + (
+                    _rendered_anew(corpus)
+                    or "Take that file out of corpus.json, or extract into another corpus"
+                )
             )
     if not target.is_file():
         return None
     record = target_record(target)
     if record is None:
         raise CorpusError(
-            f"{target}: extraction did not make this file, and does not write into it; move it "
-            f"elsewhere, or rename it"
+            f"{target}: extraction did not make this file, and does not write into it. "
+            + (_rendered_anew(corpus) or "Move it elsewhere, or rename it")
         )
     return record
+
+
+def _rendered_anew(corpus: Corpus) -> str:
+    """Return what to do with a bundled part of a rendered corpus; empty for any other."""
+    command = str(corpus.description.provenance.get("command", ""))
+    n_audio, n_clips = int(corpus.clips["audio"].notna().sum()), len(corpus.clips)
+    if not command.startswith("biasmir demo-corpus") or n_audio == n_clips:
+        return ""
+    return (
+        f"The embeddings came with this corpus, of whose {n_clips:,} clips {n_audio:,} have audio "
+        f"here: to embed all of them yourself, render the whole (`{command}`) and extract in the "
+        f"folder OUT"
+    )
 
 
 def _registered(corpus: Corpus, name: str) -> list[Path]:

@@ -53,7 +53,8 @@ class TFHubEmbedding(Embedding):
     Parameters
     ----------
     model : str or path, optional
-        A local SavedModel folder, or an address; by default the network's TF-Hub address.
+        A local SavedModel folder, or an address. By default what ``biasmir fetch models``
+        brought, or else the network's TF-Hub address.
     download : bool
         Whether a model that is at an address, and not yet in the cache, may be downloaded.
 
@@ -74,7 +75,9 @@ class TFHubEmbedding(Embedding):
     def __init__(self, model: str | Path | None = None, download: bool = False) -> None:
         require("tensorflow", "tensorflow", self.name)
         place = str(self.address if model is None else model)
-        folder = _local_folder(place, self.name, download)
+        folder = _fetched(self.name) if model is None else None
+        if folder is None:
+            folder = _local_folder(place, self.name, download)
         super().__init__(
             dimension=self.size,
             hop=self.hop_samples / SAMPLE_RATE,
@@ -246,9 +249,12 @@ def _local_folder(place: str, name: str, download: bool) -> Path:
     if (cached / "saved_model.pb").is_file():
         return cached
     if not download:
+        from biasmir_utils.sources.fetch import default_root
+
         raise ModelError(
-            f"{name}: no local model was given, and downloading {place} was not asked for; "
-            f"give a SavedModel folder (--model FOLDER, or model=...), or allow the download "
+            f"{name}: no local model was given, none is in {default_root() / 'models'}, and "
+            f"downloading {place} was not asked for; fetch it with: biasmir fetch models, give a "
+            f"SavedModel folder (--model FOLDER, or model=...), or allow the download "
             f"(--download, or download=True)"
         )
     import_tensorflow(name)
@@ -265,6 +271,13 @@ def _local_folder(place: str, name: str, download: bool) -> Path:
             f"{place}: could not be downloaded ({error}); check the connection, or get the "
             f"model by other means and give its folder (--model FOLDER)"
         ) from error
+
+
+def _fetched(name: str) -> Path | None:
+    """Return the folder that `biasmir fetch models` brought, None if it did not."""
+    from biasmir_utils.sources.fetch import fetched_model
+
+    return fetched_model(name)
 
 
 def _cache_folder(address: str) -> Path:

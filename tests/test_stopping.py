@@ -1,0 +1,97 @@
+"""Stopping a command by Ctrl-C or SIGTERM: what it says, its exit code, no process left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from click.testing import CliRunner
+from test_extraction import make_corpus
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.experiments.output import output_paths
+
+GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
+PROGRAM = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
+
+
+def stopped(tmp_path, folder, pattern, number, *arguments):
+    """Start a command, signal it when its first finished work is there, and wait.
+
+    Returns its exit code, what it said, and the worker processes that it had.
+    """
+    script = tmp_path / "biasmir.py"
+    script.write_text(PROGRAM)
+    command = [sys.executable, script, *arguments]
+    process = subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not list(folder.glob(pattern)):
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, said = process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, alive
+    return process.returncode, said, workers
+
+
+@pytest.mark.parametrize(
+    ("options", "number", "code"),
+    [
+        (["--jobs", 2], signal.SIGTERM, 143),
+        (["--jobs", 1], signal.SIGTERM, 143),
+        (["--scheduler", "local", "--jobs", 2], signal.SIGTERM, 143),
+        (["--scheduler", "local", "--jobs", 2], signal.SIGINT, 130),
+    ],
+)
+def test_evaluate(tiny_corpus, tmp_path, options, number, code):
+    if "--scheduler" in options:
+        pytest.importorskip("distributed")
+    out = tmp_path / "r.csv"
+    tasks = output_paths(out).tasks
+    returned, said, workers = stopped(
+        tmp_path, tasks, "*.json", number, "evaluate", tiny_corpus, *GRID, "--out", out, *options
+    )
+    assert returned == code, said
+    assert f"of 8 tasks kept in {tasks}; the same command goes on from there." in said
+    assert "Traceback" not in said
+    assert not out.exists()
+    assert len(workers) >= (2 if options[-1] == 2 else 0)
+    assert 1 <= len(list(tasks.glob("*.json"))) < 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_extract(tmp_path, number):
+    pytest.importorskip("librosa")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000)
+    sounds = {f"c{i:03}.wav": (noise[i:], 16_000, {"subtype": "PCM_16"}) for i in range(600)}
+    corpus = make_corpus(tmp_path / "corpus", sounds)
+    parts = corpus.path / "embeddings" / "mfcc.parts"
+    returned, said, workers = stopped(
+        tmp_path, parts, "part-*.npz", number,
+        "extract", corpus.path, "--embedding", "mfcc", "--jobs", 2, "--quiet",
+    )  # fmt: skip
+    assert returned == (143 if number == signal.SIGTERM else 130), said
+    assert said.endswith(
+        "Stopped; finished parts are kept, and the same command goes on from there.\n"
+    )
+    assert "Traceback" not in said
+    assert len(workers) >= 2
+    assert 1 <= len(list(parts.glob("part-*.npz"))) < 6
+    assert Corpus.load(corpus.path).embedding_names == []
+
+
+def test_a_command_that_is_not_stopped_keeps_its_signal_handler(tiny_corpus, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    out = tmp_path / "r.csv"
+    command = ["evaluate", str(tiny_corpus), "--embedding", "toy", "--jobs", "1", "--out", str(out)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
