@@ -91,15 +91,20 @@ def links_command(build_folder: Path) -> None:
 @main.command("screenshots")
 @_build
 @_only
-def screenshots_command(build_folder: Path, only: tuple[str, ...]) -> None:
+@click.option("--dark", is_flag=True, help="In the dark mode.")
+@click.option("--axe", is_flag=True, help="Also name what axe-core finds (serious or critical).")
+def screenshots_command(build_folder: Path, only: tuple[str, ...], dark: bool, axe: bool) -> None:
     """Photograph every page at 1,280 and 390 px, into _build/screenshots."""
-    from biasmir_utils.book.screenshots import photograph
+    from biasmir_utils.book.accessibility import violations
+    from biasmir_utils.book.screenshots import WIDTHS, photograph
 
     html, target = build_folder.resolve() / "html", build_folder.resolve() / "screenshots"
     if not pages(html):
         raise BookError(f"{html} holds no page; build the book first: make book")
     wrong = 0
-    for name, width, pictures, problems in photograph(html, target, only=only):
+    for name, width, pictures, problems in photograph(
+        html, target, only=only, dark=WIDTHS if dark else (), inspect=violations if axe else None
+    ):
         click.echo(f"{name} at {width} px: {len(pictures)} picture(s)")
         wrong += len(problems)
         for problem in problems:

@@ -123,10 +123,11 @@ class Browser:
             raise BookError(f"JavaScript failed: {_exception(answer['exceptionDetails'])}")
         return answer["result"].get("value")
 
-    def open(self, address: str, width: int = 1280, height: int = 900) -> None:
+    def open(self, address: str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a page and wait until it is loaded, fonts and formulas included.
 
-        Below 600 px the page is shown as a phone would show it.
+        Below 600 px the page is shown as a phone would show it; `dark` is what the reader's
+        system asks for.
         """
         mobile = width < 600
         self.send(
@@ -137,6 +138,10 @@ class Browser:
             mobile=mobile,
         )
         self.send("Emulation.setTouchEmulationEnabled", enabled=mobile)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        # No fading: what is measured or photographed is the page as it comes to rest.
+        calm = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme, calm])
         self.requests, self.errors, self._events = [], [], []
         answer = self.send("Page.navigate", url=address)
         if answer.get("errorText"):
@@ -152,12 +157,37 @@ class Browser:
         """Press and release a key, named as in the DOM (`Enter`, `ArrowRight`, `Tab`, `a`)."""
         codes = {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32}
         codes |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        codes |= {"PageUp": 33, "PageDown": 34, "End": 35, "Home": 36}
         common = {"key": key, "code": code or key, "windowsVirtualKeyCode": codes.get(key, 0)}
         if text is None and key == "Enter":
             text = "\r"
         down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
         self.send("Input.dispatchKeyEvent", **common, **down)
         self.send("Input.dispatchKeyEvent", **common, type="keyUp")
+
+    def click(self, x: float, y: float) -> None:
+        """Click with the left button at a point of the window, in CSS pixels."""
+        place = {"x": x, "y": y}
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", **place)
+        press = {**place, "button": "left", "clickCount": 1}
+        self.send("Input.dispatchMouseEvent", type="mousePressed", **press)
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", **press)
+
+    def wait_for(self, expression: str) -> Any:
+        """Wait until a JavaScript expression is true, and return its value.
+
+        Raises
+        ------
+        BookError
+            It is not, within the time that this browser waits for an answer.
+        """
+        end = time.monotonic() + self._timeout
+        while time.monotonic() < end:
+            value = self.evaluate(expression)
+            if value:
+                return value
+            time.sleep(0.02)
+        raise BookError(f"waited {self._timeout:.0f} s in vain for {expression}")
 
     def screenshot(self, target: Path, top: int = 0, height: int | None = None) -> None:
         """Write a PNG of the page, from `top` on, `height` CSS pixels high (None: to its end)."""

@@ -54,6 +54,8 @@ PER_CELL = 2
 """Excerpts for each combination of dataset, genre and leading instrument."""
 GRID = 4095
 """Coordinates are whole numbers from 0 to this."""
+EDGE = 0.003
+"""Share of the points that lie beyond each edge of the picture."""
 
 
 def leads(corpus: Corpus) -> NDArray[np.intp]:
@@ -221,10 +223,10 @@ def points(
 ) -> dict[str, NDArray[np.float64]]:
     """Project an embedding onto the plane, as it is and after each correction.
 
-    The vectors are standardised by the uncorrected training clips, and corrected by what was fitted
-    on the training clips of both datasets; then the two directions of largest variance are taken
-    (PCA), each time anew, and turned so that the picture lies as nearly as possible as that of the
-    uncorrected vectors.
+    The vectors are standardised by the uncorrected training clips (dimensions that hardly vary are
+    not blown up: see `scales`), and corrected by what was fitted on the training clips of both
+    datasets; then the two directions of largest variance are taken (PCA), each time anew, and
+    turned so that the picture lies as nearly as possible as that of the uncorrected vectors.
 
     Returns
     -------
@@ -236,8 +238,7 @@ def points(
 
     X = corpus.embedding(embedding).astype(np.float64)
     train = (corpus.clips["split"] == "train").to_numpy()
-    center, scale = X[train].mean(axis=0), X[train].std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
+    center, scale = X[train].mean(axis=0), scales(X[train])
     found: dict[str, NDArray[np.float64]] = {}
     for name in dict.fromkeys(["none", *corrections]):
         Z = (corrected(corpus, X, name) - center) / scale
@@ -247,6 +248,18 @@ def points(
             plane = plane @ orthogonal_procrustes(plane, found["none"])[0]
         found[name] = plane
     return {name: found[name] for name in corrections}
+
+
+def scales(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each dimension is divided by: its standard deviation, or the typical one.
+
+    Networks that end in a rectifier have dimensions that are zero but for a few clips. Divided by
+    their own standard deviation, these few would be all that the picture shows. So a dimension
+    counts as varying at least as much as the median of those that vary at all.
+    """
+    spread = X.std(axis=0)
+    varying = spread[spread > 1e-3 * spread.max()]
+    return np.maximum(spread, np.median(varying) if len(varying) else 1.0)
 
 
 def corrected(corpus: Corpus, X: NDArray[np.float64], correction: str) -> NDArray[np.float64]:
@@ -314,12 +327,12 @@ def write_data(corpus: Corpus, folder: Path) -> Path:
 
 def _views(corpus: Corpus, embedding: str) -> dict[str, Any]:
     planes = points(corpus, embedding)
-    # One scale for all views of an embedding, so that what shrinks is seen to shrink.
-    low = np.min([plane.min(axis=0) for plane in planes.values()], axis=0)
-    high = np.max([plane.max(axis=0) for plane in planes.values()], axis=0)
+    # One scale for all views of an embedding, so that what shrinks is seen to shrink; the few
+    # clips beyond it are drawn at the edge.
+    low, high = np.quantile(np.concatenate(list(planes.values())), [EDGE, 1 - EDGE], axis=0)
     return {
         name: {
-            "points": _packed(np.rint((plane - low) / (high - low) * GRID), "<u2"),
+            "points": _packed(np.rint(np.clip((plane - low) / (high - low), 0, 1) * GRID), "<u2"),
             "auc": round(dataset_auc(corpus, embedding, name), 3),
         }
         for name, plane in planes.items()

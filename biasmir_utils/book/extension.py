@@ -107,10 +107,11 @@ def _linker_of_terms() -> type:
 def _mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Drop MathJax where there is no formula; give references a role that browsers know.
+    """Drop MathJax where there is no formula; give names to what has none.
 
     Sphinx loads MathJax (1.2 MB) also on a page that has a chapter with formulas under it, as
-    the first page has. The role `doc-biblioentry` is deprecated, and not allowed in a list.
+    the first page has. The role `doc-biblioentry` is deprecated, and not allowed in a list. The
+    arrows that fold parts of the contents have no text that could be read out.
     """
     if not app.env.get_domain("math").data["has_equations"].get(pagename):
         context["script_files"] = [
@@ -120,6 +121,11 @@ def _mend_page(
         ]
     if context.get("body"):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+    contents = context.get("generate_toctree_html")
+    if contents is not None:
+        context["generate_toctree_html"] = lambda *given, **named: str(
+            contents(*given, **named)
+        ).replace("<summary>", '<summary aria-label="Pages of this part">')
 
 
 def _body(file: Any) -> str:

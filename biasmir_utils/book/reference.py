@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -105,32 +105,48 @@ def _directive(path: str, value: Any) -> list[str]:
 
 def command_line() -> str:
     """Return a part of a page with the help of `biasmir` and of each of its commands."""
-    from biasmir_utils.cli import COMMANDS, main
-
-    parts = [_help_block("biasmir", main.name)]
-    parts += [f"## {name}\n\n{_help_block(f'biasmir {name}', name)}" for name in COMMANDS]
+    parts = [_help_block(())]
+    for path in commands():
+        parts.append(f"{'#' * (1 + len(path))} {' '.join(path)}\n\n{_help_block(path)}")
     return "\n".join(parts)
 
 
-def help_text(command: str | None = None) -> str:
+def commands() -> list[tuple[str, ...]]:
+    """Return the commands of `biasmir`, each followed by those that are commands of its own."""
+    import click
+
+    from biasmir_utils.cli import main
+
+    context = click.Context(main)
+    found: list[tuple[str, ...]] = []
+    for name in main.list_commands(context):
+        found.append((name,))
+        command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            found += [(name, one) for one in command.list_commands(click.Context(command))]
+    return found
+
+
+def help_text(path: Sequence[str] = ()) -> str:
     """Return what `biasmir COMMAND --help` prints in a terminal of 80 columns."""
+    import click
+
     from biasmir_utils.cli import main
 
     settings: dict[str, Any] = {"resilient_parsing": True, "terminal_width": HELP_WIDTH}
-    group = main.make_context("biasmir", [], **settings)
-    if command is None:
-        return main.get_help(group)
-    found = main.get_command(group, command)
-    if found is None:
-        raise BookError(f"biasmir has no command {command!r}")
-    return found.get_help(found.make_context(command, [], parent=group, **settings))
+    command: click.Command = main
+    context = main.make_context("biasmir", [], **settings)
+    for name in path:
+        found = command.get_command(context, name) if isinstance(command, click.Group) else None
+        if found is None:
+            raise BookError(f"biasmir has no command {' '.join(path)!r}")
+        command = found
+        context = command.make_context(name, [], parent=context, **settings)
+    return command.get_help(context)
 
 
-def _help_block(title: str, command: str | None) -> str:
-    from biasmir_utils.cli import COMMANDS
-
-    text = help_text(command if command in COMMANDS else None)
-    return f"```text\n$ {title} --help\n{text}\n```\n"
+def _help_block(path: tuple[str, ...]) -> str:
+    return f"```text\n$ {' '.join(['biasmir', *path])} --help\n{help_text(path)}\n```\n"
 
 
 def models_table() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from biasmir_utils.book.browser import Browser
@@ -22,7 +22,12 @@ _TOO_WIDE = """(() => {
 
 
 def photograph(
-    html: Path, target: Path, widths: Iterable[int] = WIDTHS, only: Iterable[str] = ()
+    html: Path,
+    target: Path | None,
+    widths: Iterable[int] = WIDTHS,
+    only: Iterable[str] = (),
+    dark: Iterable[int] = (),
+    inspect: Callable[[Browser], list[str]] | None = None,
 ) -> Iterator[tuple[str, int, list[Path], list[str]]]:
     """Yield page, width, its pictures and what is wrong with it, page by page.
 
@@ -33,14 +38,18 @@ def photograph(
     ----------
     html : pathlib.Path
         The built pages.
-    target : pathlib.Path
-        Folder for the pictures: `<width>/<page>-<number>.png`.
+    target : pathlib.Path or None
+        Folder for the pictures: `<width>/<page>-<number>.png`. None: no pictures.
     widths : iterable of int
         In CSS pixels; below 600 as a phone.
     only : iterable of str
         Parts of page names; empty means every page.
+    dark : iterable of int
+        Widths at which the page is shown in the dark mode.
+    inspect : callable, optional
+        Given the browser with the page open, returns what else is wrong with it.
     """
-    only = list(only)
+    only, dark = list(only), set(dark)
     with Browser() as browser:
         for page in pages(html):
             name = page.relative_to(html).with_suffix("").as_posix()
@@ -49,16 +58,23 @@ def photograph(
             if _REDIRECTS in page.read_text(encoding="utf-8"):
                 continue
             for width in widths:
-                browser.open(page.resolve().as_uri(), width=width)
+                browser.open(page.resolve().as_uri(), width=width, dark=width in dark)
                 problems = [f"error on the console: {error}" for error in browser.errors]
                 problems += [f"asks the network for {url}" for url in browser.requests_out()]
                 wide = browser.evaluate(_TOO_WIDE)
                 if wide:
                     problems.append(f"is {wide} px wide, and scrolls sideways at {width} px")
-                total = int(browser.evaluate("document.documentElement.scrollHeight"))
-                pictures = []
-                for number, top in enumerate(range(0, total, PICTURE_HEIGHT), start=1):
-                    picture = target / str(width) / f"{name.replace('/', '-')}-{number}.png"
-                    browser.screenshot(picture, top, min(PICTURE_HEIGHT, total - top))
-                    pictures.append(picture)
+                if inspect is not None:
+                    problems += inspect(browser)
+                pictures = [] if target is None else _pictures(browser, target / str(width), name)
                 yield name, width, pictures, problems
+
+
+def _pictures(browser: Browser, folder: Path, name: str) -> list[Path]:
+    total = int(browser.evaluate("document.documentElement.scrollHeight"))
+    pictures = []
+    for number, top in enumerate(range(0, total, PICTURE_HEIGHT), start=1):
+        picture = folder / f"{name.replace('/', '-')}-{number}.png"
+        browser.screenshot(picture, top, min(PICTURE_HEIGHT, total - top))
+        pictures.append(picture)
+    return pictures

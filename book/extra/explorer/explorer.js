@@ -327,7 +327,7 @@
   fill(choice.embedding, Object.keys(data.embeddings).map((name) => [name, name]));
   fill(choice.correction, Object.entries(data.corrections));
   fill(choice.by, Object.keys(data.colours).map((name) => [name, name]));
-  choice.embedding.value = "yamnet" in data.embeddings ? "yamnet" : choice.embedding.value;
+  choice.embedding.value = "musicnn" in data.embeddings ? "musicnn" : choice.embedding.value;
   choice.correction.value = "none";
   choice.by.value = "dataset";
   choice.embedding.addEventListener("change", showView);
