@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -246,6 +247,17 @@ def _folds(
     domain: NDArray[np.intp], tracks: NDArray[np.intp], leaked: bool, n_folds: int, seed: int
 ) -> NDArray[np.bool_]:
     """Return which clips train in each fold, (n_folds, n_clips)."""
+    # Dealing tracks to folds takes longer than a probe, and the corrections of a report are all
+    # probed on the same clips.
+    arrays = [np.asarray(codes, dtype=np.int64).tobytes() for codes in (domain, tracks)]
+    return _dealt_folds(arrays[0], arrays[1], leaked, n_folds, seed)
+
+
+@lru_cache(maxsize=8)
+def _dealt_folds(
+    domain_bytes: bytes, track_bytes: bytes, leaked: bool, n_folds: int, seed: int
+) -> NDArray[np.bool_]:
+    domain, tracks = (np.frombuffer(code, dtype=np.int64) for code in (domain_bytes, track_bytes))
     kind = StratifiedKFold if leaked else StratifiedGroupKFold
     splitter = kind(n_folds, shuffle=True, random_state=seed)
     masks = np.zeros((n_folds, len(domain)), dtype=bool)
@@ -255,6 +267,7 @@ def _folds(
         strict=True,
     ):
         mask[train] = True
+    masks.flags.writeable = False
     return masks
 
 
