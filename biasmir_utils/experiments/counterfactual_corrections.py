@@ -55,6 +55,12 @@ N_DIRECTIONS = 10
 
 METRICS = ("roc_auc", "balanced_accuracy")
 
+_BOUNDS = {
+    "angle": (0.0, 180.0),
+    **dict.fromkeys(("mean_removed", "pieces_removed", "task_removed"), (-np.inf, 1.0)),
+    **dict.fromkeys(("home", "away", "pooled"), (0.0, 1.0)),
+}
+
 
 @dataclass(frozen=True)
 class Deal:
@@ -186,8 +192,9 @@ def judge_corrections(
             nothing = np.full(len(fall), np.nan)
             gain = means[name, metric, "gain"]
             values = np.divide(gain, fall, out=nothing, where=fall > 1e-9)
-        row = with_intervals({quantity: values}, level).iloc[0].to_dict()
-        rows.append({"correction": name, "metric": metric, **row})
+        bounds = _BOUNDS.get(quantity, (-np.inf, np.inf))
+        row = with_intervals({quantity: values}, level, bounds, centred=quantity != "closed")
+        rows.append({"correction": name, "metric": metric, **row.iloc[0].to_dict()})
     return pd.DataFrame(rows)
 
 
@@ -299,7 +306,7 @@ def _geometry(
     removed, truth = weighted_mean(W, before - after), weighted_mean(W, before)
     sizes = np.linalg.norm(removed, axis=1) * np.sqrt(np.maximum(length, 0))
     cosines = np.full(len(W), np.nan)
-    found = sizes > 1e-9 * np.square(before).sum(axis=1).mean()
+    found = sizes > 1e-13 * np.square(before).sum(axis=1).mean()
     cosines[found] = np.einsum("ij,ij->i", removed, truth)[found] / sizes[found]
 
     def share(rows: FloatArray) -> FloatArray:

@@ -81,8 +81,24 @@ def between_variance(W: FloatArray, rows: FloatArray, category: ArrayLike) -> Fl
     return variance
 
 
-def with_intervals(statistics: Mapping[str, FloatArray], level: float = 0.95) -> pd.DataFrame:
+def with_intervals(
+    statistics: Mapping[str, FloatArray],
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    centred: bool = True,
+) -> pd.DataFrame:
     """Make a table of statistics: the first value of each is the estimate, the rest replicates.
+
+    Parameters
+    ----------
+    statistics : mapping of str to ndarray, (1 + n_replicates,)
+    level : float
+        Of the intervals, in (0, 1).
+    bounds : tuple of float
+        Smallest and largest value that is possible; intervals end there.
+    centred : bool
+        Whether quantiles are moved by the difference between the estimate and the mean of the
+        replicates. Not for ratios whose denominator may come near zero, which have no mean.
 
     Returns
     -------
@@ -97,8 +113,9 @@ def with_intervals(statistics: Mapping[str, FloatArray], level: float = 0.95) ->
         estimate, replicates = float(values[0]), values[1:][np.isfinite(values[1:])]
         low = high = float("nan")
         if len(replicates) and np.isfinite(estimate):
-            moved = replicates - replicates.mean() + estimate
-            low, high = (float(q) for q in np.quantile(moved, [tail, 1 - tail]))
+            moved = replicates + (estimate - replicates.mean() if centred else 0)
+            ends = np.quantile(moved, [tail, 1 - tail])
+            low, high = (float(end) for end in np.clip(ends, *bounds))
         rows.append({"quantity": name, "value": estimate, "low": low, "high": high})
     return pd.DataFrame(rows)
 
