@@ -481,3 +481,71 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
         for cell in notebook.cells
     ]
     assert [len(images) for images in kinds] == [1, 1, 2]
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    """A summary of a full report; every number is another one."""
+    rng = np.random.default_rng(3)
+    levels = ["source only", "unlabelled target", "grouped target", "labelled target"]
+    rows = []
+    for embedding in EMBEDDINGS:
+        rows.append({"embedding": embedding, "correction": "none", "information": "source only"})
+        for correction, level in zip(["random", "leace", "mlda", "lda"], levels, strict=True):
+            gain, loss = rng.normal(0, 0.01, 2)
+            rows.append(
+                {
+                    "embedding": embedding,
+                    "correction": correction,
+                    "information": level,
+                    "gain": gain,
+                    "gain_low": gain - 0.01,
+                    "gain_high": gain + 0.02,
+                    "loss": loss,
+                    "loss_low": loss - 0.03,
+                    "loss_high": loss + 0.04,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_gain_and_loss_draws_points_and_intervals_where_they_are(judged):
+    figure = plots.gain_and_loss(judged)
+    panels = [ax for ax in figure.axes if ax.get_visible()]
+    assert [ax.get_title() for ax in panels] == EMBEDDINGS
+    for ax in panels:
+        own = judged[(judged["embedding"] == ax.get_title()) & judged["gain"].notna()]
+        assert len(ax.containers) == len(own)
+        for container, row in zip(ax.containers, own.to_dict("records"), strict=True):
+            point, _, (across, upwards) = container
+            assert (point.get_xdata()[0], point.get_ydata()[0]) == (row["loss"], row["gain"])
+            ends = across.get_segments()[0][:, 0]
+            np.testing.assert_allclose(ends, [row["loss_low"], row["loss_high"]])
+            ends = upwards.get_segments()[0][:, 1]
+            np.testing.assert_allclose(ends, [row["gain_low"], row["gain_high"]])
+            assert container.get_label() == row["correction"]
+    numbers = [text.get_text() for text in panels[0].texts]
+    assert numbers == ["1", "2", "3", "4"]
+    told = legend(figure)
+    assert told[:4] == ["source only", "unlabelled target", "grouped target", "labelled target"]
+    assert told[4:] == ["random", "leace", "mlda", "lda"]
+
+
+def test_what_was_seen_is_told_apart_without_colour(judged):
+    from matplotlib.colors import to_rgb
+
+    figure = plots.gain_and_loss(judged, embeddings=["musicnn"])
+    points = [container[0] for container in figure.axes[0].containers]
+    assert len({point.get_marker() for point in points}) == 4
+    lightness = [np.dot(to_rgb(p.get_markerfacecolor()), [0.299, 0.587, 0.114]) for p in points]
+    assert (np.diff(lightness) < -0.1).all()
+
+
+def test_gain_and_loss_names_modes_and_doses_where_there_are_several(judged):
+    table = judged.assign(mode="global", alpha=1.0)
+    more = table.assign(mode="unlabelled", alpha=0.5)
+    told = legend(plots.gain_and_loss(pd.concat([table, more])))
+    assert "leace (global)" in told
+    assert "leace alpha=0.5 (unlabelled)" in told
+    with pytest.raises(ArgumentError, match="no correction with a gain"):
+        plots.gain_and_loss(judged[judged["correction"] == "none"])

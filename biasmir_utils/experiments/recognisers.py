@@ -44,7 +44,7 @@ def _neighbours() -> Any:
 
 
 def _perceptron(kind: Callable[..., Any]) -> Any:
-    return _scaled(kind((128,), early_stopping=True))
+    return _scaled(kind(hidden_layer_sizes=(128,), early_stopping=True))
 
 
 # What is recognised -> name -> how to make an unfitted estimator.

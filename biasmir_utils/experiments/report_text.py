@@ -83,7 +83,7 @@ def provenance(report: Report, record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     table = next((name for name in record["data"] if name.startswith("clips.")), None)
     total = f"; clip table SHA-256 {record['data'][table][:16]}" if table else ""
-    what = f"{kinds[report.kind]}, {facts['n_labels']} {_items(report.kind)}"
+    what = f"{kinds[report.kind]}, {facts['n_labels']} {_items(report.kind, facts['n_labels'])}"
     return " ".join(
         [
             f"Corpus {asked['corpus']}{total}.",
@@ -104,7 +104,7 @@ def caption(report: Report) -> str:
     text = (
         f"Gain and loss: change of mean {name} against no correction, tested on the other dataset "
         f"and on the same one, mean of both directions (n = {facts['n_labels']} "
-        f"{_items(report.kind)}); in brackets {level} intervals from tracks drawn again. p: paired "
+        f"{_items(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks drawn again. p: paired "
         f"Wilcoxon test over the {_items(report.kind)}, Holm's correction over the corrections of "
         "an embedding. Worst: change of the worst one. Needs: what the method needs of the target "
         "dataset; sees: what it was given here."
@@ -226,7 +226,7 @@ def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
     n_tests = report.summary[["correction", "mode", "alpha"]].drop_duplicates().shape[0] - 1
     at_best = min(1.0, least * n_tests)
     lines.append(
-        f"With {facts['n_labels']} {items} the smallest p that the Wilcoxon test can give is "
+        f"With {facts['n_labels']} {_items(report.kind, facts['n_labels'])} the smallest p that the Wilcoxon test can give is "
         f"{least:.2g}, after Holm's correction over {n_tests} corrections {at_best:.2g}"
         + (": no change can be significant here." if at_best > SIGNIFICANT else ".")
     )
@@ -330,8 +330,11 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def _items(kind: str) -> str:
-    return {CATEGORY: "classes", NUMBER: "targets"}.get(kind, "labels")
+def _items(kind: str, n: int = 2) -> str:
+    one, several = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}.get(
+        kind, ("label", "labels")
+    )
+    return one if n == 1 else several
 
 
 def _missing(value: Any) -> bool:
@@ -339,17 +342,18 @@ def _missing(value: Any) -> bool:
 
 
 def _plain(value: Any) -> str:
-    return "" if _missing(value) else f"{value:.3f}"
+    return "" if _missing(value) else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def _signed(value: Any) -> str:
-    return "" if _missing(value) else f"{value:+.3f}"
+    text = "" if _missing(value) else f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text
 
 
 def _with_interval(row: Mapping[str, Any], value: str, low: str, high: str) -> str:
     if _missing(row.get(value)):
         return ""
-    return f"{row[value]:+.3f} [{row[low]:+.3f}, {row[high]:+.3f}]"
+    return f"{_signed(row[value])} [{_signed(row[low])}, {_signed(row[high])}]"
 
 
 def _p(value: Any) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
+
+MAX_EXACT = 50
 
 
 def paired_wilcoxon(differences: ArrayLike) -> float:
@@ -20,8 +22,8 @@ def paired_wilcoxon(differences: ArrayLike) -> float:
     Parameters
     ----------
     differences : array-like, (n_pairs,)
-        NaN is left out, zeros too, as Wilcoxon did. The p-value is exact for up to 50 pairs
-        without ties, and an approximation by the normal distribution otherwise.
+        NaN is left out, zeros too, as Wilcoxon did. The p-value is exact for up to 50 pairs,
+        with ties as well, and an approximation by the normal distribution for more.
 
     Returns
     -------
@@ -35,9 +37,19 @@ def paired_wilcoxon(differences: ArrayLike) -> float:
     values = values[values != 0]
     if not len(values):
         return 1.0
-    tied = len(np.unique(np.abs(values))) < len(values)
-    method = "exact" if len(values) <= 50 and not tied else "approx"
-    return float(wilcoxon(values, method=method).pvalue)
+    if len(values) > MAX_EXACT:
+        return float(wilcoxon(values, method="approx").pvalue)
+    # Ranks of tied values are halves, so twice the ranks are whole numbers. Without an effect
+    # each has either sign alike: the number of ways to reach each sum of positive ranks.
+    ranks = np.rint(2 * rankdata(np.abs(values))).astype(int)
+    ways = np.zeros(ranks.sum() + 1)
+    ways[0] = 1.0
+    for rank in ranks:
+        ways[rank:] = ways[rank:] + ways[: len(ways) - rank]
+    ways /= ways.sum()
+    reached = int(ranks[values > 0].sum())
+    one_side = min(ways[: reached + 1].sum(), ways[reached:].sum())
+    return float(min(1.0, 2 * one_side))
 
 
 def smallest_p(n_pairs: int) -> float:

@@ -1,0 +1,253 @@
+"""The full report: its numbers follow from the results, and the command writes all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from biasmir_utils.cli.evaluate import evaluate as command
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.experiments.bootstrap import bootstrap_scores
+from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.experiments.planning import plan_evaluation
+from biasmir_utils.experiments.report_text import report_markdown
+from biasmir_utils.experiments.results import RESULT_COLUMNS, changes, read_table
+from biasmir_utils.experiments.significance import holm, paired_wilcoxon
+
+CORRECTIONS = ["lda", "center", "leace", "random"]
+
+
+@pytest.fixture(scope="module")
+def corpus(_tiny_corpus_original: Path) -> Corpus:
+    return Corpus.load(_tiny_corpus_original)
+
+
+@pytest.fixture(scope="module")
+def found(corpus):
+    return evaluate(
+        corpus,
+        ["toy", "toy2"],
+        CORRECTIONS,
+        ["global", "unlabelled"],
+        seeds=2,
+        report=True,
+        scores=True,
+        jobs=1,
+    )
+
+
+def row_of(table: pd.DataFrame, **where) -> pd.Series:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    (row,) = [row for _, row in table.iterrows()]
+    return row
+
+
+def test_the_results_are_those_without_a_report(found, corpus):
+    plain = evaluate(corpus, ["toy", "toy2"], ["none", *CORRECTIONS], jobs=1).results
+    assert tuple(found.results.columns) == RESULT_COLUMNS
+    same = found.results[(found.results["seed"] == 42) & (found.results["mode"] != "unlabelled")]
+    pd.testing.assert_frame_equal(same.reset_index(drop=True), plain, check_exact=True)
+
+
+def test_gain_and_loss_are_mean_changes_of_the_results(found):
+    change = changes(found.results)
+    across = change["train_set"] != change["test_set"]
+    for embedding in ("toy", "toy2"):
+        for correction in CORRECTIONS:
+            row = row_of(
+                found.report.summary, embedding=embedding, correction=correction, mode="global"
+            )
+            own = change[
+                (change["embedding"] == embedding)
+                & (change["correction"] == correction)
+                & (change["mode"] == "global")
+            ]
+            assert row["gain"] == pytest.approx(own.loc[across, "change"].mean(), abs=1e-6)
+            assert row["loss"] == pytest.approx(-own.loc[~across, "change"].mean(), abs=1e-6)
+            assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+            seeds = own[across.loc[own.index]].groupby("seed")["change"].mean()
+            assert row["gain_seed_sd"] == pytest.approx(seeds.std(ddof=1))
+
+
+def test_p_values_are_of_the_labels_differences(found):
+    change = changes(found.results)
+    change = change[(change["embedding"] == "toy") & (change["train_set"] != change["test_set"])]
+    table = found.report.changes
+    table = table[
+        (table["embedding"] == "toy")
+        & (table["baseline"] == "none")
+        & (table["where"] == "across")
+        & (table["metric"] == "roc_auc")
+    ]
+    for row in table.to_dict("records"):
+        own = change[(change["correction"] == row["correction"]) & (change["mode"] == row["mode"])]
+        assert row["p"] == pytest.approx(paired_wilcoxon(own.groupby("label")["change"].mean()))
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    # One family: all corrections of the embedding, in both modes (random has one only).
+    assert len(table) == 2 * len(CORRECTIONS) - 1
+
+
+def test_intervals_are_those_of_the_bootstrap_by_track(found, corpus):
+    one = evaluate(corpus, "toy", "lda", report=True, scores=True, jobs=1)
+    drawn = bootstrap_scores(one.scores, n_replicates=1000, seed=0)
+    again = drawn.where(correction="lda", train_set="alpha", test_set="beta").mean_over("label")
+    expected = again.intervals().iloc[0]
+    row = row_of(
+        one.report.task,
+        correction="lda",
+        train_set="alpha",
+        test_set="beta",
+        label="(mean)",
+        metric="roc_auc",
+    )
+    for column in ("value", "low", "high"):
+        assert row[column] == pytest.approx(expected[column], abs=1e-5)
+
+
+def test_pooled_metrics_are_of_both_test_sets_together(found):
+    scores = found.scores
+    chosen = scores[
+        (scores["embedding"] == "toy")
+        & (scores["correction"] == "none")
+        & (scores["train_set"] == "alpha")
+        & (scores["label"] == "piano")
+    ]
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    for metric, measure in (
+        ("roc_auc", roc_auc_score),
+        ("average_precision", average_precision_score),
+    ):
+        by_seed = [measure(part["y_true"], part["score"]) for _, part in chosen.groupby("seed")]
+        row = row_of(
+            found.report.task,
+            embedding="toy",
+            correction="none",
+            train_set="alpha",
+            test_set="(both)",
+            label="piano",
+            metric=metric,
+        )
+        assert row["value"] == pytest.approx(np.mean(by_seed), abs=1e-6)
+
+
+def test_the_worst_label_is_the_worst(found):
+    task = found.report.task
+    names = ["piano", "voice"]
+    for metric, worst in (("roc_auc", "min"), ("brier", "max")):
+        part = task[(task["metric"] == metric) & (task["embedding"] == "toy2")]
+        keys = ["correction", "mode", "train_set", "test_set"]
+        own = part[part["label"].isin(names)].groupby(keys)["value"].agg(worst)
+        told = part[part["label"] == "(worst)"].set_index(keys)["value"]
+        pd.testing.assert_series_equal(told.sort_index(), own.sort_index(), check_names=False)
+
+
+def test_shift_is_measured_on_clips_that_no_correction_was_fitted_on(found):
+    shift = found.report.shift.set_index(
+        ["embedding", "correction", "mode", "measure"]
+    ).sort_index()
+    none = shift.loc["toy", "none", "none"]
+    assert none.loc["linear_probe", "value"] > 0.9
+    assert none.loc["linear_probe", "chance"] == pytest.approx(0.5, abs=0.12)
+    assert none.loc["variance_moved", "value"] == 0
+    leace = shift.loc["toy", "leace", "global"]
+    assert leace.loc["linear_probe", "value"] < 0.7
+    # Zero on the rows of the fit, and not on these.
+    assert 0.01 < leace.loc["mean_gap", "value"] < none.loc["mean_gap", "value"]
+    assert leace.loc["rank", "value"] == 1
+    assert leace.loc["variance_moved", "control"] > 0
+    assert shift.loc["toy", "random", "global"].loc["linear_probe", "value"] > 0.8
+    # Two labels, two seeds.
+    assert set(found.report.shift["n_fits"]) == {4}
+
+
+def test_the_baseline_is_added(corpus):
+    plan = plan_evaluation(corpus, "toy", "lda", report=True)
+    assert plan.parameters["corrections"] == ["none", "lda"]
+
+
+def test_the_outlook_tells_what_more_would_take(corpus):
+    told = plan_evaluation(corpus, "toy", "lda", report=True).outlook(1)
+    assert "2 tasks, 8 recognisers: about" in told
+    assert "--seeds 5: about" in told
+    assert "--correction all: about" in told
+    assert "both: about" in told
+    assert "--seeds" not in plan_evaluation(corpus, "toy", "lda", report=True, seeds=5).outlook(1)
+    plain = plan_evaluation(corpus, "toy", "lda").outlook(1)
+    assert "--seeds" not in plain
+
+
+def test_the_text_says_what_the_numbers_rest_on(found):
+    text = report_markdown(found.report, found.record, "r.report.png")
+    row = row_of(found.report.summary, embedding="toy", correction="leace", mode="global")
+    assert f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]" in text
+    for part in (
+        "(n = 2 labels)",
+        "seeds 42 to 43 (n = 2)",
+        "alpha 30 clips of 15 tracks",
+        "numpy ",
+        found.record["data"]["clips.parquet"][:16],
+        "](r.report.png)",
+        "What the labels of the target were worth",
+        "2 resampling seeds: how much the choice of training clips matters is hardly shown",
+        "no change can be significant here",
+        "leace (unlabelled)",
+    ):
+        assert part in text, part
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in tables[:9]}) == 1
+    assert "nan" not in text
+
+
+def test_a_report_on_a_category_marks_groups_as_labels(corpus):
+    found = evaluate(
+        corpus,
+        "toy",
+        ["mlda", "lda"],
+        "unlabelled",
+        target="group",
+        report=True,
+        jobs=1,
+    )
+    summary = found.report.summary.set_index("correction")
+    assert summary.loc["mlda", "information"] == "labelled target"
+    assert summary.loc["lda", "information"] == "unlabelled target"
+    assert "The groups are the target here" in report_markdown(found.report, found.record)
+    task = found.report.task
+    balanced = row_of(
+        task[task["correction"] == "none"],
+        metric="balanced_accuracy",
+        label="(mean)",
+        train_set="alpha",
+        test_set="beta",
+    )
+    result = row_of(found.results, correction="none", train_set="alpha", test_set="beta")
+    # The mean of the classes' recalls.
+    assert balanced["value"] == pytest.approx(result["balanced_accuracy"], abs=1e-6)
+
+
+def test_the_command_writes_tables_text_and_figure(tiny_corpus, tmp_path):
+    out = tmp_path / "r.csv"
+    arguments = [
+        *(str(tiny_corpus), "--correction", "lda", "center", "--embedding", "toy"),
+        *("--report", "full", "--out", str(out), "--jobs", "1"),
+    ]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "--seeds 5: about" in done.stderr
+    assert "gain across" in done.stdout
+    assert "clip table SHA-256" in done.stdout
+    for name in ("r.csv", "r.report.csv", "r.changes.csv", "r.task.csv", "r.shift.csv"):
+        assert len(read_table(tmp_path / name)), name
+    assert "](r.report.png)" in (tmp_path / "r.report.md").read_text(encoding="utf-8")
+    assert (tmp_path / "r.report.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.tasks"))
+    summary = read_table(tmp_path / "r.report.csv")
+    assert summary["correction"].tolist() == ["none", "lda", "center"]
+    again = CliRunner().invoke(command, [*arguments, "--dry-run"])
+    assert "[none, lda global, center global]" in again.output

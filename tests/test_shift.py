@@ -1,0 +1,137 @@
+"""What is left of a difference of two datasets: against formulas, and on data that is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist, squareform
+
+from biasmir_utils.corrections import make_correction
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.shift import damage, domain_shift, mean_gap, squared_mmd
+
+D = 64
+
+
+def two_datasets(n: int, seed: int, d: int = D, shift: float = 1.0):
+    """Rows of two Gaussian datasets with one correlated covariance and other means."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(d, d)) / np.sqrt(d) + 0.5 * np.eye(d)
+    delta = rng.normal(size=d) * shift
+    rows = np.random.default_rng(seed).normal(size=(n, d)) @ mixing
+    domain = np.repeat(["a", "b"], n // 2)
+    return rows + np.outer(domain == "b", delta), domain
+
+
+def fitted(name: str, n: int = 600, d: int = D):
+    X, domain = two_datasets(n, seed=1, d=d)
+    return make_correction(name).fit(X, sample_domain=domain), X, domain
+
+
+def test_squared_mmd_is_the_unbiased_formula():
+    X, domain = two_datasets(40, seed=3, d=5)
+    distances = squareform(pdist(X))
+    sigma = np.median(pdist(X))
+    K = np.exp(-(distances**2) / (2 * sigma**2))
+    a, b = domain == "a", domain == "b"
+    n, m = a.sum(), b.sum()
+    inside = [
+        sum(K[i, j] for i in np.flatnonzero(own) for j in np.flatnonzero(own) if i != j)
+        for own in (a, b)
+    ]
+    expected = inside[0] / (n * (n - 1)) + inside[1] / (m * (m - 1)) - 2 * K[np.ix_(a, b)].mean()
+    assert squared_mmd(X, domain) == pytest.approx(expected)
+    assert squared_mmd(np.zeros((6, 2)), ["a", "b"] * 3) == 0
+
+
+def test_squared_mmd_is_unbiased_without_a_difference():
+    rng = np.random.default_rng(0)
+    values = [squared_mmd(rng.normal(size=(30, 4)), ["a", "b"] * 15) for _ in range(300)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+
+
+def test_mean_gap_is_the_formula():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3))
+    domain = np.array(["a"] * 20 + ["b"] * 30)
+    parts = [X[domain == name] for name in "ab"]
+    within = sum(((part - part.mean(axis=0)) ** 2).sum() for part in parts) / 50
+    expected = np.linalg.norm(parts[1].mean(axis=0) - parts[0].mean(axis=0)) / np.sqrt(within)
+    assert mean_gap(X, domain) == pytest.approx(expected)
+    assert mean_gap(np.ones((4, 2)), ["a", "a", "b", "b"]) == 0
+
+
+def test_damage_of_a_projection_on_an_axis():
+    X = np.random.default_rng(0).normal(size=(1000, 4)) * [3, 1, 1, 1] + [5, 0, 0, 0]
+    after = X.copy()
+    after[:, 0] = 0
+    found = damage(X, after, rank=1)
+    total = X.var(axis=0).sum()
+    assert found["variance_moved"][0] == pytest.approx((X[:, 0] ** 2).mean() / total)
+    assert found["variance_moved"][1] == pytest.approx((X**2).sum(axis=1).mean() / total / 4)
+    assert found["variance_kept"] == pytest.approx((1 - X[:, 0].var() / total, 0.75))
+    assert found["rank"][0] == 1
+    shifted = damage(X, X + 2, rank=0)
+    assert shifted["variance_moved"][0] == pytest.approx(4 * 4 / total)
+    assert shifted["variance_kept"][0] == pytest.approx(1)
+    assert np.isnan(shifted["variance_moved"][1])
+    with pytest.raises(ArgumentError, match="all alike"):
+        damage(np.ones((3, 2)), np.ones((3, 2)), 0)
+
+
+def test_the_control_is_what_random_projections_move_on_average():
+    X, domain = two_datasets(200, seed=2, d=8)
+    moved = []
+    for seed in range(400):
+        random = make_correction(f"random:rank=2,random_state={seed}").fit(X, sample_domain=domain)
+        moved.append(damage(X, random.transform(X), 2)["variance_moved"])
+    moved = np.array(moved)
+    assert moved[:, 0].mean() == pytest.approx(moved[0, 1], rel=0.03)
+
+
+def test_projecting_out_the_lda_direction_leaves_the_datasets_apart():
+    fresh, domain = two_datasets(2000, seed=2)
+    before = domain_shift(fresh, domain)
+    assert before["linear_probe"].value > 0.99
+    lda, *_ = fitted("lda", 2000)
+    assert domain_shift(lda.transform(fresh), domain)["linear_probe"].value > 0.99
+    for name in ("meanproj", "leace", "center"):
+        correction, *_ = fitted(name, 2000)
+        after = correction.transform(fresh, sample_domain=domain)
+        left = domain_shift(after, domain)
+        assert left["linear_probe"].value < 0.65, name
+        assert left["mean_gap"].value < before["mean_gap"].value / 5
+
+
+def test_leace_is_perfect_on_the_rows_of_its_fit_only():
+    leace, X, domain = fitted("leace", 300, 256)
+    assert mean_gap(leace.transform(X), domain) < 1e-8
+    fresh, fresh_domain = two_datasets(2000, seed=2, d=256)
+    left = domain_shift(leace.transform(fresh), fresh_domain)
+    assert left["linear_probe"].value > 0.7
+    assert left["mean_gap"].value > 0.01
+
+
+def test_chance_is_measured_with_tracks_permuted():
+    X, domain = two_datasets(200, seed=2, d=8)
+    track = np.repeat(np.arange(100), 2)
+    found = domain_shift(X, domain, track, n_permutations=20, seed=1)
+    for measure in ("linear_probe", "rbf_probe"):
+        assert found[measure].chance == pytest.approx(0.5, abs=0.05)
+        assert found[measure].chance <= found[measure].chance_high < found[measure].value
+    assert abs(found["mmd2"].chance) < 0.01
+    assert found["mean_gap"].chance < found["mean_gap"].value
+
+
+def test_a_probe_needs_as_many_tracks_as_folds():
+    X, domain = two_datasets(12, seed=2, d=4)
+    found = domain_shift(X, domain, ["same"] * 12)
+    assert np.isnan(found["linear_probe"].value)
+    assert np.isfinite(found["mmd2"].value)
+
+
+def test_two_datasets_are_needed():
+    with pytest.raises(ArgumentError, match="two datasets"):
+        domain_shift(np.eye(3), ["a", "b", "c"])
+    with pytest.raises(ArgumentError, match="two datasets"):
+        mean_gap(np.eye(3), ["a", "a", "a"])

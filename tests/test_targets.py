@@ -1,0 +1,244 @@
+"""Tags, categories and numbers as targets of the experiment, and what corrections have seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import parse_correction
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.data import ExperimentData
+from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
+from biasmir_utils.experiments.information import information_used
+from biasmir_utils.experiments.metrics import class_metrics
+from biasmir_utils.experiments.results import CLASS_COLUMNS, NUMBER_COLUMNS, RESULT_COLUMNS
+from biasmir_utils.experiments.training import drawn_rows, shared_classes, subject_rows
+
+
+@pytest.fixture
+def corpus(tiny_corpus: Path) -> Corpus:
+    return Corpus.load(tiny_corpus)
+
+
+def pair_of(corpus: Corpus, target: str):
+    data = ExperimentData.of(corpus, ["toy"], target=target)
+    return [data.datasets[name] for name in corpus.datasets], data.subjects[0]
+
+
+def test_classes_have_equally_many_training_clips_in_both_datasets(corpus):
+    pair, subject = pair_of(corpus, "group")
+    assert subject.names == ("rock", "jazz", "folk")
+    rows = subject_rows("group", "category", pair, seed=1)
+    counts = [np.bincount(part.y, minlength=3) for part in rows]
+    available = [[len(clips.train_rows("group", k)) for k in range(3)] for clips in pair]
+    np.testing.assert_array_equal(counts[0], counts[1])
+    np.testing.assert_array_equal(counts[0], np.min(available, axis=0))
+    for clips, part in zip(pair, rows, strict=True):
+        assert clips.is_train[part.all].all()
+        assert len(set(part.all)) == len(part.all)
+
+
+def test_a_class_that_a_dataset_lacks_is_left_out(corpus):
+    pair, _ = pair_of(corpus, "group")
+    codes = pair[1].labels["group"]
+    codes[(codes == 2) & ~pair[1].is_train] = -1
+    assert shared_classes("group", pair) == [0, 1]
+
+
+def test_numbers_and_tags_have_equally_many_training_clips(corpus):
+    for target, kind in (("tempo", "number"), ("tags", "tags")):
+        pair, _ = pair_of(corpus, target)
+        rows = subject_rows(target, kind, pair, seed=1)
+        assert len(rows[0].all) == len(rows[1].all) == 90
+        again = subject_rows(target, kind, pair, seed=1)
+        np.testing.assert_array_equal(rows[0].all, again[0].all)
+
+
+def test_rows_drawn_without_labels_are_training_rows_and_alike_for_every_label(corpus):
+    data = ExperimentData.of(corpus, ["toy"])
+    pair = list(data.datasets.values())
+    rows = drawn_rows(pair, seed=0)
+    assert [part.y for part in rows] == [None, None]
+    for clips, part in zip(pair, rows, strict=True):
+        assert clips.is_train[part.all].all()
+        assert len(set(part.all)) == 90
+    for clips in pair:
+        clips.labels["piano"][:] = 0
+    np.testing.assert_array_equal(drawn_rows(pair, seed=0)[0].all, rows[0].all)
+
+
+def test_tags_are_one_model_with_a_row_for_each_tag(corpus):
+    found = evaluate(corpus, "toy", ["none", "leace"], target="tags", jobs=1, scores=True)
+    results = found.results
+    assert tuple(results.columns) == RESULT_COLUMNS
+    assert set(results["label"]) == {"piano", "voice"}
+    # One model: one C for all tags of a training set.
+    assert results.groupby(["correction", "train_set"])["C"].nunique().max() == 1
+    assert results.loc[results["train_set"] == results["test_set"], "roc_auc"].mean() > 0.75
+    clips = corpus.clips.set_index(["dataset", "clip"])
+    voice = found.scores[(found.scores["label"] == "voice") & (found.scores["test_set"] == "beta")]
+    assert clips.loc[[("beta", clip) for clip in voice["clip"]], "voice"].notna().all()
+
+
+def test_a_category_is_multi_class(corpus):
+    found = evaluate(corpus, "toy", ["none", "center"], target="group", jobs=1, scores=True)
+    results = found.results
+    assert tuple(results.columns) == CLASS_COLUMNS
+    assert len(results) == 2 * 4
+    assert set(results["n_classes"]) == {3}
+    assert results["roc_auc"].between(0, 1).all()
+    # Rock is there to be read, in one feature.
+    scores = found.scores
+    assert set(scores["label"]) == {"group=rock", "group=jazz", "group=folk"}
+    names = ["group=rock", "group=jazz", "group=folk"]
+    for key, row in results.iterrows():
+        own = scores[
+            (scores["correction"] == row["correction"])
+            & (scores["train_set"] == row["train_set"])
+            & (scores["test_set"] == row["test_set"])
+        ]
+        wide = {
+            column: own.pivot(index="clip", columns="label", values=column)[names].to_numpy()
+            for column in ("y_true", "score", "probability")
+        }
+        again = class_metrics(wide["y_true"].argmax(axis=1), wide["score"], wide["probability"])
+        assert row[list(again)].to_dict() == pytest.approx(again), key
+
+
+def test_a_number_is_a_regression(tiny_corpus):
+    path = tiny_corpus / "clips.parquet"
+    table = pd.read_parquet(path)
+    loaded = Corpus.load(tiny_corpus)
+    features = loaded.embedding("toy")
+    table["tempo"] = 100 + 10 * features[:, 0]
+    table.loc[3, "tempo"] = np.nan
+    table.to_parquet(path, index=False)
+    found = evaluate(Corpus.load(tiny_corpus), "toy", ["none", "leace"], target="tempo", jobs=1)
+    results = found.results
+    assert tuple(results.columns) == NUMBER_COLUMNS
+    assert (results["r2"] > 0.9).all()
+    assert (results["mae"] < 4).all()
+    assert set(results["recogniser"]) == {"ridge"}
+    assert "Mean R2" in found.summary()
+
+
+@pytest.mark.parametrize("recogniser", ["ridge", "sklearn.naive_bayes:GaussianNB"])
+def test_other_recognisers_run_behind_every_kind_of_correction(corpus, recogniser):
+    found = evaluate(
+        corpus, "toy", ["none", "lda", "leace", "coral", "klda"], recogniser=recogniser, jobs=1
+    )
+    results = found.results
+    assert len(results) == 2 * 4 * 5
+    assert results["roc_auc"].between(0, 1).all()
+    assert results["brier"].isna().all() == (recogniser == "ridge")
+    inside = results[(results["train_set"] == results["test_set"])]
+    assert inside.loc[inside["correction"] == "none", "roc_auc"].mean() > 0.75
+
+
+def test_every_kind_goes_on_where_it_was(corpus, tmp_path):
+    for target in ("tags", "group", "tempo"):
+        plan = plan_evaluation(corpus, "toy", ["none", "leace"], target=target, report=True)
+        folder = tmp_path / target
+        first = run_plan(plan, jobs=1, resume=folder, scores=True)
+        kept = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+        assert len(kept) == 1
+        again = run_plan(plan, jobs=1, resume=folder, scores=True)
+        assert {path: path.stat().st_mtime_ns for path in folder.glob("*.json")} == kept
+        pd.testing.assert_frame_equal(first.results, again.results, check_exact=True)
+        for table in ("summary", "changes", "task", "shift"):
+            pd.testing.assert_frame_equal(
+                getattr(first.report, table), getattr(again.report, table), check_exact=True
+            )
+        assert "1 tasks" in plan.describe(1)
+
+
+def test_the_unlabelled_mode_does_not_look_at_the_targets_labels(tiny_corpus):
+    """Other labels of the clips must not change what the correction is."""
+    path = tiny_corpus / "clips.parquet"
+    corrections = ["leace", "coral", "klda"]
+
+    def shift() -> pd.DataFrame:
+        found = evaluate(
+            Corpus.load(tiny_corpus),
+            "toy2",
+            corrections,
+            ["global", "unlabelled"],
+            labels=["piano"],
+            report=True,
+            jobs=1,
+        )
+        table = found.report.shift
+        return table[table["correction"] != "none"].set_index(["mode", "correction", "measure"])
+
+    before = shift()["value"]
+    table = pd.read_parquet(path)
+    chosen = table["dataset"] == "beta"
+    table.loc[chosen, "piano"] = table.loc[chosen, "piano"].to_numpy()[::-1]
+    table.to_parquet(path, index=False)
+    after = shift()["value"]
+    pd.testing.assert_series_equal(before["unlabelled"], after["unlabelled"], check_exact=True)
+    assert (before["global"] != after["global"]).any()
+
+
+def test_a_correction_that_needs_labels_is_skipped_where_none_are_looked_at(corpus):
+    found = evaluate(corpus, "toy", ["none", "leace:given=label"], "unlabelled", jobs=1)
+    assert set(found.results["correction"]) == {"none"}
+    assert "does not look" in found.record["skipped"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("correction", "mode", "kind", "targets", "seen"),
+    [
+        ("none", "none", "label", ["piano"], "source only"),
+        ("random", "global", "label", ["piano"], "source only"),
+        ("leace", "global", "label", ["piano"], "labelled target"),
+        ("leace", "unlabelled", "label", ["piano"], "unlabelled target"),
+        ("k", "none", "label", ["piano"], "labelled target"),
+        ("mlda", "unlabelled", "label", ["piano"], "grouped target"),
+        ("mlda", "unlabelled", "category", ["group"], "labelled target"),
+        ("lda", "global", "category", ["era"], "labelled target"),
+        ("lda", "unlabelled", "category", ["group"], "unlabelled target"),
+        ("lda", "global", "number", ["tempo"], "unlabelled target"),
+        ("lda", "global", "tags", ["tags"], "unlabelled target"),
+        ("leace:given=label", "global", "number", ["tempo"], "labelled target"),
+        ("leace:given=group", "global", "number", ["tempo"], "grouped target"),
+    ],
+)
+def test_what_a_correction_has_seen(correction, mode, kind, targets, seen):
+    assert information_used(parse_correction(correction), mode, kind, targets) == seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"target": "mood"}, "target 'mood': expected labels, tags, or one of group, piano"),
+        ({"target": ["tempo", "era"]}, "not of one kind"),
+        ({"target": "tempo", "labels": ["piano"]}, "labels are chosen for the targets labels"),
+        ({"target": "tempo", "modes": "classwise"}, "a number has none"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+    ],
+)
+def test_targets_that_cannot_be_used(corpus, changes, told):
+    with pytest.raises(ArgumentError, match=told):
+        evaluate(corpus, **{"embeddings": "toy", **changes})
+
+
+def test_too_little_to_evaluate_is_told(tiny_corpus):
+    path = tiny_corpus / "clips.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table["dataset"] == "beta", "tempo"] = np.nan
+    table.loc[table["dataset"] == "beta", "era"] = "old"
+    table.loc[table["dataset"] == "beta", "voice"] = 0.0
+    table.to_parquet(path, index=False)
+    corpus = Corpus.load(tiny_corpus)
+    for target, told in (
+        ("tempo", "beta has 0 training and 0 test clips"),
+        ("era", r"1 class\(es\) have 3 training clips or more"),
+        ("tags", "fewer than 3 positive training clips in beta"),
+    ):
+        with pytest.raises(ArgumentError, match=told):
+            evaluate(corpus, "toy", target=target, jobs=1)
