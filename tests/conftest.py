@@ -62,6 +62,19 @@ def chromium() -> str:
     raise AssertionError
 
 
+@pytest.fixture(scope="session")
+def axe() -> Path:
+    """The script of axe-core, which checks a page's accessibility."""
+    from biasmir_utils.book.accessibility import find_axe
+    from biasmir_utils.errors import BookError
+
+    try:
+        return find_axe()
+    except BookError as error:
+        absent(str(error))
+        raise
+
+
 def make_tiny_corpus(
     folder: Path, *, clips_per_dataset: int = 120, frames: int = 2, seed: int = 0
 ) -> Corpus:

@@ -1,23 +1,31 @@
 """The real book: all chapters run by papermill, the pages built from them, and what they hold.
 
-The notebooks run once and the pages are built once, by the program behind `make book`.
+The notebooks run once and the pages are built once, by the program behind `make book`. While
+writing, BIASMIR_BUILT names a folder `_build` with a book that was built before.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from biasmir_utils.book import reference
+from biasmir_utils.book.accessibility import violations
 from biasmir_utils.book.address import read_address
 from biasmir_utils.book.browser import Browser
 from biasmir_utils.book.checks import check, pages
 from biasmir_utils.book.screenshots import photograph
+from biasmir_utils.book.slim import icons_used
 from biasmir_utils.book.stage import find_notebooks, read_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def build_folder(tmp_path_factory):
+    if os.environ.get("BIASMIR_BUILT") and os.environ.get("BIASMIR_REQUIRE_FIXTURES") != "1":
+        return Path(os.environ["BIASMIR_BUILT"]).resolve()
     folder = tmp_path_factory.mktemp("book") / "_build"
     done = subprocess.run(
         [sys.executable, "-m", "biasmir_utils.book", "make", "--build", str(folder)],
@@ -49,6 +59,13 @@ def executed(build_folder):
         name: nbformat.read(build_folder / "staged" / name, as_version=4)
         for name in find_notebooks(ROOT)
     }
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """One Chromium for all tests of this file."""
+    with Browser(chromium) as one:
+        yield one
 
 
 def soup(page: Path):
@@ -138,13 +155,15 @@ def test_figures_are_numbered_and_captioned(html):
             assert re.match(r"Fig\. \d+\.\d+", figure.find("figcaption").get_text(" ", strip=True))
 
 
-def test_players_have_a_label_before_them_and_their_sound_in_the_page(html):
+def test_players_have_a_label_before_them_and_their_sound_in_the_book(html):
     players = 0
     for page in pages(html):
         for player in soup(page).find_all("audio"):
             players += 1
             before = player.find_previous(string=lambda text: text.strip())
             assert before, page.name
+            if player.get("data-part") == "player":
+                continue  # the explorer's, which gets a sound when a clip is chosen
             sources = [player.get("src"), *(s.get("src") for s in player.find_all("source"))]
             assert any(source and not source.startswith("http") for source in sources)
     assert players >= 4
@@ -163,30 +182,290 @@ def test_no_page_names_this_machine(html):
         assert sys.prefix not in text, page.name
 
 
-def test_no_page_is_heavier_than_five_megabytes(html):
+# The pages that the program writes
+
+
+def test_the_commands_page_says_what_help_says(html, monkeypatch, capsys):
+    from biasmir_utils.cli import main
+
+    monkeypatch.setenv("COLUMNS", "80")
+    page = soup(html / "book" / "cli.html")
+    blocks = [block.get_text() for block in page.select(".bd-article pre")]
+    paths = [(), *reference.commands()]
+    assert len(blocks) == len(paths) > 10
+    for block, path in zip(blocks, paths, strict=True):
+        main([*path, "--help"], prog_name="biasmir", standalone_mode=False)
+        said = capsys.readouterr().out
+        assert block.strip() == f"$ {' '.join(['biasmir', *path])} --help\n{said.strip()}"
+
+
+def test_the_api_pages_have_every_public_name_and_nothing_private(html):
+    for name, modules in reference.API.items():
+        page = soup(html / "book" / f"api-{name}.html")
+        documented = {one["id"] for one in page.select("dt.sig[id]")}
+        for module in modules:
+            offered = reference.public_names(reference.importlib.import_module(module))
+            assert {f"{module}.{one}" for one in offered} <= documented
+        private = [one for one in documented if re.search(r"\._", one)]
+        assert not private
+        assert "set_fit_request" not in page.get_text()
+
+
+def test_the_models_page_agrees_with_the_vectors_of_the_corpus(html):
+    from biasmir_utils.corpus import Corpus
+    from biasmir_utils.embeddings import available
+
+    rows = soup(html / "book" / "models.html").find("table").select("tbody tr")
+    cells = [[cell.get_text(strip=True) for cell in row.find_all("td")] for row in rows]
+    sizes = {name: int(size.replace(",", "")) for name, *_, size in cells}
+    assert set(sizes) == set(available())
+    corpus = Corpus.load(ROOT / "data" / "demo")
+    for name in corpus.embedding_names:
+        assert sizes[name] == corpus.dimension(name)
+        assert {row[0]: row[1] for row in cells}[name] == (
+            f"{corpus.model_record(name)['sample_rate']:,}"
+        )
+
+
+def test_how_to_cite_is_what_the_citation_file_says(html):
+    import yaml
+
+    entry = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    text = soup(html / "book" / "cite.html").find("article").get_text(" ", strip=True)
+    paper = entry["references"][0]
+    names = [author["family-names"] for author in paper["authors"]]
+    for said in (entry["title"], str(entry["version"]), entry["repository-code"], *names):
+        assert said in text
+    assert paper["doi"] in text
+
+
+def test_the_changelog_names_the_version_first():
+    from biasmir_utils import __version__
+
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert headings[0].rstrip(",") == __version__
+
+
+def test_chapters_link_terms_to_the_glossary(html):
+    for name in find_notebooks(ROOT):
+        links = soup((html / name).with_suffix(".html")).select("a.term")
+        assert len({link["href"] for link in links}) >= 2, name
+        assert all("glossary.html#term-" in link["href"] for link in links)
+
+
+# What a page weighs
+
+
+def weight(addresses: list[str], suffixes_left_out: tuple[str, ...] = ()) -> int:
+    files = {Path(unquote(urlsplit(one).path)) for one in addresses if one.startswith("file:")}
+    return sum(file.stat().st_size for file in files if file.suffix not in suffixes_left_out)
+
+
+def test_the_first_page_is_light_and_no_page_is_heavy(html, browser):
     for page in pages(html):
-        assert page.stat().st_size < 5e6, page.name
+        if page.name == "index.html":
+            continue  # it only leads to the introduction
+        browser.open(page.resolve().as_uri())
+        limit = 1e6 if page.stem == "introduction" else 5e6
+        assert weight(browser.requests, (".mp3",)) < limit, page.name
+
+
+def test_icons_that_were_left_are_those_that_are_shown(html, browser):
+    from fontTools.ttLib import TTFont
+
+    used = icons_used(html)
+    assert {"fa-bars", "fa-magnifying-glass", "fa-moon", "fa-github"} <= used
+    style = (html / "_static/styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    fonts = list((html / "_static/vendor/fontawesome/webfonts").iterdir())
+    assert fonts
+    assert {font.suffix for font in fonts} == {".woff"}
+    drawn = {code for font in fonts for code in TTFont(font).getBestCmap()}
+    for icon in used:
+        rule = re.search(rf'\.{icon}:before[^{{}}]*{{content:"\\([0-9a-f]+)"}}', style)
+        assert rule is None or int(rule.group(1), 16) in drawn, icon
+    browser.open((html / "notebooks" / "01_embedding_extraction.html").resolve().as_uri())
+    shown = browser.evaluate(
+        "[...document.querySelectorAll('i[class*=fa-]')].filter(one => one.checkVisibility())"
+        ".map(one => [one.className, one.offsetWidth, getComputedStyle(one, ':before').fontFamily,"
+        " document.fonts.check(getComputedStyle(one, ':before').font)])"
+    )
+    assert len(shown) > 5
+    for name, width, family, loaded in shown:
+        assert width > 5, name
+        assert "Book Icons" in family, name
+        assert loaded, name
 
 
 # In a browser
 
 
-def test_pages_in_a_browser(html, chromium, tmp_path):
-    """At desktop and phone width: no error, no request to the network, no sideways scrolling."""
+def test_pages_in_a_browser(html, browser, axe):
+    """At desktop and phone width: no error, no request to the network, no sideways scrolling.
+
+    And nothing serious that axe-core finds; at phone width in the dark mode.
+    """
+    inspect = partial(violations, script=axe)
     problems = {
         f"{name} at {width} px": found
-        for name, width, _, found in photograph(html, tmp_path / "pictures")
+        for name, width, _, found in photograph(
+            html, None, dark=[390], inspect=inspect, browser=browser
+        )
         if found
     }
     assert problems == {}
 
 
-def test_formulas_are_set_without_a_network(html, chromium):
-    with Browser(chromium) as browser:
-        browser.open((html / "book" / "timings.html").resolve().as_uri())
-        assert browser.evaluate("document.querySelectorAll('mjx-container').length") >= 1
-        assert browser.evaluate("document.querySelectorAll('mjx-merror').length") == 0
-        assert browser.requests_out() == []
-        # A page without formulas does not fetch the program for them.
-        browser.open((html / "book" / "introduction.html").resolve().as_uri())
-        assert not [address for address in browser.requests if "mathjax" in address]
+def test_formulas_are_set_without_a_network(html, browser):
+    browser.open((html / "book" / "notation.html").resolve().as_uri())
+    assert browser.evaluate("document.querySelectorAll('mjx-container').length") >= 20
+    assert browser.evaluate("document.querySelectorAll('mjx-merror').length") == 0
+    assert browser.requests_out() == []
+    # A page without formulas does not fetch the program for them.
+    browser.open((html / "book" / "introduction.html").resolve().as_uri())
+    assert not [address for address in browser.requests if "mathjax" in address]
+
+
+# The explorer
+
+EXPLORER = "document.getElementById('explorer')"
+PART = EXPLORER + ".querySelector('[data-part=\"{}\"]')"
+CANVAS = PART.format("canvas")
+LABEL = PART.format("label") + ".textContent"
+TOLD = PART.format("told") + ".textContent"
+
+
+def choose(browser: Browser, part: str, value: str) -> None:
+    browser.evaluate(
+        f"(() => {{ const one = {PART.format(part)}; one.value = {json.dumps(value)};"
+        " one.dispatchEvent(new Event('change')); })()"
+    )
+
+
+@pytest.fixture
+def explorer(html, browser):
+    address = (html / "book" / "explorer.html").resolve().as_uri()
+    browser.open(address)
+    browser.evaluate(f"{CANVAS}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+    return browser
+
+
+def selected(browser: Browser) -> int:
+    return int(browser.evaluate(EXPLORER + ".dataset.selected"))
+
+
+def click_on(browser: Browser, number: int) -> None:
+    x, y = browser.evaluate(
+        f"(() => {{ const box = {CANVAS}.getBoundingClientRect();"
+        f" const [x, y] = {CANVAS}.place({number}); return [box.left + x, box.top + y]; }})()"
+    )
+    browser.click(x, y)
+
+
+def loneliest(browser: Browser) -> int:
+    """The clip farthest from all others, so that a click finds no other."""
+    places = browser.evaluate(
+        f"window.BIASMIR_EXPLORER.sounds.map((_, number) => {CANVAS}.place(number))"
+    )
+
+    def room(number: int) -> float:
+        x, y = places[number]
+        return min((x - a) ** 2 + (y - b) ** 2 for n, (a, b) in enumerate(places) if n != number)
+
+    return max(range(1, len(places)), key=room)
+
+
+def test_a_click_names_and_plays_a_clip_and_another_stops_it(explorer):
+    number = loneliest(explorer)
+    click_on(explorer, number)
+    assert selected(explorer) == number
+    said = explorer.evaluate(LABEL)
+    assert re.match(r"(solo|band): \w+.*, [\w ]+\. Clip \d+ of \d+ with sound\.", said)
+    assert explorer.evaluate(TOLD) == said
+    explorer.wait_for(f"{EXPLORER}.dataset.playing === 'true'")
+    explorer.wait_for(PART.format("player") + ".currentTime > 0")
+    click_on(explorer, number)
+    explorer.wait_for(f"{EXPLORER}.dataset.playing === 'false'")
+    assert explorer.errors == []
+    assert explorer.requests_out() == []
+
+
+def test_the_explorer_works_by_keyboard_and_tells_a_screen_reader(explorer):
+    explorer.evaluate(PART.format("map") + ".focus()")
+    assert explorer.evaluate(TOLD) == explorer.evaluate(LABEL)
+    seen = [selected(explorer)]
+    for key, axis, sign in (
+        ("ArrowRight", 0, 1),
+        ("ArrowDown", 1, 1),
+        ("ArrowLeft", 0, -1),
+        ("ArrowUp", 1, -1),
+    ):
+        before = explorer.evaluate(f"{CANVAS}.place({seen[-1]})")
+        explorer.press(key)
+        seen.append(selected(explorer))
+        after = explorer.evaluate(f"{CANVAS}.place({seen[-1]})")
+        assert sign * (after[axis] - before[axis]) > 0, key
+        assert explorer.evaluate(TOLD) == explorer.evaluate(LABEL)
+    assert len(set(seen)) >= 3
+    count = explorer.evaluate("window.BIASMIR_EXPLORER.sounds.length")
+    for key, expected in (("Home", 0), ("PageUp", count - 1), ("PageDown", 0), ("End", count - 1)):
+        explorer.press(key)
+        assert selected(explorer) == expected, key
+    explorer.press("Enter")
+    explorer.wait_for(f"{EXPLORER}.dataset.playing === 'true'")
+    explorer.press("Escape")
+    explorer.wait_for(f"{EXPLORER}.dataset.playing === 'false'")
+    assert explorer.errors == []
+
+
+def test_every_view_and_colour_of_the_explorer_can_be_shown(explorer, html):
+    pixel = (
+        f"(() => {{{{ const [x, y] = {CANVAS}.place({{0}}).map(one => one * devicePixelRatio);"
+        f" return [...{CANVAS}.getContext('2d').getImageData(x, y, 1, 1).data]; }}}})()"
+    )
+    embeddings = explorer.evaluate("Object.keys(window.BIASMIR_EXPLORER.embeddings)")
+    corrections = explorer.evaluate("Object.keys(window.BIASMIR_EXPLORER.corrections)")
+    assert len(embeddings) == 4
+    assert corrections == ["none", "lda", "leace", "center"]
+    places = set()
+    for embedding in embeddings:
+        for correction in corrections:
+            choose(explorer, "embedding", embedding)
+            choose(explorer, "correction", correction)
+            places.add(tuple(explorer.evaluate(f"{CANVAS}.place(7)")))
+            assert embedding in explorer.evaluate(PART.format("reading") + ".textContent")
+    # (lda hardly moves anything in the large embeddings.)
+    assert len(places) >= 12, "a view puts the clip somewhere else"
+    number = loneliest(explorer)
+    colours = {}
+    for by in ("dataset", "instrument", "genre"):
+        choose(explorer, "by", by)
+        names, looks, row = explorer.evaluate(
+            f"[window.BIASMIR_EXPLORER.colours.{by}.names, window.BIASMIR_EXPLORER.colours.{by}"
+            f".looks, window.BIASMIR_EXPLORER.sounds[{number}].row]"
+        )
+        legend = explorer.evaluate(
+            "[..." + PART.format("legend") + ".children].map(one => one.textContent)"
+        )
+        assert legend == names
+        code = explorer.evaluate(f"atob(window.BIASMIR_EXPLORER.colours.{by}.of).charCodeAt({row})")
+        red, green, blue, _ = explorer.evaluate(pixel.format(number))
+        assert f"#{red:02x}{green:02x}{blue:02x}" == looks[code][0]
+        colours[by] = names[code]
+    words = explorer.evaluate(f"window.BIASMIR_EXPLORER.sounds[{number}].name")
+    assert words.startswith(f"{colours['dataset']}: {colours['instrument']}")
+    assert words.endswith(f", {colours['genre']}")
+    assert explorer.errors == []
+
+
+def test_the_explorer_weighs_less_than_three_megabytes_with_all_its_sounds(explorer, html):
+    folder = html.resolve() / "explorer"
+    sounds = sum(path.stat().st_size for path in (folder / "audio").iterdir())
+    assert weight(explorer.requests, (".mp3",)) + sounds < 3e6
+    for address in explorer.requests:
+        if address.startswith("data:"):
+            continue
+        assert Path(unquote(urlsplit(address).path)).is_relative_to(html.resolve())
+    listed = json.loads((folder / "excerpts.json").read_text(encoding="utf-8"))["excerpts"]
+    assert {one["file"] for one in listed} == {
+        f"audio/{path.name}" for path in (folder / "audio").iterdir()
+    }

@@ -79,7 +79,7 @@ def api_page(modules: tuple[str, ...]) -> str:
         for name in callables:
             lines += [*_directive(f"{module_name}.{name}", getattr(module, name)), ""]
         for name in data:
-            lines += [f".. py:data:: {module_name}.{name}", "", f"   {_contents(module, name)}", ""]
+            lines += [f".. py:data:: {name}", "", f"   {_contents(module, name)}", ""]
         body = "\n".join(lines)
         parts.append(f"## {module_name}\n\n```{{eval-rst}}\n{body}\n```\n")
     return "\n".join(parts)

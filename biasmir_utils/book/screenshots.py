@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from biasmir_utils.book.browser import Browser
@@ -28,6 +29,7 @@ def photograph(
     only: Iterable[str] = (),
     dark: Iterable[int] = (),
     inspect: Callable[[Browser], list[str]] | None = None,
+    browser: Browser | None = None,
 ) -> Iterator[tuple[str, int, list[Path], list[str]]]:
     """Yield page, width, its pictures and what is wrong with it, page by page.
 
@@ -48,9 +50,11 @@ def photograph(
         Widths at which the page is shown in the dark mode.
     inspect : callable, optional
         Given the browser with the page open, returns what else is wrong with it.
+    browser : Browser, optional
+        One that runs already; by default one is started, and ended after the last page.
     """
     only, dark = list(only), set(dark)
-    with Browser() as browser:
+    with Browser() if browser is None else nullcontext(browser) as browser:
         for page in pages(html):
             name = page.relative_to(html).with_suffix("").as_posix()
             if only and not any(part in name for part in only):
