@@ -192,9 +192,9 @@ def run(frames: int, d: int, workers: int, scratch: Path | None) -> list[str]:
         "# A correction fitted to frames that do not fit into memory",
         "",
         f"`leace` on {frames:,} frames of {d:,} dimensions, float16, {size / 1e9:.2f} GB;",
-        f"one pass, one thread of arithmetic in each process, the file {'not' if cold else 'perhaps'} in the",
-        "page cache when it starts. Processor seconds do not depend on what else the machine does;",
-        "seconds do.",
+        "one pass, one thread of arithmetic in each process, the file",
+        f"{'not' if cold else 'perhaps'} in the page cache when it starts. Processor seconds do",
+        "not depend on what else the machine does; seconds do.",
         "",
         "| | processes | seconds | processor seconds | MB/s of the file | MB per processor second "
         "| peak memory of a process, GB |",
@@ -202,8 +202,8 @@ def run(frames: int, d: int, workers: int, scratch: Path | None) -> list[str]:
         *table,
         "",
         f"Solving for the correction afterwards: {alone['solving']:.1f} s. Peak memory is",
-        f"{verdict} the {LIMIT_GB:.0f} GB that were asked for. What the two runs read off a row (`left_`)",
-        f"{same}.",
+        f"{verdict} the {LIMIT_GB:.0f} GB that were asked for. What the two runs read off a row",
+        f"(`left_`) {same}.",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, average load at the end "
         f"{os.getloadavg()[0]:.1f}; {tools}.",
