@@ -142,7 +142,7 @@ def test_done_is_done(clone):
     """With all stamps in place nothing is installed again, and only a change starts it anew."""
     venv = clone / ".venv"
     venv.mkdir()
-    stamps = (".created", ".requirements", ".musicnn", ".tinysoundfont", ".setup-done")
+    stamps = (".created", ".requirements", ".musicnn", ".tinysoundfont", ".axe", ".setup-done")
     for number, name in enumerate(stamps):
         (venv / name).touch()
         os.utime(venv / name, (2e9 + number, 2e9 + number))
