@@ -7,11 +7,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 import json
 import pickle
 import sys
 import textwrap
 import threading
+import tracemalloc
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -23,7 +25,7 @@ import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.embeddings import available, load, openl3_weights, read_audio
+from biasmir_utils.embeddings import available, load, openl3_frontend, openl3_weights, read_audio
 from biasmir_utils.embeddings.base import identity
 from biasmir_utils.embeddings.extraction import extract
 from biasmir_utils.embeddings.openl3 import OpenL3
@@ -200,6 +202,46 @@ def test_a_clip_with_no_sample_at_48_khz_is_too_short(openl3):
 def test_a_hop_that_is_no_hop(hop):
     with pytest.raises(ArgumentError, match="hop: expected seconds"):
         hop_in_samples(hop)
+
+
+@pytest.mark.parametrize("hop", [0.1, 0.5, 1.5])
+@pytest.mark.parametrize("samples", [1, RATE // 2, 3 * RATE + 7, 8 * RATE])
+def test_spectra_in_blocks_are_those_at_once(hop, samples, monkeypatch):
+    mono = np.random.default_rng(0).normal(0, 0.1, samples)
+    monkeypatch.setattr(openl3_frontend, "_WINDOWS_AT_ONCE", 3)
+    whole = front_end(hop).features(mono)
+    monkeypatch.setattr(openl3_frontend, "MOST_WINDOWS", 0)
+    assert front_end(hop).features(mono) is mono
+    blocks = list(front_end(hop).blocks(mono))
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    assert max(map(len, blocks)) <= 3
+    assert [len(block) for block in front_end(hop).blocks(whole)] == [len(whole)]
+
+
+def test_a_long_clip_takes_little_more_memory_than_its_sound():
+    mono = np.random.default_rng(0).normal(0, 0.1, 360 * RATE)  # 3,600 windows of 0.2 MB each
+    tracemalloc.start()
+    try:
+        features = front_end(0.1)(mono, RATE)
+        n = sum(len(block) for block in itertools.islice(front_end(0.1).blocks(features), 3))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert n == 48
+    assert peak < 3 * mono.nbytes < 3600 * 256 * 199 * 4
+
+
+def test_long_and_short_clips_through_the_network_together(openl3, monkeypatch):
+    rng = np.random.default_rng(2)
+    network = openl3[0.5]
+    clips = [rng.normal(0, 0.1, n) for n in (RATE, 6 * RATE, RATE // 2)]
+    at_once = network.run([network.front_end(clip, RATE) for clip in clips])
+    monkeypatch.setattr(openl3_frontend, "MOST_WINDOWS", 4)
+    inputs = [network.front_end(clip, RATE) for clip in clips]
+    assert [array.ndim for array in inputs] == [3, 1, 3]
+    for found, expected in zip(network.run(inputs), at_once, strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_the_front_end_goes_to_other_processes():

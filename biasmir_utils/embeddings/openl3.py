@@ -88,16 +88,14 @@ class OpenL3(Embedding):
                 f"delete it and {HOW_TO_GET}; a file with other weights must be given explicitly"
             )
         self._file = {"name": path.name, "sha256": weights.file_sum, "official": weights.official}
+        self._spectra = MelWindows(
+            SAMPLE_RATE, shortest=1 / SAMPLE_RATE, resampler=resampler, hop_samples=hop_samples
+        )
         super().__init__(
             dimension=FILTERS[-1],
             hop=float(hop),
             window=WINDOW / SAMPLE_RATE,
-            front_end=MelWindows(
-                SAMPLE_RATE,
-                shortest=1 / SAMPLE_RATE,
-                resampler=resampler,
-                hop_samples=hop_samples,
-            ),
+            front_end=self._spectra,
             source=_source(weights, path),
             sums={"h5 sha256": weights.h5_sum},
             parameters={
@@ -114,15 +112,29 @@ class OpenL3(Embedding):
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
         """Return the vectors of each clip's windows, batched across clips."""
-        if not inputs:
-            return []
-        spectra = np.concatenate(list(inputs)) if len(inputs) > 1 else inputs[0]
-        rows = [
-            self._network(spectra[first : first + WINDOWS_IN_A_CALL, ..., None]).numpy()
-            for first in range(0, len(spectra), WINDOWS_IN_A_CALL)
-        ]
-        ends = np.cumsum([len(clip) for clip in inputs])[:-1]
-        return np.split(np.concatenate(rows), ends)
+        found: list[list[Features]] = [[] for _ in inputs]
+        # Blocks of spectra that go into one call, and the clips that they belong to.
+        waiting: list[tuple[int, NDArray[Any]]] = []
+        for clip, features in enumerate(inputs):
+            for block in self._spectra.blocks(features):
+                for first in range(0, len(block), WINDOWS_IN_A_CALL):
+                    waiting.append((clip, block[first : first + WINDOWS_IN_A_CALL]))
+                    if sum(len(part) for _, part in waiting) >= WINDOWS_IN_A_CALL:
+                        self._call(waiting, found)
+                        waiting = []
+        if waiting:
+            self._call(waiting, found)
+        return [np.concatenate(rows) for rows in found]
+
+    def _call(
+        self, blocks: Sequence[tuple[int, NDArray[Any]]], found: list[list[Features]]
+    ) -> None:
+        """Give some blocks to the network, and their vectors to their clips."""
+        spectra = np.concatenate([block for _, block in blocks])
+        rows = self._network(spectra[..., None]).numpy()
+        ends = np.cumsum([len(block) for _, block in blocks])[:-1]
+        for (clip, _), part in zip(blocks, np.split(rows, ends), strict=True):
+            found[clip].append(part)
 
 
 def load_openl3(

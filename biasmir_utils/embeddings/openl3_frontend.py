@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,8 @@ TOP_DB = 80.0
 
 RESAMPY = (0, 4)
 """The first version of resampy whose filters give the expected numbers."""
+MOST_WINDOWS = 256
+"""Of a longer clip, spectra are computed when the network takes them: these have 52 MB."""
 _WINDOWS_AT_ONCE = 16
 
 
@@ -113,21 +116,37 @@ class MelWindows(Mono48k):
 
     hop_samples: int
 
-    def features(self, mono: NDArray[Any]) -> NDArray[np.float32]:
+    def features(self, mono: NDArray[Any]) -> NDArray[Any]:
         """Return spectra of shape (windows, 256 mel bands, 199 spectra), in dB from -80 to 0.
 
-        A window takes 0.2 MB, so ten minutes at a hop of 0.5 s take 245 MB.
+        A window takes 0.2 MB; at a hop of 0.1 s that is five times what its sound takes. So of
+        a clip with more than `MOST_WINDOWS` this returns `mono` itself, (samples,): memory does
+        not grow with the clip beyond its sound, and `blocks` gives the spectra of either.
         """
         n = count_windows(len(mono), self.hop_samples)
-        padded = np.zeros((n - 1) * self.hop_samples + WINDOW)
-        # A hop longer than the window can end before the clip does.
-        part = mono[: len(padded) - PADDING]
-        padded[PADDING : PADDING + len(part)] = part
-        windows = sliding_window_view(padded, WINDOW)[:: self.hop_samples]
-        spectra = np.empty((n, N_MELS, N_SPECTRA), np.float32)
+        return mono if n > MOST_WINDOWS else self._spectra(mono, 0, n)
+
+    def blocks(self, features: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+        """Yield what `features` returned as spectra, some windows at a time, in order."""
+        if features.ndim > 1:
+            yield features
+            return
+        n = count_windows(len(features), self.hop_samples)
         for first in range(0, n, _WINDOWS_AT_ONCE):
-            chunk = slice(first, first + _WINDOWS_AT_ONCE)
-            spectra[chunk] = _decibels(windows[chunk])
+            yield self._spectra(features, first, min(first + _WINDOWS_AT_ONCE, n))
+
+    def _spectra(self, mono: NDArray[Any], start: int, stop: int) -> NDArray[np.float32]:
+        """Return the spectra of the windows from `start` to before `stop`."""
+        spectra = np.empty((stop - start, N_MELS, N_SPECTRA), np.float32)
+        for first in range(start, stop, _WINDOWS_AT_ONCE):
+            last = min(first + _WINDOWS_AT_ONCE, stop) - 1
+            padded = np.zeros((last - first) * self.hop_samples + WINDOW)
+            # Where this stretch begins in the clip; before the clip are zeros.
+            begin = first * self.hop_samples - PADDING
+            part = mono[max(begin, 0) : max(begin + len(padded), 0)]
+            padded[max(-begin, 0) : max(-begin, 0) + len(part)] = part
+            windows = sliding_window_view(padded, WINDOW)[:: self.hop_samples]
+            spectra[first - start : last + 1 - start] = _decibels(windows)
         return spectra
 
     @property
