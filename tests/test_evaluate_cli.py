@@ -49,6 +49,8 @@ def test_evaluate_writes_results_record_and_scores(tiny_corpus, tmp_path):
         "labels": ["piano"],
         "recogniser": "logistic",
         "seed": 7,
+        "seeds": [7],
+        "target": ["labels"],
     }
     assert record["left_out"] == {"alpha": 0, "beta": 2}
     assert {"biasmir_utils", "numpy", "scikit-learn"} <= set(record["versions"])
