@@ -219,6 +219,8 @@ def test_pieces_to_listen_to_are_heard_in_all_four(full):
     assert set(chosen.groupby("clip")["dataset"].nunique()) == {4}
     assert set(chosen["group"]) == set(GENRES)
     assert chosen["instruments"].str.split().str.len().max() <= 2
+    assert chosen["instruments"].str.split().str[0].nunique() == 4
+    assert len(choose_pieces(full, 1000)) == len(full.clips)
 
 
 def test_bundle_of_pieces(full, tmp_path):

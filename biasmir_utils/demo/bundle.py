@@ -85,7 +85,8 @@ def choose_examples(corpus: Corpus, per_instrument: int) -> list[int]:
 def choose_pieces(corpus: Corpus, pieces: int) -> list[int]:
     """Choose pieces to listen to in every dataset of a counterfactual corpus.
 
-    They are taken from the genres in turn; of a genre's pieces, those with few players come first.
+    They are taken from the genres in turn; of a genre's pieces those come first that have another
+    lead instrument than the pieces before, and among them those with few players.
 
     Parameters
     ----------
@@ -103,11 +104,19 @@ def choose_pieces(corpus: Corpus, pieces: int) -> list[int]:
     first = clips[clips["dataset"] == corpus.datasets[0]]
     if any(set(part["clip"]) != set(first["clip"]) for _, part in clips.groupby("dataset")):
         raise ArgumentError(f"{corpus.path}: the datasets do not hold the same pieces")
-    order = first.assign(players=first["instruments"].str.split().str.len())
+    players = first["instruments"].str.split()
+    order = first.assign(lead=players.str[0], players=players.str.len())
     order = order.sort_values("players", kind="stable")
-    order["turn"] = order.groupby("group").cumcount()
-    order["genre"] = order["group"].map(corpus.groups.index)
-    chosen = order.sort_values(["turn", "genre"], kind="stable")["clip"].iloc[:pieces]
+    chosen: list[str] = []
+    leads: set[str] = set()
+    for turn in range(min(pieces, len(first))):
+        left = order[~order["clip"].isin(chosen)]
+        of_genre = left[left["group"] == corpus.groups[turn % len(corpus.groups)]]
+        candidates = left if of_genre.empty else of_genre
+        unheard = candidates[~candidates["lead"].isin(leads)]
+        best = (candidates if unheard.empty else unheard).iloc[0]
+        chosen.append(best["clip"])
+        leads.add(best["lead"])
     return clips.index[clips["clip"].isin(chosen)].tolist()
 
 

@@ -7,9 +7,9 @@ are the same random numbers, read by another chain), and clips, tracks, splits a
 same in all four. A clip has one name in all of them, so that its renderings can be compared.
 
 The pieces are the first clips of the tracks of `band` in the demonstration corpus of the same seed,
-so that the first dataset sounds as they do there. (A few clips have other timbre shifts: a shift is
-cut by the range of a whole piece, and here a piece ends with its first clip.) Unlike there, all
-labels are observed and right.
+so that the first dataset sounds as they do there. (A few clips differ: a timbre shift is cut by the
+range of a whole piece, and here a piece ends with its first clip.) Unlike there, all labels are
+observed and right.
 """
 
 from __future__ import annotations
