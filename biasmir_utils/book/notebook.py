@@ -222,7 +222,7 @@ def describe(corpus: Corpus, row: int) -> str:
     return f"{clip['dataset']}: {labels}{group}"
 
 
-def players(clips: Mapping[str, Path | str]) -> None:
+def players(clips: Mapping[str, Path | str], seconds: float | None = None) -> None:
     """Display players beside one another, each under its label; nothing plays by itself.
 
     The sound files are put into the page as they are: no change of level, no conversion.
@@ -231,6 +231,9 @@ def players(clips: Mapping[str, Path | str]) -> None:
     ----------
     clips : mapping of str to path
         Label and sound file: MP3 plays in every browser.
+    seconds : float, optional
+        Cut all to this length, from their beginning, for a comparison that the length must not
+        give away; then they are encoded anew, at one level.
 
     Raises
     ------
@@ -241,10 +244,10 @@ def players(clips: Mapping[str, Path | str]) -> None:
     """
     from IPython.display import HTML, display
 
-    display(HTML(_players_html(clips)))
+    display(HTML(_players_html(clips, seconds)))
 
 
-def _players_html(clips: Mapping[str, Path | str]) -> str:
+def _players_html(clips: Mapping[str, Path | str], seconds: float | None = None) -> str:
     figures = []
     for label, file in clips.items():
         path = Path(file)
@@ -254,12 +257,23 @@ def _players_html(clips: Mapping[str, Path | str]) -> str:
             )
         if not path.is_file():
             raise AudioError(f"{path}: no such sound file")
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        content, suffix = path.read_bytes(), path.suffix.lower()
+        if seconds is not None:
+            content, suffix = _beginning(path, seconds), ".mp3"
+        data = base64.b64encode(content).decode("ascii")
         text = html.escape(label)
         figures.append(
             '<figure style="margin: 0; flex: 1 1 15rem; max-width: 26rem">'
             f"<figcaption>{text}</figcaption>"
             f'<audio controls preload="metadata" aria-label="{text}" style="width: 100%" '
-            f'src="data:{_TYPES[path.suffix.lower()]};base64,{data}"></audio></figure>'
+            f'src="data:{_TYPES[suffix]};base64,{data}"></audio></figure>'
         )
     return f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem">{"".join(figures)}</div>'
+
+
+def _beginning(path: Path, seconds: float) -> bytes:
+    from biasmir_utils.book.explorer import encode_excerpt
+    from biasmir_utils.embeddings import read_audio
+
+    waveform, rate = read_audio(path)
+    return encode_excerpt(waveform.mean(axis=1), rate, seconds, start=0)[0]
