@@ -17,6 +17,7 @@ from biasmir_utils.plots.counterfactual import (
     found_and_lost,
     shift_arrows,
 )
+from biasmir_utils.plots.erasure import by_size, domain_means
 from biasmir_utils.plots.judging import gain_and_loss
 from biasmir_utils.plots.pairs import ranking, train_test_pairs
 from biasmir_utils.plots.points import category_means, projection, toy_domains
@@ -34,12 +35,14 @@ from biasmir_utils.plots.style import Look, looks, style, use_style
 
 __all__ = [
     "Look",
+    "by_size",
     "category_means",
     "change_by_label",
     "changes",
     "closing_gap",
     "cosine_grid",
     "cosine_similarities",
+    "domain_means",
     "dots_and_whiskers",
     "factor_bars",
     "falls",
