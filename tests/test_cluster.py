@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -382,3 +384,16 @@ def test_a_scheduler_that_goes_away():
         client.cluster.scheduler.loop.add_callback(client.cluster.scheduler.close)
         with pytest.raises(ClusterError, match=f"scheduler {address}: .*what is finished is kept"):
             list(running)
+
+
+def test_the_commands_of_the_page_are_understood(repository):
+    from distributed.cli import dask_scheduler, dask_worker
+
+    page = (repository / "book" / "cluster.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(biasmir|dask) (.*)$", page, re.M)
+    assert {program for program, _ in lines} == {"biasmir", "dask"}
+    dask = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
+    for program, words in lines:
+        name, *arguments = shlex.split(words)
+        command = main.get_command(None, name) if program == "biasmir" else dask[name]
+        command.make_context(name, arguments)

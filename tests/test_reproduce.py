@@ -127,6 +127,14 @@ def test_a_second_call_skips_what_is_done(original):
     assert (root / "reproduction" / "report.txt").read_text() in again
 
 
+def test_workers_of_a_cluster_find_the_same(original, root):
+    pytest.importorskip("distributed")
+    run("--root", root, "--offline", "--scheduler", "local")
+    for name in ("results.csv", "comparison.csv", "report.txt"):
+        made, expected = (one / "reproduction" / name for one in (root, original[0]))
+        assert made.read_bytes() == expected.read_bytes()
+
+
 def test_it_is_the_chain_of_the_other_commands(original, tmp_path):
     root, *_ = original
     arguments = [
