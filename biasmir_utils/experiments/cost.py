@@ -124,10 +124,12 @@ def _judging_seconds(task: Task, pair: Sequence[DatasetClips], width: int, speed
     """Return how long the probes of a task take, and its share of the bootstrap."""
     n = sum(min(int((~clips.is_train).sum()), MAX_CLIPS) for clips in pair)
     probe = n**2 * width + EIGENPROBLEM * n**3
-    each = (3 * probe / speed.double) + SECONDS_PER_JUDGED
+    each = 3 * probe / speed.double + 5 * n * width * SECONDS_PER_FEATURE + SECONDS_PER_JUDGED
     sides = 2 if task.kernel else 1
-    outputs = max(1, len(task.names))
-    return len(task.variants) * (sides * each + outputs * SECONDS_PER_BOOTSTRAP)
+    bootstrap = max(1, len(task.names)) * SECONDS_PER_BOOTSTRAP
+    # Rows without correction are judged in any case.
+    n_judged = 1 + sum(spec.corrects for spec, _ in task.variants)
+    return n_judged * sides * each + len(task.variants) * bootstrap
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.experiments.planning import REPORT_SEEDS
-from biasmir_utils.experiments.report import LEVEL, MEAN, SETTING, Report
+from biasmir_utils.experiments.report import Report
+from biasmir_utils.experiments.report_tables import BOTH, LEVEL, MEAN, SETTING
 from biasmir_utils.experiments.shift import SHIFT_MEASURES
 from biasmir_utils.experiments.significance import smallest_p
 from biasmir_utils.experiments.targets import CATEGORY, GROUP, LABEL, NUMBER, TAGS
@@ -104,10 +105,10 @@ def caption(report: Report) -> str:
     text = (
         f"Gain and loss: change of mean {name} against no correction, tested on the other dataset "
         f"and on the same one, mean of both directions (n = {facts['n_labels']} "
-        f"{_items(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks drawn again. p: paired "
-        f"Wilcoxon test over the {_items(report.kind)}, Holm's correction over the corrections of "
-        "an embedding. Worst: change of the worst one. Needs: what the method needs of the target "
-        "dataset; sees: what it was given here."
+        f"{_items(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks "
+        f"drawn again. p: paired Wilcoxon test over the {_items(report.kind)}, Holm's correction "
+        "over the corrections of an embedding. Worst: change of the worst one. Needs: what the "
+        "method needs of the target dataset; sees: what it was given here."
     )
     if len(facts["seeds"]) > 1:
         text += f" Seed SD: standard deviation of the gain over {len(facts['seeds'])} seeds."
@@ -139,9 +140,7 @@ def gains(report: Report) -> str:
 def other_metrics(report: Report) -> str:
     """Return the table of the changes of all other metrics, and of all pooled ones."""
     of_mean = report.task[(report.task["label"] == MEAN)]
-    across = of_mean[
-        (of_mean["train_set"] != of_mean["test_set"]) & (of_mean["test_set"] != "(both)")
-    ]
+    across = of_mean[(of_mean["train_set"] != of_mean["test_set"]) & (of_mean["test_set"] != BOTH)]
     values = across.groupby([*SETTING, "metric"], dropna=False, sort=False)["value"].mean()
     table = values.unstack("metric").reset_index()
     summary = report.summary.merge(table, on=list(SETTING), how="left", suffixes=("", "_value"))
@@ -226,8 +225,9 @@ def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
     n_tests = report.summary[["correction", "mode", "alpha"]].drop_duplicates().shape[0] - 1
     at_best = min(1.0, least * n_tests)
     lines.append(
-        f"With {facts['n_labels']} {_items(report.kind, facts['n_labels'])} the smallest p that the Wilcoxon test can give is "
-        f"{least:.2g}, after Holm's correction over {n_tests} corrections {at_best:.2g}"
+        f"With {facts['n_labels']} {_items(report.kind, facts['n_labels'])} the smallest p that "
+        f"the Wilcoxon test can give is {least:.2g}, after Holm's correction over {n_tests} "
+        f"corrections {at_best:.2g}"
         + (": no change can be significant here." if at_best > SIGNIFICANT else ".")
     )
     lines.append(
