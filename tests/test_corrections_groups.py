@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (
     LEACE,
     AutoGroups,
@@ -25,6 +26,8 @@ from biasmir_utils.corrections import (
     save_correction,
 )
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import fitting
+from biasmir_utils.experiments.evaluate import evaluate
 
 
 def music(
@@ -192,3 +195,35 @@ def test_without_domains_nothing_is_corrected() -> None:
     with pytest.warns(DomainWarning, match="nothing to correct"):
         fitted = AutoGroups().fit(X)
     np.testing.assert_array_equal(fitted.transform(X), X)
+
+
+def test_an_evaluation_finds_groups_in_training_rows_only(
+    tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    seen: list[tuple[Any, int]] = []
+
+    def watched(X: Any, domain: Any, *, random_state: int) -> Any:
+        seen.append((X, random_state))
+        return discover_groups(X, domain, random_state=random_state)
+
+    monkeypatch.setattr(fitting, "discover_groups", watched)
+    names = ["lda:groups=auto", "leace:groups=auto", "meanproj:groups=auto"]
+    results = evaluate(corpus, "toy", names, ["global"], seed=7, jobs=1).results
+    assert set(results["correction"]) == set(names)
+    assert np.isfinite(results["roc_auc"]).all()
+    train = corpus.embedding("toy")[(corpus.clips["split"] == "train").to_numpy()]
+    allowed = {row.tobytes() for row in train.astype(np.float32)}
+    assert len(seen) == 2 * len(names)  # once for each label and correction
+    for X, seed in seen:
+        assert seed == 7
+        assert {row.tobytes() for row in np.asarray(X, dtype=np.float32)} <= allowed
+    again = evaluate(corpus, "toy", names, ["global"], seed=7, jobs=1).results
+    np.testing.assert_array_equal(again["roc_auc"], results["roc_auc"])
+
+
+def test_an_evaluation_with_groups_behind_random_features(tiny_corpus: Path) -> None:
+    names = ["mlda:groups=auto,kernel=fastfood", "leace:groups=auto,kernel=fastfood"]
+    found = evaluate(Corpus.load(tiny_corpus), "toy", names, jobs=1)
+    assert np.isfinite(found.results["roc_auc"]).all()
+    assert not found.record["skipped"]

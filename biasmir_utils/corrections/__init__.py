@@ -2,7 +2,8 @@
 
 What a correction is fitted on, and how it is applied, follows one set of conventions, which
 `biasmir_utils.corrections.base` states. By name: `parse_correction`, `make_correction`.
-On disk, without pickle: `save_correction`, `load_correction`.
+On disk, without pickle: `save_correction`, `load_correction`. For whole corpora: `correct_corpus`,
+`apply_to_corpus`; for frames that do not fit into memory: `fit_to_frames`, `moments_of_corpus`.
 
 ==================  =====================================================================
 `DomainLDA`         the LDA direction between domains, projected out: the paper's `lda`
@@ -21,15 +22,18 @@ On disk, without pickle: `save_correction`, `load_correction`.
 ==================  =====================================================================
 """
 
+from biasmir_utils.corrections.agreement import group_agreement
 from biasmir_utils.corrections.auto_groups import AutoGroups
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     NoCorrection,
     ThinMap,
 )
+from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus, fit_to_corpus
 from biasmir_utils.corrections.covariance import SingularCovarianceError
 from biasmir_utils.corrections.domain_maps import DomainCenter
 from biasmir_utils.corrections.fastfood import Fastfood, median_distance
+from biasmir_utils.corrections.frames import fit_to_frames, moments_of_corpus
 from biasmir_utils.corrections.grammar import (
     Correction,
     make_correction,
@@ -72,11 +76,17 @@ __all__ = [
     "SharedClusters",
     "SingularCovarianceError",
     "ThinMap",
+    "apply_to_corpus",
+    "correct_corpus",
     "discover_groups",
+    "fit_to_corpus",
+    "fit_to_frames",
+    "group_agreement",
     "lda_coefficients",
     "load_correction",
     "make_correction",
     "median_distance",
+    "moments_of_corpus",
     "parse_correction",
     "parse_corrections",
     "read_record",
