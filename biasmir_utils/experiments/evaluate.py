@@ -207,5 +207,5 @@ def run_plan(
         "skipped": [*plan.skipped, *(entry for result in found for entry in result.skipped)],
         "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
     }
-    report = build_report(plan, found) if plan.report else None
+    report = build_report(plan, found, jobs=jobs) if plan.report else None
     return Evaluation(results, table, record, report)

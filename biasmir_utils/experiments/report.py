@@ -32,11 +32,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from biasmir_utils.experiments.planning import Plan
+from biasmir_utils.experiments.planning import Plan, process_count
 from biasmir_utils.experiments.report_tables import (
     NONE,
     Block,
@@ -52,6 +53,8 @@ from biasmir_utils.experiments.tasks import TaskResult
 Array = NDArray[Any]
 
 N_REPLICATES = 1000
+WORTH_PROCESSES = 500
+"""Scored test sets from which on more than one process draws them again."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,11 @@ class Report:
 
 
 def build_report(
-    plan: Plan, found: Sequence[TaskResult], n_replicates: int = N_REPLICATES, seed: int = 0
+    plan: Plan,
+    found: Sequence[TaskResult],
+    n_replicates: int = N_REPLICATES,
+    seed: int = 0,
+    jobs: int | None = None,
 ) -> Report:
     """Make the report of an evaluation whose plan has `report`.
 
@@ -97,87 +104,126 @@ def build_report(
         Draws of the tracks of each test set.
     seed : int
         Of the draws.
+    jobs : int, optional
+        Processes; default all cores, where it is worth to start them.
     """
-    metrics = metrics_of(plan.kind)
-    draws = _Draws(found, n_replicates, seed)
-    changes, task, n_labels = [], [], 0
-    for block in _blocks(plan, found, draws):
-        n_labels = max(n_labels, len(block.labels))
-        changes.append(changes_table(block, metrics))
-        task.append(task_table(block, metrics))
-    shift = shift_table(found)
-    tables = pd.concat(changes, ignore_index=True), pd.concat(task, ignore_index=True)
-    summary = summary_table(plan, tables[0], tables[1], shift)
-    facts = {
-        "n_labels": n_labels,
-        "seeds": plan.parameters["seeds"],
-        "n_replicates": n_replicates,
-        "test": {
-            dataset: {"clips": int(draws.n_clips[dataset]), "tracks": len(names)}
-            for dataset, names in draws.tracks.items()
-        },
-    }
-    return Report(summary, *tables, shift, plan.kind, facts)
-
-
-class _Draws:
-    """Draws of the tracks of each test set, shared by all that is tested on it."""
-
-    def __init__(self, found: Sequence[TaskResult], n_replicates: int, seed: int) -> None:
-        self.n_replicates, self.seed = n_replicates, seed
-        tracks: dict[str, dict[str, str]] = {}
-        for result in found:
-            for key, arrays in result.scores:
-                clips = tracks.setdefault(key["test_set"], {})
-                clips.update(zip(arrays["clip"], map(str, arrays["track"]), strict=True))
-        self.n_clips = {dataset: len(clips) for dataset, clips in tracks.items()}
-        self.tracks = {
-            dataset: np.unique(np.array(list(clips.values()), dtype=str))
-            for dataset, clips in tracks.items()
-        }
-        self._kept: dict[tuple[str, str, int], NDArray[np.float32]] = {}
-
-    def weights(self, dataset: str, label: str, tracks: Array) -> NDArray[np.float32]:
-        """Return the weights of the clips of a label in a test set, (1 + n_replicates, n)."""
-        key = (dataset, label, len(tracks))
-        if key not in self._kept:
-            if len(self._kept) > 8:
-                self._kept.clear()
-            own_seed = [self.seed, *dataset.encode()]
-            self._kept[key] = track_weights(
-                self.tracks[dataset], tracks.astype(str), self.n_replicates, own_seed
-            )
-        return self._kept[key]
-
-
-def _blocks(plan: Plan, found: Sequence[TaskResult], draws: _Draws) -> list[Block]:
-    order = list(plan.data.datasets)
-    cells: dict[tuple[str, tuple[str, str]], dict[tuple[Any, ...], Any]] = {}
-    for result in found:
-        for key, arrays in result.scores:
-            pair = tuple(sorted((key["train_set"], key["partner"]), key=order.index))
-            alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
-            variant = Variant(key["correction"], key["mode"], alpha)
-            where = (key["label"], key["seed"], variant, key["train_set"], key["test_set"])
-            own = cells.setdefault((key["embedding"], pair), {})
-            own[where] = (arrays, key["threshold"])
-    return [_block(plan, *name, own, draws) for name, own in cells.items()]
-
-
-def _block(
-    plan: Plan, embedding: str, pair: tuple[str, str], cells: dict[Any, Any], draws: _Draws
-) -> Block:
-    labels = list(dict.fromkeys(where[0] for where in cells))
+    tracks, n_clips = _tracks(found)
+    every_cell = _cells(plan, found)
     asked = [
         Variant(spec.name, mode, spec.alpha if spec.corrects else None)
         for task in plan.tasks
         for spec, mode in task.variants
     ]
+    calls = [
+        joblib.delayed(_block_tables)(
+            plan.kind,
+            *name,
+            list(dict.fromkeys(asked)),
+            plan.parameters["seeds"],
+            cells,
+            _Draws({dataset: tracks[dataset] for dataset in name[1]}, n_replicates, seed),
+        )
+        for name, cells in every_cell.items()
+    ]
+    n_cells = sum(len(cells) for cells in every_cell.values())
+    n_jobs = 1 if n_cells < WORTH_PROCESSES else process_count(jobs, len(calls))
+    changes, task, n_labels = zip(*joblib.Parallel(n_jobs=n_jobs)(calls), strict=True)
+    shift = shift_table(found)
+    tables = pd.concat(changes, ignore_index=True), pd.concat(task, ignore_index=True)
+    summary = summary_table(plan, tables[0], tables[1], shift)
+    facts = {
+        "n_labels": max(n_labels),
+        "seeds": plan.parameters["seeds"],
+        "n_replicates": n_replicates,
+        "test": {
+            dataset: {"clips": n_clips[dataset], "tracks": len(names)}
+            for dataset, names in tracks.items()
+        },
+    }
+    return Report(summary, *tables, shift, plan.kind, facts)
+
+
+Cells = dict[tuple[str, int, Variant, str, str], tuple[dict[str, Array], float]]
+"""Label, seed, variant, training and test set -> the table of scores, and the threshold."""
+
+
+def _tracks(found: Sequence[TaskResult]) -> tuple[dict[str, Array], dict[str, int]]:
+    """Return the tracks of each test set, sorted, and how many clips it has."""
+    track_of: dict[str, dict[str, str]] = {}
+    for result in found:
+        for key, arrays in result.scores:
+            clips = track_of.setdefault(key["test_set"], {})
+            clips.update(zip(arrays["clip"], map(str, arrays["track"]), strict=True))
+    tracks = {
+        name: np.unique(np.array(list(c.values()), dtype=str)) for name, c in track_of.items()
+    }
+    return tracks, {name: len(clips) for name, clips in track_of.items()}
+
+
+def _cells(plan: Plan, found: Sequence[TaskResult]) -> dict[tuple[str, tuple[str, str]], Cells]:
+    """Return the scores by embedding and pair of datasets."""
+    order = list(plan.data.datasets)
+    cells: dict[tuple[str, tuple[str, str]], Cells] = {}
+    for result in found:
+        for key, arrays in result.scores:
+            first, second = sorted((key["train_set"], key["partner"]), key=order.index)
+            alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
+            variant = Variant(key["correction"], key["mode"], alpha)
+            where = (key["label"], key["seed"], variant, key["train_set"], key["test_set"])
+            needed = {name: arrays[name] for name in arrays if name not in ("clip", "group")}
+            own = cells.setdefault((key["embedding"], (first, second)), {})
+            own[where] = (needed, key["threshold"])
+    return cells
+
+
+class _Draws:
+    """Draws of the tracks of test sets, shared by all that is tested on them."""
+
+    def __init__(self, tracks: dict[str, Array], n_replicates: int, seed: int) -> None:
+        self.tracks, self.n_replicates, self.seed = tracks, n_replicates, seed
+        self._kept: dict[tuple[str, str], NDArray[np.float32]] = {}
+
+    def weights(self, dataset: str, label: str, tracks: Array) -> NDArray[np.float32]:
+        """Return the weights of the clips of a label in a test set, (1 + n_replicates, n)."""
+        if (dataset, label) not in self._kept:
+            if len(self._kept) > 8:
+                self._kept.clear()
+            own_seed = [self.seed, *dataset.encode()]
+            self._kept[dataset, label] = track_weights(
+                self.tracks[dataset], tracks.astype(str), self.n_replicates, own_seed
+            )
+        return self._kept[dataset, label]
+
+
+def _block_tables(
+    kind: str,
+    embedding: str,
+    pair: tuple[str, str],
+    asked: list[Variant],
+    seeds: list[int],
+    cells: Cells,
+    draws: _Draws,
+) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Return the two tables of one embedding and pair, and how many labels they have."""
+    block = _block(kind, embedding, pair, asked, seeds, cells, draws)
+    metrics = metrics_of(kind)
+    return changes_table(block, metrics), task_table(block, metrics), len(block.labels)
+
+
+def _block(
+    kind: str,
+    embedding: str,
+    pair: tuple[str, str],
+    asked: list[Variant],
+    seeds: list[int],
+    cells: Cells,
+    draws: _Draws,
+) -> Block:
+    labels = list(dict.fromkeys(where[0] for where in cells))
     there = {where[2] for where in cells}
-    named = [variant for variant in dict.fromkeys(asked) if variant in there]
+    named = [variant for variant in asked if variant in there]
     variants = [NONE, *(variant for variant in named if variant != NONE)]
-    seeds = plan.parameters["seeds"]
-    n_metrics = len(metrics_of(plan.kind))
+    n_metrics = len(metrics_of(kind))
     shape = (len(variants), 2, 3, len(labels), n_metrics)
     values = np.zeros((*shape, 1 + draws.n_replicates), dtype=np.float32)
     by_seed = np.full((len(seeds), *shape), np.nan)
@@ -197,11 +243,11 @@ def _block(
         together = {
             column: np.concatenate([cell[0][column] for cell in both])
             for column in both[0][0]
-            if column not in ("clip", "track", "group")
+            if column != "track"
         }
         parts.append((together, np.hstack(weights)))
         for test, (arrays, w) in enumerate(parts):
-            measured = weighted_metrics(plan.kind, arrays, both[0][1], w)
+            measured = weighted_metrics(kind, arrays, both[0][1], w)
             values[(*at, test, labels.index(label))] += measured
             by_seed[(seeds.index(seed), *at, test, labels.index(label))] = measured[:, 0]
             count[(*at, test, labels.index(label))] += 1

@@ -58,6 +58,8 @@ def shift_arrows(
     matplotlib Axes
         With a quiver for each category, then one for the mean shift, drawn from the mean.
     """
+    from matplotlib.lines import Line2D
+
     start, end = np.asarray(home, dtype=float), np.asarray(away, dtype=float)
     if start.ndim != 2 or start.shape[1] != 2 or start.shape != end.shape:
         raise ArgumentError(
@@ -85,14 +87,17 @@ def shift_arrows(
             label=str(name),
         )
     mean, step = start.mean(axis=0), (end - start).mean(axis=0)
-    arrow = ax.quiver(*mean, *step, color=INK, width=0.014, zorder=4, label="mean shift", **drawn)
+    head = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
+    ax.quiver(*mean, *step, color=INK, width=0.012, zorder=4, label="mean shift", **head, **drawn)
+    handles = handles if category is not None else []
+    handles.append(Line2D([], [], color=INK, linewidth=5, label="mean shift"))
     both = np.concatenate([start, end])
     margin = 0.05 * np.ptp(both, axis=0)
     low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1])
     ax.set(xticks=[], yticks=[], title=title or "")
-    ax.set_aspect("equal", adjustable="datalim")
-    legend_below(ax, [*(handles if category is not None else []), arrow], columns=3)
+    ax.set_aspect("equal", adjustable="box")
+    legend_below(ax, handles, columns=3)
     return ax
 
 
@@ -208,7 +213,7 @@ def cosine_grid(
         fmt="",
         cmap="Blues",
         vmin=0,
-        vmax=1.3,  # the darkest tints hide the numbers
+        vmax=2,  # the darker tints would hide the numbers
         linewidths=1,
         cbar=False,
         annot_kws={"fontsize": 12, "color": INK},
@@ -314,7 +319,7 @@ def closing_gap(
     figure, axes = plt.subplots(
         down,
         min(len(panels), 2),
-        figsize=(WIDTH, 1.0 + (0.9 + 0.3 * len(rows)) * down),
+        figsize=(WIDTH, 1.0 + (0.8 + 0.27 * len(rows)) * down),
         sharey=True,
         sharex=True,
         squeeze=False,

@@ -22,6 +22,9 @@ INFORMATION_LOOKS = {
     "grouped target": ("D", "#3f90da", "#ffffff"),
     "labelled target": ("h", "#17344f", "#ffffff"),
 }
+STRETCH = 0.005
+"""About up to here from 0 the axes are linear, and logarithmic from there on."""
+TICKS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 COLUMNS = ("embedding", "correction", "information", "gain", "loss")
 
 
@@ -35,8 +38,9 @@ def gain_and_loss(
 ) -> Figure:
     """Draw the gain of each correction across datasets against its loss inside.
 
-    Above the horizontal line a correction helps across datasets, right of the vertical line it
-    costs inside; above the diagonal it gains more than it loses.
+    Most corrections change little and some a lot, so both axes are stretched around 0 (inverse
+    hyperbolic sine). Above the horizontal line a correction helps across datasets, right of the
+    vertical line it costs inside; above the diagonal it gains more than it loses.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def gain_and_loss(
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     check_table(summary, COLUMNS)
     table = summary[summary["gain"].notna()]
@@ -80,10 +84,17 @@ def gain_and_loss(
     )
     for ax in grid.flat[len(panels) :]:
         ax.set_visible(False)
+    ends = {axis: _ends(table, axis) for axis in ("gain", "loss")}
+    even = np.linspace(
+        min(ends["gain"][0], ends["loss"][0]), max(ends["gain"][1], ends["loss"][1]), 999
+    )
+    ticks = [sign * tick for tick in TICKS for sign in (-1, 1)] + [0.0]
     for ax, embedding in zip(grid.flat, panels, strict=False):
         ax.axhline(0, color=MUTED, linewidth=1.4, zorder=1)
         ax.axvline(0, color=MUTED, linewidth=1.4, zorder=1)
-        ax.axline((0, 0), slope=1, color=MUTED, linewidth=1.2, linestyle="--", zorder=1)
+        ax.set_xscale("asinh", linear_width=STRETCH)
+        ax.set_yscale("asinh", linear_width=STRETCH)
+        ax.plot(even, even, color=MUTED, linewidth=1.2, linestyle="--", zorder=1)
         own = table[table["embedding"] == embedding]
         for row in own.to_dict("records"):
             _point(ax, row, names.index(row["name"]) + 1)
@@ -95,8 +106,11 @@ def gain_and_loss(
         if position + columns >= len(panels):
             ax.set_xlabel(f"loss inside ({metric})")
             ax.tick_params(labelbottom=True)
-        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        for axis, (low, high) in ((ax.xaxis, ends["loss"]), (ax.yaxis, ends["gain"])):
+            axis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(_tick))
+        ax.set(xlim=ends["loss"], ylim=ends["gain"])
     handles: list[Any] = []
     for level, (marker, face, _) in INFORMATION_LOOKS.items():
         if level in set(table["information"]):
@@ -148,6 +162,19 @@ def _point(ax: Any, row: dict[Any, Any], number: int) -> None:
         fontsize=10,
         zorder=2.1 + (number + 0.5) / 100,
     )
+
+
+def _ends(table: pd.DataFrame, axis: str) -> tuple[float, float]:
+    """Return limits that hold all values and intervals, and one tick on either side of 0."""
+    columns = [name for name in (axis, f"{axis}_low", f"{axis}_high") if name in table]
+    values = table[columns].to_numpy(dtype=float)
+    low = min(float(np.nanmin(values)), -TICKS[0])
+    high = max(float(np.nanmax(values)), TICKS[0])
+    return 1.25 * low, 1.25 * high
+
+
+def _tick(value: float, position: int) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _names(table: pd.DataFrame) -> pd.Series:
