@@ -313,6 +313,19 @@ class TestJudging:
             scores = model.decision_function(constant.X[dataset][deal.test])
             assert found[side] == pytest.approx(roc_auc(y[deal.test], scores))
 
+    def test_retrained_is_trained_and_tested_away(self, constant):
+        table = judge_corrections(
+            constant, "away", [], oracles=["oracle:retrained"], labels=["flute"], deals=1
+        )
+        deal = deal_pieces(constant.pieces, 0)
+        y = constant.pieces["flute"].to_numpy()
+        model = LogisticRecogniser().fit(constant.X[1][deal.source], y[deal.source])
+        found = table[table["metric"] == "roc_auc"].set_index(["correction", "quantity"])["value"]
+        scores = model.decision_function(constant.X[1][deal.test])
+        expected = roc_auc(y[deal.test], scores)
+        assert found["oracle:retrained", "away"] == pytest.approx(expected)
+        assert found["oracle:retrained", "home"] == pytest.approx(expected)
+
     def test_the_same_seed_gives_the_same_table(self, constant):
         tables = [
             judge_corrections(constant, "away", ["random", "lda"], labels=["flute"], seed=seed)

@@ -87,7 +87,7 @@ def shift_arrows(
             label=str(name),
         )
     mean, step = start.mean(axis=0), (end - start).mean(axis=0)
-    head = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
+    head: dict[str, Any] = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
     ax.quiver(*mean, *step, color=INK, width=0.012, zorder=4, label="mean shift", **head, **drawn)
     handles = handles if category is not None else []
     handles.append(Line2D([], [], color=INK, linewidth=5, label="mean shift"))
