@@ -79,10 +79,14 @@ def connect(
             f"--jobs counts processes of this machine and does not go with --scheduler "
             f"{scheduler}; its workers are as many as were started there"
         )
+    import dask
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
         if scheduler == LOCAL:
+            # Looking at the workers' stacks every 10 ms, for a dashboard, would take a share of
+            # the processor.
+            stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
             # Nothing is open to other machines, and memory is not limited: as with the other ways
             # of using several processes.
             cluster = stack.enter_context(

@@ -376,7 +376,8 @@ def test_calls_results_and_errors(capsys):
             list(found.run(_add, [(0, ("text", {"held": 1}))]))
 
 
-def test_a_scheduler_that_goes_away():
+def test_a_scheduler_that_goes_away(monkeypatch):
+    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 2.0)
     with started(n_workers=1) as (address, client), connect(address) as found:
         calls = ((n, (n, {})) for n in range(10_000))
         running = found.run(_add, calls)
