@@ -127,6 +127,11 @@ def test_stage_and_build(book, tmp_path):
     assert "https://github.com/OWNER/small" in (html / "book" / "start.html").read_text()
     assert (html / "index.html").is_file()
 
+    # A second build of the same pages gives the same files, byte for byte.
+    first = {path: path.read_bytes() for path in html.rglob("*") if path.is_file()}
+    build(book, folder)
+    assert {path: path.read_bytes() for path in html.rglob("*") if path.is_file()} == first
+
     # A notebook that was edited must be run again, and a page that warns is an error.
     write_notebook(book / "notebooks" / "01_first.ipynb", "print('edited')")
     with pytest.raises(BookError, match="was edited since it was run: make book"):

@@ -173,21 +173,22 @@ class Browser:
         self.send("Input.dispatchMouseEvent", type="mousePressed", **press)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", **press)
 
-    def wait_for(self, expression: str) -> Any:
+    def wait_for(self, expression: str, timeout: float | None = None) -> Any:
         """Wait until a JavaScript expression is true, and return its value.
 
         Raises
         ------
         BookError
-            It is not, within the time that this browser waits for an answer.
+            It is not, within `timeout` seconds (by default as long as this browser waits).
         """
-        end = time.monotonic() + self._timeout
+        timeout = self._timeout if timeout is None else timeout
+        end = time.monotonic() + timeout
         while time.monotonic() < end:
             value = self.evaluate(expression)
             if value:
                 return value
             time.sleep(0.02)
-        raise BookError(f"waited {self._timeout:.0f} s in vain for {expression}")
+        raise BookError(f"waited {timeout:g} s in vain for {expression}")
 
     def screenshot(self, target: Path, top: int = 0, height: int | None = None) -> None:
         """Write a PNG of the page, from `top` on, `height` CSS pixels high (None: to its end)."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension; called by Sphinx."""
+    for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"):
+        app.setup_extension(needed)
     app.connect("config-inited", _offer_address)
     app.connect("config-inited", _switch_thebe_off)
     # After the extensions that put the page together.

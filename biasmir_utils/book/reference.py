@@ -15,8 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from biasmir_utils.book import explorer
 from biasmir_utils.book.steps import FOLDER as STEPS
-from biasmir_utils.book.steps import steps_part
+from biasmir_utils.book.steps import steps_part, two_sounds_part
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import BookError
 from biasmir_utils.files import atomic_path
 
@@ -31,6 +33,7 @@ API: dict[str, tuple[str, ...]] = {
         "biasmir_utils.sources.audio_corpora",
         "biasmir_utils.sources.tabular",
         "biasmir_utils.demo.render",
+        "biasmir_utils.demo.counterfactual",
     ),
     "embeddings": ("biasmir_utils.embeddings",),
     "corrections": ("biasmir_utils.corrections",),
@@ -43,6 +46,8 @@ API: dict[str, tuple[str, ...]] = {
         "biasmir_utils.experiments.recogniser",
         "biasmir_utils.experiments.compare",
         "biasmir_utils.experiments.reproduction",
+        "biasmir_utils.experiments.counterfactual",
+        "biasmir_utils.experiments.counterfactual_corrections",
         "biasmir_utils.bias",
     ),
     "plots": ("biasmir_utils.plots",),
@@ -256,6 +261,9 @@ def write_parts(source: Path, pages: Path) -> list[Path]:
         "models": models_table,
         "cite": lambda: citation(source),
         "datasets": lambda: steps_part(source / STEPS),
+        "introduction": lambda: two_sounds_part(
+            Corpus.load(source / explorer.CORPUS), source / explorer.FOLDER
+        ),
     }
     makers |= {f"api-{name}": partial(api_page, modules) for name, modules in API.items()}
     written = []

@@ -117,9 +117,9 @@ def _subset(font: Path, title: str, signs: set[int]) -> None:
     options = subset.Options()
     options.flavor = "woff"
     options.drop_tables += ["FFTM"]
-    options.recalc_timestamp = False
     options.notdef_outline = True
-    with ttLib.TTFont(original) as face:
+    # Without a time, so that two builds give the same file.
+    with ttLib.TTFont(original, recalcTimestamp=False) as face:
         cutter = subset.Subsetter(options)
         cutter.populate(unicodes=signs & set(face.getBestCmap()))
         cutter.subset(face)

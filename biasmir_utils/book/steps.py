@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from biasmir_utils.book.explorer import encode_excerpt
+from biasmir_utils.book.explorer import EXCERPTS, clip_in_words, encode_excerpt
 from biasmir_utils.book.notebook import number
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.demo.design import BAND, draw_tracks
 from biasmir_utils.demo.production import draw_production
 from biasmir_utils.demo.render import Task, render_stages
@@ -79,13 +81,44 @@ def render_steps(out: Path) -> list[str]:
 def steps_part(folder: Path) -> str:
     """Return a part of a page with a player for each step, from the list in `folder`."""
     listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
+    return players_part(
+        (f"{place}. {one['label']}", f"../{folder.name}/{one['file']}")
+        for place, one in enumerate(listed, start=1)
+    )
+
+
+def two_sounds_part(corpus: Corpus, folder: Path, instrument: str = "cello") -> str:
+    """Return a part of a page with one instrument from each dataset, of the explorer's excerpts.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The demonstration corpus.
+    folder : pathlib.Path
+        The explorer's.
+    instrument : str
+        The one that leads.
+    """
+    record = json.loads((folder / EXCERPTS).read_text(encoding="utf-8"))
+    files = {(one["dataset"], one["clip"]): one["file"] for one in record["excerpts"]}
+    found: dict[str, tuple[str, str]] = {}
+    for row in range(len(corpus.clips)):
+        clip = corpus.clips.iloc[row]
+        file = files.get((clip["dataset"], clip["clip"]))
+        if file is not None and clip["instruments"] == instrument:
+            label = clip_in_words(corpus, row).capitalize()
+            found.setdefault(clip["dataset"], (label, f"../{folder.name}/{file}"))
+    return players_part(found[dataset] for dataset in corpus.datasets)
+
+
+def players_part(sounds: Iterable[tuple[str, str]]) -> str:
+    """Return players beside one another, given the label and the address of each."""
     figures = []
-    for place, one in enumerate(listed, start=1):
-        label = html.escape(f"{place}. {one['label']}")
+    for text, address in sounds:
+        label = html.escape(text)
         figures.append(
             f"<figure><figcaption>{label}</figcaption>"
-            f'<audio controls preload="none" aria-label="{label}" '
-            f'src="../{folder.name}/{one["file"]}"></audio></figure>'
+            f'<audio controls preload="none" aria-label="{label}" src="{address}"></audio></figure>'
         )
     body = "\n".join(figures)
     return f'```{{raw}} html\n<div class="players">\n{body}\n</div>\n```\n'
