@@ -84,6 +84,15 @@ def test_a_fit_to_frames_equals_a_fit_to_rows(corpus: Corpus, name: str) -> None
     )
 
 
+def test_corrected_frames_average_to_the_corrected_average(corpus: Corpus) -> None:
+    for name in ("leace", "coral"):
+        fitted = fit_to_frames(corpus, "toy", name)
+        X, domain, _ = all_frames(corpus)
+        corrected = fitted.transform(X, sample_domain=domain)
+        averages = fitted.transform((X[::2] + X[1::2]) / 2, sample_domain=domain[::2])
+        np.testing.assert_allclose((corrected[::2] + corrected[1::2]) / 2, averages, atol=1e-9)
+
+
 def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> None:
     distributed = pytest.importorskip("distributed")
     serial = moments_of_corpus(corpus, "toy", grouped=True)

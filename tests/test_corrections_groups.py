@@ -161,6 +161,30 @@ def test_corrections_find_their_groups(name: str) -> None:
     assert fitted.thin_map.rank == by_hand.rank_ == 4
 
 
+def within_groups(X: Any, domain: Any, genre: Any) -> float:
+    """Return the largest distance of the domains' means within a genre."""
+    gaps = []
+    for name in np.unique(genre):
+        a, b = (X[(genre == name) & (domain == d)].mean(axis=0) for d in "ab")
+        gaps.append(np.linalg.norm(a - b))
+    return float(max(gaps))
+
+
+@pytest.mark.parametrize("name", ["leace", "meanproj"])
+def test_groups_found_do_what_known_groups_do_on_new_rows(name: str) -> None:
+    X, domain, genre = music(n=4000)
+    fit, new = slice(None, 2000), slice(2000, None)
+    known = make_correction(name).fit(X[fit], sample_domain=domain[fit], sample_group=genre[fit])
+    auto = make_correction(f"{name}:groups=auto").fit(X[fit], sample_domain=domain[fit])
+    plain = make_correction(name).fit(X[fit], sample_domain=domain[fit])
+    np.testing.assert_allclose(auto.transform(X), known.transform(X), atol=1e-6)
+    gap = {
+        which: within_groups(fitted.transform(X[new]), domain[new], genre[new])
+        for which, fitted in {"auto": auto, "plain": plain}.items()
+    }
+    assert gap["auto"] < 1.0 < 3 * gap["auto"] < gap["plain"]
+
+
 def test_behind_random_features_groups_are_found_there() -> None:
     X, domain, _ = music(d=4)
     both = make_correction("leace:groups=auto,kernel=fastfood").fit(X, sample_domain=domain)

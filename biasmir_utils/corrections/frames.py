@@ -9,6 +9,9 @@ added, so that processes, on one machine or on many, can share the work:
         moments = moments_of_corpus(corpus, "yamnet", executor=executor)
 
 and with Dask ``executor=client.get_executor()``.
+
+The corrections that moments suffice for are affine maps in each domain: to correct frames and to
+average them is the same as to correct the average.
 """
 
 from __future__ import annotations
