@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,9 @@ def measured(what: str, folder: Path, workers: int) -> dict[str, Any]:
 
 def run(frames: int, d: int, workers: int, scratch: Path | None) -> list[str]:
     with tempfile.TemporaryDirectory(dir=scratch) as temporary:
+        needed = 2.1 * frames * d
+        if shutil.disk_usage(temporary).free < needed:
+            raise SystemExit(f"{temporary}: less than {needed / 1e9:.1f} GB free; see --scratch")
         folder = Path(temporary) / "corpus"
         print(f"writing {frames:,} frames of {d:,} dimensions", flush=True)
         start = time.perf_counter()

@@ -34,6 +34,8 @@ EIGENPROBLEMS = {"coral": 4, "gaussian_ot": 6}
 # A correction judged: chance, means, kernels. The bootstrap of a label's six test sets.
 SECONDS_PER_JUDGED = 0.15
 SECONDS_PER_BOOTSTRAP = 0.06
+# Groups looked for in the rows of a fit, for each row.
+SECONDS_PER_SEARCH = 1.5e-4
 SECONDS_PER_LIBLINEAR_CELL = 1.1e-7
 SECONDS_PER_LIBLINEAR_FIT = 1e-3
 # Starting a worker process means importing the libraries again.
@@ -115,6 +117,7 @@ def task_seconds(
             inner = both * min(both, width) * width * (0.3 if groups else 0.6)
             eigenproblems = EIGENPROBLEMS.get(method, 0) * EIGENPROBLEM * min(both, width) ** 3
             seconds += (inner + eigenproblems) / speed.double
+            seconds += SECONDS_PER_SEARCH * both if groups == "auto" else 0.0
     if task.report:
         seconds += _judging_seconds(task, pair, width, speed)
     return seconds
