@@ -20,7 +20,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _mend_page, priority=900)
     app.add_post_transform(_linker_of_terms())
     # After napoleon, which is called at 500.
-    app.connect("autodoc-process-docstring", _escape_learned_names, priority=900)
+    app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -49,13 +49,28 @@ def _switch_thebe_off(app: Sphinx, config: Config) -> None:
     ]
 
 
-def _escape_learned_names(
+def _mend_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Let a type say `ndarray, (rank_, D)`: a name with `_` at its end is no reference."""
+    """Read docstrings as they are meant where reStructuredText would see something else.
+
+    A type may say `ndarray, (rank_, D)`: a name with `_` at its end is no reference. A length may
+    be written |x|, which is no substitution. The headings of a module are no sections of the page.
+    """
     for number, line in enumerate(lines):
         if line.lstrip().startswith((":vartype ", ":type ", ":rtype:")):
-            lines[number] = re.sub(r"(?<![\w`])(\w+)_(?![\w`])", r"\1\\_", line)
+            line = re.sub(r"(?<![\w`])(\w+)_(?![\w`])", r"\1\\_", line)
+        if not line.lstrip().startswith(">>>"):
+            # Every second part stands in backticks.
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
+            parts[::2] = [re.sub(r"(?<!\\)\|(?=\S)", r"\|", part) for part in parts[::2]]
+            line = "".join(parts)
+        lines[number] = line
+    if what == "module":
+        for number in range(len(lines) - 1):
+            title, below = lines[number].strip(), lines[number + 1].strip()
+            if title and re.fullmatch(r"([-=~])\1{2,}", below):
+                lines[number : number + 2] = [f".. rubric:: {title}", ""]
 
 
 def term_anchor(term: str) -> str:
