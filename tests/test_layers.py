@@ -15,7 +15,8 @@ import biasmir_utils
 
 PACKAGE = Path(biasmir_utils.__file__).parent
 
-# From the bottom to the top; `bias` is the public name of a module of `experiments`.
+# From the bottom to the top; `bias` is the public name of a module of `experiments`. The book
+# describes the commands, and no command needs the book.
 LAYERS = (
     {"_version"},
     {"errors"},
@@ -26,8 +27,8 @@ LAYERS = (
     {"embeddings", "corrections"},
     {"experiments"},
     {"plots", "bias"},
-    {"book"},
     {"cli"},
+    {"book"},
 )
 # Part of the package -> the parts that it may import, besides itself.
 MAY_IMPORT = {
