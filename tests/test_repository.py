@@ -78,7 +78,7 @@ def test_the_layout_is_complete():
     assert not missing
 
 
-@pytest.mark.parametrize("name", [".ci/run", ".ci/binder", "postBuild"])
+@pytest.mark.parametrize("name", [".ci/run", ".ci/binder", ".ci/colab", "postBuild"])
 def test_scripts_can_be_run(name):
     assert os.access(ROOT / name, os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / name)], check=True)
