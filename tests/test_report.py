@@ -218,6 +218,7 @@ def test_a_report_on_a_category_marks_groups_as_labels(corpus):
     assert summary.loc["mlda", "information"] == "labelled target"
     assert summary.loc["lda", "information"] == "unlabelled target"
     assert "The groups are the target here" in report_markdown(found.report, found.record)
+    assert "The groups are the target here" in found.summary()
     task = found.report.task
     balanced = row_of(
         task[task["correction"] == "none"],

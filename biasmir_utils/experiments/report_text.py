@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from biasmir_utils.experiments.information import GROUPED
 from biasmir_utils.experiments.planning import REPORT_SEEDS
 from biasmir_utils.experiments.report import Report
 from biasmir_utils.experiments.report_tables import BOTH, LEVEL, MEAN, SETTING
@@ -24,6 +25,10 @@ METRIC_NAMES = {
     "mae": "MAE",
 }
 SIGNIFICANT = 0.05
+GROUPS_ARE_THE_TARGET = (
+    "The groups are the target here: corrections that use groups have seen the target's labels, "
+    "and are marked so."
+)
 
 
 def report_markdown(report: Report, record: Mapping[str, Any], figure: str | None = None) -> str:
@@ -63,7 +68,10 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
 
 def report_summary(report: Report, record: Mapping[str, Any]) -> str:
     """Return the part of the report that is printed: its first table, with what it rests on."""
-    return "\n\n".join([gains(report), caption(report), provenance(report, record)])
+    parts = [gains(report), caption(report), provenance(report, record)]
+    if _groups_are_the_target(report, record):
+        parts.append(GROUPS_ARE_THE_TARGET)
+    return "\n\n".join(parts)
 
 
 def provenance(report: Report, record: Mapping[str, Any]) -> str:
@@ -272,13 +280,10 @@ def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
             "labels, even if it needs none. --mode unlabelled fits on clips drawn without a look "
             f"at labels; {shown}."
         )
-    if "grouped target" in seen:
+    if GROUPED in seen:
         lines.append("Grouped target: the genres of the target's training clips were used.")
-    if report.kind == CATEGORY and GROUP in record["parameters"]["target"]:
-        lines.append(
-            "The groups are the target here: corrections that use groups have seen the target's "
-            "labels, and are marked so."
-        )
+    if _groups_are_the_target(report, record):
+        lines.append(GROUPS_ARE_THE_TARGET)
     left = {dataset: n for dataset, n in record["left_out"].items() if n}
     if left:
         lines.append(
@@ -313,6 +318,11 @@ def setting_name(row: Mapping[str, Any], with_mode: bool) -> str:
     if not pd.isna(row["alpha"]) and row["alpha"] != 1:
         name += f" alpha={row['alpha']:g}"
     return f"{name} ({row['mode']})" if with_mode and row["mode"] != "none" else name
+
+
+def _groups_are_the_target(report: Report, record: Mapping[str, Any]) -> bool:
+    uses_groups = (report.summary["needs"] == GROUPED).any()
+    return bool(uses_groups) and GROUP in record["parameters"]["target"]
 
 
 def _first(report: Report, row: Mapping[str, Any], with_mode: bool | None = None) -> dict[str, str]:
