@@ -139,6 +139,13 @@ def test_other_recognisers_run_behind_every_kind_of_correction(corpus, recognise
     assert inside.loc[inside["correction"] == "none", "roc_auc"].mean() > 0.75
 
 
+def test_a_recogniser_that_cannot_be_trained_is_told(corpus):
+    # It takes no negative features.
+    name = "sklearn.naive_bayes:MultinomialNB"
+    with pytest.raises(ArgumentError, match=f"'{name}', .* clips of alpha: could not be trained"):
+        evaluate(corpus, "toy", recogniser=name, jobs=1)
+
+
 def test_every_kind_goes_on_where_it_was(corpus, tmp_path):
     for target in ("tags", "group", "tempo"):
         plan = plan_evaluation(corpus, "toy", ["none", "leace"], target=target, report=True)

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from biasmir_utils.corrections.grammar import Correction
+from biasmir_utils.errors import ArgumentError, BiasMIRError
 from biasmir_utils.experiments.metrics import best_threshold
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
 from biasmir_utils.experiments.recognisers import make_recogniser, recogniser_scores
@@ -97,7 +98,7 @@ def train_recognisers(
         else:
             rows = corrected(correction, X, dataset)
             blank = clone(recogniser) if thresholds else None
-            recogniser.fit(rows, _complete(recogniser, y))
+            _fit(recogniser, rows, y, f"recogniser {name!r}, {len(rows)} clips of {dataset}")
             found = None if blank is None else _out_of_fold(recogniser, blank, rows, y, kind)
         chosen = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
         if found is not None and kind in (LABEL, TAGS):
@@ -134,6 +135,19 @@ def _fit_span(recogniser: Any, span: Span, correction: Any, y: Array) -> None:
     recogniser.coef_ -= along @ thin.left
     if thin.center is not None:
         recogniser.intercept_ += along @ (thin.left @ thin.center)
+
+
+def _fit(recogniser: Any, rows: Array, y: Array, told: str) -> None:
+    """Fit, and say which recogniser it was if it fails: it may be anybody's."""
+    try:
+        recogniser.fit(rows, _complete(recogniser, y))
+    except BiasMIRError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{told}: could not be trained ({type(error).__name__}: {error}); choose another "
+            "recogniser or embedding"
+        ) from error
 
 
 def _complete(recogniser: Any, y: Array) -> Array:
