@@ -25,6 +25,15 @@ METRIC_NAMES = {
     "mae": "MAE",
 }
 SIGNIFICANT = 0.05
+TRAINING_RULES = {
+    LABEL: "Training clips: as many with and as many without the label from both datasets, every "
+    "genre in its share.",
+    TAGS: "Training clips: as many from each dataset, every genre in its share. A tag that was not "
+    "observed in a clip does not count there (for recognisers other than logistic it counts as "
+    "absent in training).",
+    CATEGORY: "Training clips: as many of each class from both datasets.",
+    NUMBER: "Training clips: as many from each dataset, every genre in its share.",
+}
 GROUPS_ARE_THE_TARGET = (
     "The groups are the target here: corrections that use groups have seen the target's labels, "
     "and are marked so."
@@ -242,6 +251,7 @@ def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
         "Intervals hold for the recognisers at hand: tracks of the test sets are drawn again, "
         "nothing is fitted anew."
     )
+    lines.append(TRAINING_RULES[report.kind])
     if report.kind in (LABEL, TAGS):
         lines.append(
             "Balanced accuracy is taken at the threshold that is best on the source's training "
