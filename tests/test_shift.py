@@ -8,7 +8,13 @@ from scipy.spatial.distance import pdist, squareform
 
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.shift import damage, domain_shift, mean_gap, squared_mmd
+from biasmir_utils.experiments.shift import (
+    damage,
+    domain_shift,
+    mean_gap,
+    probe_scale,
+    squared_mmd,
+)
 
 D = 64
 
@@ -135,3 +141,20 @@ def test_two_datasets_are_needed():
         domain_shift(np.eye(3), ["a", "b", "c"])
     with pytest.raises(ArgumentError, match="two datasets"):
         mean_gap(np.eye(3), ["a", "a", "a"])
+
+
+def test_silent_features_do_not_show_the_dataset_after_a_correction():
+    """A feature that hardly varies gets a trace of the domain from any thin map."""
+    rng = np.random.default_rng(0)
+    X, domain = two_datasets(600, seed=2, d=8, shift=0.4)
+    X = np.column_stack([X, 1e-6 * rng.normal(size=(600, 40))])
+    traces = X.copy()
+    traces[:, 8:] += 1e-4 * (domain == "b")[:, np.newaxis]
+    before = domain_shift(X, domain)["linear_probe"].value
+    after = domain_shift(traces, domain, scale=probe_scale(X))["linear_probe"].value
+    assert before < 0.99
+    assert after == pytest.approx(before, abs=0.01)
+    # In units of their own spread they would give the dataset away.
+    own = domain_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
+    assert own > 0.999
+    assert (probe_scale(np.zeros((3, 2))) == 1).all()

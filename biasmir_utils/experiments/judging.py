@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
-from biasmir_utils.experiments.shift import Measured, damage, domain_shift
+from biasmir_utils.experiments.shift import Measured, damage, domain_shift, probe_scale
 
 Array = NDArray[Any]
 Variant = tuple[Correction, str]
@@ -61,10 +61,14 @@ def judge_corrections(
         side: np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
         for side in sides
     }
-    unchanged = [
-        domain_shift(before[side], domain, track, n_permutations=N_PERMUTATIONS, seed=seed)
-        for side in sides
-    ]
+    scale = {side: probe_scale(X) for side, X in before.items()}
+
+    def shift(X: Array, side: int, n_permutations: int = 0) -> dict[str, Measured]:
+        return domain_shift(
+            X, domain, track, n_permutations=n_permutations, scale=scale[side], seed=seed
+        )
+
+    unchanged = [shift(before[side], side, N_PERMUTATIONS) for side in sides]
     chance = _mean(unchanged)
     for variant, correction in corrections.items():
         if correction is None:
@@ -73,7 +77,7 @@ def judge_corrections(
             after = {
                 side: correction.transform(X, sample_domain=domain) for side, X in before.items()
             }
-            left = _mean([domain_shift(after[side], domain, track, seed=seed) for side in sides])
+            left = _mean([shift(after[side], side) for side in sides])
             rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
             harm = [damage(before[side], after[side], rank) for side in sides]
         for measure, found in left.items():

@@ -268,7 +268,8 @@ def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
             "and the metrics pooled over both test sets can."
         )
     lines += [
-        "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold), "
+        "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold, "
+        "features in units of their spread before any correction), "
         "the mean gap (in standard deviations of the embedding) and the squared MMD (Gaussian "
         "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
         f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "

@@ -73,6 +73,7 @@ def dataset_separability(
     n_folds: int = 5,
     n_permutations: int = 0,
     C: float = 1.0,
+    scale: ArrayLike | None = None,
     seed: int = 0,
 ) -> list[Separability]:
     """Cross-validate a probe of the dataset.
@@ -94,6 +95,8 @@ def dataset_separability(
         How often to measure chance.
     C : float
         Weight of the loss, for rows of mean square length 1.
+    scale : array-like, (n_features,), optional
+        What each feature is divided by; default its standard deviation in `X`.
     seed : int
         Of folds, random features and permutations.
 
@@ -129,7 +132,7 @@ def dataset_separability(
                 f"dataset {str(name)!r} has {n_tracks} track(s), fewer than the {n_folds} folds"
             )
     with threadpool_limits(1):
-        span = Span.of(_features(rows, kind, seed))
+        span = Span.of(_features(rows, kind, seed, scale))
         train = _folds(domain, tracks, leaked, n_folds, seed)
         targets = [1] if len(names) == 2 else list(range(len(names)))
         found = [
@@ -231,10 +234,13 @@ def _track_codes(domain: NDArray[np.intp], sample_track: ArrayLike | None) -> ND
     return np.unique(domain * (tracks.max(initial=0) + 1) + tracks, return_inverse=True)[1]
 
 
-def _features(rows: NDArray[np.float64], kind: str, seed: int) -> NDArray[np.float64]:
-    scale = rows.std(axis=0)
-    scale[scale <= 1e-12 * np.abs(rows).max(axis=0)] = 1.0
-    rows = (rows - rows.mean(axis=0)) / scale
+def _features(
+    rows: NDArray[np.float64], kind: str, seed: int, scale: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    if scale is None:
+        own = rows.std(axis=0)
+        scale = np.where(own <= 1e-12 * np.abs(rows).max(axis=0), 1.0, own)
+    rows = (rows - rows.mean(axis=0)) / np.asarray(scale, dtype=np.float64)
     if kind == "rbf":
         mapped: NDArray[np.float64] = Fastfood(
             n_components=RANDOM_FEATURES, random_state=seed

@@ -35,6 +35,7 @@ FloatArray = NDArray[np.float64]
 SHIFT_MEASURES = ("linear_probe", "rbf_probe", "mean_gap", "mmd2")
 DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
 N_FOLDS = 5
+SCALE_FLOOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def domain_shift(
     sample_track: ArrayLike | None = None,
     *,
     n_permutations: int = 0,
+    scale: ArrayLike | None = None,
     seed: int = 0,
 ) -> dict[str, Measured]:
     """Return how far two datasets are apart, by each of `SHIFT_MEASURES`.
@@ -72,6 +74,8 @@ def domain_shift(
         Clips of one track are on one side of every fold of the probes.
     n_permutations : int
         How often to measure chance.
+    scale : array-like, (n_features,), optional
+        What the probes divide each feature by, see `probe_scale`; default that of `X`.
     seed : int
         Of folds, random features and permutations.
 
@@ -92,6 +96,7 @@ def domain_shift(
             f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
         )
     found = {}
+    scale = probe_scale(rows) if scale is None else scale
     track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
     tracks = np.unique(
         [f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True
@@ -108,6 +113,7 @@ def domain_shift(
             kind=kind,
             n_folds=N_FOLDS,
             n_permutations=n_permutations,
+            scale=scale,
             seed=seed,
         )
         found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
@@ -117,6 +123,19 @@ def domain_shift(
     found["mean_gap"] = _measured(_mean_gaps(rows, second))
     found["mmd2"] = _measured(_squared_mmds(rows, second))
     return found
+
+
+def probe_scale(X: ArrayLike) -> FloatArray:
+    """Return what probes divide each feature by, to be taken from rows before a correction.
+
+    It is the standard deviation, but no less than a tenth of the root of the mean variance.
+    Corrections move every feature a little along their directions, also those that hardly vary
+    (silent units of a network); scaled by what they have become, these would show the dataset
+    after a correction better than before it.
+    """
+    variance = np.asarray(X, dtype=np.float64).var(axis=0)
+    floor = SCALE_FLOOR * np.sqrt(variance.mean())
+    return np.maximum(np.sqrt(variance), floor if floor > 0 else 1.0)
 
 
 def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
