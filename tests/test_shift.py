@@ -146,7 +146,7 @@ def test_two_datasets_are_needed():
 def test_silent_features_do_not_show_the_dataset_after_a_correction():
     """A feature that hardly varies gets a trace of the domain from any thin map."""
     rng = np.random.default_rng(0)
-    X, domain = two_datasets(600, seed=2, d=8, shift=0.4)
+    X, domain = two_datasets(600, seed=2, d=8, shift=0.15)
     X = np.column_stack([X, 1e-6 * rng.normal(size=(600, 40))])
     traces = X.copy()
     traces[:, 8:] += 1e-4 * (domain == "b")[:, np.newaxis]
