@@ -47,6 +47,7 @@ API: dict[str, tuple[str, ...]] = {
         "biasmir_utils.experiments.compare",
         "biasmir_utils.experiments.reproduction",
         "biasmir_utils.experiments.counterfactual",
+        "biasmir_utils.experiments.left_over",
         "biasmir_utils.experiments.counterfactual_corrections",
         "biasmir_utils.bias",
     ),
