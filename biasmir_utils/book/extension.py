@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.config import Config
+
+LONGEST_DEFAULT = 60
+"""Characters of a default that a signature still shows."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -21,6 +25,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(_linker_of_terms())
     # After napoleon, which is called at 500.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
+    app.connect("autodoc-process-signature", _shorten_defaults)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -71,6 +76,28 @@ def _mend_docstring(
             title, below = lines[number].strip(), lines[number + 1].strip()
             if title and re.fullmatch(r"([-=~])\1{2,}", below):
                 lines[number : number + 2] = [f".. rubric:: {title}", ""]
+
+
+class _Dots:
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _shorten_defaults(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str | None, returns: Any
+) -> tuple[str, Any] | None:
+    """Write `...` for a default that takes lines, such as the whole design of a corpus."""
+    if what != "function" or not arguments or len(arguments) < 200:
+        return None
+    signature = inspect.signature(obj)
+    shown = [
+        one.replace(
+            annotation=one.empty,
+            default=_Dots() if len(repr(one.default)) > LONGEST_DEFAULT else one.default,
+        )
+        for one in signature.parameters.values()
+    ]
+    return str(signature.replace(parameters=shown, return_annotation=signature.empty)), returns
 
 
 def term_anchor(term: str) -> str:

@@ -16,13 +16,12 @@ document.addEventListener("DOMContentLoaded", () => {
     // A sum stays at the bottom.
     const rows = every.filter((row) => !/^All\b/.test(row.textContent.trim()));
     const whole = rows.every((row) => row.cells.length === heads.length);
-    if (!heads.length || rows.length < LONG || !whole || table.querySelector("[colspan], [rowspan]")) {
+    // Without a heading over its first column, a table is a comparison of its columns.
+    const headless = !heads.length || !heads[0].textContent.trim();
+    if (headless || rows.length < LONG || !whole || table.querySelector("[colspan], [rowspan]")) {
       continue;
     }
     heads.forEach((head, column) => {
-      if (!head.textContent.trim()) {
-        return;
-      }
       const button = document.createElement("button");
       button.type = "button";
       button.className = "sort";
