@@ -12,12 +12,14 @@ from biasmir_utils.experiments.bias import (
     mutual_information,
     random_cosine,
 )
+from biasmir_utils.experiments.transfer import direction_transfer
 
 __all__ = [
     "DirectionSpectrum",
     "cosine_similarity",
     "direction_cosines",
     "direction_spectrum",
+    "direction_transfer",
     "distribution_distances",
     "group_counts",
     "jensen_shannon",

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
-from sklearn.metrics import mutual_info_score
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from biasmir_utils import bias
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.corrections import DomainLDA
 from biasmir_utils.errors import ArgumentError
 
@@ -173,3 +175,51 @@ def test_the_dataset_direction_is_the_correction_s(tiny_corpus: Path) -> None:
     assert np.argmax(np.abs(direction)) == 2
     with pytest.raises(ArgumentError, match="mode"):
         bias.direction_cosines(corpus, "toy", mode="local")
+
+
+def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
+    corpus = Corpus.load(tiny_corpus)
+    clips = corpus.clips
+    sign = np.where(clips["group"] == "jazz", -1.0, 1.0)
+    X = np.random.default_rng(0).normal(size=(len(clips), 4))
+    X[:, 3] += 6.0 * sign * (clips["dataset"] == "beta")  # the other way round in jazz
+    features = {
+        name: (clips.loc[part.index, "clip"].tolist(), X[part.index])
+        for name, part in clips.groupby("dataset")
+    }
+    path = tiny_corpus / "embeddings" / "turned.h5"
+    write_embedding_file(path, "turned", features)
+    corpus = corpus.add_embedding_file(path, made_here=True)
+
+    table = bias.direction_transfer(corpus, "turned")
+    assert len(table) == 9
+    assert table[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["alpha", "beta"]]
+    found = table.pivot(index="fitted_on", columns="tested_on", values="roc_auc")
+    same = np.equal.outer(found.index == "jazz", found.columns == "jazz")
+    assert found.to_numpy()[same].min() > 0.95
+    assert found.to_numpy()[~same].max() < 0.05
+
+    test = clips[(clips["split"] == "test") & (clips["group"] == "folk")]
+    train = clips[(clips["split"] == "train") & (clips["group"] == "rock")]
+    stored = corpus.embedding("turned").astype(float)
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+    lda.fit(stored[train.index], train["dataset"] == "beta")
+    expected = roc_auc_score(test["dataset"] == "beta", stored[test.index] @ lda.coef_[0])
+    assert found.loc["rock", "folk"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_transfer_leaves_out_what_a_dataset_lacks(tiny_corpus: Path) -> None:
+    table_file = tiny_corpus / "clips.parquet"
+    clips = pd.read_parquet(table_file)
+    jazz = (clips["dataset"] == "alpha") & (clips["group"] == "jazz") & (clips["split"] == "test")
+    assert jazz.any()
+    clips.loc[jazz, "group"] = None
+    clips.to_parquet(table_file)
+    table = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    assert set(table["fitted_on"]) == {"rock", "jazz", "folk"}
+    assert set(table["tested_on"]) == {"rock", "folk"}
+
+    clips["group"] = None
+    clips.to_parquet(table_file)
+    with pytest.raises(ArgumentError, match="no groups"):
+        bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
