@@ -7,26 +7,32 @@ when a cluster is asked for.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import itertools
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from biasmir_utils.errors import ArgumentError, BiasMIRError, ClusterError
+from biasmir_utils.errors import ArgumentError, BiasMIRError, ClusterError, did_you_mean
 from biasmir_utils.files import versions
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 LOCAL = "local"
+_ADDRESS = re.compile(
+    r"inproc://\S+|([a-z][a-z0-9+.-]*://)?(\[[0-9a-f:.]+\]|[^\s/:\[\]]+):\d{1,5}(/\S*)?", re.I
+)
 SECONDS_TO_ANSWER = 10.0
 """How long a scheduler may take to answer, and then to have a worker."""
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -67,8 +73,9 @@ def connect(
     ClusterError
         If nobody answers, there is no worker, or a worker has other versions.
     ArgumentError
-        If Dask is not installed, or the arguments do not fit each other.
+        If Dask is not installed, the address is none, or the arguments do not fit each other.
     """
+    check_scheduler(scheduler)
     if importlib.util.find_spec("distributed") is None:
         raise ArgumentError(
             "--scheduler needs the package distributed, which is not installed; install it "
@@ -102,13 +109,16 @@ def connect(
             client = stack.enter_context(Client(cluster, set_as_default=False))
         else:
             try:
+                # A Client that cannot be made leaves threads behind, which complain in the end.
+                _knock(scheduler)
                 client = stack.enter_context(
                     Client(scheduler, timeout=SECONDS_TO_ANSWER, set_as_default=False)
                 )
-            except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
+            except (OSError, ValueError, TypeError, asyncio.TimeoutError) as error:
+                reason = f"{type(error).__name__}: {error}".removesuffix(": ")
                 raise ClusterError(
                     f"scheduler {scheduler}: nobody answered within {SECONDS_TO_ANSWER:.0f} s "
-                    f"({type(error).__name__}: {error}); expected an address such as "
+                    f"({reason}); expected an address such as "
                     f"tcp://10.0.0.5:8786 of a running `dask scheduler`, or 'local'"
                 ) from error
         try:
@@ -121,6 +131,39 @@ def connect(
         expected = versions(*packages)
         _check_versions(client, expected)
         yield Cluster(client, scheduler, expected, say or _print)
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Raise `ArgumentError` unless this is `local` or looks like an address.
+
+    Parameters
+    ----------
+    scheduler : str
+        Expected: `local`, `protocol://host:port` or `host:port`.
+    """
+    if scheduler == LOCAL or _ADDRESS.fullmatch(scheduler):
+        return
+    guess = did_you_mean(scheduler, [LOCAL])
+    raise ArgumentError(
+        f"--scheduler {scheduler!r}: no address; expected 'local', or protocol://host:port such as "
+        f"tcp://10.0.0.5:8786{guess and '.'}{guess}"
+    )
+
+
+def _knock(scheduler: str) -> None:
+    """Connect once, as a Client would, and leave again."""
+    from distributed.comm import connect as open_comm
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+
+    async def knock() -> None:
+        comm = await open_comm(scheduler, timeout=SECONDS_TO_ANSWER, **arguments)
+        comm.abort()
+
+    # In a thread, since a notebook has an event loop already.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(knock(), SECONDS_TO_ANSWER)).result()
 
 
 class Cluster:

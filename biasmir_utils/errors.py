@@ -1,5 +1,8 @@
 """Errors that a user can act on: each names the file, row or argument, and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class BiasMIRError(Exception):
     """Base of all errors that BiasMIR raises on purpose."""
@@ -31,3 +34,10 @@ class ClusterError(BiasMIRError):
 
 class BookError(BiasMIRError):
     """A notebook of the book does not run, or a built page breaks one of the book's rules."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" if one of the known words is close, or else nothing."""
+    by_lower = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""

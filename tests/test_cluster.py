@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -305,9 +306,57 @@ def test_a_loaded_embedding_cannot_go_to_workers(sounds):
 
 def test_an_address_that_nobody_answers(tiny_corpus, monkeypatch):
     monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 1.0)
-    for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://127.0.0.1"):
+    before = set(threading.enumerate())
+    for address in ("tcp://127.0.0.1:9", "127.0.0.1:9"):
         with pytest.raises(ClusterError, match=f"scheduler {address}: nobody answered within 1 s"):
             evaluate(Corpus.load(tiny_corpus), "toy", scheduler=address)
+    assert set(threading.enumerate()) <= before  # nobody is left to complain in the end
+
+
+def test_something_else_at_the_address_is_nobody_and_leaves_no_traceback(tmp_path):
+    code = """
+import socket, sys
+from biasmir_utils import cluster
+from biasmir_utils.errors import ClusterError
+cluster.SECONDS_TO_ANSWER = 1.0
+mute = socket.create_server(("127.0.0.1", 0))
+try:
+    with cluster.connect(f"tcp://127.0.0.1:{mute.getsockname()[1]}"):
+        pass
+except ClusterError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "nobody answered within 1 s" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("lokal", r"'lokal': no address; .*Did you mean 'local'\?"),
+        ("Local", "Did you mean 'local'"),
+        ("nonsense", "expected 'local', or protocol://host:port such as tcp://10.0.0.5:8786$"),
+        ("tcp://127.0.0.1", "no address"),
+        ("tcp://:8786", "no address"),
+        ("", "no address"),
+    ],
+)
+def test_an_address_that_is_none_is_said_at_once(address, told, tiny_corpus):
+    with pytest.raises(ArgumentError, match=told):
+        connect(address).__enter__()
+    done = CliRunner().invoke(main, ["evaluate", str(tiny_corpus), "--scheduler", address])
+    assert done.exit_code == 1
+    assert "no address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["local", "tcp://10.0.0.5:8786", "node-7:8786", "tls://[::1]:8786", "ws://host:80/ws"],
+)
+def test_addresses_that_may_be_right(address):
+    cluster.check_scheduler(address)
 
 
 def test_a_scheduler_without_workers(empty, monkeypatch):

@@ -77,9 +77,18 @@ def repeat_options(args: list[str], names: set[str]) -> list[str]:
     return rewritten
 
 
+def _checked_scheduler(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from biasmir_utils.cluster import check_scheduler
+
+    if value is not None:
+        check_scheduler(value)
+    return value
+
+
 scheduler_option = click.option(
     "--scheduler",
     metavar="ADDRESS|local",
+    callback=_checked_scheduler,
     help=(
         "Dask scheduler whose workers do the work, or local to start workers here; needs the "
         "extra distributed."

@@ -17,7 +17,6 @@ Other options are parameters of the method, for instance ``lda:shrinkage=0.1``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,7 @@ from biasmir_utils.corrections.registry import (
     SETS,
     parse_number,
 )
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -273,6 +272,4 @@ def _choice(options: dict[str, str], key: str, allowed: tuple[str, ...]) -> str 
 
 
 def _hint(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{guess} There are: {', '.join(known)}."
+    return f"{did_you_mean(word, known)} There are: {', '.join(known)}."
