@@ -285,5 +285,6 @@ def add_zenodo_record(server: FaultyServer, doi: str, sums: dict[str, str]) -> N
     server.add(f"https://doi.org/{doi}", b"", *[Redirect(page)] * 9)
     server.add(page, b"<html>a record</html>", content_type="text/html")
     files = [{"key": name, "checksum": value} for name, value in sums.items()]
-    listing = json.dumps({"id": int(number), "files": files}).encode()
+    about = {"license": {"id": "cc-by-4.0"}}
+    listing = json.dumps({"id": int(number), "metadata": about, "files": files}).encode()
     server.add(f"https://zenodo.org/api/records/{number}", listing, content_type="application/json")

@@ -297,15 +297,92 @@ def test_a_mirror_has_the_files_under_their_own_names(how, mirror, table, root, 
         assert (root / PLACES[name]).exists() == (name != "embeddings.h5")
 
 
-def test_a_mirror_without_the_record_in_reach_records_the_sum(mirror, registry, root, monkeypatch):
+def test_the_licence_of_the_embeddings_is_that_of_their_record(hosts, registry, root):
+    said: list[str] = []
+    fetch(["paper-embeddings"], root, registry=registry, patience=QUICK, say=said.append)
+    assert "licence: not known to this program" in said[0]
+    assert "https://zenodo.org/records/8126908" in said[0]
+    assert "  licence, as the record states it: cc-by-4.0" in said
+    again: list[str] = []
+    fetch(["paper-embeddings"], root, registry=registry, patience=QUICK, say=again.append)
+    assert "licence: cc-by-4.0\n" in again[0]
+
+
+@pytest.fixture
+def unchecked(hosts, disk_folder, registry, root, monkeypatch):
+    """Embeddings from a folder, and from then on the record in reach."""
+
+    def bring(content: bytes = CONTENT["embeddings.h5"]) -> list[str]:
+        said: list[str] = []
+        (disk_folder / "embeddings.h5").write_bytes(content)
+        with FaultyServer() as closed:
+            pass
+        with monkeypatch.context() as patch:
+            patch.setenv("https_proxy", closed.url)
+            patch.setenv("HTTPS_PROXY", closed.url)
+            for _ in range(2):  # the second call finds the file, and is as unsure
+                said = []
+                fetch(
+                    ["paper-embeddings"],
+                    root,
+                    from_dir=disk_folder,
+                    registry=registry,
+                    say=said.append,
+                )
+                assert any("WARNING: embeddings.h5 is UNCHECKED" in line for line in said)
+                assert not any("no sum is published" in line for line in said)
+                assert not any("there already, checked" in line for line in said)
+        return said
+
+    return bring
+
+
+def kept_sum(root: Path) -> dict[str, object]:
+    return json.loads((root / "downloads" / "sums.json").read_text())["embeddings.h5"]
+
+
+def test_a_check_that_could_not_be_made_is_made_up(unchecked, hosts, registry, root):
+    unchecked()
+    assert kept_sum(root)["unchecked"] is True
+    assert kept_sum(root)["told_by"] == "nobody"
+    said: list[str] = []
+    fetch(["paper-embeddings"], root, registry=registry, patience=QUICK, say=said.append)
+    assert any("checked now, it has the sum" in line for line in said)
+    assert any("there already, checked" in line for line in said)
+    assert "unchecked" not in kept_sum(root)
+    assert kept_sum(root)["sum"] == sum_of(CONTENT["embeddings.h5"])
+    assert hosts.requests(Registry.load().file("embeddings.h5").url) == []
+
+
+def test_a_wrong_file_that_came_unchecked_is_found_out(unchecked, registry, root):
+    unchecked(b"forged")
+    said: list[str] = []
+    fetch(["paper-embeddings"], root, registry=registry, patience=QUICK, say=said.append)
+    assert any("WARNING" in line and "NOT the file" in line for line in said)
+    assert (root / "paper" / "embeddings.h5").read_bytes() == CONTENT["embeddings.h5"]
+    assert (root / "paper" / "embeddings.h5.wrong").read_bytes() == b"forged"
+
+
+def test_an_unchecked_file_that_was_lost_or_damaged_comes_again(
+    unchecked, disk_folder, registry, root
+):
+    unchecked(b"first")
+    (root / "paper" / "embeddings.h5").unlink()
+    unchecked(b"second")  # nobody said that the first was right
+    assert (root / "paper" / "embeddings.h5").read_bytes() == b"second"
+    (root / "paper" / "embeddings.h5").write_bytes(b"damage")
+    unchecked(b"second")
+    assert (root / "paper" / "embeddings.h5").read_bytes() == b"second"
+
+
+def test_a_mirror_without_the_record_in_reach_is_unchecked(mirror, registry, root, monkeypatch):
     with FaultyServer() as closed:
         pass
     monkeypatch.setenv("https_proxy", closed.url)
     said: list[str] = []
     fetch(["paper-embeddings"], root, base_url=mirror.url, registry=registry, say=said.append)
-    text = "\n".join(said)
-    assert "its published sum could not be asked for" in text
-    assert f"{sum_of(CONTENT['embeddings.h5'], 'sha256')} was recorded at this first" in text
+    assert any("WARNING: embeddings.h5 is UNCHECKED" in line for line in said)
+    assert kept_sum(root)["sum"] == sum_of(CONTENT["embeddings.h5"], "sha256")
 
 
 def test_a_mirror_is_held_to_the_sum_of_the_record(hosts, registry, root):
@@ -342,7 +419,8 @@ def test_files_on_disk_are_used_and_left_alone(disk_folder, registry, root, monk
     assert [p for p in tree(root / "downloads") if not p.endswith(".json")] == [".lock"]
     again: list[str] = []
     fetch(SOURCES, root, from_dir=disk_folder, registry=registry, say=again.append)
-    assert sum("there already, checked" in line for line in again) == len(CONTENT)
+    # The record of the embeddings is out of reach.
+    assert sum("there already, checked" in line for line in again) == len(CONTENT) - 1
 
 
 def test_the_root_of_another_machine_can_be_the_files_on_disk(hosts, registry, root, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -450,4 +451,34 @@ def test_a_proxy_that_is_down_is_named(folder, monkeypatch):
     downloader = ResumingDownloader(folder / "a.bin.partial", ONCE)
     with pytest.raises(DownloadError, match=r"the proxy did not connect .*HTTPS_PROXY"):
         downloader("https://files.example.org/a.bin", str(folder / "a.bin"), None)
+    assert_no_good_name(folder)
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_a_name_that_does_not_resolve_is_said_soon_with_what_else_can_be_done(
+    proxy, folder, monkeypatch
+):
+    waits: list[float] = []
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    asked = []
+
+    def unknown(host, *arguments, **options):
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv("http_proxy", "http://proxy.invalid:1")
+    downloader = ResumingDownloader(folder / "a.bin.partial", Patience(attempts=9))
+    with pytest.raises(DownloadError) as caught:
+        downloader("http://files.invalid/a.bin", str(folder / "a.bin"), None)
+    assert len(asked) == len(waits) + 1 == 2
+    text = str(caught.value)
+    assert "http://files.invalid/a.bin: " in text
+    assert "HTTPS_PROXY" in text
+    if not proxy:
+        assert "--base-url URL" in text
+        assert "--from DIR" in text
     assert_no_good_name(folder)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import biasmir_utils.sources.registry as module
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.sources.registry import Registry
+from biasmir_utils.sources.registry import Product, Registry, RemoteFile
 
 OWN = json.loads(Path(module.__file__).with_name("registry.json").read_text("utf-8"))
 
@@ -126,3 +127,25 @@ def test_a_table_that_is_no_table_is_named(text, tmp_path):
     (tmp_path / "table.json").write_text(text)
     with pytest.raises(ArgumentError, match=r"table\.json: "):
         Registry.load(tmp_path / "table.json")
+
+
+def test_the_table_that_the_book_shows_is_one(repository, tmp_path):
+    page = (repository / "book" / "real-data.md").read_text("utf-8")
+    shown = re.search(r":caption: sources\.json\n\n(.*?)```", page, re.S)
+    assert shown is not None
+    (tmp_path / "sources.json").write_text(shown[1])
+    registry = Registry.load(tmp_path / "sources.json")
+    assert registry["irmas"].title == "Some of IRMAS"
+    product = registry["irmas"].files[0].product
+    assert product is not None
+    assert product.holds == ("cel", "pia")
+    for name in (field.name for kind in (RemoteFile, Product) for field in fields(kind)):
+        assert f"`{name}`" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("irma", "irmas"), ("paper-embedding", "paper-embeddings")]
+)
+def test_a_name_that_is_nearly_right_is_guessed(name, meant):
+    with pytest.raises(ArgumentError, match=rf"Did you mean '{meant}'\?"):
+        Registry.load()[name]

@@ -30,6 +30,16 @@ _CHUNK = 1 << 16
 # A connection that brought this much was no failure, so that a large file over a bad line
 # gets as many connections as it needs.
 _PROGRESS = 1 << 20
+# A name that does not resolve seldom does a second later: without a network, say so soon.
+_ATTEMPTS_AT_A_NAME = 2
+_UNKNOWN_NAME = re.compile(
+    r"failed to resolve|name resolution|getaddrinfo failed|name or service not known|nodename nor",
+    re.IGNORECASE,
+)
+WITHOUT_A_WAY = (
+    "behind a proxy, set HTTPS_PROXY; a mirror (--base-url URL) or files "
+    "fetched by other means (--from DIR) will do, too"
+)
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -60,11 +70,24 @@ class Patience:
 
 
 class PassingError(Exception):
-    """A failure that may be gone at the next try."""
+    """A failure that may be gone at the next try.
 
-    def __init__(self, reason: str, asked: float = 0.0) -> None:
+    Parameters
+    ----------
+    reason : str
+    asked : float
+        Seconds that the server asked to wait.
+    attempts : int, optional
+        Connections after which to give up on this failure, if fewer than is usual.
+    hint : str
+        What else can be done.
+    """
+
+    def __init__(
+        self, reason: str, asked: float = 0.0, *, attempts: int | None = None, hint: str = ""
+    ) -> None:
         super().__init__(reason)
-        self.asked = asked
+        self.asked, self.attempts, self.hint = asked, attempts, hint
 
 
 def persist(
@@ -97,10 +120,11 @@ def persist(
             now = progress()
             failed = 1 if now - reached >= _PROGRESS else failed + 1
             reached = max(reached, now)
-            if failed >= patience.attempts:
+            if failed >= min(patience.attempts, failure.attempts or patience.attempts):
                 raise DownloadError(
                     f"{what}: {failure} ({failed} attempt(s)); try again later"
                     + (f", it goes on from {human_size(now)}" if now else "")
+                    + (f"; {failure.hint}" if failure.hint else "")
                 ) from failure
             time.sleep(patience.before(failed + 1, failure.asked))
 
@@ -257,18 +281,27 @@ def as_failure(
             f"{url}: no safe connection ({reason}); check the clock, and behind a proxy that "
             f"opens connections name its certificate in REQUESTS_CA_BUNDLE"
         )
+    unknown_name = _UNKNOWN_NAME.search(f"{reason} {error}") is not None
+    attempts = _ATTEMPTS_AT_A_NAME if unknown_name else None
     if isinstance(error, failures.ProxyError):
         return PassingError(
             f"the proxy did not connect ({reason}); HTTP_PROXY, HTTPS_PROXY and NO_PROXY say "
-            f"which is used"
+            f"which is used",
+            attempts=attempts,
+        )
+    if unknown_name:
+        return PassingError(
+            f"the name of the host is not known here, is there a network? ({reason})",
+            attempts=attempts,
+            hint=WITHOUT_A_WAY,
         )
     if isinstance(error, failures.Timeout) or "timed out" in reason.lower():
-        return PassingError(f"no answer for {patience.timeout:g} s")
+        return PassingError(f"no answer for {patience.timeout:g} s", hint=WITHOUT_A_WAY)
     if isinstance(
         error,
         failures.ConnectionError | failures.ChunkedEncodingError | failures.ContentDecodingError,
     ):
-        return PassingError(f"no connection, or it broke off ({reason})")
+        return PassingError(f"no connection, or it broke off ({reason})", hint=WITHOUT_A_WAY)
     return DownloadError(f"{url}: cannot be fetched ({reason})")
 
 

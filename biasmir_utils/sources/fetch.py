@@ -156,12 +156,20 @@ class _Fetching:
         self.records = Records(self.downloads)
 
     def source(self, source: Source) -> dict[str, Path]:
-        self.say(f"{source.title}\n  licence: {source.licence}\n  {source.page}")
+        stated = [self.records.licence(file.name) for file in source.files]
+        licence = ", ".join(dict.fromkeys(one for one in stated if one)) or source.licence
+        self.say(f"{source.title}\n  licence: {licence}\n  {source.page}")
+        for file in source.files:
+            if file.doi is not None and self.records.unchecked(file.name):
+                self._make_up_check(file)
         needed = [file for file in source.files if not self._ready(file)]
         self._check_space(source, needed)
         for file in source.files:
             if file in needed:
                 self._bring(file)
+            elif self.records.unchecked(file.name):
+                self.say(f"  {self.root / file.result}: there already")
+                self._warn_unchecked(file)
             else:
                 self.say(f"  {self.root / file.result}: there already, checked")
         return {file.name: self.root / file.result for file in source.files}
@@ -182,6 +190,33 @@ class _Fetching:
             file.product.sum is None or _has_sum(result, file.product.sum)
         )
 
+    def _make_up_check(self, file: RemoteFile) -> None:
+        """Check a file that came while its published sum could not be asked for."""
+        value = self._sum_from_doi(file, optional=True)
+        place = self.root / file.to
+        if value is None or not place.is_file():
+            return
+        if _has_sum(place, value):
+            self.say(f"  {place}: checked now, it has the sum that doi:{file.doi} publishes")
+            return
+        if self.from_dir is not None and place.resolve().is_relative_to(self.from_dir.resolve()):
+            aside = place  # that folder is never written to
+        else:
+            aside = place.with_name(place.name + ".wrong")
+            os.replace(place, aside)
+        self.say(
+            f"  WARNING: {aside}: NOT the file that doi:{file.doi} publishes, which has {value}. "
+            f"What was made from it is to be made anew"
+        )
+
+    def _warn_unchecked(self, file: RemoteFile) -> None:
+        self.say(
+            f"  WARNING: {file.name} is UNCHECKED: its published sum could not be asked for "
+            f"(doi:{file.doi} was not reached), so nothing says that it is the right file. Call "
+            f"`biasmir fetch` again where doi.org and zenodo.org can be reached; the check is made "
+            f"up then"
+        )
+
     def _check_space(self, source: Source, needed: Sequence[RemoteFile]) -> None:
         size = sum(file.product.size for file in needed if file.product)
         for file in needed:
@@ -195,8 +230,11 @@ class _Fetching:
 
     def _bring(self, file: RemoteFile) -> None:
         known = self._known_sum(file)
+        if self.records.unchecked(file.name) and not (self.root / file.result).is_file():
+            known = None  # nobody vouches for what was there
         if known is None and file.doi is not None:
-            known = self._sum_from_doi(file)
+            optional = self.mirror is not None or self.from_dir is not None
+            known = self._sum_from_doi(file, optional)
         place = self._download(file, known) if self.from_dir is None else self._take(file, known)
         value = known or pooch_sum(place)
         if file.product is not None:
@@ -207,12 +245,16 @@ class _Fetching:
                 if known is None and self.from_dir is None:
                     place.unlink(missing_ok=True)
                 raise
-        if known is None:
+        if known is None and file.doi is not None:
+            self.records.record_unchecked(file.name, value)
+        elif known is None:
             self.records.record_sum(file.name, value, "the first download")
             self.say(
                 f"  {file.name}: no sum is published for it; {value} was recorded at this first "
                 f"download, and is checked from now on"
             )
+        if self.records.unchecked(file.name):
+            self._warn_unchecked(file)
         if file.product is not None and not self.keep_archives and self.from_dir is None:
             place.unlink()
 
@@ -275,11 +317,8 @@ class _Fetching:
             shutil.copyfile(found, temporary)
         return target
 
-    def _sum_from_doi(self, file: RemoteFile) -> str | None:
-        """Return the sum that the record's interface lists.
-
-        With a mirror or files on disk, the record need not be in reach; None then.
-        """
+    def _sum_from_doi(self, file: RemoteFile, optional: bool) -> str | None:
+        """Return the sum that the record's interface lists; None if it need not be in reach."""
         listing = pooch.create(path=self.downloads, base_url=f"doi:{file.doi}")
 
         def attempt() -> None:
@@ -292,14 +331,14 @@ class _Fetching:
             except ValueError as error:
                 raise DownloadError(f"doi:{file.doi}: {error}") from error
 
-        optional = self.mirror is not None or self.from_dir is not None
-        patience = Patience(attempts=1) if optional else self.patience
+        patience = (
+            Patience(attempts=1, timeout=self.patience.timeout) if optional else self.patience
+        )
         try:
             persist(attempt, patience, lambda: 0, f"doi:{file.doi}")
-        except DownloadError as error:
+        except DownloadError:
             if not optional:
                 raise
-            self.say(f"  {file.name}: its published sum could not be asked for ({error})")
             return None
         value = listing.registry.get(file.name)
         if value is None or not re.fullmatch(r"(md5|sha256):[0-9a-f]+", value):
@@ -307,7 +346,10 @@ class _Fetching:
                 f"doi:{file.doi}: the record lists no {file.name} with a sum (it lists "
                 f"{', '.join(listing.registry) or 'nothing'}); see {file.url}"
             )
-        self.records.record_sum(file.name, value, f"doi:{file.doi}")
+        licence = stated_licence(file.doi or "", self.patience)
+        if licence is not None:
+            self.say(f"  licence, as the record states it: {licence}")
+        self.records.record_sum(file.name, value, f"doi:{file.doi}", licence=licence)
         return value
 
     def _unpack(self, file: RemoteFile, product: Product, archive: Path, value: str) -> None:
@@ -331,6 +373,16 @@ class _Fetching:
                 )
         self.records.record_unpacking(file.name, Unpacking(value, files))
         self.say(f"  {target}: {len(files)} file(s), {human_size(sum(files.values()))}")
+
+
+def stated_licence(doi: str, patience: Patience) -> str | None:
+    """Return the licence that a record of Zenodo states, such as ``cc-by-4.0``; None if unknown."""
+    url = f"https://zenodo.org/api/records/{doi.rpartition('.')[2]}"
+    try:
+        value = requests.get(url, timeout=patience.timeout).json()["metadata"]["license"]["id"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return None
+    return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,40}", value) else None
 
 
 def pooch_sum(path: Path, algorithm: str = "sha256") -> str:

@@ -51,11 +51,32 @@ class Records:
         value = entry.get("sum") if isinstance(entry, dict) else None
         return value if isinstance(value, str) else None
 
-    def record_sum(self, name: str, value: str, told_by: str) -> None:
-        """Record a sum, and where it is from."""
+    def record_sum(
+        self, name: str, value: str, told_by: str, *, licence: str | None = None
+    ) -> None:
+        """Record a sum, where it is from, and the licence that was stated there."""
+        self._record(name, {"sum": value, "told_by": told_by, "licence": licence})
+
+    def record_unchecked(self, name: str, value: str) -> None:
+        """Record the sum of a file whose published sum could not be asked for."""
+        self._record(name, {"sum": value, "told_by": "nobody", "unchecked": True})
+
+    def unchecked(self, name: str) -> bool:
+        """Tell whether a file is there whose published sum has still to be asked for."""
+        entry = _read(self._sums).get(name)
+        return isinstance(entry, dict) and entry.get("unchecked") is True
+
+    def licence(self, name: str) -> str | None:
+        """Return the licence that was stated with the sum."""
+        entry = _read(self._sums).get(name)
+        value = entry.get("licence") if isinstance(entry, dict) else None
+        return value if isinstance(value, str) else None
+
+    def _record(self, name: str, entry: dict[str, Any]) -> None:
         sums = _read(self._sums)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        sums[name] = {"sum": value, "told_by": told_by, "date": now}
+        known = {key: value for key, value in entry.items() if value is not None}
+        sums[name] = {**known, "date": now}
         write_json(self._sums, sums)
 
     def unpacking(self, name: str) -> Unpacking | None:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 
 FORMAT = "biasmir-registry"
 FORMAT_VERSION = 1
@@ -116,7 +116,8 @@ class Registry:
             return self.sources[name]
         except KeyError:
             raise ArgumentError(
-                f"no source {name!r}; there are {', '.join(self.sources)}"
+                f"no source {name!r}; there are {', '.join(self.sources)}."
+                f"{did_you_mean(name, self.sources)}"
             ) from None
 
     def file(self, name: str) -> RemoteFile:
