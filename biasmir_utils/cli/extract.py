@@ -26,7 +26,10 @@ from biasmir_utils.cli._stopping import stoppable
 @click.option(
     "--model",
     metavar="PATH_OR_URL",
-    help="A local model, or an address, instead of the embedding's own; with one NAME.",
+    help=(
+        "A local model, or an address, instead of the embedding's own; with one NAME. For openl3 "
+        "also openl3-package: the package of its authors, where it is installed."
+    ),
 )
 @click.option("--download", is_flag=True, help="Allow a model to be downloaded.")
 @click.option(
@@ -73,12 +76,15 @@ def extract(
     from biasmir_utils.embeddings import available
     from biasmir_utils.embeddings.extraction import extract as run
     from biasmir_utils.embeddings.preparing import default_jobs
-    from biasmir_utils.errors import ArgumentError
+    from biasmir_utils.errors import ArgumentError, did_you_mean
 
     for name in embeddings:
         if name not in available():
             known = ", ".join(available())
-            raise ArgumentError(f"unknown embedding {name!r}; expected one or more of {known}")
+            raise ArgumentError(
+                f"unknown embedding {name!r}; expected one or more of {known}."
+                f"{did_you_mean(name, available())}"
+            )
     if (model is not None or hop is not None) and len(embeddings) > 1:
         raise ArgumentError(
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "

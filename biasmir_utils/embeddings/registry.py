@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from biasmir_utils.embeddings.base import Embedding
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 
 _PACKAGE = "biasmir_utils.embeddings"
 
@@ -78,7 +78,9 @@ def load(
     name : str
         One of `available()`.
     model : str or path, optional
-        A local model (folder or file), or an address, instead of the default one.
+        A local model (folder or file), or an address, instead of the default one. For openl3
+        also ``"openl3-package"``: the authors' own package, where it is installed (the extra
+        ``openl3``, Python 3.11 and earlier), to compare the two.
     download : bool
         Whether weights that are not on this machine may be downloaded; never without it.
     hop : float, optional
@@ -98,7 +100,10 @@ def load(
         If a download was allowed and failed.
     """
     if name not in _ENTRIES:
-        raise ArgumentError(f"unknown embedding {name!r}; expected one of {', '.join(_ENTRIES)}")
+        raise ArgumentError(
+            f"unknown embedding {name!r}; expected one of {', '.join(_ENTRIES)}."
+            f"{did_you_mean(name, _ENTRIES)}"
+        )
     entry = _ENTRIES[name]
     arguments: dict[str, object] = {}
     if model is not None:

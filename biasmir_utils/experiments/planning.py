@@ -11,7 +11,7 @@ import joblib
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.grammar import Correction, parse_corrections
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import ExperimentData
 from biasmir_utils.experiments.information import SOURCE_ONLY
@@ -152,7 +152,9 @@ def plan_evaluation(
             raise ArgumentError(f"at least one {what} is needed")
     for mode in modes:
         if mode not in MODES:
-            raise ArgumentError(f"mode {mode!r}: expected one of {', '.join(MODES)}")
+            raise ArgumentError(
+                f"mode {mode!r}: expected one of {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
+            )
     if seeds < 1:
         raise ArgumentError(f"seeds must be at least 1, not {seeds}")
     if len(corpus.datasets) < 2:
