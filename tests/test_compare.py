@@ -187,6 +187,31 @@ def test_what_cannot_be_checked_is_said():
     assert fall.verdict.startswith("not checked: the table has no vggish with the correction none")
 
 
+def test_a_claim_about_everything_says_when_it_was_checked_on_a_part():
+    table = as_measured()
+    comparison = compare(table[table["embedding"] == "vggish"], n_replicates=100)
+    first = claim(comparison.claims, "random features first")
+    assert 100 * first.published == pytest.approx(-0.31)
+    assert 100 * first.published_whole == pytest.approx(0.54)
+    assert first.lacking == "openl3, yamnet"
+    text = " ".join(comparison_text(comparison).split())
+    assert "HOLDS, over a part of what it is about (the table lacks openl3, yamnet)" in text
+    assert "published, over the same part, -0.31, over all +0.54" in text
+    # What is about one embedding only, or the whole table, needs no such word.
+    assert claim(comparison.claims, "fall of VGGish").lacking == ""
+    assert not any(one.lacking for one in compare(table, n_replicates=100).claims)
+    fewer = compare(table[table["mode"] != "classwise"], n_replicates=100)
+    assert claim(fewer.claims, "the fall remains").lacking == "classwise"
+
+
+@pytest.mark.parametrize(("n_labels", "warned"), [(2, True), (4, True), (5, False)])
+def test_intervals_from_few_labels_are_warned_of(n_labels, warned):
+    table = as_measured()
+    some = table[table["label"].isin(sorted(set(table["label"]))[:n_labels])]
+    text = comparison_text(compare(some, n_replicates=100))
+    assert (f"WARNING: intervals from {n_labels} resampled labels" in text) == warned
+
+
 # Figures and intervals
 
 

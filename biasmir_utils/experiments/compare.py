@@ -30,6 +30,8 @@ from biasmir_utils.files import versions, write_json
 
 N_LABEL_REPLICATES = 10_000
 N_TRACK_REPLICATES = 1_000
+FEW_LABELS = 5
+"""Below so many labels, resampling them tells little."""
 BOTH = "(mean)"
 SOURCE = (
     "C. Wang, G. Richard and B. McFee, Transfer Learning and Bias Correction with Pre-trained "
@@ -86,6 +88,7 @@ class Comparison:
                     "low": claim.low,
                     "high": claim.high,
                     "published": claim.published,
+                    "published_whole": claim.published_whole,
                     "verdict": claim.verdict,
                 }
                 for claim in self.claims
@@ -340,6 +343,12 @@ def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
 
 def _notes_on_labels(ours: Samples) -> list[str]:
     notes = []
+    if ours.resampled == "labels" and len(ours.labels) < FEW_LABELS:
+        notes.append(
+            f"WARNING: intervals from {len(ours.labels)} resampled labels are rough, as a rule too "
+            f"narrow. Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
+            f"tracks are resampled."
+        )
     counts = {cell: ours.n_labels(cell) for cell in ours.cells}
     fewer = [cell for cell, n in counts.items() if n < len(ours.labels)]
     if fewer:

@@ -155,6 +155,11 @@ def _claims(comparison: Comparison) -> str:
         verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim.verdict)
         lines.append(_wrapped(f"{number:3d}. {claim.statement}: {verdict}", 5))
         figures = f"published {_points(claim.published, True)}"
+        if claim.lacking:
+            figures = (
+                f"published, over the same part, {_points(claim.published, True)}, over all "
+                f"{_points(claim.published_whole, True)}"
+            )
         if claim.holds is not None:
             interval = "" if np.isnan(claim.low) else f" {_interval(claim.low, claim.high, True)}"
             figures = f"ours {_points(claim.ours, True)}{interval}, {figures}"
