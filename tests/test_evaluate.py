@@ -184,6 +184,21 @@ def test_rows_of_a_dataset_are_sorted_by_clip(corpus):
     assert set(names) - {None} <= set(corpus.groups)
 
 
+def test_one_clip_is_no_plural(tmp_path):
+    table, features = made_table()
+    training = table[(table["dataset"] == "two") & (table["split"] == "train")].index
+    table.loc[training, "voice"] = 0.0
+    table.loc[training[0], "voice"] = 1.0
+    plan = plan_evaluation(write_corpus(tmp_path / "c", table, features), "toy")
+    assert plan.skipped[0]["reason"].startswith("two has 1 positive training clip, at least 3")
+
+
+@pytest.mark.parametrize(("mode", "meant"), [("globl", "global"), ("class-wise", "classwise")])
+def test_a_misspelt_mode_is_guessed(tiny_corpus, mode, meant):
+    with pytest.raises(ArgumentError, match=rf"Did you mean '{meant}'\?"):
+        plan_evaluation(Corpus.load(tiny_corpus), "toy", "lda", mode)
+
+
 def test_a_label_that_cannot_be_evaluated_is_skipped_with_the_reason(tmp_path):
     table, features = made_table()
     table.loc[(table["dataset"] == "two") & (table["split"] == "train"), "voice"] = 0.0

@@ -23,7 +23,7 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.embeddings import extract, load, preparing, read_audio
 from biasmir_utils.embeddings.base import Embedding, FrontEnd
-from biasmir_utils.embeddings.parts import PartStore
+from biasmir_utils.embeddings.parts import PartStore, check_same_source
 from biasmir_utils.embeddings.preparing import prepare_all
 from biasmir_utils.errors import ArgumentError, CorpusError
 
@@ -331,6 +331,24 @@ def test_another_model_under_the_same_name_is_refused(corpus):
         with pytest.raises(CorpusError, match=r"another source.*scale.*1\.0.*2\.0"):
             extract(source, Levels(scale=2.0), progress=False)
     assert content == (first.file.read_bytes(), (corpus.path / "corpus.json").read_bytes())
+
+
+def test_of_two_sources_only_what_differs_is_said():
+    kept = {"sums": {"w.h5": "1"}, "parameters": {"hop": 0.5, "window": {"size": 1, "fft": 2048}}}
+    now = {"sums": {"w.h5": "1"}, "parameters": {"hop": 0.1, "window": {"size": 2, "fft": 2048}}}
+    with pytest.raises(CorpusError) as caught:
+        check_same_source(kept, now, "x.h5")
+    assert "(parameters.hop: 0.5 there, 0.1 now; parameters.window.size: 1 there, 2 now)" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(("name", "meant"), [("yamnett", "yamnet"), ("openl-3", "openl3")])
+def test_a_misspelt_embedding_is_guessed(corpus, name, meant):
+    with pytest.raises(ArgumentError, match=rf"Did you mean '{meant}'\?"):
+        load(name)
+    done = CliRunner().invoke(main, ["extract", str(corpus.path), "--embedding", name])
+    assert f"Did you mean '{meant}'?" in done.stderr
 
 
 def test_another_saved_model_under_the_same_name_is_refused(shared, tmp_path):

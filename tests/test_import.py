@@ -304,11 +304,21 @@ def test_named_targets_and_nothing_else(tmp_path):
         (["--label", "group"], "the column 'group' has a meaning, it is no target"),
         (["--label", "piano", "--number", "piano"], "cannot be a label and a number"),
         (["--labels-from", "cello"], "the column 'cello' is missing"),
+        (["--label", "pianoo"], "Did you mean 'piano'?"),
+        (["--number", "Tempo"], "Did you mean 'tempo'?"),
     ],
 )
 def test_targets_that_cannot_be(tmp_path, options, told):
     table = write_csv(tmp_path / "clips.csv")
     assert told in refused(tmp_path / "out", "--clips", table, *options)
+
+
+def test_a_misspelt_column_is_said_before_a_missing_sound_file(tmp_path):
+    table = tmp_path / "clips.csv"
+    table.write_text("clip,audio,piano\na,a.wav,1\nb,b.wav,0\n")
+    told = refused(tmp_path / "out", "--clips", table, "--label", "pianoo")
+    assert "the column 'pianoo' is missing" in told
+    assert "a.wav" in refused(tmp_path / "out", "--clips", table, "--label", "piano")
 
 
 @pytest.mark.parametrize("value", ["inf", "NaN", "0,5", "-1", "1.01"])

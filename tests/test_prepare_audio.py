@@ -194,8 +194,12 @@ def test_a_clip_without_audio_is_counted(root, tmp_path):
     [
         ("openmic", "openmic-2018/audio", "no audio of OpenMIC-2018; run `biasmir fetch openmic`"),
         ("irmas", "IRMAS-TrainingData", "no audio of IRMAS; run `biasmir fetch irmas`"),
-        ("irmas", "paper/irmas_test.csv", "irmas_test.csv: no such file"),
-        ("openmic", "openmic-2018/class-map.json", "class-map.json: no such file"),
+        ("irmas", "paper/irmas_test.csv", "run `biasmir fetch paper-split` first"),
+        (
+            "openmic",
+            "openmic-2018/class-map.json",
+            "class-map.json: no such file; run `biasmir fetch openmic`",
+        ),
     ],
 )
 def test_what_is_missing_is_named(kind, spoil, match, root, tmp_path):

@@ -153,6 +153,10 @@ def test_probe_on_the_command_line(tiny_corpus, tmp_path):
         probe(Corpus.load(tiny_corpus), "toy", n_permutations=3),
         check_dtype=False,
     )
+    every = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--permutations", "3"])
+    assert every.exit_code == 0, every.output
+    shown = {line.split()[0] for line in every.output.splitlines() if line.strip()}
+    assert {"toy", "toy2"} <= shown
     failed = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--embedding", "nope"])
     assert failed.exit_code == 1
     assert "no embedding 'nope'" in failed.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -291,20 +292,21 @@ def test_a_broken_table_is_named_with_its_row(tmp_path, file, old, new, told):
 
 
 @pytest.mark.parametrize(
-    "file",
+    ("file", "source"),
     [
-        "paper/irmas_train.csv",
-        "paper/embeddings.h5",
-        METADATA,
-        LABELS,
-        "openmic-2018/class-map.json",
-        "openmic-2018/partitions/split01_train.csv",
+        ("paper/irmas_train.csv", "paper-split"),
+        ("paper/embeddings.h5", "paper-embeddings"),
+        (METADATA, "openmic"),
+        (LABELS, "openmic"),
+        ("openmic-2018/class-map.json", "openmic"),
+        ("openmic-2018/partitions/split01_train.csv", "openmic"),
     ],
 )
-def test_a_missing_file_is_named(tmp_path, file):
+def test_a_missing_file_is_named_with_the_command_that_brings_it(tmp_path, file, source):
     root = small_root(tmp_path / "root")
     (root / file).unlink()
-    with pytest.raises(CorpusError, match=Path(file).name):
+    told = f"{re.escape(Path(file).name)}: no such file; .*`biasmir fetch {source}`"
+    with pytest.raises(CorpusError, match=told):
         prepare_paper(root, tmp_path / "out")
 
 

@@ -11,7 +11,12 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
 
 @click.command(cls=SeveralCommand)
 @click.argument("corpus", type=click.Path(path_type=Path))
-@click.option("--embedding", "embeddings", cls=SeveralOption, required=True, help="To probe.")
+@click.option(
+    "--embedding",
+    "embeddings",
+    cls=SeveralOption,
+    help="To probe. Default: all embeddings of the corpus.",
+)
 @click.option(
     "--kind",
     "kinds",
@@ -44,9 +49,10 @@ def probe(
 
     if out is not None:
         check_table_path(out)
+    loaded = Corpus.load(corpus)
     table = run(
-        Corpus.load(corpus),
-        embeddings,
+        loaded,
+        embeddings or loaded.embedding_names,
         kinds,
         leaked=leaked,
         n_permutations=permutations,

@@ -177,12 +177,24 @@ def check_same_source(kept: Mapping[str, Any], now: Mapping[str, Any], where: st
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:
         difference = "; ".join(
-            f"{key}: {old.get(key)} there, {new.get(key)} now" for key in changed
+            text for key in changed for text in _differences(key, old.get(key), new.get(key))
         )
         raise CorpusError(
             f"{where}: made from another source ({difference}). Vectors of two sources cannot "
             f"share a name: use the same model and options, or remove the old ones first"
         )
+
+
+def _differences(name: str, old: Any, new: Any) -> list[str]:
+    """Return in words what differs, and nothing of what is alike inside of two dicts."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [f"{name}: {old} there, {new} now"]
+    return [
+        text
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+        for text in _differences(f"{name}.{key}", old.get(key), new.get(key))
+    ]
 
 
 @lru_cache(maxsize=2)

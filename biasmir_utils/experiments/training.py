@@ -155,15 +155,18 @@ def _why_impossible_label(label: str, pair: Sequence[DatasetClips], seed: int) -
         for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
             n = len(clips.train_rows(label, value))
             if n < MIN_CLIPS:
+                clips_of_it = "clip" if n == 1 else "clips"
                 return (
-                    f"{clips.name} has {n} {word} training clips, at least {MIN_CLIPS} are needed"
+                    f"{clips.name} has {n} {word} training {clips_of_it}, at least {MIN_CLIPS} are "
+                    f"needed"
                 )
             if not (clips.labels[label][clips.test_rows(label)] == value).any():
                 return f"{clips.name} has no {word} test clips"
     for clips, rows in zip(pair, training_rows(label, pair, seed), strict=True):
         n = min(len(rows.positives), len(rows.negatives))
         if n < MIN_CLIPS:
-            return f"the resampling leaves {n} training clips of one class in {clips.name}"
+            left = f"{n} training {'clip' if n == 1 else 'clips'}"
+            return f"the resampling leaves {left} of one class in {clips.name}"
     return None
 
 

@@ -28,7 +28,10 @@ def openmic_audio(root: Path, clips: Iterable[str]) -> dict[str, Path]:
     places = {clip: folder / clip[:3] / f"{clip}.ogg" for clip in clips}
     found = {clip: path for clip, path in places.items() if path.is_file()}
     if not found:
-        raise CorpusError(f"{folder}: no audio of OpenMIC-2018; run `biasmir fetch openmic` first")
+        raise CorpusError(
+            f"{folder}: no audio of OpenMIC-2018; run `biasmir fetch openmic` first "
+            f"(with the same --root)"
+        )
     return found
 
 
@@ -48,7 +51,9 @@ def irmas_audio(root: Path) -> dict[str, Path]:
                 raise CorpusError(f"{path}: the same clip is in {found[path.stem]}; delete one")
             found[path.stem] = path
     if not found:
-        raise CorpusError(f"{folder}: no audio of IRMAS; run `biasmir fetch irmas` first")
+        raise CorpusError(
+            f"{folder}: no audio of IRMAS; run `biasmir fetch irmas` first (with the same --root)"
+        )
     return found
 
 

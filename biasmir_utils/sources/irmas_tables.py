@@ -85,7 +85,10 @@ def read_clip_list(path: Path) -> list[str]:
     The authors' lists repeat a name once for each frame of its embedding.
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: no such file; it is one of the two lists of IRMAS clips")
+        raise CorpusError(
+            f"{path}: no such file; it is one of the two lists of IRMAS clips: run `biasmir fetch "
+            f"paper-split` first (with the same --root)"
+        )
     lines = path.read_text(encoding="utf-8").splitlines()
     names = {line.strip().strip('"') for line in lines} - {""}
     if not names:

@@ -30,6 +30,9 @@ PARTITIONS = {
     "test": "partitions/split01_test.csv",
 }
 FILES = (METADATA, LABELS, CLASS_MAP, *PARTITIONS.values())
+HOW_TO_GET = (
+    "run `biasmir fetch openmic` first (with the same --root), or unpack OpenMIC-2018 there"
+)
 
 
 def parse_genre_titles(text: Any) -> list[str]:
@@ -114,7 +117,7 @@ def read_classes(folder: Path) -> list[str]:
         numbers = json.loads(path.read_text(encoding="utf-8"))
         return sorted(numbers, key=lambda name: int(numbers[name]))
     except FileNotFoundError:
-        raise CorpusError(f"{path}: no such file; unpack OpenMIC-2018 there") from None
+        raise CorpusError(f"{path}: no such file; {HOW_TO_GET}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise CorpusError(f"{path}: expected a JSON object of class names") from error
 
@@ -148,7 +151,7 @@ def read_metadata(folder: Path) -> pd.DataFrame:
 
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise CorpusError(f"{path}: no such file; unpack OpenMIC-2018 there")
+        raise CorpusError(f"{path}: no such file; {HOW_TO_GET}")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:
@@ -185,7 +188,7 @@ def _read_splits(folder: Path) -> dict[str, str]:
     for split, name in PARTITIONS.items():
         path = folder / name
         if not path.is_file():
-            raise CorpusError(f"{path}: no such file; unpack OpenMIC-2018 there")
+            raise CorpusError(f"{path}: no such file; {HOW_TO_GET}")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             clip = line.strip()
             if not clip:

@@ -103,6 +103,11 @@ def prepare_paper(
             ],
             ignore_index=True,
         )
+    elif not embeddings.is_file():
+        raise CorpusError(
+            f"{embeddings}: no such file; run `biasmir fetch paper-embeddings` first (with the "
+            f"same --root), or take the audio (--from-audio)"
+        )
     elif not list_embeddings(embeddings, ["irmas", "openmic"]):
         raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
 

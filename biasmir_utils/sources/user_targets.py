@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Target
-from biasmir_utils.errors import CorpusError
+from biasmir_utils.errors import CorpusError, did_you_mean
 from biasmir_utils.sources.user_table import UserTable, first, to_numbers, to_texts
 
 RESERVED = ("dataset", "clip", "track", "split", "group", "audio")
@@ -56,8 +56,8 @@ def find_targets(
     named = {"label": labels, "category": categories, "number": numbers}
     kinds: dict[str, str] = {}
     for kind, columns in named.items():
+        check_columns(table, columns)
         for column in columns:
-            _check_column(table, column)
             if kinds.setdefault(column, kind) != kind:
                 raise CorpusError(
                     f"{table.path}: the column {column!r} cannot be a {kinds[column]} and a {kind}"
@@ -83,21 +83,24 @@ def find_targets(
                     f"nothing where the label was not observed",
                 )
     if labels_from is not None:
-        _check_column(table, labels_from)
+        check_columns(table, [labels_from])
         made = _one_column_each(table, labels_from)
         targets += [Target(str(name), "label") for name in made.columns]
         rows = pd.concat([rows, made], axis=1)
     return table.with_rows(rows), targets, notes
 
 
-def _check_column(table: UserTable, column: str) -> None:
-    if column in RESERVED:
-        raise CorpusError(f"{table.path}: the column {column!r} has a meaning, it is no target")
-    if column not in table.rows.columns:
-        raise CorpusError(
-            f"{table.path}: the column {column!r} is missing "
-            f"(found: {', '.join(table.rows.columns)})"
-        )
+def check_columns(table: UserTable, columns: Sequence[str]) -> None:
+    """Raise `CorpusError` unless all of these columns are there, and can be targets."""
+    for column in columns:
+        if column in RESERVED:
+            raise CorpusError(f"{table.path}: the column {column!r} has a meaning, it is no target")
+        if column not in table.rows.columns:
+            found = [str(name) for name in table.rows.columns]
+            raise CorpusError(
+                f"{table.path}: the column {column!r} is missing (found: {', '.join(found)})."
+                f"{did_you_mean(column, [name for name in found if name not in RESERVED])}"
+            )
 
 
 def _guess(table: UserTable) -> tuple[dict[str, str], list[str]]:
