@@ -193,3 +193,55 @@ def test_an_interrupted_run_says_how_to_go_on(tiny_corpus, tmp_path):
     assert f"of 8 tasks kept in {tasks}" in told
     assert "Traceback" not in told
     assert not out.exists()
+
+
+def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, tmp_path):
+    out = tmp_path / "r.csv"
+    tasks = output_paths(out).tasks
+    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", "lda")
+    run_plan(plan, jobs=1, resume=tasks)
+    n_kept = len(plan.tasks)
+    assert n_kept == 2
+    same = [tiny_corpus, "--embedding", "toy", "--correction", "lda", "--out", out, "--jobs", 1]
+    assert f"2 of them are finished and kept in {tasks}" in run(*same, "--dry-run")
+    other = [*same, "--seed", 7]
+    assert "finished and kept" not in run(*other, "--dry-run")
+    done = CliRunner().invoke(main, ["evaluate", *map(str, other)])
+    assert done.exit_code == 0, done.output
+    assert f"{tasks} has 2 finished task(s) of another command" in done.stderr
+    assert len(list(tasks.glob("*.json"))) == 2
+    assert "2 of them are finished" in run(*same, "--dry-run")
+    done = CliRunner().invoke(main, ["evaluate", *map(str, same)])
+    assert "another command" not in done.stderr
+    assert not tasks.exists()
+
+
+def test_results_of_other_parameters_are_kept(tiny_corpus, tmp_path):
+    out = tmp_path / "r.csv"
+
+    def told(*arguments: object) -> str:
+        common = [tiny_corpus, "--embedding", "toy", "--out", out, "--jobs", 1, *arguments]
+        done = CliRunner().invoke(main, ["evaluate", *map(str, common)])
+        assert done.exit_code == 0, done.output
+        return done.stderr
+
+    assert "earlier" not in told("--scores")
+    first = out.read_bytes()
+    assert "earlier" not in told("--scores")  # the same once more
+    assert out.read_bytes() == first
+    assert f"is kept as {out}.bak" in told("--seed", 7)
+    assert (tmp_path / "r.csv.bak").read_bytes() == first
+    assert {path.name for path in tmp_path.glob("r.*")} == {
+        "r.csv", "r.json", "r.csv.bak", "r.json.bak", "r.scores.parquet.bak",
+    }  # fmt: skip
+    second = out.read_bytes()
+    assert f"is kept as {out}.bak2" in told("--seed", 8)
+    assert (tmp_path / "r.csv.bak").read_bytes() == first
+    assert (tmp_path / "r.csv.bak2").read_bytes() == second
+
+
+def test_the_help_lists_corrections_and_sets():
+    text = run("--help")
+    for name in ("gaussian_ot", "inlp", "mklda", "zscore", "standard"):
+        assert name in text
+    assert "none lda mlda k klda mklda" in " ".join(text.split())

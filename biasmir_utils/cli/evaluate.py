@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from biasmir_utils.experiments.report import Report
 
 
-@click.command(cls=SeveralCommand)
+class _WithCorrections(SeveralCommand):
+    """A command whose help ends with the corrections and their sets."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names that `--correction` knows; imported for the help only."""
+        from biasmir_utils.corrections.registry import ALIASES, METHODS, SETS
+
+        with formatter.section("Corrections"):
+            formatter.write_text(", ".join(METHODS))
+            formatter.write_dl(list(ALIASES.items()))
+        with formatter.section("Sets of them"):
+            formatter.write_dl([(name, " ".join(members)) for name, members in SETS.items()])
+
+
+@click.command(cls=_WithCorrections)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--embedding",
@@ -29,7 +43,7 @@ if TYPE_CHECKING:
     default=("none",),
     show_default="none",
     help="NAME[:option=value,...], such as none lda mlda leace lda:alpha=0.5, or a set of them: "
-    "paper, standard, all.",
+    "paper, standard, all. The names are listed below.",
 )
 @click.option(
     "--mode",
@@ -108,7 +122,9 @@ def evaluate(
     """
     from biasmir_utils.corpus import Corpus
     from biasmir_utils.experiments.evaluate import plan_evaluation, run_plan
-    from biasmir_utils.experiments.output import output_paths, write_evaluation
+    from biasmir_utils.experiments.output import output_paths, set_aside, write_evaluation
+    from biasmir_utils.experiments.running import task_keys
+    from biasmir_utils.experiments.store import TaskStore
 
     paths = output_paths(out)
     loaded = Corpus.load(corpus)
@@ -124,9 +140,25 @@ def evaluate(
         seeds=seeds,
         report=report == "full",
     )
+    store = TaskStore(paths.tasks)
+    there, own = store.keys(), None
+    if there:
+        own = set(task_keys(plan))
+    kept = [key for key in own or () if store.load(key, scores or plan.report) is not None]
     if dry_run:
         click.echo(plan.describe(jobs))
+        if kept:
+            click.echo(
+                f"{len(kept)} of them are finished and kept in {paths.tasks}, so less is left"
+            )
         return
+    if others := len(there - (own or set())):
+        click.echo(
+            f"Note: {paths.tasks} has {others} finished task(s) of another command with this "
+            f"--out (or of other data or versions). They stay there for it; delete the folder "
+            f"if it is not to go on.",
+            err=True,
+        )
     if plan.report:
         click.echo(plan.outlook(jobs), err=True)
 
@@ -146,9 +178,15 @@ def evaluate(
             resume=paths.tasks,
             scheduler=scheduler,
         )
+    if aside := set_aside(evaluation, out):
+        click.echo(
+            f"Note: the earlier {paths.results} was of other parameters or data; it is kept as "
+            f"{aside}, and so are the files beside it.",
+            err=True,
+        )
     if evaluation.report is not None:
         _draw(evaluation.report, paths.figure)
-    written = write_evaluation(evaluation, out)
+    written = write_evaluation(evaluation, out, own)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +65,51 @@ def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
     )
 
 
-def write_evaluation(evaluation: Evaluation, out: str | os.PathLike[str]) -> list[Path]:
+def set_aside(evaluation: Evaluation, out: str | os.PathLike[str]) -> Path | None:
+    """Rename the files of an earlier evaluation that was not this one, so that nothing is lost.
+
+    Each gets ``.bak`` behind its name, or ``.bak2`` and so on where that is taken.
+
+    Returns
+    -------
+    pathlib.Path or None
+        What became of the results table; None if there is none, or it is of the same parameters
+        and data.
+    """
+    paths = output_paths(out)
+    if not paths.results.is_file():
+        return None
+    try:
+        earlier = json.loads(paths.record.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(evaluation.record))
+        if all(earlier[key] == now[key] for key in ("parameters", "data")):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nobody knows what it is of
+    every = [paths.results, paths.record, paths.scores, *paths.report.values()]
+    files = [path for path in (*every, paths.text, paths.figure) if path.is_file()]
+    suffixes = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
+    suffix = next(
+        one for one in suffixes if not any(Path(f"{path}{one}").exists() for path in files)
+    )
+    for path in files:
+        os.replace(path, f"{path}{suffix}")
+    return Path(f"{paths.results}{suffix}")
+
+
+def write_evaluation(
+    evaluation: Evaluation, out: str | os.PathLike[str], tasks: Iterable[str] | None = None
+) -> list[Path]:
     """Write results, record, scores and report, and remove the finished tasks that were kept.
 
     The figure of a report is drawn by whoever calls this, before.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    out : path
+    tasks : iterable of str, optional
+        Keys of the tasks to remove; default: all that are kept beside `out`.
 
     Returns
     -------
@@ -88,5 +132,5 @@ def write_evaluation(evaluation: Evaluation, out: str | os.PathLike[str]) -> lis
         written.append(paths.text)
     write_json(paths.record, evaluation.record)
     write_table(evaluation.results, paths.results)
-    TaskStore(paths.tasks).remove()
+    TaskStore(paths.tasks).remove(tasks)
     return [*written, paths.results]

@@ -56,11 +56,7 @@ def run_tasks(
     """
     from tqdm import tqdm
 
-    features = {
-        (embedding, dataset): plan.data.features(embedding, dataset)
-        for embedding in plan.parameters["embeddings"]
-        for dataset in plan.data.datasets
-    }
+    features = _features(plan)
     done: dict[int, TaskResult] = {}
     keys = _task_keys(plan, features) if store is not None else []
     for number, key in enumerate(keys):
@@ -88,6 +84,19 @@ def run_tasks(
                 store.save(keys[number], result)
             bar.update()
     return [done[number] for number in range(len(plan.tasks))]
+
+
+def task_keys(plan: Plan) -> list[str]:
+    """Return the key of each task of a plan, under which a `TaskStore` keeps its result."""
+    return _task_keys(plan, _features(plan))
+
+
+def _features(plan: Plan) -> Features:
+    return {
+        (embedding, dataset): plan.data.features(embedding, dataset)
+        for embedding in plan.parameters["embeddings"]
+        for dataset in plan.data.datasets
+    }
 
 
 def _with_joblib(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,20 @@ class TaskStore:
         with atomic_path(self.folder / f"{key}.json") as temporary:
             temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")
 
-    def remove(self) -> None:
-        """Remove the folder and what is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def keys(self) -> set[str]:
+        """Return the keys under which something is kept, by any command."""
+        return {path.stem for path in self.folder.glob("*.json")}
+
+    def remove(self, keys: Iterable[str] | None = None) -> None:
+        """Remove what is kept under some keys, or everything; the folder goes with the last."""
+        if keys is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for key in keys:
+            for suffix in (".json", ".npz"):
+                (self.folder / f"{key}{suffix}").unlink(missing_ok=True)
+        if self.folder.is_dir() and not self.keys():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _to_json(row: dict[str, Any]) -> dict[str, Any]:
