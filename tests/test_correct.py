@@ -211,7 +211,15 @@ def test_one_file_may_be_for_another_name_and_seen_datasets_need_no_note(
     file = first.path / "corrections" / "toy.npz"
     again = apply_to_corpus(corpus, file, tmp_path / "again")
     np.testing.assert_array_equal(again.embedding("toy"), first.embedding("toy"))
-    assert again.description.provenance["notes"] == []
+    # Of the corpus's two embeddings the file is for one.
+    (note,) = again.description.provenance["notes"]
+    assert note == ("left out, since no saved correction was fitted to them: toy2 of corpus 'tiny'")
+    result = run(corpus.path, "--load", file, "--out", tmp_path / "told")
+    assert note in result.output
+    whole = apply_to_corpus(corpus, first.path, tmp_path / "whole")
+    assert whole.description.provenance["notes"] == []
+    asked = apply_to_corpus(corpus, file, tmp_path / "asked", embeddings=["toy"])
+    assert asked.description.provenance["notes"] == []
     own = tmp_path / "mine.npz"
     X, domain = corpus.embedding("toy"), corpus.clips["dataset"].to_numpy()
     save_correction(own, make_correction("leace").fit(X, sample_domain=domain))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pickle
 import pkgutil
+import re
 import warnings
 from typing import Any
 
@@ -22,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import biasmir_utils.corrections
 from biasmir_utils.corrections import (
     INFORMATION,
+    LEACE,
     METHODS,
     AutoGroups,
     DomainCenter,
@@ -29,9 +32,13 @@ from biasmir_utils.corrections import (
     DomainWarning,
     Fastfood,
     KernelCorrection,
+    MeanProjection,
+    Moments,
     NoCorrection,
+    RandomProjection,
     SharedClusters,
     ThinMap,
+    make_correction,
     parse_correction,
 )
 from biasmir_utils.errors import ArgumentError
@@ -217,6 +224,63 @@ def test_thin_map_is_the_dense_one() -> None:
     X = rng.normal(size=(9, 6))
     dense = X - 0.3 * (X - center) @ (left.T @ right)
     np.testing.assert_allclose(ThinMap(left, right, center)(X, 0.3), dense, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make", [*(method.make for method in METHODS.values()), AutoGroups, KernelCorrection]
+)
+def test_every_docstring_has_formula_needs_guarantee_and_reference(make: type) -> None:
+    notes = inspect.getdoc(make).split("\nNotes\n-----\n")[1]
+    notes, references = notes.split("\nReferences\n----------\n")
+    parts = re.split(r"^(Information used|Guarantee): ", notes, flags=re.MULTILINE)
+    assert parts[1::2] == ["Information used", "Guarantee"]
+    assert ".. math::" in parts[0]
+    assert all(part.strip() for part in parts)
+    assert re.search(r"\b(19|20)\d\d\b", references.split("\nExamples\n")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [
+        ("mlda", DomainLDA),
+        ("leace:groups=group", LEACE),
+        ("meanproj:groups=group", MeanProjection),
+        ("random:groups=group", RandomProjection),
+        ("mklda", KernelCorrection),
+    ],
+)
+def test_what_is_named_with_groups_is_not_fitted_without(name: str, inner: type) -> None:
+    X, _, domain, group = two_domains()
+    for correction in (make_correction(name), clone(make_correction(name))):
+        assert isinstance(correction, inner)
+        with pytest.raises(ArgumentError, match="groups=group needs the group of each row"):
+            correction.fit(X, sample_domain=domain)
+        if hasattr(correction, "partial_fit"):
+            with pytest.raises(ArgumentError, match="groups=group needs"):
+                correction.partial_fit(X, sample_domain=domain)
+            with pytest.raises(ArgumentError, match="groups=group needs"):
+                correction.fit_moments(
+                    Moments(X.shape[1], correction.required_scatter).update(X, domain)
+                )
+        correction.fit(X, sample_domain=domain, sample_group=group)
+    # One domain: nothing to correct, whatever the groups.
+    with pytest.warns(DomainWarning, match="nothing to correct"):
+        make_correction(name).fit(X)
+    plain = name.split(":")[0].replace("mklda", "klda").replace("mlda", "lda")
+    make_correction(plain).fit(X, sample_domain=domain)
+
+
+def test_leace_leaves_what_differs_in_spread_to_a_threshold() -> None:
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["a", "b"], 4000)
+    X = rng.normal(size=(8000, 1)) * np.where(domain == "b", 10.0, 1.0)[:, np.newaxis] + 3
+    # A second feature, so that the map is not zero.
+    X = np.column_stack([X, rng.normal(size=8000) + 4 * (domain == "b")])
+    left = LEACE().fit_transform(X, sample_domain=domain)[:, 0]
+    second = domain == "b"
+    assert left[second].mean() == pytest.approx(left[~second].mean(), abs=1e-8)
+    found = left - left.mean() > 2
+    assert (found[second].mean() + 1 - found[~second].mean()) / 2 > 0.65
 
 
 @pytest.mark.parametrize("name", METHODS)

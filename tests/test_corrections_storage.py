@@ -121,14 +121,26 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for broken in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(broken)
-        with pytest.raises(ArgumentError, match="not a correction saved"):
+        with pytest.raises(ArgumentError, match="not a correction saved") as raised:
             load_correction(path)
+        assert "pickle" not in str(raised.value)
+        assert "is no .npz archive, or a truncated one" in str(raised.value)
+    with pytest.raises(ArgumentError, match="cannot be read"):
+        load_correction(tmp_path)
     np.savez(path, a=np.zeros(3))
     with pytest.raises(ArgumentError, match="not a correction saved"):
         load_correction(path)
     np.savez(path, **{"correction.json": np.array([object()], dtype=object)})
-    with pytest.raises(ArgumentError, match="not a correction saved"):
+    with pytest.raises(ArgumentError, match="not a correction saved") as raised:
         load_correction(path)
+    assert "allow_pickle" not in str(raised.value)
+    for header in (b"[1]", b"{"):
+        np.savez(path, **{"correction.json": np.frombuffer(header, dtype=np.uint8)})
+        with pytest.raises(ArgumentError, match="not a correction saved"):
+            load_correction(path)
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    with pytest.raises(ArgumentError, match=r"no \.npz archive"):
+        load_correction(tmp_path / "array.npy")
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     __metadata_request__fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
     __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
 
+    _named_with_groups = False
+
     def fit(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
     ) -> DomainTransformer:
@@ -149,6 +151,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if len(self.domains_) < 2 and not isinstance(self, NoCorrection):
             self._warn_of_one_domain()
             domains = groups = None
+        if domains is not None:
+            self._check_groups(groups is not None)
         self._learn(X.astype(np.float64, copy=False), y, domains, groups)
         return self
 
@@ -187,6 +191,21 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         raise AttributeError(f"{type(self).__name__} is not a thin map")
 
+    def _check_groups(self, given: bool) -> None:
+        """Raise an `ArgumentError` if the grouped form was asked for by name, without groups."""
+        if self._named_with_groups and not given:
+            raise ArgumentError(
+                f"groups=group needs the group of each row, sample_group, to fit "
+                f"{type(self).__name__}; without groups leave the option out, or take groups=auto."
+            )
+
+    def __sklearn_clone__(self) -> Any:
+        # Not a parameter, since `sample_group` alone makes the grouped form; but a copy of what was
+        # named `groups=group` must still be told of groups that are not there.
+        fresh = super().__sklearn_clone__()
+        fresh._named_with_groups = self._named_with_groups
+        return fresh
+
     def _warn_of_one_domain(self) -> None:
         warnings.warn(
             f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
@@ -212,11 +231,20 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class NoCorrection(DomainTransformer):
-    """Leave every row as it is: the baseline that corrections are compared with.
+    r"""Leave every row as it is: the baseline that corrections are compared with.
 
     Notes
     -----
+    .. math:: x' = x
+
     Information used: none.
+
+    Guarantee: none.
+
+    References
+    ----------
+    C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained audio
+    embeddings", ISMIR 2023: the uncorrected recognisers there.
     """
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:

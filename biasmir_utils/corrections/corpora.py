@@ -181,7 +181,8 @@ def apply_to_corpus(
         The folder to make.
     embeddings : sequence of str
         Which embeddings are corrected. With a single file this may name another embedding than
-        the one it was fitted to. Default: those that the files were fitted to.
+        the one it was fitted to. Default: those that the files were fitted to; what else the
+        corpus has is left out, and named in the notes.
 
     Returns
     -------
@@ -222,7 +223,14 @@ def apply_to_corpus(
             )
         fitted[name] = transformer, read_record(found[name])
     names = {record.get("correction", type(t).__name__) for t, record in fitted.values()}
-    return write_corrected(corpus, fitted, Path(out), ", ".join(sorted(names)))
+    left = [name for name in corpus.embedding_names if name not in fitted]
+    notes = []
+    if left and not embeddings:
+        notes.append(
+            f"left out, since no saved correction was fitted to them: {', '.join(left)} of corpus "
+            f"{corpus.name!r}"
+        )
+    return write_corrected(corpus, fitted, Path(out), ", ".join(sorted(names)), notes)
 
 
 def _check(corpus: Corpus, spec: Correction, fit_split: str, label: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ def write_corrected(
     fitted: Mapping[str, tuple[DomainTransformer, Mapping[str, Any]]],
     out: Path,
     what: str,
+    notes: Sequence[str] = (),
 ) -> Corpus:
     """Write a corpus with corrected embeddings.
 
@@ -40,12 +41,14 @@ def write_corrected(
     out : pathlib.Path
     what : str
         Name of the correction, for the names of the new corpus.
+    notes : sequence of str
+        What else deserves to be known; comes first in the notes of the new corpus.
 
     Returns
     -------
     Corpus
     """
-    notes: list[str] = []
+    notes = list(notes)
     models: dict[str, dict[str, Any]] = {}
     with atomic_path(out) as folder:
         for name, (transformer, record) in fitted.items():

@@ -76,17 +76,15 @@ class DomainMap(MomentCorrection):
 
 
 class DomainCenter(DomainMap):
-    """Give every domain the same mean, and with `scale` the same variance of each feature.
+    r"""Give every domain the same mean, and with `scale` the same variance of each feature.
 
     A row x of domain d becomes ``x - mean_d + mean``, with `scale`
     ``(x - mean_d) s / s_d + mean``: the mean of all rows and s, the standard deviation within the
     domains, are the same for all, and the rows stay in their units (per-domain z-scores up to
     one common shift and scale). Without `scale` it is the least change that makes the domains'
-    means equal when the domain is known (the oracle form of Belrose et al., NeurIPS 2023).
+    means equal when the domain is known.
 
-    Needs the domain of each row in `fit` and in `transform`, no labels. Guarantees equal means
-    (and variances) on the rows of `fit`. Differences in what the domains hold (their labels)
-    are removed as well.
+    Needs the domain of each row in `fit` and in `transform`, no labels.
 
     Parameters
     ----------
@@ -109,9 +107,26 @@ class DomainCenter(DomainMap):
 
     Notes
     -----
+    For a row of domain z, with :math:`\bar x_z` its mean and :math:`\mu` that of all rows,
+
+    .. math:: x' = x - \alpha\, (\bar x_z - \mu),
+
+    and with `scale`, feature by feature, :math:`x' = x + \alpha\,(\mu + (x - \bar x_z)\, s / s_z
+    - x)`.
+
     Information used: unlabelled rows of all domains, with their domain,
     and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
     unseen domain that are transformed together.
+
+    Guarantee: with alpha 1 the domains have equal means on the rows of `fit`, with `scale` also
+    equal variances of each feature that varies in them. So no affine predictor of the domain has
+    a lower expected loss there than the best constant, for any convex loss. Differences of the
+    means that are due to what the domains hold (their labels) are removed as well.
+
+    References
+    ----------
+    N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023: the
+    oracle form, for a concept that is known at transform time.
     """
 
     _scatter = "variance"

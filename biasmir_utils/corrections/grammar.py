@@ -211,7 +211,8 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     ----------
     text : str or Correction
         With a kernel the transformer is a `KernelCorrection`, with ``groups=auto`` it is, or
-        holds, `AutoGroups`.
+        holds, `AutoGroups`. With ``groups=group`` its `fit` raises an `ArgumentError` unless it
+        is given `sample_group`.
     random_state : int, RandomState or None
         Seed of the random features, and of the search for groups.
 
@@ -222,6 +223,8 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     """
     correction = parse_correction(text)
     transformer = correction.transformer()
+    # Else a fit without `sample_group` would give the form without groups, under the wrong name.
+    transformer._named_with_groups = correction.groups == "group"
     if correction.finds_groups:
         transformer = AutoGroups(transformer, SharedClusters(random_state=random_state))
     feature_map = correction.feature_map(random_state)

@@ -26,16 +26,14 @@ from biasmir_utils.errors import ArgumentError
 
 
 class INLP(DomainTransformer):
-    """Project out the weights of linear domain classifiers, one after the other.
+    r"""Project out the weights of linear domain classifiers, one after the other.
 
     A logistic regression is trained to tell the domains apart, its weights are projected out,
     another one is trained on what remains, and so on: here for comparison, `LEACE` erases the
     same information in closed form with one direction.
 
-    Needs rows of both domains, no labels and no domain at transform time. Guarantees nothing
-    about the last classifier but that it was no better than chance plus `tol` on the rows of
-    `fit`, if the iteration stopped before `n_classifiers`. With fewer rows than features it takes
-    out direction after direction, since some linear classifier always succeeds.
+    Needs rows of both domains, no labels and no domain at transform time. With fewer rows than
+    features it takes out direction after direction, since some linear classifier always succeeds.
 
     Parameters
     ----------
@@ -60,8 +58,25 @@ class INLP(DomainTransformer):
 
     Notes
     -----
+    With :math:`b_1` the weights of the first classifier, and :math:`b_{k+1}` those of one that is
+    trained on the rows after :math:`I - V_k V_k^\top`, where the columns of :math:`V_k` are an
+    orthonormal basis of :math:`b_1, \dots, b_k`,
+
+    .. math:: x' = x - \alpha\, V V^\top x,
+
+    with V the last of the bases.
+
     Information used: unlabelled rows of all domains, with their domain.
     Nothing at transform time.
+
+    Guarantee: with alpha 1, and if the iteration stopped before `n_classifiers`, that the last of
+    these classifiers had a balanced accuracy of at most 1 / n_domains + tol on the rows of `fit`.
+    None on other classifiers, on the means, which may stay apart, or on other rows.
+
+    References
+    ----------
+    S. Ravfogel, Y. Elazar, H. Gonen, M. Twiton and Y. Goldberg, "Null it out: guarding protected
+    attributes by iterative nullspace projection", ACL 2020.
     """
 
     def __init__(

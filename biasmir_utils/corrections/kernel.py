@@ -15,7 +15,7 @@ from biasmir_utils.corrections.labels import Labels
 
 
 class KernelCorrection(DomainTransformer):
-    """Correct in the space of random Fourier features: the paper's `k`, `klda` and `mklda`.
+    r"""Correct in the space of random Fourier features: the paper's `k`, `klda` and `mklda`.
 
     The rows of each domain are standardised by themselves, mapped to random features whose
     bandwidth is the median distance of all of these, and corrected there. Rows of an unseen
@@ -43,9 +43,26 @@ class KernelCorrection(DomainTransformer):
 
     Notes
     -----
+    For a row of domain z, with mean :math:`\bar x_z` and standard deviation :math:`s_z` of each
+    feature, and f the correction,
+
+    .. math:: x' = f(\varphi((x - \bar x_z) / s_z)), \qquad
+        \varphi(u) = \tfrac{1}{\sqrt m} (\cos \Omega u, \sin \Omega u).
+
+    The features have other dimensions than the rows.
+
     Information used: unlabelled rows of all domains, with their domain
     (for scale and bandwidth, even without a correction), and the domain of each row at transform
     time; beyond that, what the correction uses.
+
+    Guarantee: that of the correction, for the features: a projection out of these is linear in
+    them, not in the rows, and the features of every row keep a length of one before it.
+
+    References
+    ----------
+    C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained audio
+    embeddings", ISMIR 2023. Q. Le, T. Sarlos and A. Smola, "Fastfood: approximating kernel
+    expansions in loglinear time", ICML 2013.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from biasmir_utils.corrections.projections import DifferenceCorrection
 
 
 class LEACE(DifferenceCorrection):
-    """Remove the differences of the domains' means with the least change of the rows.
+    r"""Remove the differences of the domains' means with the least change of the rows.
 
     With S the covariance of all rows, mu their mean and the columns of Q an orthonormal basis
     of the differences between the domains' means, a row x becomes
@@ -38,11 +38,6 @@ class LEACE(DifferenceCorrection):
     are removed together.
 
     Needs rows of both domains, no labels (unless given) and no domain at transform time.
-    Guarantees, whatever the shrinkage, that on the rows of `fit` the features have no
-    covariance with the domain (with groups, within each group): no linear classifier does
-    better than a constant there. On fresh rows that holds as far as the means were estimated.
-    Without shrinkage it is the affine map with this property that changes the rows least, in
-    mean squared distance.
 
     Parameters
     ----------
@@ -76,9 +71,39 @@ class LEACE(DifferenceCorrection):
 
     Notes
     -----
+    For two domains, with :math:`\delta` the difference of their means,
+
+    .. math:: x' = x - \alpha\, \delta\, \frac{w^\top (x - \mu)}{w^\top \delta},
+        \qquad w = S^{-1} \delta,
+
+    and in general, with the columns of Q an orthonormal basis of all differences,
+
+    .. math:: x' = x - \alpha\, Q (Q^\top S^{-1} Q)^{-1} Q^\top S^{-1} (x - \mu).
+
+    S may be the covariance of all rows or that within the domains: for two domains both give the
+    same map, before shrinkage.
+
     Information used: unlabelled rows of all domains, with their domain;
     with `sample_group` or ``given='group'`` the groups of these rows as well, with
     ``given='label'`` their labels. Nothing at transform time.
+
+    Guarantee: with alpha 1, and whatever the shrinkage, the features have no covariance with the
+    domain on the rows of `fit` (with groups, none within each group that is shared; over all rows
+    there may be one, where groups are in other shares in each domain). So no affine predictor of
+    the domain has a lower expected loss there than the best constant, for the squared, the
+    logistic and any other convex loss. That is no statement on accuracy or ROC-AUC: domains of
+    equal means may differ in their spread, and a threshold may then tell them apart better than
+    chance. On fresh rows it holds as nearly as the means were estimated. Without shrinkage it is,
+    among the affine maps with this property, the one that changes the rows least in mean squared
+    distance. With `given`, all of this holds for what of the domain the labels or groups do not
+    explain.
+
+    References
+    ----------
+    N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023,
+    Theorem 3.1 for the losses, Theorem 4.3 for the map. Y. Chen, A. Wiesel, Y. C. Eldar and A. O.
+    Hero, "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on Signal
+    Processing 58, 2010, for the shrinkage.
 
     Examples
     --------

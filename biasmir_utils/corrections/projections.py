@@ -93,17 +93,14 @@ def _members(domains: Labels, groups: Labels | None) -> list[tuple[Any, Any]]:
 
 
 class MeanProjection(DifferenceCorrection):
-    """Project out the differences of the domains' means, orthogonally.
+    r"""Project out the differences of the domains' means, orthogonally.
 
-    With two domains, delta = mean_B - mean_A and ``v = delta / |delta|``, a row x becomes
-    ``x - alpha (v'x) v``; with K domains the K - 1 differences are projected out (the spectral
-    attribute removal of Shao, Ziser and Cohen, EACL 2023, with the domain as attribute), and
-    with `sample_group` the differences in all groups.
+    With two domains, delta = mean_B - mean_A and ``u = delta / |delta|``, a row x becomes
+    ``x - alpha (u'x) u``; with K domains the K - 1 differences are projected out (spectral
+    attribute removal with the domain as attribute), and with `sample_group` the differences in
+    all groups.
 
     Needs rows of both domains, no labels (unless given) and no domain at transform time.
-    Guarantees that the domains have equal means on the rows of `fit` (with groups, in each
-    group), so that there no linear function tells them apart in the mean. It removes more of
-    the features' variance than `LEACE`, which has the same guarantee.
 
     Parameters
     ----------
@@ -131,9 +128,28 @@ class MeanProjection(DifferenceCorrection):
 
     Notes
     -----
+    With the columns of U an orthonormal basis of the differences of the domains' means (of two
+    domains one, :math:`u = \delta / \lVert\delta\rVert`),
+
+    .. math:: x' = x - \alpha\, U U^\top x.
+
     Information used: unlabelled rows of all domains, with their domain;
     with `sample_group` or ``given='group'`` the groups of these rows as well, with
     ``given='label'`` their labels. Nothing at transform time.
+
+    Guarantee: with alpha 1 the domains have equal means on the rows of `fit` (with groups, within
+    each group that is shared; not over all rows, where groups are in other shares in each
+    domain). So no affine predictor of the domain has a lower expected loss there than the best
+    constant, for the squared, the logistic and any other convex loss. That is no statement on
+    accuracy or ROC-AUC: domains of equal means may differ in their spread. It removes more of the
+    features' variance than `LEACE`, which guarantees the same. With `given`, the same for what of
+    the domain the labels or groups do not explain.
+
+    References
+    ----------
+    S. Shao, Y. Ziser and S. B. Cohen, "Gold doesn't always glitter: spectral removal of linear and
+    nonlinear guarded attribute information", EACL 2023. N. Belrose et al., "LEACE: perfect linear
+    concept erasure in closed form", NeurIPS 2023, Theorem 3.1, for what equal means guarantee.
     """
 
     def __init__(self, alpha: float = 1.0, *, tol: float = 1e-6, given: str | None = None) -> None:
@@ -163,7 +179,7 @@ class MeanProjection(DifferenceCorrection):
 
 
 class RandomProjection(DomainTransformer):
-    """Project out a random subspace: what the removal of any directions would do.
+    r"""Project out a random subspace: what the removal of any directions would do.
 
     The control for the other projections: of the same rank, but blind to the domain.
 
@@ -186,8 +202,25 @@ class RandomProjection(DomainTransformer):
 
     Notes
     -----
+    With R an orthonormal basis (D x rank) of a subspace drawn uniformly,
+
+    .. math:: x' = x - \alpha\, R R^\top x.
+
+    On average over the draws a share rank / D of the summed squares of the rows is removed. One
+    fit is one draw: how much another would change a result, only other values of `random_state`
+    show.
+
     Information used: of the rows none; the number of domains, and of groups that they share,
     decides the rank.
+
+    Guarantee: none. It is the control.
+
+    References
+    ----------
+    Y. Elazar, S. Ravfogel, A. Jacovi and Y. Goldberg, "Amnesic probing: behavioral explanation
+    with amnesic counterfactuals", TACL 9, 2021: removal of random directions as the control of a
+    removal. F. Mezzadri, "How to generate random matrices from the classical compact groups",
+    Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,15 +113,26 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the header and the arrays of a file."""
+    # NumPy's own messages on such files speak of pickle, which is never the way out here.
+    reason = f"is an archive without {_HEADER}, or with damaged arrays"
     try:
+        if not zipfile.is_zipfile(path):
+            with open(path, "rb"):  # raises if there is no such file, or it may not be read
+                reason = "is no .npz archive, or a truncated one"
+            raise ValueError(reason)
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(file[_HEADER].tobytes())
             arrays = {name: file[name] for name in file.files if name != _HEADER}
+        if not isinstance(header, dict):
+            raise ValueError("the header is no object")
     except FileNotFoundError:
         raise ArgumentError(f"{path}: no such file; expected a saved correction.") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except OSError as error:
+        raise ArgumentError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise ArgumentError(
-            f"{path}: not a correction saved by save_correction, or truncated ({error})."
+            f"{path}: not a correction saved by save_correction: it {reason}. Give a file that "
+            "save_correction or `biasmir correct` wrote, or write it again."
         ) from error
     if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
         raise ArgumentError(

@@ -40,7 +40,7 @@ class MomentCorrection(DomainTransformer):
         X, y, sample_domain, sample_group
             As in `fit`; `sample_group` for all chunks or for none.
         """
-        first = not hasattr(self, "n_features_in_")
+        first = not hasattr(self, "_moments")  # also after a fit that ended in an error
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
         self._check_parameters()
         self._check_streaming()
@@ -54,6 +54,7 @@ class MomentCorrection(DomainTransformer):
         if sample_domain is None:
             self._warn_of_one_domain()
         else:
+            self._check_groups(sample_group is not None)
             groups = None if sample_group is None else group_labels(sample_group, len(X))
             self._moments.add(X, domain_labels(sample_domain, len(X)), groups)
         return self._finish(self._moments)
@@ -73,6 +74,8 @@ class MomentCorrection(DomainTransformer):
             )
         self._check_parameters()
         self._check_streaming()
+        if len(moments.domains) > 1:
+            self._check_groups(moments.grouped)
         self.n_features_in_ = moments.n_features
         self._moments = moments
         return self._finish(moments)

@@ -158,14 +158,12 @@ class CovarianceMap(DomainMap):
 
 
 class CORAL(CovarianceMap):
-    """Correlation alignment: give every domain the same mean and covariance.
+    r"""Correlation alignment: give every domain the same mean and covariance.
 
     A row x of domain d becomes ``C^(1/2) C_d^(-1/2) (x - mean_d) + mean``: it is centred,
     whitened with its domain's covariance, and coloured and shifted like the target.
 
-    Needs the domain of each row in `fit` and in `transform`, no labels. Guarantees, without
-    shrinkage, equal means and covariances on the rows of `fit`; with it, as far as the shrunk
-    covariances are right. Differences in what the domains hold are removed as well.
+    Needs the domain of each row in `fit` and in `transform`, no labels.
 
     Parameters
     ----------
@@ -193,9 +191,26 @@ class CORAL(CovarianceMap):
 
     Notes
     -----
+    For a row of domain z with mean :math:`\bar x_z` and covariance :math:`\Sigma_z`, and a target
+    with :math:`\mu_t, \Sigma_t`,
+
+    .. math:: x' = (1 - \alpha)\, x
+        + \alpha\, \bigl(\mu_t + \Sigma_t^{1/2} \Sigma_z^{-1/2} (x - \bar x_z)\bigr).
+
     Information used: unlabelled rows of all domains, with their domain,
     and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
     unseen domain that are transformed together.
+
+    Guarantee: with alpha 1 the domains have equal means on the rows of `fit`, and equal
+    covariances if there is no shrinkage; with shrinkage, as nearly as the shrunk covariances are
+    those of the rows. None beyond the second moments. Differences in what the domains hold are
+    removed as well.
+
+    References
+    ----------
+    B. Sun, J. Feng and K. Saenko, "Return of frustratingly easy domain adaptation", AAAI 2016. Y.
+    Chen et al., "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
+    Signal Processing 58, 2010, for the shrinkage.
     """
 
     _default_target = "pooled"
@@ -229,15 +244,15 @@ class CORAL(CovarianceMap):
 
 
 class GaussianOT(CovarianceMap):
-    """Optimal transport of every domain, taken as Gaussian, to one target.
+    r"""Optimal transport of every domain, taken as Gaussian, to one target.
 
     A row x of domain d becomes ``T (x - mean_d) + mean`` with
     ``T = C_d^(-1/2) (C_d^(1/2) C C_d^(1/2))^(1/2) C_d^(-1/2)``: of all maps that give the domain
     the target's mean and covariance, the one that moves the rows least.
 
-    Needs the domain of each row in `fit` and in `transform`, no labels. Guarantees what `CORAL`
-    does. The cost is that of a few eigenproblems of min(n, D) dimensions for each domain, with
-    more than two domains for each step of the barycentre.
+    Needs the domain of each row in `fit` and in `transform`, no labels. The cost is that of a few
+    eigenproblems of min(n, D) dimensions for each domain, with more than two domains for each
+    step of the barycentre.
 
     Parameters
     ----------
@@ -263,9 +278,31 @@ class GaussianOT(CovarianceMap):
 
     Notes
     -----
+    For a row of domain z with mean :math:`\bar x_z` and covariance :math:`\Sigma_z`, and a target
+    with :math:`\mu_t, \Sigma_t`,
+
+    .. math::
+
+        x' &= (1 - \alpha)\, x + \alpha\, \bigl(\mu_t + T_z (x - \bar x_z)\bigr), \\
+        T_z &= \Sigma_z^{-1/2} \bigl(\Sigma_z^{1/2} \Sigma_t \Sigma_z^{1/2}\bigr)^{1/2}
+            \Sigma_z^{-1/2}.
+
     Information used: unlabelled rows of all domains, with their domain,
     and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
     unseen domain that are transformed together.
+
+    Guarantee: with alpha 1 the domains have equal means on the rows of `fit`, and equal
+    covariances if there is no shrinkage, as `CORAL`; of all maps from the shrunk Gaussian of a
+    domain to that of the target it is the one with the least mean squared change. None beyond the
+    second moments.
+
+    References
+    ----------
+    R. Flamary, K. Lounici and A. Ferrari, "Concentration bounds for linear Monge mapping
+    estimation and optimal transport domain adaptation", 2019. P. C. Alvarez-Esteban et al., "A
+    fixed-point approach to barycenters in Wasserstein space", Journal of Mathematical Analysis
+    and Applications 441, 2016. Y. Chen et al., "Shrinkage algorithms for MMSE covariance
+    estimation", IEEE Transactions on Signal Processing 58, 2010, for the shrinkage.
     """
 
     _default_target = "barycenter"
