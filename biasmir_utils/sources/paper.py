@@ -53,7 +53,7 @@ LICENCES = (
     },
     {
         "what": "published embeddings",
-        "licence": "as the record says",
+        "licence": "stated by the record at this address",
         "url": "https://zenodo.org/records/8126908",
     },
 )
