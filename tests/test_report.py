@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli.evaluate import evaluate as command
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.bootstrap import bootstrap_scores
 from biasmir_utils.experiments.evaluate import evaluate
 from biasmir_utils.experiments.planning import plan_evaluation
@@ -171,6 +172,15 @@ def test_the_baseline_is_added(corpus):
     assert plan.parameters["corrections"] == ["none", "lda"]
 
 
+@pytest.mark.parametrize("method", ["coral", "gaussian_ot"])
+def test_a_target_that_is_no_dataset_is_refused_before_the_start(corpus, method):
+    with pytest.raises(ArgumentError, match=r"to must be one of alpha, beta.*Did you mean 'beta'"):
+        plan_evaluation(corpus, "toy", f"{method}:to=betta")
+    default = {"coral": "pooled", "gaussian_ot": "barycenter"}[method]
+    for target in ("beta", default):
+        plan_evaluation(corpus, "toy", f"{method}:to={target}")
+
+
 def test_the_outlook_tells_what_more_would_take(corpus):
     told = plan_evaluation(corpus, "toy", "lda", report=True).outlook(1)
     assert "2 tasks, 8 recognisers: about" in told
@@ -197,11 +207,34 @@ def test_the_text_says_what_the_numbers_rest_on(found):
         "2 resampling seeds: how much the choice of training clips matters is hardly shown",
         "no change can be significant here",
         "leace (unlabelled)",
+        "| change of pooled ROC-AUC",
+        "| change of the smallest across",
+        "the smallest ROC-AUC of the labels across datasets",
+        "matched to the label counts of the target's training clips in every line",
+        "The control random is one draw of a subspace for each seed",
+        "taken for the same tracks",
     ):
         assert part in text, part
+    worth = text.split("## What the labels of the target were worth")[1].splitlines()[2]
+    assert [cell.strip() for cell in worth.strip("|").split("|")] == [
+        *("embedding", "correction", "ROC-AUC across", "p across", "ROC-AUC inside", "p inside"),
+        *("pooled ROC-AUC", "balanced accuracy across", "balanced accuracy inside"),
+    ]
+    # Nothing to say of what is not there.
+    for part in ("random features", "Brier is blank"):
+        assert part not in text, part
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in tables[:9]}) == 1
     assert "nan" not in text
+
+
+def test_blanks_and_random_features_are_explained(corpus):
+    found = evaluate(
+        corpus, "toy", ["klda"], recogniser="sklearn.svm.LinearSVC", report=True, jobs=1
+    )
+    text = report_markdown(found.report, found.record)
+    assert "Brier is blank: the recogniser sklearn.svm.LinearSVC gives scores" in text
+    assert "With random features (klda) the probes" in text
 
 
 def test_a_report_on_a_category_marks_groups_as_labels(corpus):

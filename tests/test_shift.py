@@ -8,6 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.separability import permuted_tracks, tracks_are_shared
 from biasmir_utils.experiments.shift import (
     damage,
     domain_shift,
@@ -127,6 +128,47 @@ def test_chance_is_measured_with_tracks_permuted():
         assert found[measure].chance <= found[measure].chance_high < found[measure].value
     assert abs(found["mmd2"].chance) < 0.01
     assert found["mean_gap"].chance < found["mean_gap"].value
+
+
+def test_twins_do_not_push_the_probes_below_chance():
+    """The same tracks in both datasets: what a track holds tells nothing of the dataset."""
+    rng = np.random.default_rng(0)
+    pieces = 3 * rng.normal(size=(60, 40))
+    X = np.vstack([pieces, pieces + 0.1 * rng.normal(size=(60, 40))])
+    domain, track = np.repeat(["a", "b"], 60), np.tile([f"t{i}" for i in range(60)], 2)
+    shift = np.outer(domain == "b", rng.normal(size=40))
+
+    def probed(rows, names):
+        return domain_shift(rows, domain, names, n_permutations=20, seed=1)["linear_probe"]
+
+    apart = np.array([f"{d}/{t}" for d, t in zip(domain, track, strict=True)])
+    # Taken for different tracks, a twin in the training folds is called by the wrong dataset.
+    assert probed(X, apart).value < 0.4
+    paired = probed(X, track)
+    assert abs(paired.value - 0.5) < 0.1
+    assert abs(paired.chance - 0.5) < 0.1
+    found = probed(X + shift, track)
+    assert found.value > found.chance_high
+    assert found.value > probed(X + shift, apart).value
+
+
+def test_tracks_are_swapped_with_their_twins_only():
+    track = np.repeat([0, 1, 2, 3, 4, 5], 2)  # tracks 0 and 3 are one piece, and so on
+    piece, y = track % 3, track >= 3
+    drawn = permuted_tracks(y, track, 200, 0, piece)
+    assert drawn.shape == (200, 12)
+    first, second = drawn[:, :6:2], drawn[:, 6::2]
+    assert (first != second).all()
+    assert (drawn[:, ::2] == drawn[:, 1::2]).all()
+    assert 0.4 < first.mean() < 0.6
+
+
+def test_whether_datasets_share_tracks_is_told_by_the_names():
+    domain = ["a"] * 3 + ["b"] * 3
+    assert tracks_are_shared(domain, list("xyzxyz"))
+    assert tracks_are_shared(domain, list("xyzxyw"))
+    assert not tracks_are_shared(domain, list("xyzxvw"))
+    assert not tracks_are_shared(domain, None)
 
 
 def test_a_probe_needs_as_many_tracks_as_folds():

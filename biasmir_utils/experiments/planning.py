@@ -11,6 +11,7 @@ import joblib
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.grammar import Correction, parse_corrections
+from biasmir_utils.corrections.registry import METHODS
 from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import ExperimentData
@@ -164,6 +165,8 @@ def plan_evaluation(
     if report and NO_CORRECTION not in specs:
         # Gains and losses are measured against it.
         specs = [NO_CORRECTION, *specs]
+    for spec in specs:
+        _check_target(spec, corpus)
     data = ExperimentData.of(corpus, embeddings, labels, target)
     kind = data.subjects[0].kind
     recogniser = DEFAULTS[kind] if recogniser is None else recogniser
@@ -207,6 +210,22 @@ def plan_evaluation(
         "seeds": every_seed,
     }
     return Plan(data, tasks, skipped, parameters, report)
+
+
+def _check_target(spec: Correction, corpus: Corpus) -> None:
+    """Raise an `ArgumentError` if a correction moves rows to a dataset that there is not."""
+    target = dict(spec.parameters).get("to")
+    if target is None or target in corpus.datasets:
+        return
+    # The name of the default target is the one that the method has without the option.
+    default = METHODS[spec.method].make().get_params()["to"]
+    if target == default:
+        return
+    expected = [*corpus.datasets, default]
+    raise ArgumentError(
+        f"correction {str(spec)!r}: to must be one of {', '.join(expected)}, not {target!r}."
+        f"{did_you_mean(target, expected)}"
+    )
 
 
 def _variants(specs: Sequence[Correction], modes: Sequence[str]) -> list[tuple[Correction, str]]:

@@ -9,8 +9,9 @@ corrections) and fits nothing itself. Its tables have the columns `embedding`, `
     `baseline`: against what (`none`, or for the mode `global` also the mode `unlabelled`); `where`:
     `across` datasets, `inside`, or `pooled` over both test sets; `metric`; `before`, `after`,
     `change`, with `low` and `high`, the 95 % interval from tracks drawn again; `worst_change`,
-    `worst_low`, `worst_high`: of the worst label; `n_labels`; `p`, of Wilcoxon's test over the
-    labels, and `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`,
+    `worst_low`, `worst_high`: of the worst label, the one that is worst after against the one that
+    was worst before; `n_labels`; `p`, of Wilcoxon's test over the labels, and
+    `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`,
     `seed_low`, `seed_high`: of the change over the resampling seeds.
 `task`
     The metrics themselves: `train_set`, `test_set` (`(both)` is pooled), `label` (also `(mean)`,
@@ -48,6 +49,7 @@ from biasmir_utils.experiments.report_tables import (
     task_table,
 )
 from biasmir_utils.experiments.resampled import metrics_of, track_weights, weighted_metrics
+from biasmir_utils.experiments.separability import tracks_are_shared
 from biasmir_utils.experiments.tasks import TaskResult
 
 Array = NDArray[Any]
@@ -70,7 +72,7 @@ class Report:
     kind : str
         What is recognised; see `targets`.
     facts : dict
-        Numbers of labels, seeds, test clips and tracks, replicates.
+        Numbers of labels, seeds, test clips and tracks, replicates; pairs that share tracks.
     """
 
     summary: pd.DataFrame
@@ -131,6 +133,7 @@ def build_report(
     shift = shift_table(found)
     tables = pd.concat(changes, ignore_index=True), pd.concat(task, ignore_index=True)
     summary = summary_table(plan, tables[0], tables[1], shift)
+    pairs = dict.fromkeys(pair for _, pair in every_cell)
     facts = {
         "n_labels": max(n_labels),
         "seeds": plan.parameters["seeds"],
@@ -139,6 +142,14 @@ def build_report(
             dataset: {"clips": n_clips[dataset], "tracks": len(names)}
             for dataset, names in tracks.items()
         },
+        "shared_tracks": [
+            "/".join(pair)
+            for pair in pairs
+            if tracks_are_shared(
+                np.repeat(pair, [len(tracks[name]) for name in pair]),
+                np.concatenate([tracks[name] for name in pair]),
+            )
+        ],
     }
     return Report(summary, *tables, shift, plan.kind, facts)
 

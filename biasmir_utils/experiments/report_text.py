@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.experiments.information import GROUPED
-from biasmir_utils.experiments.planning import REPORT_SEEDS
 from biasmir_utils.experiments.report import Report
+from biasmir_utils.experiments.report_notes import (
+    GROUPS_ARE_THE_TARGET,
+    groups_are_the_target,
+    items_of,
+    notes,
+)
 from biasmir_utils.experiments.report_tables import BOTH, LEVEL, MEAN, SETTING
 from biasmir_utils.experiments.shift import SHIFT_MEASURES
-from biasmir_utils.experiments.significance import smallest_p
-from biasmir_utils.experiments.targets import CATEGORY, GROUP, LABEL, NUMBER, TAGS
+from biasmir_utils.experiments.targets import CATEGORY, LABEL, NUMBER, TAGS
 
 METRIC_NAMES = {
     "roc_auc": "ROC-AUC",
@@ -24,20 +27,6 @@ METRIC_NAMES = {
     "r2": "R2",
     "mae": "MAE",
 }
-SIGNIFICANT = 0.05
-TRAINING_RULES = {
-    LABEL: "Training clips: as many with and as many without the label from both datasets, every "
-    "genre in its share.",
-    TAGS: "Training clips: as many from each dataset, every genre in its share. A tag that was not "
-    "observed in a clip does not count there (for recognisers other than logistic it counts as "
-    "absent in training).",
-    CATEGORY: "Training clips: as many of each class from both datasets.",
-    NUMBER: "Training clips: as many from each dataset, every genre in its share.",
-}
-GROUPS_ARE_THE_TARGET = (
-    "The groups are the target here: corrections that use groups have seen the target's labels, "
-    "and are marked so."
-)
 
 
 def report_markdown(report: Report, record: Mapping[str, Any], figure: str | None = None) -> str:
@@ -71,14 +60,14 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
     compared = modes_compared(report)
     if compared:
         parts += ["## What the labels of the target were worth", compared]
-    parts += ["## How to read this", "\n".join(f"- {line}" for line in notes(report, record))]
+    parts += ["## How to read this", "\n".join(f"- {line}" for line in notes(report, record, name))]
     return "\n\n".join(parts) + "\n"
 
 
 def report_summary(report: Report, record: Mapping[str, Any]) -> str:
     """Return the part of the report that is printed: its first table, with what it rests on."""
     parts = [gains(report), caption(report), provenance(report, record)]
-    if _groups_are_the_target(report, record):
+    if groups_are_the_target(report, record):
         parts.append(GROUPS_ARE_THE_TARGET)
     return "\n\n".join(parts)
 
@@ -101,7 +90,7 @@ def provenance(report: Report, record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     table = next((name for name in record["data"] if name.startswith("clips.")), None)
     total = f"; clip table SHA-256 {record['data'][table][:16]}" if table else ""
-    what = f"{kinds[report.kind]}, {facts['n_labels']} {_items(report.kind, facts['n_labels'])}"
+    what = f"{kinds[report.kind]}, {facts['n_labels']} {items_of(report.kind, facts['n_labels'])}"
     return " ".join(
         [
             f"Corpus {asked['corpus']}{total}.",
@@ -122,9 +111,11 @@ def caption(report: Report) -> str:
     text = (
         f"Gain and loss: change of mean {name} against no correction, tested on the other dataset "
         f"and on the same one, mean of both directions (n = {facts['n_labels']} "
-        f"{_items(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks "
-        f"drawn again. p: paired Wilcoxon test over the {_items(report.kind)}, Holm's correction "
-        "over the corrections of an embedding. Worst: change of the worst one. Needs: what the "
+        f"{items_of(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks "
+        f"drawn again. p: paired Wilcoxon test over the {items_of(report.kind)}, Holm's correction "
+        f"over the corrections of an embedding. Change of the smallest across: the smallest {name} "
+        f"of the {items_of(report.kind)} across datasets (mean of both directions) with the "
+        "correction, minus the smallest without; that need not be the same one. Needs: what the "
         "method needs of the target dataset; sees: what it was given here."
     )
     if len(facts["seeds"]) > 1:
@@ -146,7 +137,7 @@ def gains(report: Report) -> str:
             "p gain": _p(row.get("gain_p_holm")),
             "loss inside": _with_interval(row, "loss", "loss_low", "loss_high"),
             "p loss": _p(row.get("loss_p_holm")),
-            "worst across": _signed(row.get("worst_label_across")),
+            "change of the smallest across": _signed(row.get("worst_label_across")),
         }
         if several:
             cells["seed SD"] = _plain(row.get("gain_seed_sd"))
@@ -175,7 +166,7 @@ def other_metrics(report: Report) -> str:
                 )
         for metric in metrics:
             start = f"{metric}_pooled_change"
-            cells[f"pooled {METRIC_NAMES[metric]}"] = _with_interval(
+            cells[f"change of pooled {METRIC_NAMES[metric]}"] = _with_interval(
                 row, start, f"{start}_low", f"{start}_high"
             )
         rows.append(cells)
@@ -206,105 +197,32 @@ def modes_compared(report: Report) -> str:
     changes = report.changes
     if changes.empty:
         return ""
-    chosen = changes[(changes["baseline"] == "unlabelled") & (changes["metric"] == report.metric)]
+    chosen = changes[changes["baseline"] == "unlabelled"]
     if chosen.empty:
         return ""
+    main = report.metric
+    shown = [(main, "across"), (main, "inside"), (main, "pooled")]
+    if (chosen["metric"] == "balanced_accuracy").any():
+        shown += [("balanced_accuracy", "across"), ("balanced_accuracy", "inside")]
     rows = []
     for about, part in chosen.groupby(["embedding", "correction", "alpha", "pair"], sort=False):
         own = dict(zip(("embedding", "correction", "alpha", "pair"), about, strict=True))
         cells = _first(report, {**own, "mode": "global"}, with_mode=False)
-        for where in ("across", "inside"):
-            (row,) = _rows(part[part["where"] == where])
-            cells[where] = _with_interval(row, "change", "low", "high")
-            cells[f"p {where}"] = _p(row["p_holm"])
+        for metric, where in shown:
+            (row,) = _rows(part[(part["where"] == where) & (part["metric"] == metric)])
+            title = METRIC_NAMES[metric]
+            title = f"pooled {title}" if where == "pooled" else f"{title} {where}"
+            cells[title] = _with_interval(row, "change", "low", "high")
+            if metric == main and where != "pooled":
+                cells[f"p {where}"] = _p(row["p_holm"])
         rows.append(cells)
-    name = METRIC_NAMES[report.metric]
     return markdown_table(rows) + (
-        f"\n\nMean {name} with the correction fitted on rows matched by label (mode global, the "
-        "paper's) minus that with rows drawn without a look at labels (mode unlabelled); the "
-        "recogniser's rows are the same. The two differ in the number of rows, too."
+        f"\n\nEach column is a difference, mean over the {items_of(report.kind)}: with the "
+        "correction fitted on the recognisers' own training rows (mode global, the paper's) minus "
+        "with rows drawn without a look at labels (mode unlabelled). The rows that the recognisers "
+        "are trained on are the same in both. The two differ in the number of rows that a "
+        f"correction is fitted on, too. p: of {METRIC_NAMES[main]}."
     )
-
-
-def notes(report: Report, record: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know to read the tables right."""
-    facts, modes = report.facts, record["parameters"]["modes"]
-    items, name = _items(report.kind), METRIC_NAMES[report.metric]
-    seeds = facts["seeds"]
-    lines = []
-    if len(seeds) < REPORT_SEEDS:
-        n = "One resampling seed" if len(seeds) == 1 else f"{len(seeds)} resampling seeds"
-        lines.append(
-            f"{n}: how much the choice of training clips matters is "
-            f"{'not' if len(seeds) == 1 else 'hardly'} shown; --seeds {REPORT_SEEDS} shows it."
-        )
-    least = smallest_p(facts["n_labels"])
-    n_tests = report.summary[["correction", "mode", "alpha"]].drop_duplicates().shape[0] - 1
-    at_best = min(1.0, least * n_tests)
-    lines.append(
-        f"With {facts['n_labels']} {_items(report.kind, facts['n_labels'])} the smallest p that "
-        f"the Wilcoxon test can give is {least:.2g}, after Holm's correction over {n_tests} "
-        f"corrections {at_best:.2g}"
-        + (": no change can be significant here." if at_best > SIGNIFICANT else ".")
-    )
-    lines.append(
-        "Intervals hold for the recognisers at hand: tracks of the test sets are drawn again, "
-        "nothing is fitted anew."
-    )
-    lines.append(TRAINING_RULES[report.kind])
-    if report.kind in (LABEL, TAGS):
-        lines.append(
-            "Balanced accuracy is taken at the threshold that is best on the source's training "
-            "clips, each scored by the fold that was not trained on it (3 folds)."
-        )
-    elif report.kind == CATEGORY:
-        lines.append(
-            "Balanced accuracy: mean recall of the classes, the class with the largest score being "
-            "recognised. Brier: each class against the rest, mean over the classes."
-        )
-    if report.kind != NUMBER:
-        lines.append(
-            f"{name} on one test set cannot see a shift of all scores; balanced accuracy, Brier "
-            "and the metrics pooled over both test sets can."
-        )
-    lines += [
-        "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold, "
-        "features in units of their spread before any correction), "
-        "the mean gap (in standard deviations of the embedding) and the squared MMD (Gaussian "
-        "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
-        f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "
-        "datasets of tracks permuted, before any correction.",
-        "Variance moved: mean squared change of a row over the total variance (it counts common "
-        "shifts, and can exceed 1); beside it the expectation for a random projection of the same "
-        "rank. Rank: directions removed.",
-    ]
-    seen = dict.fromkeys(report.summary["information"])
-    if report.kind in (LABEL, CATEGORY) and {"global", "classwise"} & set(modes):
-        shown = (
-            "the difference is shown above"
-            if "unlabelled" in modes
-            else "--mode global unlabelled shows the difference"
-        )
-        lines.append(
-            "The paper's protocol matches the training clips of both datasets by their labels "
-            "before a correction is fitted, so every correction there has seen the target's "
-            "labels, even if it needs none. --mode unlabelled fits on clips drawn without a look "
-            f"at labels; {shown}."
-        )
-    if GROUPED in seen:
-        lines.append("Grouped target: the genres of the target's training clips were used.")
-    if _groups_are_the_target(report, record):
-        lines.append(GROUPS_ARE_THE_TARGET)
-    left = {dataset: n for dataset, n in record["left_out"].items() if n}
-    if left:
-        lines.append(
-            "Clips left out for lack of an embedding: "
-            + ", ".join(f"{dataset} {n}" for dataset, n in left.items())
-            + "."
-        )
-    if record["skipped"]:
-        lines.append(f"{len(record['skipped'])} skipped, with reasons in the record.")
-    return lines
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -331,11 +249,6 @@ def setting_name(row: Mapping[str, Any], with_mode: bool) -> str:
     return f"{name} ({row['mode']})" if with_mode and row["mode"] != "none" else name
 
 
-def _groups_are_the_target(report: Report, record: Mapping[str, Any]) -> bool:
-    uses_groups = (report.summary["needs"] == GROUPED).any()
-    return bool(uses_groups) and GROUP in record["parameters"]["target"]
-
-
 def _first(report: Report, row: Mapping[str, Any], with_mode: bool | None = None) -> dict[str, str]:
     summary = report.summary
     modes = set(summary["mode"]) - {"none"}
@@ -349,13 +262,6 @@ def _first(report: Report, row: Mapping[str, Any], with_mode: bool | None = None
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _items(kind: str, n: int = 2) -> str:
-    one, several = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}.get(
-        kind, ("label", "labels")
-    )
-    return one if n == 1 else several
 
 
 def _missing(value: Any) -> bool:

@@ -12,6 +12,11 @@ datasets, each is told from all others, and the mean is reported too.
 
 Chance is measured, not assumed: the same folds and probes, with the datasets of the tracks
 permuted.
+
+Where the datasets hold the same tracks (one piece of music, recorded or rendered twice), a probe
+that is trained on one of two twins calls the other one by the wrong dataset, and falls below
+chance. With `paired`, twins are on one side of every fold, and chance is measured with the
+datasets swapped within tracks.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -74,6 +80,7 @@ def dataset_separability(
     n_permutations: int = 0,
     C: float = 1.0,
     scale: ArrayLike | None = None,
+    paired: bool = False,
     seed: int = 0,
 ) -> list[Separability]:
     """Cross-validate a probe of the dataset.
@@ -86,7 +93,7 @@ def dataset_separability(
         Dataset of each clip, two or more.
     sample_track : array-like, (n_clips,), optional
         Track of each clip; tracks of different datasets are different even if they have one
-        name. Default: every clip is a track.
+        name, unless `paired`. Default: every clip is a track.
     kind : {'linear', 'rbf'}
     leaked : bool
         Whether clips of one track may be on both sides of a fold.
@@ -97,6 +104,8 @@ def dataset_separability(
         Weight of the loss, for rows of mean square length 1.
     scale : array-like, (n_features,), optional
         What each feature is divided by; default its standard deviation in `X`.
+    paired : bool
+        Whether a track's name means the same track in every dataset; see `tracks_are_shared`.
     seed : int
         Of folds, random features and permutations.
 
@@ -131,16 +140,22 @@ def dataset_separability(
             raise ArgumentError(
                 f"dataset {str(name)!r} has {n_tracks} track(s), fewer than the {n_folds} folds"
             )
+    twins = None
+    if paired and sample_track is not None:
+        twins = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)[1]
     with threadpool_limits(1):
         span = Span.of(_features(rows, kind, seed, scale))
-        train = _folds(domain, tracks, leaked, n_folds, seed)
+        train = _folds(domain, tracks if twins is None else twins, leaked, n_folds, seed)
         targets = [1] if len(names) == 2 else list(range(len(names)))
         found = [
             Separability(
                 str(names[target]),
                 _held_out(span, train, domain[np.newaxis] == target, C)[0],
                 _held_out(
-                    span, train, permuted_tracks(domain == target, tracks, n_permutations, seed), C
+                    span,
+                    train,
+                    permuted_tracks(domain == target, tracks, n_permutations, seed, twins),
+                    C,
                 ).mean(axis=1),
             )
             for target in targets
@@ -278,13 +293,45 @@ def _dealt_folds(
 
 
 def permuted_tracks(
-    y: NDArray[np.bool_], tracks: NDArray[np.intp], n: int, seed: int
+    y: NDArray[np.bool_],
+    tracks: NDArray[np.intp],
+    n: int,
+    seed: int,
+    twins: NDArray[np.intp] | None = None,
 ) -> NDArray[np.bool_]:
-    """Return labels in which whole tracks have changed places, (n, n_clips)."""
+    """Return labels in which whole tracks have changed places, (n, n_clips).
+
+    With `twins`, the piece of each clip, tracks change places only with those of the same piece.
+    """
     rng = np.random.default_rng(seed)
     of_track = np.zeros(tracks.max() + 1, dtype=bool)
     of_track[tracks] = y
-    return np.array([rng.permutation(of_track)[tracks] for _ in range(n)]).reshape(n, len(y))
+    if twins is None:
+        drawn = [rng.permutation(of_track)[tracks] for _ in range(n)]
+        return np.array(drawn).reshape(n, len(y))
+    piece = np.zeros(len(of_track), dtype=np.intp)
+    piece[tracks] = twins
+    places = np.argsort(piece, kind="stable")
+    swapped = np.empty((n, len(of_track)), dtype=bool)
+    for labels in swapped:
+        labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
+    return swapped[:, tracks]
+
+
+def tracks_are_shared(sample_domain: ArrayLike, sample_track: ArrayLike | None) -> bool:
+    """Return whether the datasets hold the same tracks, as far as their names tell.
+
+    That is so when each two of them have more than half of the names of the smaller one in common.
+    Tracks that only happen to be named alike (numbered, for instance) are then taken for the same
+    too, which costs a probe some freedom in its folds, and is no error.
+    """
+    if sample_track is None:
+        return False
+    domain, track = np.asarray(sample_domain), np.asarray(sample_track, dtype=str)
+    names = [set(track[domain == name].tolist()) for name in np.unique(domain)]
+    return all(
+        2 * len(one & other) > min(len(one), len(other)) for one, other in combinations(names, 2)
+    )
 
 
 def _held_out(

@@ -11,7 +11,9 @@ there, and more than nothing on fresh rows.
 - `mmd2`: squared maximum mean discrepancy, unbiased, with a Gaussian kernel whose bandwidth is
   the median distance of the rows; it may be slightly negative where there is no difference.
 
-Chance is the same measure with the datasets of whole tracks permuted.
+Chance is the same measure with the datasets of whole tracks permuted. If both datasets hold the
+same tracks (by their names: `tracks_are_shared`), twins stay in one fold of a probe, and chance
+swaps the datasets within tracks: see `separability`.
 
 References
 ----------
@@ -27,7 +29,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import dataset_separability, permuted_tracks
+from biasmir_utils.experiments.separability import (
+    dataset_separability,
+    permuted_tracks,
+    tracks_are_shared,
+)
 
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
@@ -71,7 +77,8 @@ def domain_shift(
     sample_domain : array-like, (n_clips,)
         Two datasets.
     sample_track : array-like, (n_clips,), optional
-        Clips of one track are on one side of every fold of the probes.
+        Clips of one track are on one side of every fold of the probes, also those of the two
+        datasets where these hold the same tracks.
     n_permutations : int
         How often to measure chance.
     scale : array-like, (n_features,), optional
@@ -101,6 +108,8 @@ def domain_shift(
     tracks = np.unique(
         [f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True
     )[1]
+    paired = tracks_are_shared(domain, sample_track)
+    twins = np.unique(track.astype(str), return_inverse=True)[1] if paired else None
     enough = min(len(np.unique(tracks[domain == code])) for code in (0, 1)) >= N_FOLDS
     for kind in ("linear", "rbf"):
         if not enough:
@@ -114,11 +123,12 @@ def domain_shift(
             n_folds=N_FOLDS,
             n_permutations=n_permutations,
             scale=scale,
+            paired=paired,
             seed=seed,
         )
         found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
     second = np.vstack(
-        [domain == 1, permuted_tracks(domain == 1, tracks, n_permutations, seed)]
+        [domain == 1, permuted_tracks(domain == 1, tracks, n_permutations, seed, twins)]
     ).astype(np.float64)
     found["mean_gap"] = _measured(_mean_gaps(rows, second))
     found["mmd2"] = _measured(_squared_mmds(rows, second))

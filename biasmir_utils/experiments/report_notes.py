@@ -1,0 +1,178 @@
+"""What a reader must know to read the tables of a full report right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from biasmir_utils.corrections.grammar import parse_correction
+from biasmir_utils.experiments.information import GROUPED
+from biasmir_utils.experiments.planning import REPORT_SEEDS
+from biasmir_utils.experiments.report import Report
+from biasmir_utils.experiments.significance import smallest_p
+from biasmir_utils.experiments.targets import CATEGORY, GROUP, LABEL, NUMBER, TAGS
+
+SIGNIFICANT = 0.05
+TRAINING_RULES = {
+    LABEL: "Training clips: as many with and as many without the label from both datasets, every "
+    "genre in its share.",
+    TAGS: "Training clips: as many from each dataset, every genre in its share. A tag that was not "
+    "observed in a clip does not count there (for recognisers other than logistic it counts as "
+    "absent in training).",
+    CATEGORY: "Training clips: as many of each class from both datasets.",
+    NUMBER: "Training clips: as many from each dataset, every genre in its share.",
+}
+GROUPS_ARE_THE_TARGET = (
+    "The groups are the target here: corrections that use groups have seen the target's labels, "
+    "and are marked so."
+)
+
+
+def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
+    """Return what a reader must know to read the tables right.
+
+    Parameters
+    ----------
+    report : Report
+    record : dict
+        Of the evaluation.
+    name : str
+        Of the main metric, for readers.
+    """
+    facts, modes = report.facts, record["parameters"]["modes"]
+    items = items_of(report.kind)
+    seeds = facts["seeds"]
+    lines = []
+    if len(seeds) < REPORT_SEEDS:
+        n = "One resampling seed" if len(seeds) == 1 else f"{len(seeds)} resampling seeds"
+        lines.append(
+            f"{n}: how much the choice of training clips matters is "
+            f"{'not' if len(seeds) == 1 else 'hardly'} shown; --seeds {REPORT_SEEDS} shows it."
+        )
+    least = smallest_p(facts["n_labels"])
+    n_tests = report.summary[["correction", "mode", "alpha"]].drop_duplicates().shape[0] - 1
+    at_best = min(1.0, least * n_tests)
+    lines.append(
+        f"With {facts['n_labels']} {items_of(report.kind, facts['n_labels'])} the smallest p that "
+        f"the Wilcoxon test can give is {least:.2g}, after Holm's correction over {n_tests} "
+        f"corrections {at_best:.2g}"
+        + (": no change can be significant here." if at_best > SIGNIFICANT else ".")
+    )
+    lines.append(
+        "Intervals hold for the recognisers at hand: tracks of the test sets are drawn again, "
+        "nothing is fitted anew."
+    )
+    lines.append(TRAINING_RULES[report.kind])
+    if report.kind in (LABEL, CATEGORY):
+        lines.append(
+            "So the rows that a recogniser is trained on are matched to the label counts of the "
+            "target's training clips in every line of the tables, in the mode unlabelled and "
+            "without a correction, too. A mode says on which rows a correction is fitted, and the "
+            "column sees what that correction was given; neither is about the recogniser's rows."
+        )
+    if "random" in set(report.summary["correction"].str.split(":").str[0]):
+        lines.append(
+            "The control random is one draw of a subspace"
+            + (" for each seed" if len(seeds) > 1 else "")
+            + f", the same for all {items}. No interval holds the randomness of this draw"
+            + (", the seed SD does." if len(seeds) > 1 else "; more seeds give more draws.")
+        )
+    if report.kind in (LABEL, TAGS):
+        lines.append(
+            "Balanced accuracy is taken at the threshold that is best on the source's training "
+            "clips, each scored by the fold that was not trained on it (3 folds)."
+        )
+    elif report.kind == CATEGORY:
+        lines.append(
+            "Balanced accuracy: mean recall of the classes, the class with the largest score being "
+            "recognised. Brier: each class against the rest, mean over the classes."
+        )
+    if report.kind != NUMBER:
+        lines.append(
+            f"{name} on one test set cannot see a shift of all scores; balanced accuracy, Brier "
+            "and the metrics pooled over both test sets can."
+        )
+    lines += [
+        "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold, "
+        "features in units of their spread before any correction), "
+        "the mean gap (in standard deviations of the embedding) and the squared MMD (Gaussian "
+        "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
+        f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "
+        "datasets of tracks permuted, before any correction.",
+        "Variance moved: mean squared change of a row over the total variance (it counts common "
+        "shifts, and can exceed 1); beside it the expectation for a random projection of the same "
+        "rank. Rank: directions removed.",
+    ]
+    mapped = [
+        one for one in dict.fromkeys(report.summary["correction"]) if parse_correction(one).kernel
+    ]
+    if mapped:
+        lines.append(
+            f"With random features ({', '.join(mapped)}) the probes, mean gap, MMD and variances "
+            "are those of the features, not of the embedding: there are more of them, every row of "
+            "them has length one, and they hold what a nonlinear probe would find. They are to be "
+            "compared with k (none:kernel=fastfood), not with the corrections of the embedding."
+        )
+    brier = report.task.loc[report.task["metric"] == "brier", "value"]
+    if len(brier) and brier.isna().all():
+        lines.append(
+            f"Brier is blank: the recogniser {record['parameters']['recogniser']} gives scores, "
+            "but no probabilities."
+        )
+    twins = _shared_tracks(report)
+    if twins:
+        lines.append(twins)
+    seen = dict.fromkeys(report.summary["information"])
+    if report.kind in (LABEL, CATEGORY) and {"global", "classwise"} & set(modes):
+        shown = (
+            "the difference is shown above"
+            if "unlabelled" in modes
+            else "--mode global unlabelled shows the difference"
+        )
+        lines.append(
+            "The paper's protocol matches the training clips of both datasets by their labels "
+            "before a correction is fitted, so every correction there has seen the target's "
+            "labels, even if it needs none. --mode unlabelled fits on clips drawn without a look "
+            f"at labels; {shown}."
+        )
+    if GROUPED in seen:
+        lines.append("Grouped target: the genres of the target's training clips were used.")
+    if groups_are_the_target(report, record):
+        lines.append(GROUPS_ARE_THE_TARGET)
+    left = {dataset: n for dataset, n in record["left_out"].items() if n}
+    if left:
+        lines.append(
+            "Clips left out for lack of an embedding: "
+            + ", ".join(f"{dataset} {n}" for dataset, n in left.items())
+            + "."
+        )
+    if record["skipped"]:
+        lines.append(f"{len(record['skipped'])} skipped, with reasons in the record.")
+    return lines
+
+
+def _shared_tracks(report: Report) -> str:
+    """Return what to say if datasets share tracks; nothing if they do not."""
+    pairs = report.facts.get("shared_tracks", [])
+    if not pairs:
+        return ""
+    return (
+        f"Most track names of one dataset of {', '.join(pairs)} are in the other one, too, so they "
+        "are taken for the same tracks: both versions are in one fold of a probe, and chance is "
+        "the same with the datasets swapped within tracks. The intervals draw the tracks of each "
+        "dataset by themselves."
+    )
+
+
+def groups_are_the_target(report: Report, record: Mapping[str, Any]) -> bool:
+    """Return whether corrections have used groups that are what is recognised."""
+    uses_groups = (report.summary["needs"] == GROUPED).any()
+    return bool(uses_groups) and GROUP in record["parameters"]["target"]
+
+
+def items_of(kind: str, n: int = 2) -> str:
+    """Return what the subjects of a kind are called."""
+    one, several = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}.get(
+        kind, ("label", "labels")
+    )
+    return one if n == 1 else several
