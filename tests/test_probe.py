@@ -85,6 +85,17 @@ def test_tracks_of_different_datasets_may_share_their_name():
     assert abs(first.mean() - second.mean()) < 0.05
 
 
+def test_twins_of_a_corpus_stay_in_one_fold(repository):
+    corpus = Corpus.load(repository / "data" / "counterfactual")
+    found = probe(corpus, "mfcc", n_permutations=0).iloc[0]
+    clips = corpus.clips
+    about = (corpus.embedding("mfcc"), clips["dataset"], clips["track"])
+    paired = dataset_separability(*about, paired=True)[0]
+    assert (found["dataset"], found["roc_auc"]) == ("(mean)", pytest.approx(paired.roc_auc))
+    # A twin in the training folds is called by another dataset.
+    assert found["roc_auc"] > dataset_separability(*about)[0].roc_auc + 0.01
+
+
 def test_more_than_two_datasets_are_told_from_the_rest():
     X, domain, track = make(shift=0.0)
     domain = np.array(["a", "b", "c"])[track % 3]

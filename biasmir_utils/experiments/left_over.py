@@ -20,7 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, make_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import dataset_separability, permuted_tracks
+from biasmir_utils.experiments.separability import (
+    dataset_separability,
+    permuted_tracks,
+    tracks_are_shared,
+)
 from biasmir_utils.experiments.shift import mean_gap
 
 QUIET_SHARE = 0.95
@@ -110,7 +114,13 @@ def left_over(
                     correction.transform(X[part], sample_domain=domain[part])
                     for part in (fitted, fresh)
                 ]
-                (probe,) = dataset_separability(after[1], domain[fresh], track, seed=seed)
+                (probe,) = dataset_separability(
+                    after[1],
+                    domain[fresh],
+                    track,
+                    paired=tracks_are_shared(domain[fresh], track),
+                    seed=seed,
+                )
                 rows.append(
                     {
                         "embedding": name,

@@ -181,7 +181,8 @@ def probe(
 ) -> pd.DataFrame:
     """Tell for each embedding of a corpus how well the dataset can be read from it.
 
-    All embeddings are probed on the same clips, of both splits: those that have all of them.
+    All embeddings are probed on the same clips, of both splits: those that have all of them. Where
+    the datasets hold the same tracks (`tracks_are_shared`), twins stay in one fold.
 
     Parameters
     ----------
@@ -205,6 +206,7 @@ def probe(
     complete = corpus.complete(embeddings)
     clips = corpus.clips[complete]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
+    paired = tracks_are_shared(domain, track)
     rows = []
     for embedding in embeddings:
         X = corpus.embedding(embedding)[complete]
@@ -217,6 +219,7 @@ def probe(
                     kind=kind,
                     leaked=how,
                     n_permutations=n_permutations,
+                    paired=paired,
                     seed=seed,
                 ):
                     chance = one.chance_roc_auc
