@@ -105,8 +105,10 @@ def test_a_dotted_path_may_name_a_function(dotted):
 @pytest.mark.parametrize(
     ("path", "kind", "told"),
     [
-        ("tuba", "label", "expected one of logistic, logistic-liblinear, ridge, svm, knn, mlp"),
-        ("logistic", "number", "expected one of ridge, svm, knn, mlp for a number"),
+        ("tuba", "label", "'tuba': expected one of logistic, logistic-liblinear, ridge, svm, knn"),
+        ("rigde", "label", "'rigde': expected one of .* Did you mean 'ridge'"),
+        ("logistic", "number", "expected one of ridge, svm, knn, mlp for a number, or"),
+        ("svm", "tags", "expected one of logistic, ridge, knn, mlp for tags, or"),
         ("no.such:Thing", "label", "'no.such' cannot be imported"),
         ("sklearn.svm:Nothing", "label", "'sklearn.svm' has no 'Nothing'"),
         ("sklearn.svm.", "label", "has no ''"),
@@ -114,7 +116,8 @@ def test_a_dotted_path_may_name_a_function(dotted):
         ("numpy:pi", "label", "calling it without arguments failed"),
         ("test_recognisers:Demanding", "label", "calling it without arguments failed"),
         ("builtins:dict", "label", "not a scikit-learn estimator, it has no 'fit'"),
-        ("sklearn.svm:SVR", "label", "not a classifier"),
+        ("sklearn.svm:SVR", "label", "not a classifier, as is needed for a label"),
+        ("sklearn.svm:SVR", "tags", "not a classifier, as is needed for tags"),
         ("sklearn.svm:SVC", "number", "not a regressor"),
         ("test_recognisers:Silent", "label", "neither decision_function nor predict_proba"),
     ],

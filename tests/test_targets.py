@@ -222,9 +222,15 @@ def test_what_a_correction_has_seen(correction, mode, kind, targets, seen):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"target": "mood"}, "target 'mood': expected labels, tags, or one of group, piano"),
+        ({"target": "mood"}, "no target 'mood'; there are labels, tags, group, piano, .*tempo"),
+        ({"target": "tmpo"}, "no target 'tmpo'; there are .* Did you mean 'tempo'"),
+        ({"target": "label"}, "no target 'label'; there are .* Did you mean 'labels'"),
+        # The misspelt target is told, not the labels, which are right.
+        ({"target": "tmpo", "labels": ["piano"]}, "no target 'tmpo'; .* Did you mean 'tempo'"),
+        ({"target": ["labels", "tempo"]}, "labels stands by itself, not with labels, tempo"),
+        ({"labels": ["pino"]}, "no label 'pino'; it has piano, voice. Did you mean 'piano'"),
         ({"target": ["tempo", "era"]}, "not of one kind"),
-        ({"target": "tempo", "labels": ["piano"]}, "labels are chosen for the targets labels"),
+        ({"target": "tempo", "labels": ["piano"]}, "labels and tags, not for tempo; leave"),
         ({"target": "tempo", "modes": "classwise"}, "a number has none"),
         ({"seeds": 0}, "seeds must be at least 1"),
     ],

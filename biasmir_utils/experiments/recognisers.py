@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
 from biasmir_utils.experiments.shared_logistic import SharedLogistic
 from biasmir_utils.experiments.targets import CATEGORY, LABEL, NUMBER, TAGS
@@ -77,6 +77,7 @@ RECOGNISERS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
         "mlp": lambda: _perceptron(MLPRegressor),
     },
 }
+_IN_WORDS = {LABEL: "a label", TAGS: "tags", CATEGORY: "a category", NUMBER: "a number"}
 DEFAULTS = {LABEL: "logistic", TAGS: "logistic", CATEGORY: "logistic", NUMBER: "ridge"}
 
 
@@ -106,8 +107,9 @@ def make_recogniser(name: str, kind: str = LABEL, seed: int = 0) -> Any:
         estimator = _imported(name, kind)
     else:
         raise ArgumentError(
-            f"recogniser {name!r}: expected one of {', '.join(known)} for a {kind}, or the "
-            f"dotted path of a scikit-learn estimator, such as sklearn.naive_bayes:GaussianNB"
+            f"recogniser {name!r}: expected one of {', '.join(known)} for {_IN_WORDS[kind]}, or "
+            f"the dotted path of a scikit-learn estimator, such as sklearn.naive_bayes:GaussianNB."
+            f"{did_you_mean(name, known)}"
         )
     unset = {
         key: seed
@@ -149,9 +151,9 @@ def _imported(path: str, kind: str) -> Any:
         raise ArgumentError(f"{told}: cannot be cloned by scikit-learn ({error})") from error
     if kind == NUMBER:
         if not is_regressor(estimator):
-            raise ArgumentError(f"{told}: not a regressor, which a number needs")
+            raise ArgumentError(f"{told}: not a regressor, as is needed for a number")
     elif not is_classifier(estimator):
-        raise ArgumentError(f"{told}: not a classifier, which a {kind} needs")
+        raise ArgumentError(f"{told}: not a classifier, as is needed for {_IN_WORDS[kind]}")
     elif not (hasattr(estimator, "decision_function") or hasattr(estimator, "predict_proba")):
         raise ArgumentError(f"{told}: has neither decision_function nor predict_proba")
     return estimator

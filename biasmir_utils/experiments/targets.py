@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, did_you_mean
 
 LABEL, TAGS, CATEGORY, NUMBER = "label", "tags", "category", "number"
 LABELS = "labels"
@@ -101,21 +101,28 @@ def subjects(
             if name not in corpus.labels:
                 raise ArgumentError(
                     f"corpus {corpus.name!r} has no label {name!r}; it has "
-                    f"{', '.join(corpus.labels) or 'none'}"
+                    f"{', '.join(corpus.labels) or 'none'}.{did_you_mean(name, corpus.labels)}"
                 )
         if not chosen:
             raise ArgumentError("at least one label is needed")
         if names == [TAGS]:
             return [Subject(TAGS, TAGS, tuple(chosen))]
         return [Subject(name, LABEL) for name in chosen]
-    if labels is not None:
-        raise ArgumentError(f"labels are chosen for the targets labels and tags, not {names}")
     kinds = {GROUP: CATEGORY, **{found.name: found.kind for found in corpus.targets}}
     for name in names:
+        if name in (LABELS, TAGS):
+            raise ArgumentError(f"the target {name} stands by itself, not with {', '.join(names)}")
         if name not in kinds:
+            known = [LABELS, TAGS, *kinds]
             raise ArgumentError(
-                f"target {name!r}: expected {LABELS}, {TAGS}, or one of {', '.join(kinds)}"
+                f"corpus {corpus.name!r} has no target {name!r}; there are {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
             )
+    if labels is not None:
+        raise ArgumentError(
+            f"labels are chosen for the targets {LABELS} and {TAGS}, not for {', '.join(names)}; "
+            "leave them out"
+        )
     if len({kinds[name] for name in names}) != 1:
         raise ArgumentError(
             f"the targets {', '.join(names) or '(none)'} are not of one kind; evaluate labels, "
