@@ -87,6 +87,10 @@ def test_sets_and_repeats() -> None:
     [
         ("ldaa", "Did you mean 'lda'"),
         ("", "unknown correction ''"),
+        ("pubset", r"There are: none, lda, .*zscore\. .* the sets paper, standard, all"),
+        ("standrad", "Did you mean 'standard'"),
+        ("all", r"'all' is a set of corrections \(none, lda, .*one of them is expected"),
+        ("paper:alpha=0.5", "a set has no options"),
         ("lda:", "expected option=value"),
         ("lda:alpha", "expected option=value"),
         ("lda:alpha=", "expected option=value"),
@@ -122,6 +126,18 @@ def test_every_set_can_be_made(name: str) -> None:
     for correction in parse_corrections([name]):
         assert parse_correction(str(correction)) == correction
         correction.transformer()
+
+
+def test_what_no_set_has() -> None:
+    # The help says so of all of them, and that they can be asked for beside a set.
+    members = [parse_correction(name) for names in SETS.values() for name in names]
+    options = {option for one in members for option in one._options()}
+    assert not {"to", "unseen"} & options
+    assert {one.alpha for one in members} == {1.0}
+    assert {one.groups for one in members} == {None, "group"}
+    assert {one.kernel for one in members} == {None, "fastfood"}
+    assert {one.method for one in members} == set(METHODS)
+    assert len(parse_corrections(["all", "leace:groups=auto"])) == len(SETS["all"]) + 1
 
 
 def test_what_a_correction_needs() -> None:

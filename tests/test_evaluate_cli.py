@@ -244,4 +244,6 @@ def test_the_help_lists_corrections_and_sets():
     text = run("--help")
     for name in ("gaussian_ot", "inlp", "mklda", "zscore", "standard"):
         assert name in text
-    assert "none lda mlda k klda mklda" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "none lda mlda k klda mklda" in words
+    assert "No set has the options alpha, groups=auto" in words

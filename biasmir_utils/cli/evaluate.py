@@ -19,13 +19,18 @@ class _WithCorrections(SeveralCommand):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names that `--correction` knows; imported for the help only."""
-        from biasmir_utils.corrections.registry import ALIASES, METHODS, SETS
+        from biasmir_utils.corrections.registry import ALIASES, METHODS, NOT_IN_SETS, SETS
 
         with formatter.section("Corrections"):
             formatter.write_text(", ".join(METHODS))
             formatter.write_dl(list(ALIASES.items()))
         with formatter.section("Sets of them"):
             formatter.write_dl([(name, " ".join(members)) for name, members in SETS.items()])
+            formatter.write_paragraph()
+            formatter.write_text(
+                f"No set has the options {', '.join(NOT_IN_SETS)}: ask for them one by one, as in "
+                f"--correction all leace:groups=auto lda:alpha=0.5."
+            )
 
 
 @click.command(cls=_WithCorrections)

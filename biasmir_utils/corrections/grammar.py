@@ -184,9 +184,18 @@ def parse_correction(text: str | Correction) -> Correction:
     if name in ALIASES:
         name, implied = _split(ALIASES[name])
         options = {**implied, **options}
+    if name in SETS:
+        raise ArgumentError(
+            f"{text!r}: {name!r} is a set of corrections ({', '.join(SETS[name])}), where one of "
+            "them is expected; a set has no options."
+        )
     if name not in METHODS:
         known = [*METHODS, *ALIASES]
-        raise ArgumentError(f"unknown correction {name!r} in {text!r}.{_hint(name, known)}")
+        raise ArgumentError(
+            f"unknown correction {name!r} in {text!r}.{did_you_mean(name, [*known, *SETS])} There "
+            f"are: {', '.join(known)}. Where several may be given, there are also the sets "
+            f"{', '.join(SETS)}."
+        )
     try:
         return _build(name, options)
     except ArgumentError as error:

@@ -172,7 +172,8 @@ ALIASES: dict[str, str] = {
     "zscore": "center:scale=true",
 }
 
-# Names that stand for several corrections.
+# Names that stand for several corrections. `all` has every method, and every choice of what a
+# correction may see; settings of another kind (`NOT_IN_SETS`) would multiply it.
 SETS: dict[str, tuple[str, ...]] = {
     "paper": ("none", "lda", "mlda", "k", "klda", "mklda"),
     "standard": (
@@ -187,6 +188,9 @@ SETS: dict[str, tuple[str, ...]] = {
         *("random", "random:groups=group"),
     ),
 }
+
+NOT_IN_SETS = ("alpha", "groups=auto", "kernel=orthogonal", "to", "unseen=own")
+"""Options that no set has; corrections with them are asked for one by one."""
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.
 KERNELS: dict[str, str] = {"fastfood": "gaussian", "orthogonal": "signs"}
