@@ -11,13 +11,17 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli.evaluate import evaluate as command
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.bootstrap import bootstrap_scores
+from biasmir_utils.experiments.data import ExperimentData
 from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.experiments.fitting import fit_corrections
 from biasmir_utils.experiments.planning import plan_evaluation
 from biasmir_utils.experiments.report_text import report_markdown
 from biasmir_utils.experiments.results import RESULT_COLUMNS, changes, read_table
 from biasmir_utils.experiments.significance import holm, paired_wilcoxon
+from biasmir_utils.experiments.training import subject_rows
 
 CORRECTIONS = ["lda", "center", "leace", "random"]
 
@@ -89,8 +93,8 @@ def test_p_values_are_of_the_labels_differences(found):
         own = change[(change["correction"] == row["correction"]) & (change["mode"] == row["mode"])]
         assert row["p"] == pytest.approx(paired_wilcoxon(own.groupby("label")["change"].mean()))
     np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
-    # One family: all corrections of the embedding, in both modes (random has one only).
-    assert len(table) == 2 * len(CORRECTIONS) - 1
+    # One family: all corrections of the embedding, in both modes.
+    assert len(table) == 2 * len(CORRECTIONS)
 
 
 def test_intervals_are_those_of_the_bootstrap_by_track(found, corpus):
@@ -115,6 +119,7 @@ def test_pooled_metrics_are_of_both_test_sets_together(found):
     chosen = scores[
         (scores["embedding"] == "toy")
         & (scores["correction"] == "none")
+        & (scores["mode"] == "none")
         & (scores["train_set"] == "alpha")
         & (scores["label"] == "piano")
     ]
@@ -129,6 +134,7 @@ def test_pooled_metrics_are_of_both_test_sets_together(found):
             found.report.task,
             embedding="toy",
             correction="none",
+            mode="none",
             train_set="alpha",
             test_set="(both)",
             label="piano",
@@ -165,6 +171,43 @@ def test_shift_is_measured_on_clips_that_no_correction_was_fitted_on(found):
     assert shift.loc["toy", "random", "global"].loc["linear_probe", "value"] > 0.8
     # Two labels, two seeds.
     assert set(found.report.shift["n_fits"]) == {4}
+
+
+def test_each_mode_is_put_beside_its_own_baseline(found):
+    means = found.results.groupby(["embedding", "correction", "mode", "train_set", "test_set"])
+    means = means["roc_auc"].mean()
+    for embedding in ("toy", "toy2"):
+        own = means[embedding]
+        for mode, plain in (("global", "none"), ("unlabelled", "unlabelled")):
+            difference = own["leace", mode] - own["none", plain]
+            row = row_of(found.report.summary, embedding=embedding, correction="leace", mode=mode)
+            across = [difference["alpha", "beta"], difference["beta", "alpha"]]
+            assert row["gain"] == pytest.approx(np.mean(across), abs=1e-6)
+    drawn = bootstrap_scores(found.scores, n_replicates=2).changes().cells
+    table = changes(found.results)
+    assert len(drawn) == len(table) > 0
+    keys = [name for name in drawn if name != "value"]
+    both = drawn.merge(table, on=keys, validate="one_to_one")
+    np.testing.assert_allclose(both["value"], both["change"], atol=1e-6)
+
+
+def test_every_label_and_seed_has_a_control_of_its_own(corpus):
+    data = ExperimentData.of(corpus, ["toy"])
+    pair = list(data.datasets.values())
+    variants = ((parse_correction("random"), "global"),)
+    probe = data.features("toy", pair[0].name)[:1]
+
+    def direction(label: str, seed: int) -> np.ndarray:
+        rows = subject_rows("piano", "label", pair, 42)
+        X = [data.features("toy", c.name)[r.all] for c, r in zip(pair, rows, strict=True)]
+        groups = {c.name: data.group_names(c.name) for c in pair}
+        (fitted,) = fit_corrections(variants, pair, rows, X, groups, seed, label).values()
+        return np.subtract(fitted.transform(probe), probe)[0]
+
+    draws = [direction(label, seed) for label in ("piano", "voice") for seed in (42, 43)]
+    np.testing.assert_array_equal(draws[0], direction("piano", 42))
+    unit = np.array(draws) / np.linalg.norm(draws, axis=1, keepdims=True)
+    assert np.abs(unit @ unit.T)[~np.eye(4, dtype=bool)].max() < 0.99
 
 
 def test_the_baseline_is_added(corpus):
@@ -210,8 +253,9 @@ def test_the_text_says_what_the_numbers_rest_on(found):
         "| change of pooled ROC-AUC",
         "| change of the smallest across",
         "the smallest ROC-AUC of the labels across datasets",
-        "matched to the label counts of the target's training clips in every line",
-        "The control random is one draw of a subspace for each seed",
+        "follows the label counts of the target",
+        "random has a subspace of its own for each recogniser's target and seed: its means are "
+        "over 4 draws",
         "taken for the same tracks",
     ):
         assert part in text, part
@@ -220,6 +264,8 @@ def test_the_text_says_what_the_numbers_rest_on(found):
         *("embedding", "correction", "ROC-AUC across", "p across", "ROC-AUC inside", "p inside"),
         *("pooled ROC-AUC", "balanced accuracy across", "balanced accuracy inside"),
     ]
+    rows = text.split(worth)[1].split("\n\n")[0].splitlines()[2:]
+    assert [line.split("|")[2].strip() for line in rows] == 2 * ["none", *CORRECTIONS]
     # Nothing to say of what is not there.
     for part in ("random features", "Brier is blank"):
         assert part not in text, part

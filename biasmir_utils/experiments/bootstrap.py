@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import weighted_roc_auc
-from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING
+from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING, UNLABELLED
 
 FloatArray = NDArray[np.float64]
 
@@ -87,14 +87,17 @@ class Bootstrap:
         Parameters
         ----------
         baseline : str
-            Name of a correction; it has to be there once for each of the other keys.
+            Name of a correction; it has to be there once for each of the other keys. In the mode
+            `unlabelled` it is that mode's, as in `results.changes`.
         """
         is_baseline = (self.cells["correction"] == baseline).to_numpy()
         if not is_baseline.any():
             names = ", ".join(dict.fromkeys(self.cells["correction"]))
             raise ArgumentError(f"no cells have the correction {baseline!r}; there are {names}")
-        keys = self._keys(without=("correction", "mode", "alpha"))
-        return self._difference(self.cells[keys], ~is_baseline, is_baseline, keep_first=True)
+        keys = self.cells[self._keys(without=("correction", "mode", "alpha"))]
+        if "mode" in self.cells:
+            keys = keys.assign(unlabelled=self.cells["mode"] == UNLABELLED)
+        return self._difference(keys, ~is_baseline, is_baseline, keep_first=True)
 
     def intervals(self, level: float = 0.95) -> pd.DataFrame:
         """Return the cells with percentile intervals.

@@ -325,7 +325,8 @@ def baseline_of(cell: Cell, correction: str | None = None) -> Cell | None:
         Another baseline than the correction's own.
     """
     name = correction or BASELINES.get(cell.correction)
-    return None if name is None else cell._replace(correction=name, mode="none")
+    mode = "unlabelled" if cell.mode == "unlabelled" else "none"
+    return None if name is None else cell._replace(correction=name, mode=mode)
 
 
 def _published_cells(samples: Samples, pairs: Sequence[tuple[str, str]]) -> list[Cell]:

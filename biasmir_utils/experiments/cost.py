@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,8 +17,9 @@ from threadpoolctl import threadpool_limits
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.judging import MAX_CLIPS
 from biasmir_utils.experiments.resampling import TrainingRows
+from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.tasks import Task
-from biasmir_utils.experiments.training import subject_rows
+from biasmir_utils.experiments.training import ChosenRows, own_rows, subject_rows
 
 # Random features are 8 for each dimension, padded to a power of two; a cosine and a sine each.
 FEATURES_PER_DIMENSION = 8
@@ -89,7 +90,23 @@ def task_seconds(
     speed : Speed
     """
     pair = [datasets[name] for name in task.pair]
-    rows = subject_rows(task.label, task.kind, pair, task.seed)
+    seconds = 0.0
+    for unlabelled, rows_of in ((False, subject_rows), (True, own_rows)):
+        variants = tuple(v for v in task.variants if (v[1] == UNLABELLED) is unlabelled)
+        if variants:
+            rows = rows_of(task.label, task.kind, pair, task.seed)
+            seconds += _part_seconds(replace(task, variants=variants), rows, pair, dimension, speed)
+    return seconds
+
+
+def _part_seconds(
+    task: Task,
+    rows: Sequence[TrainingRows | ChosenRows],
+    pair: Sequence[DatasetClips],
+    dimension: int,
+    speed: Speed,
+) -> float:
+    """Return how long the variants of a task take that share their training rows."""
     n = max(len(r.all) for r in rows)
     n_test = sum(len(clips.test_rows(task.label)) for clips in pair)
     width = dimension

@@ -107,7 +107,8 @@ def evaluate(
         On which rows of both datasets corrections are fitted. `global`: the training rows of
         the recognisers, positives and negatives, which the paper's resampling chose by their
         labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
-        a look at any label.
+        a look at any label, with recognisers that are trained on all that their own dataset has,
+        not on as many clips as the other one can match.
     labels : sequence of str, optional
         Default: all labels of the corpus.
     target : str or sequence of str

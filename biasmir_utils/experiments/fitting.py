@@ -28,6 +28,7 @@ def fit_corrections(
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
     seed: int = 0,
+    label: str = "",
 ) -> dict[tuple[Correction, str], Any]:
     """Fit the corrections of a task; doses of one correction share a fit.
 
@@ -45,6 +46,9 @@ def fit_corrections(
         Group of every clip of a dataset, None where it has none.
     seed : int
         Of the search for groups, where a correction wants them found, and of random subspaces.
+    label : str
+        Every label and seed has a random subspace of its own, so that means over labels are means
+        over that many draws of the control.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def fit_corrections(
             continue
         key = (replace(spec, alpha=1.0), mode)
         if key not in fits:
-            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups, seed)
+            fits[key] = _fit_correction(spec, mode, pair, both, X_train, groups, seed, label)
         correction = copy(fits[key])
         if not isinstance(correction, BiasMIRError):
             correction.alpha = spec.alpha
@@ -76,6 +80,7 @@ def _fit_correction(
     X_train: Sequence[Array],
     groups: Mapping[str, Array],
     seed: int,
+    label: str,
 ) -> Any:
     # A label's training rows are positives, then negatives.
     parts = [
@@ -98,8 +103,8 @@ def _fit_correction(
         # A group with too few rows for a direction is a warning here, as one without any is.
         correction.set_params(singular="warn")
     if spec.method == "random" and "random_state" not in dict(spec.parameters):
-        # Another seed is another control.
-        correction.set_params(random_state=seed)
+        draw = np.random.SeedSequence([seed, *label.encode()]).generate_state(1)[0]
+        correction.set_params(random_state=int(draw))
     sample_group = None
     try:
         if spec.finds_groups:

@@ -15,15 +15,17 @@ from biasmir_utils.corrections.registry import METHODS
 from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.cost import SECONDS_TO_START, Speed, duration, task_seconds
 from biasmir_utils.experiments.data import ExperimentData
-from biasmir_utils.experiments.information import SOURCE_ONLY
 from biasmir_utils.experiments.recognisers import DEFAULTS, make_recogniser
+from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.targets import LABEL, LABELS, TAGS, Subject
-from biasmir_utils.experiments.tasks import UNLABELLED, Task
+from biasmir_utils.experiments.tasks import Task
 from biasmir_utils.experiments.training import why_impossible
 
 MODES = ("global", "classwise", UNLABELLED)
 """On which training rows of both datasets a correction is fitted: those that the recognisers are
-trained on; the positives of these; or rows that were drawn without a look at any label."""
+trained on, matched by the labels of both; the positives of these; or rows that were drawn without
+a look at any label, in which mode the recognisers, too, are trained without the other dataset's
+labels, on all that their own has."""
 PAPER_SEED = 42
 REPORT_SEEDS = 5
 """Fewest seeds that tell how much the resampling matters."""
@@ -230,15 +232,9 @@ def _check_target(spec: Correction, corpus: Corpus) -> None:
 
 def _variants(specs: Sequence[Correction], modes: Sequence[str]) -> list[tuple[Correction, str]]:
     """Return the corrections in the modes that make a difference for them."""
-    labelled = [mode for mode in modes if mode != UNLABELLED]
-    found: list[tuple[Correction, str]] = []
-    for spec in specs:
-        own: Sequence[str] = modes if spec.corrects else ("none",)
-        if spec.corrects and spec.information == SOURCE_ONLY and labelled:
-            # It looks at no row, so there is no other choice of rows.
-            own = labelled
-        found.extend((spec, mode) for mode in own)
-    return found
+    # Nothing is fitted: what is left of a mode is the recognisers' training rows.
+    plain = dict.fromkeys(mode if mode == UNLABELLED else "none" for mode in modes)
+    return [(spec, mode) for spec in specs for mode in (modes if spec.corrects else plain)]
 
 
 def _tasks(

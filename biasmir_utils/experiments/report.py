@@ -6,13 +6,13 @@ corrections) and fits nothing itself. Its tables have the columns `embedding`, `
 
 `changes`
     What each correction changes, mean over labels, over both directions and over seeds.
-    `baseline`: against what (`none`, or for the mode `global` also the mode `unlabelled`); `where`:
-    `across` datasets, `inside`, or `pooled` over both test sets; `metric`; `before`, `after`,
-    `change`, with `low` and `high`, the 95 % interval from tracks drawn again; `worst_change`,
-    `worst_low`, `worst_high`: of the worst label, the one that is worst after against the one that
-    was worst before; `n_labels`; `p`, of Wilcoxon's test over the labels, and
-    `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`,
-    `seed_low`, `seed_high`: of the change over the resampling seeds.
+    `baseline`: against what (`none`, with recognisers trained on the same clips; or the same
+    correction in the mode `unlabelled`); `where`: `across` datasets, `inside`, or `pooled` over
+    both test sets; `metric`; `before`, `after`, `change`, with `low` and `high`, the 95 % interval
+    from tracks drawn again; `worst_change`, `worst_low`, `worst_high`: of the worst label, the one
+    that is worst after against the one that was worst before; `n_labels`; `p`, of Wilcoxon's test
+    over the labels, and `p_holm`, corrected for all corrections of the embedding and pair;
+    `seed_sd`, `seed_low`, `seed_high`: of the change over the resampling seeds.
 `task`
     The metrics themselves: `train_set`, `test_set` (`(both)` is pooled), `label` (also `(mean)`,
     `(worst)`), `metric`, `value`, `low`, `high`.
@@ -233,7 +233,7 @@ def _block(
     labels = list(dict.fromkeys(where[0] for where in cells))
     there = {where[2] for where in cells}
     named = [variant for variant in asked if variant in there]
-    variants = [NONE, *(variant for variant in named if variant != NONE)]
+    variants = sorted(named, key=lambda variant: variant.correction != NONE)
     n_metrics = len(metrics_of(kind))
     shape = (len(variants), 2, 3, len(labels), n_metrics)
     values = np.zeros((*shape, 1 + draws.n_replicates), dtype=np.float32)

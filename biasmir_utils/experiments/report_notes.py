@@ -65,17 +65,22 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
     lines.append(TRAINING_RULES[report.kind])
     if report.kind in (LABEL, CATEGORY):
         lines.append(
-            "So the rows that a recogniser is trained on are matched to the label counts of the "
-            "target's training clips in every line of the tables, in the mode unlabelled and "
-            "without a correction, too. A mode says on which rows a correction is fitted, and the "
-            "column sees what that correction was given; neither is about the recogniser's rows."
+            "So the number of clips that a recogniser is trained on follows the label counts of "
+            "the target, without a correction, too. The column sees is about the correction only. "
+            "In the mode unlabelled nothing depends on the target's labels: recognisers are "
+            "trained on all clips of their own dataset, and gains and losses there are against "
+            "none in that mode."
         )
+    n_models = {LABEL: facts["n_labels"], TAGS: 1}.get(
+        report.kind, len(record["parameters"]["target"])
+    )
+    n_draws = len(seeds) * n_models
     if "random" in set(report.summary["correction"].str.split(":").str[0]):
         lines.append(
-            "The control random is one draw of a subspace"
-            + (" for each seed" if len(seeds) > 1 else "")
-            + f", the same for all {items}. No interval holds the randomness of this draw"
-            + (", the seed SD does." if len(seeds) > 1 else "; more seeds give more draws.")
+            "The control random has a subspace of its own for each recogniser's target"
+            + (" and seed" if len(seeds) > 1 else "")
+            + f": its means are over {n_draws} draw{'' if n_draws == 1 else 's'}. The intervals "
+            "hold these draws fixed" + ("; the seed SD holds them, too." if len(seeds) > 1 else ".")
         )
     if report.kind in (LABEL, TAGS):
         lines.append(
@@ -132,8 +137,7 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
         lines.append(
             "The paper's protocol matches the training clips of both datasets by their labels "
             "before a correction is fitted, so every correction there has seen the target's "
-            "labels, even if it needs none. --mode unlabelled fits on clips drawn without a look "
-            f"at labels; {shown}."
+            f"labels, even if it needs none. --mode unlabelled does without them; {shown}."
         )
     if GROUPED in seen:
         lines.append("Grouped target: the genres of the target's training clips were used.")

@@ -15,6 +15,7 @@ from biasmir_utils.experiments.information import information_used
 from biasmir_utils.experiments.metrics import LOWER_IS_BETTER
 from biasmir_utils.experiments.planning import Plan
 from biasmir_utils.experiments.resampled import metrics_of
+from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.shift import SHIFT_MEASURES
 from biasmir_utils.experiments.significance import holm, paired_wilcoxon
 from biasmir_utils.experiments.tasks import TaskResult
@@ -37,7 +38,8 @@ class Variant(NamedTuple):
     alpha: float | None
 
 
-NONE = Variant("none", "none", None)
+NONE = "none"
+"""No correction; its mode tells which clips its recognisers are trained on."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,22 @@ def _where(values: Array, where: str, seeds: bool = False) -> Array:
 
 
 def changes_table(block: Block, metrics: Sequence[str]) -> pd.DataFrame:
-    """Return the changes against no correction, and of one mode against another."""
+    """Return the changes against no correction, and of other modes against `unlabelled`."""
     rows = []
-    pairs = [(k, 0) for k in range(1, len(block.variants))]
-    by_setting = {(v.correction, v.alpha, v.mode): k for k, v in enumerate(block.variants)}
-    for (correction, alpha, mode), k in by_setting.items():
-        other = by_setting.get((correction, alpha, "unlabelled"))
-        if mode == "global" and other is not None:
-            pairs.append((k, other))
+    pairs = []
+    position = {variant: k for k, variant in enumerate(block.variants)}
+    for k, (correction, mode, alpha) in enumerate(block.variants):
+        if correction != NONE:
+            plain = mode if mode == UNLABELLED else "none"
+            pairs.append((k, position[Variant(NONE, plain, None)], NONE))
+        other = position.get(Variant(correction, UNLABELLED, alpha))
+        if mode in ("none", "global") and other is not None:
+            pairs.append((k, other, UNLABELLED))
     for where in WHERE:
         values = _where(block.values, where)
         by_seed = _where(block.by_seed, where, seeds=True)
         for m, metric in enumerate(metrics):
-            for k, baseline in pairs:
+            for k, baseline, name in pairs:
                 difference = values[k, :, m] - values[baseline, :, m]
                 worst = _worst(values[:, :, m], metric)
                 seeds = _nanmean(by_seed[:, k, :, m] - by_seed[:, baseline, :, m], 1)
@@ -92,7 +97,7 @@ def changes_table(block: Block, metrics: Sequence[str]) -> pd.DataFrame:
                 rows.append(
                     {
                         **_about(block, k),
-                        "baseline": block.variants[baseline].mode if baseline else "none",
+                        "baseline": name,
                         "where": where,
                         "metric": metric,
                         "before": _nanmean(values[baseline, :, m, 0], 0),
@@ -195,7 +200,7 @@ def summary_table(
     targets = [subject.name for subject in plan.data.subjects]
     summary["needs"] = [specs[name].information for name in summary["correction"]]
     summary["information"] = [
-        information_used(specs[name], mode, plan.kind, targets)
+        information_used(specs[name], mode, plan.kind, targets, bool(plan.data.corpus.groups))
         for name, mode in summary[["correction", "mode"]].itertuples(index=False)
     ]
     metrics = metrics_of(plan.kind)
@@ -206,7 +211,7 @@ def summary_table(
         chosen = chosen[(chosen["train_set"] == chosen["test_set"]) == same]
         means = chosen.groupby(keys, dropna=False)["value"].mean().rename(f"{main}_{name}")
         summary = summary.merge(means.reset_index(), on=keys, how="left")
-    own = changes[changes["baseline"] == "none"] if len(changes) else changes
+    own = changes[changes["baseline"] == NONE] if len(changes) else changes
     for where, metric in [(where, metric) for where in WHERE for metric in metrics]:
         if own.empty:
             break

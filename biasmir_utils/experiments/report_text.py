@@ -16,6 +16,7 @@ from biasmir_utils.experiments.report_notes import (
     notes,
 )
 from biasmir_utils.experiments.report_tables import BOTH, LEVEL, MEAN, SETTING
+from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.shift import SHIFT_MEASURES
 from biasmir_utils.experiments.targets import CATEGORY, LABEL, NUMBER, TAGS
 
@@ -197,7 +198,7 @@ def modes_compared(report: Report) -> str:
     changes = report.changes
     if changes.empty:
         return ""
-    chosen = changes[changes["baseline"] == "unlabelled"]
+    chosen = changes[changes["baseline"] == UNLABELLED]
     if chosen.empty:
         return ""
     main = report.metric
@@ -205,8 +206,9 @@ def modes_compared(report: Report) -> str:
     if (chosen["metric"] == "balanced_accuracy").any():
         shown += [("balanced_accuracy", "across"), ("balanced_accuracy", "inside")]
     rows = []
-    for about, part in chosen.groupby(["embedding", "correction", "alpha", "pair"], sort=False):
-        own = dict(zip(("embedding", "correction", "alpha", "pair"), about, strict=True))
+    keys = ["embedding", "correction", "alpha", "pair"]
+    for about, part in chosen.groupby(keys, sort=False, dropna=False):
+        own = dict(zip(keys, about, strict=True))
         cells = _first(report, {**own, "mode": "global"}, with_mode=False)
         for metric, where in shown:
             (row,) = _rows(part[(part["where"] == where) & (part["metric"] == metric)])
@@ -217,11 +219,12 @@ def modes_compared(report: Report) -> str:
                 cells[f"p {where}"] = _p(row["p_holm"])
         rows.append(cells)
     return markdown_table(rows) + (
-        f"\n\nEach column is a difference, mean over the {items_of(report.kind)}: with the "
-        "correction fitted on the recognisers' own training rows (mode global, the paper's) minus "
-        "with rows drawn without a look at labels (mode unlabelled). The rows that the recognisers "
-        "are trained on are the same in both. The two differ in the number of rows that a "
-        f"correction is fitted on, too. p: of {METRIC_NAMES[main]}."
+        f"\n\nEach column is a difference, mean over the {items_of(report.kind)}: with the paper's "
+        "training clips (mode global: of both datasets, matched by their labels) minus without a "
+        "look at the target's labels (mode unlabelled: recognisers trained on all clips of their "
+        "own dataset, corrections fitted on clips of both that were drawn blindly). The row none "
+        "is what the recognisers' clips alone are worth. The two modes differ in the number of "
+        f"clips, too. p: of {METRIC_NAMES[main]}."
     )
 
 

@@ -33,6 +33,8 @@ CLASS_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_classes", "C", *CLASS_MET
 NUMBER_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "C", *NUMBER_METRICS)
 SCORE_COLUMNS = (*KEY_COLUMNS, "clip", "track", "group", "y_true", "score", "probability")
 TABLE_SUFFIXES = (".csv", ".parquet")
+UNLABELLED = "unlabelled"
+"""The mode in which the other dataset's labels are not looked at; see `planning.MODES`."""
 
 # What tells the rows of one recogniser setting from those of another, labels and sets aside.
 SETTING = ("embedding", "correction", "mode", "alpha")
@@ -170,6 +172,8 @@ def changes(results: pd.DataFrame, baseline: str = "none", metric: str = "roc_au
         A results table.
     baseline : str
         Name of a correction, such as `none`, or `k` for the corrections after random features.
+        Rows of the mode `unlabelled`, whose recognisers have other training clips, are put beside
+        the baseline of that mode.
     metric : str
         A column.
 
@@ -184,16 +188,20 @@ def changes(results: pd.DataFrame, baseline: str = "none", metric: str = "roc_au
     ArgumentError
         If the baseline is not there, or more than once (in several modes or doses).
     """
-    keys = [k for k in KEY_COLUMNS if k in results and k not in ("correction", "mode", "alpha")]
+    own = [name for name in KEY_COLUMNS if name in results]
+    keys = [name for name in own if name not in ("correction", "mode", "alpha")]
     is_baseline = results["correction"] == baseline
+    if "mode" in results:
+        results = results.assign(unlabelled=results["mode"] == UNLABELLED)
+        keys = [*keys, "unlabelled"]
     reference = results.loc[is_baseline, [*keys, metric]].rename(columns={metric: "baseline"})
     if reference.empty:
         names = ", ".join(dict.fromkeys(results["correction"]))
         raise ArgumentError(f"the table has no correction {baseline!r}; it has {names}")
     if reference.duplicated(keys).any():
         raise ArgumentError(f"{baseline!r} is there in several modes or doses; select one of them")
-    own = [name for name in KEY_COLUMNS if name in results]
-    table = results.loc[~is_baseline, [*own, metric]].merge(reference, on=keys, how="left")
+    columns = list(dict.fromkeys([*own, *keys, metric]))
+    table = results.loc[~is_baseline, columns].merge(reference, on=keys, how="left")
     table = table.rename(columns={metric: "corrected"})
     table["change"] = table["corrected"] - table["baseline"]
     return table[[*own, "baseline", "corrected", "change"]]

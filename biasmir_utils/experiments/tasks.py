@@ -10,7 +10,7 @@ is given.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +25,22 @@ from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.fitting import fit_corrections
 from biasmir_utils.experiments.judging import judge_corrections
 from biasmir_utils.experiments.outcomes import Row, ScoreEntry, Tested, outcomes
+from biasmir_utils.experiments.resampling import TrainingRows
+from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.span import Span
 from biasmir_utils.experiments.targets import CATEGORY, LABEL
 from biasmir_utils.experiments.trained import Trained, train_recognisers
-from biasmir_utils.experiments.training import drawn_rows, shared_classes, subject_rows
+from biasmir_utils.experiments.training import (
+    ChosenRows,
+    drawn_rows,
+    own_rows,
+    shared_classes,
+    subject_rows,
+)
 
 Array = NDArray[Any]
+Rows = Sequence[TrainingRows | ChosenRows]
 Variants = tuple[tuple[Correction, str], ...]
-UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ class Task:
         Feature space: the embedding's own, or that of random Fourier features (a key of
         `corrections.grammar.KERNELS`).
     variants : tuple of (Correction, str)
-        Corrections with their mode: `global`, `classwise`, `unlabelled`, or `none` for nothing
-        to fit.
+        Corrections with their mode: `global`, `classwise`, `unlabelled`; `none` for nothing to
+        fit, on the training rows of the first two.
     recogniser : str
         Name of the recogniser.
     seed : int
@@ -146,8 +154,18 @@ def run_task(
 
 @dataclass(frozen=True)
 class _Part:
-    """Variants that share a feature space and the rows that their corrections are fitted on."""
+    """Variants that share training rows and a feature space.
 
+    Attributes
+    ----------
+    rows : sequence of TrainingRows or ChosenRows
+        What the recognisers of each dataset are trained on.
+    space : FeatureSpace
+    corrections : dict
+        Fitted on rows of both datasets; see `fit_corrections`.
+    """
+
+    rows: Rows
     space: FeatureSpace
     corrections: dict[tuple[Correction, str], Any]
 
@@ -164,7 +182,6 @@ class _Work:
     ) -> None:
         self.task, self.pair, self.groups = task, pair, groups
         self.X = [features[clips.name] for clips in pair]
-        self.both = subject_rows(task.label, task.kind, pair, task.seed)
         self.skipped: list[dict[str, Any]] = []
         self.names = task.names
         self.truth = [clips.labels[task.label] for clips in pair]
@@ -186,30 +203,34 @@ class _Work:
     def _part(self, variants: Variants) -> _Part:
         """Fit corrections that are fitted on the same rows; note those that cannot be."""
         task = self.task
-        unlabelled = any(mode == UNLABELLED for _, mode in variants)
-        chosen = drawn_rows(self.pair, task.seed) if unlabelled else self.both
+        what = (task.label, task.kind, self.pair, task.seed)
+        if any(mode == UNLABELLED for _, mode in variants):
+            rows: Rows = own_rows(*what)
+            chosen: Rows = drawn_rows(self.pair, task.seed)
+        else:
+            rows = chosen = subject_rows(*what)
         raw = [X[rows.all] for X, rows in zip(self.X, chosen, strict=True)]
         space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
         X_train = [space.train(X, side) for side, X in enumerate(raw)]
-        fitted = fit_corrections(variants, self.pair, chosen, X_train, self.groups, task.seed)
+        fitted = fit_corrections(
+            variants, self.pair, chosen, X_train, self.groups, task.seed, task.label
+        )
         for (spec, mode), outcome in fitted.items():
             if isinstance(outcome, BiasMIRError):
                 about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
                 self.skipped.append(
                     {"label": task.label, "pair": list(task.pair), **about, "reason": str(outcome)}
                 )
-        return _Part(
-            space, {key: c for key, c in fitted.items() if not isinstance(c, BiasMIRError)}
-        )
+        kept = {key: c for key, c in fitted.items() if not isinstance(c, BiasMIRError)}
+        return _Part(rows, space, kept)
 
     def outcomes(self) -> Iterator[tuple[Row, list[ScoreEntry]]]:
         """Yield the rows of the results with the scores behind them."""
         task = self.task
-        shared: dict[str, Span] = {}
-        for train, rows in enumerate(self.both):
+        for train in (0, 1):
             for part in self.parts:
-                # The embedding's own space is the same for all parts, and so is a span in it.
-                spans = {} if part.space.depends_on_side else shared
+                rows = part.rows[train]
+                spans: dict[str, Span] = {}
                 trained = train_recognisers(
                     task.recogniser,
                     task.kind,

@@ -7,7 +7,9 @@ no larger than what the other dataset has to offer, and every genre keeps its sh
 - a category: as many training clips of each class from both datasets;
 - a number: as many training clips from each dataset that have the number.
 
-`drawn_rows` is the choice that looks at no labels: rows for a correction that must not know any.
+All of that looks at the labels of both datasets. The mode `unlabelled` does not look at the
+target's: a recogniser is trained on all that its own dataset has (`own_rows`), a correction is
+fitted on rows of both datasets that were drawn without their labels (`drawn_rows`).
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def subject_rows(
     if kind == LABEL:
         return training_rows(name, datasets, seed)
     if kind == CATEGORY:
-        return _of_classes(name, datasets, seed)
+        return _of_classes(name, datasets, seed, shared_classes(name, datasets))
     chosen = []
     available = [clips.observed_train_rows(name) for clips in datasets]
     size = min(len(rows) for rows in available)
@@ -85,9 +87,25 @@ def subject_rows(
     return chosen
 
 
-def _of_classes(name: str, datasets: Sequence[DatasetClips], seed: int) -> list[ChosenRows]:
+def own_rows(
+    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
+) -> Sequence[TrainingRows | ChosenRows]:
+    """Return all training rows of each of the datasets, none cut down to another's counts.
+
+    Their order follows the rules of `subject_rows`. Of a category only the classes that the
+    datasets share are there, since there is nothing to test the others on.
+    """
+    if kind == CATEGORY:
+        codes = shared_classes(name, datasets)
+        return [_of_classes(name, [clips], seed, codes)[0] for clips in datasets]
+    return [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
+
+
+def _of_classes(
+    name: str, datasets: Sequence[DatasetClips], seed: int, codes: Sequence[int]
+) -> list[ChosenRows]:
     parts: list[list[NDArray[np.intp]]] = [[] for _ in datasets]
-    for code in shared_classes(name, datasets):
+    for code in codes:
         available = [clips.train_rows(name, code) for clips in datasets]
         size = min(len(rows) for rows in available)
         for part, clips, rows in zip(parts, datasets, available, strict=True):
