@@ -40,6 +40,7 @@ def renderings(twice) -> dict[str, Renderings]:
 
 def test_every_piece_is_in_all_four_datasets(twice):
     assert twice.warnings == []
+    assert twice.shared_tracks
     assert tuple(twice.datasets) == DATASETS
     assert twice.groups == list(GENRES)
     assert len(twice.clips) == 4 * PIECES

@@ -135,6 +135,7 @@ def sound(corpus: Corpus, dataset: str) -> dict[str, np.ndarray]:
 
 def test_each_piece_is_there_four_times(rendered):
     assert rendered.datasets == [design.name for design in COUNTERFACTUAL]
+    assert rendered.shared_tracks
     assert len(rendered.clips) == 4 * FEW
     assert (rendered.clips.groupby("clip")["dataset"].nunique() == 4).all()
     waves = [sound(rendered, name) for name in rendered.datasets]
@@ -195,6 +196,7 @@ def full(tmp_path_factory) -> Corpus:
         targets=list(TARGETS),
         provenance={"seed": SEED},
         licences=[{"what": "everything", "licence": "CC BY 4.0"}],
+        shared_tracks=True,
     )
     corpus = writer.write(pd.concat(tables(40), ignore_index=True))
     rng = np.random.default_rng(0)
@@ -228,6 +230,7 @@ def test_bundle_of_pieces(full, tmp_path):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     bundle = Corpus.load(tmp_path / "b")
+    assert bundle.shared_tracks
     heard = bundle.clips[bundle.clips["audio"].notna()]
     assert len(heard) == 8
     assert all(bundle.audio_path(row).is_file() for row in heard.index)

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import permuted_tracks, tracks_are_shared
+from biasmir_utils.experiments.separability import permuted_tracks
 from biasmir_utils.experiments.shift import (
     damage,
     domain_shift,
@@ -138,18 +138,18 @@ def test_twins_do_not_push_the_probes_below_chance():
     domain, track = np.repeat(["a", "b"], 60), np.tile([f"t{i}" for i in range(60)], 2)
     shift = np.outer(domain == "b", rng.normal(size=40))
 
-    def probed(rows, names):
-        return domain_shift(rows, domain, names, n_permutations=20, seed=1)["linear_probe"]
+    def probed(rows, paired):
+        found = domain_shift(rows, domain, track, n_permutations=20, paired=paired, seed=1)
+        return found["linear_probe"]
 
-    apart = np.array([f"{d}/{t}" for d, t in zip(domain, track, strict=True)])
     # Taken for different tracks, a twin in the training folds is called by the wrong dataset.
-    assert probed(X, apart).value < 0.4
-    paired = probed(X, track)
+    assert probed(X, False).value < 0.4
+    paired = probed(X, True)
     assert abs(paired.value - 0.5) < 0.1
     assert abs(paired.chance - 0.5) < 0.1
-    found = probed(X + shift, track)
+    found = probed(X + shift, True)
     assert found.value > found.chance_high
-    assert found.value > probed(X + shift, apart).value
+    assert found.value > probed(X + shift, False).value
 
 
 def test_tracks_are_swapped_with_their_twins_only():
@@ -163,12 +163,22 @@ def test_tracks_are_swapped_with_their_twins_only():
     assert 0.4 < first.mean() < 0.6
 
 
-def test_whether_datasets_share_tracks_is_told_by_the_names():
-    domain = ["a"] * 3 + ["b"] * 3
-    assert tracks_are_shared(domain, list("xyzxyz"))
-    assert tracks_are_shared(domain, list("xyzxyw"))
-    assert not tracks_are_shared(domain, list("xyzxvw"))
-    assert not tracks_are_shared(domain, None)
+def test_tracks_without_a_twin_change_places_among_themselves():
+    track = np.array([0, 1, 2, 3, 4, 5])  # 0 and 3 are one piece; the others have no twin
+    piece, y = np.array([0, 1, 2, 0, 4, 5]), np.array([0, 0, 0, 1, 1, 1], dtype=bool)
+    drawn = permuted_tracks(y, track, 300, 0, piece)
+    assert (drawn[:, 0] != drawn[:, 3]).all()
+    assert (drawn[:, [1, 2, 4, 5]].sum(axis=1) == 2).all()
+    assert (abs(drawn.mean(axis=0) - 0.5) < 0.1).all()
+
+
+def test_tracks_of_one_name_are_different_unless_told_otherwise():
+    X, domain = two_datasets(200, seed=2, d=8)
+    numbered = np.tile(np.arange(50), 4)
+    apart = np.array([f"{d}/{t}" for d, t in zip(domain, numbered, strict=True)])
+    alike, known = (domain_shift(X, domain, t, n_permutations=3) for t in (numbered, apart))
+    assert alike == known
+    assert domain_shift(X, domain, numbered, n_permutations=3, paired=True) != known
 
 
 def test_a_probe_needs_as_many_tracks_as_folds():

@@ -52,6 +52,12 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="Share of tracks drawn for the test part, if the table has no column split.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of that draw.")
+@click.option(
+    "--shared-tracks",
+    is_flag=True,
+    help="Tracks of one name in several datasets are the same, such as one recording in two "
+    "encodings.",
+)
 @click.option("--licence", help="Licence of the data, for the record.")
 def import_corpus(
     out: Path,
@@ -68,6 +74,7 @@ def import_corpus(
     labels_from: str | None,
     test_share: float,
     seed: int,
+    shared_tracks: bool,
     licence: str | None,
 ) -> None:
     """Write a corpus in OUT from a table, a folder of audio and matrices of embeddings.
@@ -98,6 +105,7 @@ def import_corpus(
         labels_from=labels_from,
         test_share=test_share,
         seed=seed,
+        shared_tracks=shared_tracks,
         licences=[{"what": "everything", "licence": licence}] if licence else [],
     )
     for note in corpus.description.provenance["notes"]:

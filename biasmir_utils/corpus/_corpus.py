@@ -71,12 +71,13 @@ class Corpus:
         self._means: dict[str, NDArray[np.float32]] = {}
         self._unlisted: dict[str, int] = {}
         self.warnings: list[str] = []
-        both = tracks_on_both_sides(clips)
+        both = tracks_on_both_sides(clips, description.shared_tracks)
         if len(both):
             first = both.iloc[0]
+            where = "" if description.shared_tracks else "inside a dataset "
             self.warnings.append(
-                f"{len(both)} track(s) have clips in both train and test, so scores inside a "
-                f"dataset are too good; the first is {first['track']!r} of {first['dataset']!r}"
+                f"{len(both)} track(s) have clips in both train and test, so scores {where}are too "
+                f"good; the first is {first['track']!r} of {first['dataset']!r}"
             )
 
     @classmethod
@@ -137,6 +138,11 @@ class Corpus:
     def datasets(self) -> list[str]:
         """The datasets, in order."""
         return list(self.description.datasets)
+
+    @property
+    def shared_tracks(self) -> bool:
+        """Whether a track of one name is the same track in all datasets; see `Description`."""
+        return self.description.shared_tracks
 
     @property
     def groups(self) -> list[str]:

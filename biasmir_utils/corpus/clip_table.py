@@ -122,10 +122,14 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: Any) 
     return table[[*leading, *(name for name in table.columns if name not in leading)]]
 
 
-def tracks_on_both_sides(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the tracks (columns `dataset`, `track`) with clips in `train` and in `test`."""
-    splits = table.groupby(["dataset", "track"], sort=False)["split"].nunique()
-    return splits[splits > 1].index.to_frame(index=False)
+def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool = False) -> pd.DataFrame:
+    """Return the tracks (columns `dataset`, `track`) with clips in `train` and in `test`.
+
+    With `shared_tracks`, a track of one name is the same in all datasets, and all of these count.
+    """
+    keys = ["track"] if shared_tracks else ["dataset", "track"]
+    both = table.groupby(keys, sort=False)["split"].transform("nunique") > 1
+    return table.loc[both, ["dataset", "track"]].drop_duplicates(ignore_index=True)
 
 
 def _list(table: pd.DataFrame) -> str:

@@ -72,6 +72,10 @@ class Description:
         What made the corpus, from what, with which versions and seeds.
     licences : list of dict
         `what`, `licence`, and perhaps `url` and `attribution`.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all datasets, such as one piece of music
+        rendered twice. Otherwise tracks of different datasets are different, whatever they are
+        called. In the file only where it is true.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Description:
     embedding_models: dict[str, dict[str, Any]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     licences: list[dict[str, Any]] = field(default_factory=list)
+    shared_tracks: bool = False
 
     def save(self, folder: Path) -> None:
         """Write `corpus.json` into `folder`, atomically."""
@@ -91,6 +96,8 @@ class Description:
             for optional in ("unit", "description"):
                 if not target[optional]:
                     del target[optional]
+        if not self.shared_tracks:
+            del content["shared_tracks"]
         write_json(folder / FILE_NAME, content)
 
 
@@ -133,6 +140,7 @@ def load_description(folder: Path) -> Description:
         embedding_models=_mapping(path, content, "embedding_models"),
         provenance=_mapping(path, content, "provenance"),
         licences=_list(path, content, "licences"),
+        shared_tracks=_flag(path, content, "shared_tracks"),
     )
     _names(path, "targets", [target.name for target in targets])
     if not description.datasets:
@@ -168,6 +176,13 @@ def _mapping(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]
     value = content.get(key, {})
     if not isinstance(value, dict):
         raise CorpusError(f'{path}: "{key}" must be an object, found {value!r}')
+    return value
+
+
+def _flag(path: Path, content: Mapping[str, Any], key: str) -> bool:
+    value = content.get(key, False)
+    if not isinstance(value, bool):
+        raise CorpusError(f'{path}: "{key}" must be true or false, found {value!r}')
     return value
 
 

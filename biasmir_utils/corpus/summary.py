@@ -63,6 +63,8 @@ def summarise(corpus: Corpus) -> str:
     """Return a text: counts by dataset and split, embeddings with their gaps, warnings."""
     sections = [f"{corpus.title} ({corpus.name})\n{corpus.path}"]
     sections.append(_titled("Clips", split_counts(corpus)))
+    if corpus.shared_tracks:
+        sections[-1] += "\n  A track of one name is the same track in all datasets."
     if corpus.labels:
         sections.append(_titled("Labels, positive/observed", label_counts(corpus)))
     others = [target for target in corpus.targets if target.kind != "label"]

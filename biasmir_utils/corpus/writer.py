@@ -33,6 +33,8 @@ class CorpusWriter:
         What made the corpus, from what, with which versions and seeds.
     licences : sequence of dict, optional
         `what`, `licence`, and perhaps `url` and `attribution`.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all datasets.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class CorpusWriter:
         targets: Sequence[Target],
         provenance: Mapping[str, Any] | None = None,
         licences: Sequence[Mapping[str, Any]] = (),
+        shared_tracks: bool = False,
     ) -> None:
         self.path = Path(path)
         check_targets(targets, str(self.path))
@@ -57,6 +60,7 @@ class CorpusWriter:
             targets=tuple(targets),
             provenance=dict(provenance or {}),
             licences=[dict(licence) for licence in licences],
+            shared_tracks=shared_tracks,
         )
 
     def write(self, clips: pd.DataFrame, table_format: str = "parquet") -> Corpus:

@@ -94,6 +94,7 @@ def write_corrected(
                 "notes": notes,
             },
             licences=corpus.description.licences,
+            shared_tracks=corpus.shared_tracks,
         )
         writer.description = replace(
             writer.description,

@@ -207,6 +207,7 @@ def write_bundle(
             },
         },
         licences=description.licences,
+        shared_tracks=description.shared_tracks,
     )
     bundle = writer.write(clips)
     for name in names:

@@ -263,6 +263,7 @@ def _writer(
             "versions": versions("numpy", "scipy", "soundfile", "tinysoundfont")
             | {"libsndfile": _libsndfile_version()},
         },
+        shared_tracks=len(designs) > 1 and len({design.music for design in designs}) == 1,
         licences=[
             {"what": "clips, labels and embeddings", "licence": "CC BY 4.0"},
             *(

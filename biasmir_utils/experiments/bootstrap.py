@@ -160,7 +160,12 @@ class Bootstrap:
 
 
 def bootstrap_scores(
-    scores: pd.DataFrame, metric: str = "roc_auc", n_replicates: int = 1000, seed: int = 0
+    scores: pd.DataFrame,
+    metric: str = "roc_auc",
+    n_replicates: int = 1000,
+    seed: int = 0,
+    *,
+    shared_tracks: bool = False,
 ) -> Bootstrap:
     """Resample the tracks of each test set.
 
@@ -171,12 +176,14 @@ def bootstrap_scores(
     metric : {'roc_auc', 'balanced_accuracy', 'brier'}
     n_replicates : int
     seed : int
+    shared_tracks : bool
+        Whether a track of one name is the same track in all test sets: `Corpus.shared_tracks`.
 
     Returns
     -------
     Bootstrap
         A cell for each recogniser and test set. Cells with one test set share the draws, those
-        with different test sets are drawn independently.
+        with different test sets are drawn independently; with `shared_tracks` all share them.
 
     Raises
     ------
@@ -192,12 +199,12 @@ def bootstrap_scores(
         raise ArgumentError(f"n_replicates must be at least 1, found {n_replicates}")
     keys = list(KEY_COLUMNS)
     compute = _METRICS[metric]
-    codes, draws = _draw_tracks(scores, n_replicates, seed)
+    drawn_from = np.full(len(scores), "") if shared_tracks else scores["test_set"].to_numpy(str)
+    codes, draws = _draw_tracks(scores["track"].to_numpy(object), drawn_from, n_replicates, seed)
     rows, values, replicates = [], [], []
     for members in scores.groupby(keys, sort=False, dropna=False).indices.values():
         part = scores.iloc[members]
-        test_set = part["test_set"].iloc[0]
-        weights = draws[test_set][:, codes[members]]
+        weights = draws[drawn_from[members[0]]][:, codes[members]]
         everything = np.ones((1, len(part)))
         rows.append(members[0])
         values.append(compute(part, everything)[0])
@@ -270,22 +277,21 @@ def mean_interval(
 
 
 def _draw_tracks(
-    scores: pd.DataFrame, n_replicates: int, seed: int
-) -> tuple[NDArray[np.intp], dict[Any, FloatArray]]:
-    """Return the track code of each row, and for each test set how often tracks are drawn.
+    tracks: NDArray[Any], drawn_from: NDArray[np.str_], n_replicates: int, seed: int
+) -> tuple[NDArray[np.intp], dict[str, FloatArray]]:
+    """Return the track code of each row, and for each set how often its tracks are drawn.
 
-    Tracks are in sorted order, and each test set has a generator of its own, so that the draws
-    do not depend on the order of the table nor on what other rows it has.
+    Tracks are in sorted order, and each set has a generator of its own, so that the draws do not
+    depend on the order of the table nor on what other rows it has.
     """
-    codes = np.empty(len(scores), dtype=np.intp)
+    codes = np.empty(len(tracks), dtype=np.intp)
     draws = {}
-    tracks = scores["track"].to_numpy(object)
-    for test_set, members in scores.groupby("test_set").indices.items():
+    for name in np.unique(drawn_from).tolist():
+        members = drawn_from == name
         names, codes[members] = np.unique(tracks[members], return_inverse=True)
-        own_seed = [seed, *str(test_set).encode()]
-        rng = np.random.default_rng(own_seed)
+        rng = np.random.default_rng([seed, *name.encode()])
         shares = np.full(len(names), 1 / len(names))
-        draws[test_set] = rng.multinomial(len(names), shares, size=n_replicates).astype(np.float64)
+        draws[name] = rng.multinomial(len(names), shares, size=n_replicates).astype(np.float64)
     return codes, draws
 
 

@@ -33,6 +33,8 @@ class DatasetClips:
     labels : dict of str to ndarray, (n,) or, for tags, (n, n_tags)
         What is true of each clip, see `targets.Subject.codes`. Of a label: 1 present (likelihood
         0.5 or more), 0 absent, -1 not observed.
+    shared_tracks : bool
+        Whether a track of one name is the same track in the corpus's other datasets.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DatasetClips:
     groups: NDArray[np.intp]
     is_train: NDArray[np.bool_]
     labels: dict[str, NDArray[Any]]
+    shared_tracks: bool = False
 
     def train_rows(self, label: str, value: int) -> NDArray[np.intp]:
         """Return the training rows in which the label has the value."""
@@ -116,6 +119,7 @@ class ExperimentData:
                 groups=np.array([position.get(g, len(position)) for g in part["group"]], np.intp),
                 is_train=(part["split"] == "train").to_numpy(),
                 labels={subject.name: subject.codes(part) for subject in found},
+                shared_tracks=corpus.shared_tracks,
             )
         return cls(corpus, datasets, left_out, found)
 

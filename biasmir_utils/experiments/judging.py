@@ -65,7 +65,13 @@ def judge_corrections(
 
     def shift(X: Array, side: int, n_permutations: int = 0) -> dict[str, Measured]:
         return domain_shift(
-            X, domain, track, n_permutations=n_permutations, scale=scale[side], seed=seed
+            X,
+            domain,
+            track,
+            n_permutations=n_permutations,
+            scale=scale[side],
+            paired=pair[0].shared_tracks,
+            seed=seed,
         )
 
     unchanged = [shift(before[side], side, N_PERMUTATIONS) for side in sides]

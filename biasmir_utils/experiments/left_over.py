@@ -20,11 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, make_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import (
-    dataset_separability,
-    permuted_tracks,
-    tracks_are_shared,
-)
+from biasmir_utils.experiments.separability import dataset_separability, permuted_tracks
 from biasmir_utils.experiments.shift import mean_gap
 
 QUIET_SHARE = 0.95
@@ -80,7 +76,8 @@ def left_over(
         A row for each embedding, correction and size: `embedding`, `correction`, `clips`,
         `dimensions`; `fitted_gap` and `fresh_gap`, the distance of the means (see
         `shift.mean_gap`) on the clips of the fit and on test clips; `chance_gap`, the mean of
-        the latter with the datasets of tracks permuted; `fresh_probe`, ROC-AUC of a linear
+        the latter with the datasets of tracks permuted (within tracks, where the datasets hold
+        the same: `Corpus.shared_tracks`); `fresh_probe`, ROC-AUC of a linear
         probe of the dataset, cross-validated on test clips by track.
 
     Raises
@@ -118,7 +115,7 @@ def left_over(
                     after[1],
                     domain[fresh],
                     track,
-                    paired=tracks_are_shared(domain[fresh], track),
+                    paired=corpus.shared_tracks,
                     seed=seed,
                 )
                 rows.append(
@@ -129,7 +126,9 @@ def left_over(
                         "dimensions": X.shape[1],
                         "fitted_gap": mean_gap(after[0], domain[fitted]),
                         "fresh_gap": mean_gap(after[1], domain[fresh]),
-                        "chance_gap": _chance_gap(after[1], domain[fresh], track, seed),
+                        "chance_gap": _chance_gap(
+                            after[1], domain[fresh], track, corpus.shared_tracks, seed
+                        ),
                         "fresh_probe": probe.roc_auc,
                     }
                 )
@@ -137,8 +136,13 @@ def left_over(
 
 
 def _chance_gap(
-    X: NDArray[np.float64], domain: NDArray[np.str_], track: NDArray[np.str_], seed: int
+    X: NDArray[np.float64],
+    domain: NDArray[np.str_],
+    track: NDArray[np.str_],
+    paired: bool,
+    seed: int,
 ) -> float:
     own = np.unique([f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True)
-    second = permuted_tracks(domain == domain[-1], own[1], N_PERMUTATIONS, seed)
+    twins = np.unique(track, return_inverse=True)[1] if paired else None
+    second = permuted_tracks(domain == domain[-1], own[1], N_PERMUTATIONS, seed, twins)
     return float(np.mean([mean_gap(X, one) for one in second]))

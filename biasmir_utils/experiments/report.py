@@ -49,7 +49,6 @@ from biasmir_utils.experiments.report_tables import (
     task_table,
 )
 from biasmir_utils.experiments.resampled import metrics_of, track_weights, weighted_metrics
-from biasmir_utils.experiments.separability import tracks_are_shared
 from biasmir_utils.experiments.tasks import TaskResult
 
 Array = NDArray[Any]
@@ -110,6 +109,10 @@ def build_report(
         Processes; default all cores, where it is worth to start them.
     """
     tracks, n_clips = _tracks(found)
+    shared = plan.data.corpus.shared_tracks
+    to_draw = tracks
+    if shared:
+        to_draw = dict.fromkeys(tracks, np.unique(np.concatenate(list(tracks.values()))))
     every_cell = _cells(plan, found)
     asked = [
         Variant(spec.name, mode, spec.alpha if spec.corrects else None)
@@ -123,7 +126,7 @@ def build_report(
             list(dict.fromkeys(asked)),
             plan.parameters["seeds"],
             cells,
-            _Draws({dataset: tracks[dataset] for dataset in name[1]}, n_replicates, seed),
+            _Draws({dataset: to_draw[dataset] for dataset in name[1]}, n_replicates, seed, shared),
         )
         for name, cells in every_cell.items()
     ]
@@ -145,10 +148,7 @@ def build_report(
         "shared_tracks": [
             "/".join(pair)
             for pair in pairs
-            if tracks_are_shared(
-                np.repeat(pair, [len(tracks[name]) for name in pair]),
-                np.concatenate([tracks[name] for name in pair]),
-            )
+            if shared and np.isin(tracks[pair[0]], tracks[pair[1]]).any()
         ],
     }
     return Report(summary, *tables, shift, plan.kind, facts)
@@ -188,10 +188,16 @@ def _cells(plan: Plan, found: Sequence[TaskResult]) -> dict[tuple[str, tuple[str
 
 
 class _Draws:
-    """Draws of the tracks of test sets, shared by all that is tested on them."""
+    """Draws of the tracks of test sets, shared by all that is tested on them.
 
-    def __init__(self, tracks: dict[str, Array], n_replicates: int, seed: int) -> None:
+    With `shared`, test sets hold the same tracks, and the draws are of these.
+    """
+
+    def __init__(
+        self, tracks: dict[str, Array], n_replicates: int, seed: int, shared: bool = False
+    ) -> None:
         self.tracks, self.n_replicates, self.seed = tracks, n_replicates, seed
+        self.shared = shared
         self._kept: dict[tuple[str, str], NDArray[np.float32]] = {}
 
     def weights(self, dataset: str, label: str, tracks: Array) -> NDArray[np.float32]:
@@ -199,7 +205,7 @@ class _Draws:
         if (dataset, label) not in self._kept:
             if len(self._kept) > 8:
                 self._kept.clear()
-            own_seed = [self.seed, *dataset.encode()]
+            own_seed = [self.seed] if self.shared else [self.seed, *dataset.encode()]
             self._kept[dataset, label] = track_weights(
                 self.tracks[dataset], tracks.astype(str), self.n_replicates, own_seed
             )

@@ -161,10 +161,9 @@ def _shared_tracks(report: Report) -> str:
     if not pairs:
         return ""
     return (
-        f"Most track names of one dataset of {', '.join(pairs)} are in the other one, too, so they "
-        "are taken for the same tracks: both versions are in one fold of a probe, and chance is "
-        "the same with the datasets swapped within tracks. The intervals draw the tracks of each "
-        "dataset by themselves."
+        f"{', '.join(pairs)}: the corpus says that a track of one name is the same track in both "
+        "datasets. Both versions are in one fold of a probe, chance is the same with the datasets "
+        "swapped within tracks, and the intervals draw the same tracks for both test sets."
     )
 
 

@@ -13,10 +13,10 @@ datasets, each is told from all others, and the mean is reported too.
 Chance is measured, not assumed: the same folds and probes, with the datasets of the tracks
 permuted.
 
-Where the datasets hold the same tracks (one piece of music, recorded or rendered twice), a probe
-that is trained on one of two twins calls the other one by the wrong dataset, and falls below
-chance. With `paired`, twins are on one side of every fold, and chance is measured with the
-datasets swapped within tracks.
+Where the datasets hold the same tracks (one piece of music, recorded or rendered twice; the corpus
+has `shared_tracks`), a probe that is trained on one of two twins calls the other one by the wrong
+dataset, and falls below chance. With `paired`, twins are on one side of every fold, and chance is
+measured with the datasets swapped within tracks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -105,7 +104,7 @@ def dataset_separability(
     scale : array-like, (n_features,), optional
         What each feature is divided by; default its standard deviation in `X`.
     paired : bool
-        Whether a track's name means the same track in every dataset; see `tracks_are_shared`.
+        Whether a track of one name is the same track in all datasets: `Corpus.shared_tracks`.
     seed : int
         Of folds, random features and permutations.
 
@@ -182,7 +181,7 @@ def probe(
     """Tell for each embedding of a corpus how well the dataset can be read from it.
 
     All embeddings are probed on the same clips, of both splits: those that have all of them. Where
-    the datasets hold the same tracks (`tracks_are_shared`), twins stay in one fold.
+    the datasets hold the same tracks (`Corpus.shared_tracks`), twins stay in one fold.
 
     Parameters
     ----------
@@ -206,7 +205,6 @@ def probe(
     complete = corpus.complete(embeddings)
     clips = corpus.clips[complete]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
-    paired = tracks_are_shared(domain, track)
     rows = []
     for embedding in embeddings:
         X = corpus.embedding(embedding)[complete]
@@ -219,7 +217,7 @@ def probe(
                     kind=kind,
                     leaked=how,
                     n_permutations=n_permutations,
-                    paired=paired,
+                    paired=corpus.shared_tracks,
                     seed=seed,
                 ):
                     chance = one.chance_roc_auc
@@ -304,7 +302,8 @@ def permuted_tracks(
 ) -> NDArray[np.bool_]:
     """Return labels in which whole tracks have changed places, (n, n_clips).
 
-    With `twins`, the piece of each clip, tracks change places only with those of the same piece.
+    With `twins`, the piece of each clip, tracks change places only with those of the same piece;
+    tracks without a twin do so among themselves.
     """
     rng = np.random.default_rng(seed)
     of_track = np.zeros(tracks.max() + 1, dtype=bool)
@@ -314,27 +313,12 @@ def permuted_tracks(
         return np.array(drawn).reshape(n, len(y))
     piece = np.zeros(len(of_track), dtype=np.intp)
     piece[tracks] = twins
+    piece[np.bincount(piece)[piece] == 1] = piece.max() + 1
     places = np.argsort(piece, kind="stable")
     swapped = np.empty((n, len(of_track)), dtype=bool)
     for labels in swapped:
         labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
     return swapped[:, tracks]
-
-
-def tracks_are_shared(sample_domain: ArrayLike, sample_track: ArrayLike | None) -> bool:
-    """Return whether the datasets hold the same tracks, as far as their names tell.
-
-    That is so when each two of them have more than half of the names of the smaller one in common.
-    Tracks that only happen to be named alike (numbered, for instance) are then taken for the same
-    too, which costs a probe some freedom in its folds, and is no error.
-    """
-    if sample_track is None:
-        return False
-    domain, track = np.asarray(sample_domain), np.asarray(sample_track, dtype=str)
-    names = [set(track[domain == name].tolist()) for name in np.unique(domain)]
-    return all(
-        2 * len(one & other) > min(len(one), len(other)) for one, other in combinations(names, 2)
-    )
 
 
 def _held_out(

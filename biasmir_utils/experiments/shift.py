@@ -12,8 +12,8 @@ there, and more than nothing on fresh rows.
   the median distance of the rows; it may be slightly negative where there is no difference.
 
 Chance is the same measure with the datasets of whole tracks permuted. If both datasets hold the
-same tracks (by their names: `tracks_are_shared`), twins stay in one fold of a probe, and chance
-swaps the datasets within tracks: see `separability`.
+same tracks (`paired`), twins stay in one fold of a probe, and chance swaps the datasets within
+tracks: see `separability`.
 
 References
 ----------
@@ -32,7 +32,6 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.separability import (
     dataset_separability,
     permuted_tracks,
-    tracks_are_shared,
 )
 
 Array = NDArray[Any]
@@ -67,6 +66,7 @@ def domain_shift(
     *,
     n_permutations: int = 0,
     scale: ArrayLike | None = None,
+    paired: bool = False,
     seed: int = 0,
 ) -> dict[str, Measured]:
     """Return how far two datasets are apart, by each of `SHIFT_MEASURES`.
@@ -77,12 +77,14 @@ def domain_shift(
     sample_domain : array-like, (n_clips,)
         Two datasets.
     sample_track : array-like, (n_clips,), optional
-        Clips of one track are on one side of every fold of the probes, also those of the two
-        datasets where these hold the same tracks.
+        Clips of one track are on one side of every fold of the probes; tracks of different
+        datasets are different even if they have one name, unless `paired`.
     n_permutations : int
         How often to measure chance.
     scale : array-like, (n_features,), optional
         What the probes divide each feature by, see `probe_scale`; default that of `X`.
+    paired : bool
+        Whether a track of one name is the same track in both datasets: `Corpus.shared_tracks`.
     seed : int
         Of folds, random features and permutations.
 
@@ -108,7 +110,7 @@ def domain_shift(
     tracks = np.unique(
         [f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True
     )[1]
-    paired = tracks_are_shared(domain, sample_track)
+    paired = paired and sample_track is not None
     twins = np.unique(track.astype(str), return_inverse=True)[1] if paired else None
     enough = min(len(np.unique(tracks[domain == code])) for code in (0, 1)) >= N_FOLDS
     for kind in ("linear", "rbf"):

@@ -42,6 +42,7 @@ def import_corpus(
     labels_from: str | None = None,
     test_share: float = 0.25,
     seed: int = 0,
+    shared_tracks: bool = False,
     licences: Sequence[Mapping[str, Any]] = (),
 ) -> Corpus:
     """Write a corpus from a user's own table, audio and embeddings.
@@ -71,6 +72,9 @@ def import_corpus(
         part, in (0, 1).
     seed : int
         Of that split.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all datasets, such as one recording in
+        two encodings: it is then drawn for one part of all of them.
     licences : sequence of dict, optional
         See `Corpus`.
 
@@ -103,7 +107,7 @@ def import_corpus(
     files = find_audio(table, audio_root)
     table = _with_clips(table, files)
     table = _with_tracks(table, notes)
-    table = _with_split(table, test_share, seed, notes)
+    table = _with_split(table, test_share, seed, shared_tracks, notes)
     table, targets, guesses = find_targets(table, labels, categories, numbers, labels_from)
     notes += guesses
     rows = table.rows
@@ -132,6 +136,7 @@ def import_corpus(
             "notes": notes,
         },
         licences=licences,
+        shared_tracks=shared_tracks,
     )
     return _write(writer, rows, matched, features or {})
 
@@ -241,7 +246,9 @@ def _with_tracks(table: UserTable, notes: list[str]) -> UserTable:
     return table.with_rows(rows)
 
 
-def _with_split(table: UserTable, test_share: float, seed: int, notes: list[str]) -> UserTable:
+def _with_split(
+    table: UserTable, test_share: float, seed: int, shared_tracks: bool, notes: list[str]
+) -> UserTable:
     rows = table.rows.copy()
     if "split" in rows:
         rows["split"] = to_texts(rows["split"])
@@ -255,13 +262,14 @@ def _with_split(table: UserTable, test_share: float, seed: int, notes: list[str]
             )
         return table
     rows["split"] = "train"
-    for dataset in dict.fromkeys(rows["dataset"]):
-        here = rows["dataset"] == dataset
+    drawn_from = pd.Series("all datasets", rows.index) if shared_tracks else rows["dataset"]
+    for dataset in dict.fromkeys(drawn_from):
+        here = drawn_from == dataset
         # Sorted, and with a generator for each dataset: the rows' order does not matter.
         tracks = sorted(set(rows.loc[here, "track"]))
         if len(tracks) < 2:
             raise CorpusError(
-                f"{table.path}: dataset {dataset!r} has one track only, which cannot be split; "
+                f"{table.path}: there is one track only in {dataset}, which cannot be split; "
                 f"give a column 'split' with train and test"
             )
         rng = np.random.default_rng([seed, *str(dataset).encode()])
