@@ -509,43 +509,193 @@ def judged() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def rows_of(figure: Figure) -> dict[str, list[tuple]]:
+    """For each block the gain's and the loss's marks from the top, (name, mark, whisker)."""
+    found: dict[str, list[tuple]] = {}
+    axes = [ax for ax in figure.axes if ax.get_visible()]
+    for gain, loss in zip(axes[::2], axes[1::2], strict=True):
+        found[gain.texts[0].get_text()] = [
+            tuple((c.get_label(), c[0], c[2][0] if c[2] else None) for c in pair)
+            for pair in zip(gain.containers, loss.containers, strict=True)
+        ]
+    return found
+
+
 def test_gain_and_loss_draws_points_and_intervals_where_they_are(judged):
     figure = plots.gain_and_loss(judged)
-    panels = [ax for ax in figure.axes if ax.get_visible()]
-    assert [ax.get_title() for ax in panels] == EMBEDDINGS
-    for ax in panels:
-        own = judged[(judged["embedding"] == ax.get_title()) & judged["gain"].notna()]
-        assert len(ax.containers) == len(own)
-        for container, row in zip(ax.containers, own.to_dict("records"), strict=True):
-            point, _, (across, upwards) = container
-            assert (point.get_xdata()[0], point.get_ydata()[0]) == (row["loss"], row["gain"])
-            ends = across.get_segments()[0][:, 0]
-            np.testing.assert_allclose(ends, [row["loss_low"], row["loss_high"]])
-            ends = upwards.get_segments()[0][:, 1]
-            np.testing.assert_allclose(ends, [row["gain_low"], row["gain_high"]])
-            assert container.get_label() == row["correction"]
-    numbers = [text.get_text() for text in panels[0].texts]
-    assert numbers == ["1", "2", "3", "4"]
-    told = legend(figure)
-    assert told[:4] == ["source only", "unlabelled target", "grouped target", "labelled target"]
-    assert told[4:] == ["random", "leace", "mlda", "lda"]
+    blocks = rows_of(figure)
+    assert list(blocks) == EMBEDDINGS
+    for embedding, rows in blocks.items():
+        own = judged[(judged["embedding"] == embedding) & judged["gain"].notna()]
+        own = own.set_index("correction")
+        assert len(rows) == len(own)
+        for height, row in enumerate(rows):
+            for (name, point, whisker), quantity in zip(row, ("gain", "loss"), strict=True):
+                said = own.loc[name]
+                assert point.get_xdata()[0] == said[quantity]
+                assert point.get_ydata()[0] == height
+                ends = np.array(whisker.get_segments()[0])
+                np.testing.assert_allclose(
+                    ends[:, 0], said[[f"{quantity}_low", f"{quantity}_high"]].astype(float)
+                )
+                assert (ends[:, 1] == height).all()
+    assert legend(figure) == [
+        "source only",
+        "unlabelled target",
+        "grouped target",
+        "labelled target",
+    ]
+
+
+def test_corrections_stand_in_one_order_by_their_mean_gain_and_are_named(judged):
+    figure = plots.gain_and_loss(judged)
+    order = judged.groupby("correction")["gain"].mean().dropna()
+    order = order.sort_values(ascending=False).index.tolist()
+    for ax, rows in zip(figure.axes[::2], rows_of(figure).values(), strict=True):
+        assert [gain[0] for gain, _ in rows] == texts(ax) == order
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the largest gain is on top"
+
+
+def test_right_of_zero_is_better_on_both_sides_and_one_scale_serves_all(judged):
+    figure = plots.gain_and_loss(judged)
+    for gain, loss in zip(figure.axes[::2], figure.axes[1::2], strict=True):
+        at = {
+            ax: ax.transData.transform([(0, 0), (0.01, 0), (-0.02, 0)])[:, 0] for ax in (gain, loss)
+        }
+        assert at[gain][2] < at[gain][0] < at[gain][1]
+        assert at[loss][1] < at[loss][0] < at[loss][2]
+        low, high = gain.get_xlim()
+        assert loss.get_xlim() == (-low, -high)
+        assert gain.get_xlim() == figure.axes[0].get_xlim()
+        for ax, quantity in ((gain, "gain"), (loss, "loss")):
+            ends = judged[[f"{quantity}_low", f"{quantity}_high"]].dropna().to_numpy()
+            assert min(ax.get_xlim()) < ends.min() < ends.max() < max(ax.get_xlim())
+
+
+@pytest.fixture
+def crowded() -> pd.DataFrame:
+    """Twelve corrections of which all but two change next to nothing, as is usual."""
+    names = ["lda", "mlda", "center", "meanproj", "leace", "leace:groups=group"]
+    names += ["coral", "gaussian_ot", "inlp", "random"]
+    names += ["random:random_state=1", "leace:given=label:kernel=fastfood"]
+    rows = []
+    for embedding in EMBEDDINGS:
+        for number, name in enumerate(names):
+            change = {"coral": -0.13, "inlp": 0.03}.get(name, 1e-4 * (number % 3))
+            rows.append((embedding, name, "labelled target", change, -change))
+    table = pd.DataFrame(rows, columns=["embedding", "correction", "information", "gain", "loss"])
+    table["information"] = table["information"].where(
+        table["correction"] != "random", "source only"
+    )
+    for quantity in ("gain", "loss"):
+        table[f"{quantity}_low"] = table[quantity] - 0.004
+        table[f"{quantity}_high"] = table[quantity] + 0.005
+    return table
+
+
+def boxes(figure: Figure, ax) -> dict[str, list]:
+    """Where things of one Axes are on the page, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    def extent(artist):
+        return artist.get_window_extent(figure.canvas.get_renderer())
+
+    marks = []
+    for mark, _, whiskers in ax.containers:
+        # The extent of a line leaves out the size of its marker.
+        radius = mark.get_markersize() / 2 * figure.dpi / 72
+        centre = np.column_stack(mark.get_data())
+        points = [centre, *(segment for w in whiskers for segment in w.get_segments())]
+        points = ax.transData.transform(np.concatenate(points).astype(float))
+        marks.append(Bbox([points.min(axis=0) - radius, points.max(axis=0) + radius]))
+    labels = [label for label in ax.get_yticklabels() if label.get_visible()]
+    return {
+        "marks": marks,
+        "names": [extent(label) for label in labels if label.get_text()] if ax.texts else [],
+        "ticks": [extent(label) for label in ax.get_xticklabels()],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [("as usual", 1), ("as usual", 2), ("all nothing", 1), ("modes and doses", 1), ("pairs", 2)],
+)
+def test_no_correction_hides_another_however_little_they_change(crowded, kind, columns):
+    if kind == "all nothing":
+        numbers = crowded.select_dtypes("number").columns
+        crowded[numbers] = 0.0
+    elif kind == "modes and doses":
+        one = crowded[crowded["embedding"] == "musicnn"]
+        both = [one.assign(mode="global", alpha=1.0), one.assign(mode="unlabelled", alpha=0.25)]
+        crowded = pd.concat(both, ignore_index=True)
+    elif kind == "pairs":
+        pairs = ["bandfont_bandchain/solofont_bandchain", "bandfont_bandchain/bandfont_solochain"]
+        crowded = pd.concat([crowded.assign(pair=pair) for pair in pairs], ignore_index=True)
+    figure = plots.gain_and_loss(crowded, columns=columns)
+    figure.draw_without_rendering()
+    axes = [ax for ax in figure.axes if ax.get_visible()]
+    assert sum(len(ax.containers) for ax in axes) == 2 * len(crowded)
+    for ax in axes:
+        for what, found in boxes(figure, ax).items():
+            for number, box in enumerate(found):
+                for other in found[:number]:
+                    assert not box.overlaps(other), f"two {what} lie on one another"
+            assert what != "ticks" or len(found) >= 3
+    page = figure.bbox
+    outside = [*figure.legends, *(part._supxlabel for part in figure.subfigs)]
+    outside += [text for ax in axes for text in [ax.title, *ax.texts, *ax.get_yticklabels()]]
+    for artist in outside:
+        box = artist.get_window_extent(figure.canvas.get_renderer())
+        assert page.x0 <= box.x0 <= box.x1 <= page.x1
+        assert page.y0 <= box.y0 <= box.y1 <= page.y1
+    for gain, loss in zip(axes[::2], axes[1::2], strict=True):
+        title = gain.texts[0].get_window_extent()
+        for ax in (gain, loss):
+            assert title.y0 >= ax.bbox.y1 + ax.title.get_fontsize() * figure.dpi / 72
+        assert not any(title.overlaps(ax.bbox) for ax in axes)
 
 
 def test_what_was_seen_is_told_apart_without_colour(judged):
     from matplotlib.colors import to_rgb
 
     figure = plots.gain_and_loss(judged, embeddings=["musicnn"])
-    points = [container[0] for container in figure.axes[0].containers]
-    assert len({point.get_marker() for point in points}) == 4
-    lightness = [np.dot(to_rgb(p.get_markerfacecolor()), [0.299, 0.587, 0.114]) for p in points]
-    assert (np.diff(lightness) < -0.1).all()
+    for ax in figure.axes:
+        points = {c.get_label(): c[0] for c in ax.containers}
+        points = [points[name] for name in ("random", "leace", "mlda", "lda")]
+        assert len({point.get_marker() for point in points}) == 4
+        lightness = [np.dot(to_rgb(p.get_markerfacecolor()), [0.299, 0.587, 0.114]) for p in points]
+        assert (np.diff(lightness) < -0.1).all()
+
+
+def test_gain_and_loss_is_legible_on_a_phone(judged):
+    figure = plots.gain_and_loss(judged)
+    figure.draw_without_rendering()
+    said = [*figure.legends[0].get_texts(), figure.subfigs[0]._supxlabel]
+    for ax in figure.axes:
+        said += [ax.title, *ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()]
+    # At a phone's 350 px for the figure's width, in pixels of the screen.
+    assert min(text.get_fontsize() for text in said) / 72 * 350 / figure.get_figwidth() > 10
 
 
 def test_gain_and_loss_names_modes_and_doses_where_there_are_several(judged):
     table = judged.assign(mode="global", alpha=1.0)
     more = table.assign(mode="unlabelled", alpha=0.5)
-    told = legend(plots.gain_and_loss(pd.concat([table, more])))
-    assert "leace (global)" in told
-    assert "leace alpha=0.5 (unlabelled)" in told
+    figure = plots.gain_and_loss(pd.concat([table, more]))
+    said = [name.replace("\n", " ") for name in texts(figure.axes[0])]
+    assert len(said) == 8
+    at = said.index("leace (global)")
+    assert said[at + 1] == "leace alpha=0.5 (unlabelled)", "next to one another"
+
+
+def test_gain_and_loss_gives_each_pair_of_datasets_a_block(judged):
+    pairs = [judged.assign(pair="solo/band"), judged.assign(pair="solo/studio")]
+    assert list(rows_of(plots.gain_and_loss(pd.concat(pairs)))) == [
+        f"{embedding}: {pair}" for embedding in EMBEDDINGS for pair in ("solo/band", "solo/studio")
+    ]
+
+
+def test_gain_and_loss_refuses_what_it_cannot_draw(judged):
     with pytest.raises(ArgumentError, match="no correction with a gain"):
         plots.gain_and_loss(judged[judged["correction"] == "none"])
+    with pytest.raises(ArgumentError, match="'information' has 'everything'; expected source only"):
+        plots.gain_and_loss(judged.assign(information="everything"))

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.plots.style import INK, MUTED, check_table, order_of, styled
+from biasmir_utils.plots.style import INK, MUTED, WIDTH, check_table, order_of, styled
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 # From nothing to everything that could be seen of the target: ever darker, with markers of
 # their own, so that they are told apart in grey.
 INFORMATION_LOOKS = {
-    "source only": ("s", "#ffffff", INK),
-    "unlabelled target": ("o", "#cfe3f5", INK),
-    "grouped target": ("D", "#3f90da", "#ffffff"),
-    "labelled target": ("h", "#17344f", "#ffffff"),
+    "source only": ("s", "#ffffff"),
+    "unlabelled target": ("o", "#cfe3f5"),
+    "grouped target": ("D", "#3f90da"),
+    "labelled target": ("h", "#17344f"),
 }
-STRETCH = 0.005
-"""About up to here from 0 the axes are linear, and logarithmic from there on."""
-TICKS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 COLUMNS = ("embedding", "correction", "information", "gain", "loss")
+STRIPE = "#f1f1f1"
+LONGEST = 20
+"""Characters of a name; longer ones go on in another line."""
+LINE = 0.2
+"""Height of a line of a name, in inches."""
+TYPE = 12.5
+"""Size of the type of names and ticks, in points."""
 
 
 @styled
@@ -34,13 +40,15 @@ def gain_and_loss(
     *,
     embeddings: Sequence[str] | None = None,
     metric: str = "ROC-AUC",
-    columns: int = 2,
+    columns: int = 1,
 ) -> Figure:
-    """Draw the gain of each correction across datasets against its loss inside.
+    """Draw the gain of each correction across datasets beside its loss inside.
 
-    Most corrections change little and some a lot, so both axes are stretched around 0 (inverse
-    hyperbolic sine). Above the horizontal line a correction helps across datasets, right of the
-    vertical line it costs inside; above the diagonal it gains more than it loses.
+    Each correction has a row, so that no two can hide one another, as they would in a scatter
+    plot: most corrections change little and some a lot. The axis of the loss runs backwards: in
+    both halves a correction is better the further right it stands. Both have the same scale,
+    about linear near 0 and logarithmic further out (inverse hyperbolic sine). An interval that
+    is not seen is narrower than its marker.
 
     Parameters
     ----------
@@ -49,128 +57,195 @@ def gain_and_loss(
         for intervals `gain_low`, `gain_high`, `loss_low`, `loss_high`; with `mode` or `alpha`,
         these are named where they differ. Rows without gain (no correction) are left out.
     embeddings : sequence of str, optional
-        A panel for each, in order; default all.
+        A block of rows for each, and for each `pair` of datasets, in order; default all.
     metric : str
         What was gained or lost.
     columns : int
-        Panels beside one another.
+        Blocks beside one another.
 
     Returns
     -------
     matplotlib Figure
-        In each panel a numbered marker for each correction, its shape and shade telling what the
-        correction has seen; the legend names the numbers.
+        For each block an Axes with the gain and one with the loss. Corrections stand in one
+        order in all blocks, by their mean gain, those of one correction (its doses and modes)
+        next to one another; the shape and shade of a marker tell what it has seen.
+
+    Raises
+    ------
+    ArgumentError
+        If a column is missing, no row has a gain, or a level of information is unknown.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     check_table(summary, COLUMNS)
     table = summary[summary["gain"].notna()]
     if table.empty:
         raise ArgumentError("the table has no correction with a gain; evaluate more than 'none'")
-    table = table.assign(name=_names(table))
-    names = list(dict.fromkeys(table["name"]))
-    panels = order_of(table, "embedding", embeddings)
-    columns = min(columns, len(panels))
-    n_rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(
-        n_rows,
-        columns,
-        figsize=(4.6 * columns + 0.6, 3.9 * n_rows + 0.34 * -(-len(names) // 3) + 0.6),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
+    unknown = [level for level in table["information"].unique() if level not in INFORMATION_LOOKS]
+    if unknown:
+        raise ArgumentError(
+            f"column 'information' has {unknown[0]!r}; expected {', '.join(INFORMATION_LOOKS)}"
+        )
+    blocks = list(_blocks(table.assign(name=_names(table)), embeddings))
+    drawn = pd.concat([block for _, block in blocks])
+    columns = min(columns, len(blocks))
+    height = 0.1 + LINE * (1 + int(drawn["name"].str.count("\n").max()))
+    tallest = [
+        max(len(block) for _, block in blocks[start : start + columns])
+        for start in range(0, len(blocks), columns)
+    ]
+    figure = plt.figure(
+        figsize=(WIDTH * columns, 1.75 + sum(0.95 + height * rows for rows in tallest))
     )
-    for ax in grid.flat[len(panels) :]:
-        ax.set_visible(False)
-    ends = {axis: _ends(table, axis) for axis in ("gain", "loss")}
-    even = np.linspace(
-        min(ends["gain"][0], ends["loss"][0]), max(ends["gain"][1], ends["loss"][1]), 999
+    width, (low, high) = _scale(drawn)
+    for column, part in enumerate(figure.subfigures(1, columns, squeeze=False)[0]):
+        grid = part.subplots(len(tallest), 2, squeeze=False, height_ratios=tallest, sharey="row")
+        for axes, (title, block) in zip(grid, blocks[column::columns], strict=False):
+            _block(part, axes, title, block)
+            for ax, ends in zip(axes, ((low, high), (-low, -high)), strict=True):
+                ax.set_xscale("asinh", linear_width=width)
+                ax.set(xlim=ends)
+        for ax in grid[len(blocks[column::columns]) :].flat:
+            ax.set_visible(False)
+        part.supxlabel(
+            f"difference in mean {metric}; right of 0 is better\n(both scales stretched around 0)",
+            fontsize=13,
+        )
+    handles = [
+        Line2D([], [], marker=marker, markerfacecolor=face, label=level, **_EDGE, linestyle="none")
+        for level, (marker, face) in INFORMATION_LOOKS.items()
+        if level in set(drawn["information"])
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=2 * columns,
+        title="information used",
+        title_fontsize=13,
     )
-    ticks = [sign * tick for tick in TICKS for sign in (-1, 1)] + [0.0]
-    for ax, embedding in zip(grid.flat, panels, strict=False):
-        ax.axhline(0, color=MUTED, linewidth=1.4, zorder=1)
-        ax.axvline(0, color=MUTED, linewidth=1.4, zorder=1)
-        ax.set_xscale("asinh", linear_width=STRETCH)
-        ax.set_yscale("asinh", linear_width=STRETCH)
-        ax.plot(even, even, color=MUTED, linewidth=1.2, linestyle="--", zorder=1)
-        own = table[table["embedding"] == embedding]
-        for row in own.to_dict("records"):
-            _point(ax, row, names.index(row["name"]) + 1)
-        ax.set_title(str(embedding))
-    # The axes are shared: each row is labelled once, and each column under its last panel.
-    for position, ax in enumerate(grid.flat[: len(panels)]):
-        if position % columns == 0:
-            ax.set_ylabel(f"gain across ({metric})")
-        if position + columns >= len(panels):
-            ax.set_xlabel(f"loss inside ({metric})")
-            ax.tick_params(labelbottom=True)
-        for axis, (low, high) in ((ax.xaxis, ends["loss"]), (ax.yaxis, ends["gain"])):
-            axis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
-            axis.set_minor_locator(NullLocator())
-            axis.set_major_formatter(FuncFormatter(_tick))
-        ax.set(xlim=ends["loss"], ylim=ends["gain"])
-    handles: list[Any] = []
-    for level, (marker, face, _) in INFORMATION_LOOKS.items():
-        if level in set(table["information"]):
-            style: dict[str, Any] = {
-                "markerfacecolor": face,
-                "markeredgecolor": INK,
-                "markersize": 12,
-            }
-            handles.append(Line2D([], [], linestyle="none", marker=marker, label=level, **style))
-    for number, name in enumerate(names, start=1):
-        text = Line2D([], [], linestyle="none", label=name, color=INK)
-        text.set(marker=f"${number}$", markersize=9 if number < 10 else 13)
-        handles.append(text)
-    figure.legend(handles=handles, loc="outside lower center", ncols=2 if columns == 1 else 3)
+    # How many ticks have room is known when the names have taken theirs.
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        _ticks(ax)
     return figure
 
 
-def _point(ax: Any, row: dict[Any, Any], number: int) -> None:
-    marker, face, ink = INFORMATION_LOOKS[row["information"]]
-    x, y = row["loss"], row["gain"]
-    ends = {}
-    for axis, value in (("loss", x), ("gain", y)):
-        low, high = row.get(f"{axis}_low", np.nan), row.get(f"{axis}_high", np.nan)
-        if not (np.isnan(low) or np.isnan(high)):
-            ends[axis] = [[max(value - low, 0.0)], [max(high - value, 0.0)]]
+_EDGE: dict[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 1.2, "markersize": 8}
+
+
+def _blocks(
+    table: pd.DataFrame, embeddings: Sequence[str] | None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the title and the rows, from the top, of each embedding and pair of datasets."""
+    table = table[table["embedding"].isin(order := order_of(table, "embedding", embeddings))]
+    # Doses and modes of a correction are what one wants to compare, so they stay together.
+    gain = table.groupby("correction")["gain"].transform("mean")
+    table = table.assign(by=-gain).sort_values(["by", "correction"], kind="stable")
+    pairs = order_of(table, "pair") if "pair" in table else [None]
+    for embedding in order:
+        for pair in pairs:
+            own = table["embedding"] == embedding
+            if pair is not None:
+                own &= table["pair"] == pair
+            if own.any():
+                title = f"{embedding}: {pair}" if len(pairs) > 1 else str(embedding)
+                yield title, table[own]
+
+
+def _block(part: SubFigure, axes: Sequence[Axes], title: str, block: pd.DataFrame) -> None:
+    """Draw the rows of one block: the gain in the first Axes, the loss in the second."""
+    rows = range(len(block))
+    for ax, quantity, heading in zip(
+        axes,
+        ("gain", "loss"),
+        ("gain across \N{RIGHTWARDS ARROW}", "\N{LEFTWARDS ARROW} loss inside"),
+        strict=True,
+    ):
+        # The first line is the block's: its title runs over the names and both Axes.
+        ax.set_title(f"\n{heading}", fontsize=13)
+        ax.grid(axis="y", visible=False)
+        for row in rows[1::2]:
+            ax.axhspan(row - 0.5, row + 0.5, color=STRIPE, zorder=0)
+        ax.axvline(0, color=MUTED, linewidth=1.4, zorder=1)
+        for row, values in zip(rows, block.to_dict("records"), strict=True):
+            _point(ax, row, values, quantity)
+        ax.set(ylim=(len(block) - 0.5, -0.5), yticks=rows)
+    axes[0].set_yticklabels(block["name"], linespacing=1.0, fontsize=TYPE)
+    text = axes[0].annotate(
+        title,
+        (0.01, 1),
+        xycoords=(part.transSubfigure, "axes fraction"),
+        xytext=(0, 23),
+        textcoords="offset points",
+        weight="bold",
+    )
+    text.set_in_layout(False)
+
+
+def _point(ax: Axes, row: int, values: dict[Any, Any], quantity: str) -> None:
+    marker, face = INFORMATION_LOOKS[values["information"]]
+    value = values[quantity]
+    low, high = (values.get(f"{quantity}_{end}", np.nan) for end in ("low", "high"))
+    known = not (np.isnan(low) or np.isnan(high))
     ax.errorbar(
-        x,
-        y,
-        xerr=ends.get("loss"),
-        yerr=ends.get("gain"),
-        linestyle="none",
+        value,
+        row,
+        xerr=[[max(value - low, 0.0)], [max(high - value, 0.0)]] if known else None,
         marker=marker,
-        markersize=15,
         markerfacecolor=face,
-        markeredgecolor=INK,
-        ecolor=MUTED,
-        elinewidth=1.2,
-        label=row["name"],
-        zorder=2 + number / 100,
-    )
-    # Over its own marker (which errorbar lifts by 0.1) and under the next one, so that two
-    # numbers are never on top of one another.
-    ax.annotate(
-        str(number),
-        (x, y),
-        ha="center",
-        va="center_baseline",
-        color=ink,
-        fontsize=10,
-        zorder=2.1 + (number + 0.5) / 100,
+        **_EDGE,
+        ecolor=INK,
+        elinewidth=1.6,
+        linestyle="none",
+        label=values["name"],
+        zorder=2,
     )
 
 
-def _ends(table: pd.DataFrame, axis: str) -> tuple[float, float]:
-    """Return limits that hold all values and intervals, and one tick on either side of 0."""
-    columns = [name for name in (axis, f"{axis}_low", f"{axis}_high") if name in table]
-    values = table[columns].to_numpy(dtype=float)
-    low = min(float(np.nanmin(values)), -TICKS[0])
-    high = max(float(np.nanmax(values)), TICKS[0])
-    return 1.25 * low, 1.25 * high
+def _scale(table: pd.DataFrame) -> tuple[float, tuple[float, float]]:
+    """Return up to where the scale is linear, and the limits of changes for the better."""
+    gains, losses = (
+        table[[name for name in (axis, f"{axis}_low", f"{axis}_high") if name in table]]
+        for axis in ("gain", "loss")
+    )
+    changes = np.concatenate([gains.to_numpy(float).ravel(), -losses.to_numpy(float).ravel()])
+    changes = changes[np.isfinite(changes)]
+    largest = float(np.abs(changes).max())
+    if largest == 0:
+        return 0.01, (-0.02, 0.02)
+    width = max(float(np.median(np.abs(changes))), largest / 40)
+    # Some room on either side, and on both sides of 0.
+    ends = np.arcsinh(np.array([min(changes.min(), 0), max(changes.max(), 0)]) / width)
+    room = 0.07 * np.arcsinh(largest / width)
+    low, high = width * np.sinh([ends[0] - room, ends[1] + room])
+    return width, (float(low), float(high))
+
+
+def _ticks(ax: Axes) -> None:
+    """Mark 0 and round numbers, as many as have room for their labels."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = sorted(ax.get_xlim())
+    top = int(np.floor(np.log10(max(-low, high))))
+
+    def with_room(factors: tuple[int, ...]) -> list[float]:
+        sizes = [factor * 10.0**power for factor in factors for power in range(top, top - 4, -1)]
+        chosen: dict[float, tuple[float, float]] = {}
+        for tick in [0.0] + [sign * size for size in sizes for sign in (-1, 1)]:
+            # In pixels: a digit is 0.64 of the type's size wide, and a little is left free. Each
+            # number is taken to have a minus, so that gain and loss have the same ticks.
+            half = (len(_tick(-abs(tick), 0)) + 0.3) * 0.32 * TYPE * ax.figure.dpi / 72
+            at = float(ax.transData.transform((tick, 0))[0])
+            if low <= tick <= high and all(abs(at - x) > half + h for x, h in chosen.values()):
+                chosen[tick] = at, half
+        return sorted(chosen)
+
+    ticks = max(with_room((1, 3)), with_room((3, 1)), key=lambda t: (len(t), np.abs(t).max()))
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
+    ax.tick_params(labelsize=TYPE)
 
 
 def _tick(value: float, position: int) -> str:
@@ -185,6 +260,14 @@ def _names(table: pd.DataFrame) -> pd.Series:
         names = names.where(~odd, names + " alpha=" + table["alpha"].map("{:g}".format))
     if "mode" in table and table["mode"].nunique() > 1:
         names = names + " (" + table["mode"].astype(str) + ")"
-    if "pair" in table and table["pair"].nunique() > 1:
-        names = names + " " + table["pair"].astype(str)
-    return names
+    return names.map(_wrapped)
+
+
+def _wrapped(name: str) -> str:
+    """Break a long name at spaces and behind colons."""
+    lines = [""]
+    for piece in re.split(r"(?<=:)|(?= )", name):
+        if lines[-1] and len(lines[-1] + piece) > LONGEST:
+            lines.append("")
+        lines[-1] += piece if lines[-1] else piece.lstrip()
+    return "\n".join(lines)
