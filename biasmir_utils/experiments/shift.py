@@ -178,11 +178,12 @@ def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, flo
     Returns
     -------
     dict of str to (float, float)
-        `variance_moved`, E|x' - x|^2 over the total variance of the rows, and beside it the
-        expectation of that for the projection of a random subspace of the same rank,
-        ``rank / n_features * E|x|^2`` over the total variance; `variance_kept`, the total
-        variance after over before, with the control ``1 - rank / n_features``; `rank`. Controls
-        are NaN for a correction that removes no direction.
+        `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
+        have in common leaves every difference of rows as it is, and does not count. Beside it
+        the expectation of that for the projection of a random subspace of the same rank,
+        ``rank / n_features``. `variance_kept`, the total variance after over before, with the
+        control ``1 - rank / n_features``; `rank`. Controls are NaN for a correction that removes
+        no direction.
     """
     before = np.asarray(before, dtype=np.float64)
     moved = np.asarray(after, dtype=np.float64) - before
@@ -191,10 +192,7 @@ def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, flo
     if not total > 0:
         raise ArgumentError("the rows are all alike, so there is no variance to compare with")
     return {
-        "variance_moved": (
-            float(np.einsum("ij,ij->", moved, moved) / len(moved) / total),
-            float(share * np.einsum("ij,ij->", before, before) / len(before) / total),
-        ),
+        "variance_moved": (float(moved.var(axis=0).sum() / total), share),
         "variance_kept": (float((before + moved).var(axis=0).sum() / total), 1 - share),
         "rank": (float(rank), float("nan")),
     }
