@@ -104,6 +104,9 @@ def assert_same(one, other):
     pd.testing.assert_frame_equal(one.results, other.results, check_exact=True)
     pd.testing.assert_frame_equal(one.scores, other.scores, check_exact=True)
     assert one.record == other.record
+    for table in ("summary", "changes", "task", "shift") if one.report else ():
+        expected = getattr(other.report, table)
+        pd.testing.assert_frame_equal(getattr(one.report, table), expected, check_exact=True)
 
 
 # Evaluation
@@ -111,7 +114,7 @@ def assert_same(one, other):
 
 def test_an_evaluation_in_which_a_worker_is_killed(tiny_corpus, tmp_path, two, monkeypatch):
     address, client = two
-    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID)
+    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID, report=True)
     serial = run_plan(plan, scores=True, jobs=1)
     client.wait_for_workers(2)
     killing = KillAfterFirst(monkeypatch, client, TaskStore, "save")
