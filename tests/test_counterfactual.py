@@ -79,6 +79,7 @@ class TestDescribeShift:
             row = found.set_index("quantity").loc[quantity]
             assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
         assert value(found, "size") == pytest.approx(value(found, "piece_size"))
+        assert value(found, "left") == pytest.approx(0, abs=1e-6)
 
     def test_size_is_in_units_of_the_spread_of_instruments(self):
         renderings = toy({"away": unit(5, 3.0), "far": unit(5, 6.0)}, n=3000)
@@ -98,6 +99,14 @@ class TestDescribeShift:
         assert row["value"] == pytest.approx(0, abs=0.003)
         assert row["low"] < 0.003
         assert value(found, "along") == pytest.approx(1 / D, abs=0.02)
+        assert value(found, "left") == pytest.approx(value(found, "piece_size"), rel=0.003)
+
+    def test_what_is_left_after_the_mean_is_the_rest_of_the_square(self):
+        wobble = np.random.default_rng(2).normal(scale=0.5, size=(N, D))
+        found = describe(toy({"away": unit(5, 3.0) + wobble}), "away").set_index("quantity")
+        row, of = found.loc["left"], found["value"]
+        assert row["value"] ** 2 == pytest.approx(of["piece_size"] ** 2 - of["size"] ** 2)
+        assert row["low"] < row["value"] < row["high"]
 
     def test_constant_and_along_are_told_apart(self):
         """Shifts of lengths 1 and 3 along one line: a projection takes all, a subtraction not."""

@@ -108,6 +108,12 @@ def with_interval(
     return f"{number(value, decimals, sign)} [{low_text}, {high_text}]"
 
 
+def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool = False) -> str:
+    """Write a share with its interval in percent, such as `81% [79%, 83%]`."""
+    written = [f"{number(100 * share, decimals, sign)}%" for share in (value, low, high)]
+    return f"{written[0]} [{written[1]}, {written[2]}]"
+
+
 def listed(words: Iterable[Any]) -> str:
     """Join words as a sentence does: `a`, `a and b`, `a, b and c`."""
     *first, last = [str(word) for word in words]

@@ -180,6 +180,8 @@ def describe_shift(
         - `along`: share of the mean squared length of the shifts that lies along the direction of
           their mean: what a projection would take away. At least `constant`.
         - `cosine`: mean cosine between the shift of a piece and the mean shift.
+        - `left`: root mean squared length of the shifts after their mean is subtracted, by the
+          spread of the instruments.
     """
     shift, home = np.asarray(shift, dtype=np.float64), np.asarray(home, dtype=np.float64)
     if not shift.any():
@@ -200,6 +202,7 @@ def describe_shift(
             "constant": length / total,
             "along": along,
             "cosine": angle,
+            "left": np.sqrt(np.maximum(total - length, 0) / spread),
         },
         level,
     )
