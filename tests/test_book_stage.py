@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from biasmir_utils.book.build import build
+from biasmir_utils.book.checks import broken_links
 from biasmir_utils.book.execute import execute
 from biasmir_utils.book.stage import find_notebooks, read_runs, stage, timings_table
 from biasmir_utils.errors import BookError
@@ -35,6 +36,7 @@ def write_notebook(path: Path, *sources: str, heading: str = "# The first chapte
     for source in sources:
         tags = {"tags": ["parameters"]} if source.startswith("seed =") else {}
         notebook.cells.append(nbformat.v4.new_code_cell(source, metadata=tags))
+    notebook.cells.append(nbformat.v4.new_markdown_cell("## The end of it\n\nHere."))
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
@@ -45,7 +47,10 @@ def book(tmp_path):
     source = tmp_path / "source"
     write_notebook(source / "notebooks" / "01_first.ipynb", "seed = 3", "print('seed', seed)")
     (source / "book").mkdir()
-    (source / "book" / "start.md").write_text("# Start\n\nSee {{ repository }}.\n")
+    (source / "book" / "start.md").write_text(
+        "# Start\n\nSee {{ repository }}, and "
+        "[how it ends](../notebooks/01_first.ipynb#The-end-of-it).\n"
+    )
     (source / "_config.yml").write_text(CONFIG)
     (source / "_toc.yml").write_text(TOC)
     return source
@@ -124,7 +129,11 @@ def test_stage_and_build(book, tmp_path):
     assert "https://github.com/OWNER/small/edit/main/notebooks/01_first.ipynb" in page
     assert "OWNER/small/main?urlpath=tree/notebooks/01_first.ipynb" in page
     assert "thebe" not in page.lower()
-    assert "https://github.com/OWNER/small" in (html / "book" / "start.html").read_text()
+    start = (html / "book" / "start.html").read_text()
+    assert "https://github.com/OWNER/small" in start
+    # A section is named as JupyterLab names it, and found.
+    assert 'href="../notebooks/01_first.html#the-end-of-it"' in start
+    assert broken_links(html) == []
     assert (html / "index.html").is_file()
 
     # A second build of the same pages gives the same files, byte for byte.

@@ -19,6 +19,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"):
         app.setup_extension(needed)
     app.connect("config-inited", _offer_address)
+    app.connect("config-inited", _name_headings)
     app.connect("config-inited", _switch_thebe_off)
     # After the extensions that put the page together.
     app.connect("html-page-context", _mend_page, priority=900)
@@ -35,6 +36,17 @@ def _offer_address(app: Sphinx, config: Config) -> None:
         **config.myst_substitutions,
         "repository": config.html_theme_options["repository_url"],
     }
+
+
+def _name_headings(app: Sphinx, config: Config) -> None:
+    """Let links name a section of a page as JupyterLab does: `03_gap.ipynb#To-take-away`."""
+    config.myst_heading_anchors = 3
+    config.myst_heading_slug_func = f"{heading_anchor.__module__}.{heading_anchor.__name__}"
+
+
+def heading_anchor(heading: str) -> str:
+    """Return the anchor that JupyterLab gives to a heading of a notebook."""
+    return heading.strip().replace(" ", "-")
 
 
 def _switch_thebe_off(app: Sphinx, config: Config) -> None:
