@@ -52,9 +52,9 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
     if figure:
         seen = ", ".join(dict.fromkeys(report.summary["information"]))
         parts.append(
-            f"![For each embedding and correction the loss of {name} inside a dataset (to the "
-            f"right) against the gain across datasets (upwards), with intervals, marked by what "
-            f"the correction has seen: {seen}.]({figure})"
+            f"![For each embedding a row for each correction: the gain of {name} across datasets "
+            f"and the loss inside one (its axis runs backwards: further right is better in both), "
+            f"with intervals, marked by what the correction has seen: {seen}.]({figure})"
         )
     parts += [f"## What the change of {name} does not tell", other_metrics(report)]
     parts += ["## What is left of the difference, and what was changed", shift_and_damage(report)]
