@@ -635,6 +635,30 @@ def test_a_damaged_part_is_made_anew(tmp_path, script):
     assert_whole(folder, expected)
 
 
+def test_what_a_stopped_retry_finished_is_kept(tmp_path, monkeypatch):
+    corpus = make_corpus(tmp_path / "corpus", {f"c{i}.wav": flat(i) for i in range(4)})
+    path = corpus.path / "audio" / "c3.wav"
+    sound = path.read_bytes()
+    path.unlink()
+    assert extract(corpus, Levels(), progress=False).skipped["clip"].tolist() == ["c3"]
+    path.write_bytes(sound)
+    keep = PartStore.write
+
+    def stop(store, part):
+        keep(store, part)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartStore, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            extract(corpus.path, Levels(), retry=True, progress=False)
+    embedding = Levels()
+    report = extract(corpus.path, embedding, progress=False)
+    assert (embedding.seen, report.n_embedded, report.n_before) == ([], 0, 4)
+    assert len(report.skipped) == len(report.corpus.missing("levels")) == 0
+    np.testing.assert_allclose(report.corpus.embedding("levels")[3, 0], level(3))
+
+
 def test_unfinished_parts_of_another_model_are_refused(tmp_path, script):
     folder, log = tmp_path / "corpus", tmp_path / "log"
     make_corpus(folder, {f"c{i:03}.wav": flat(i) for i in range(10)})

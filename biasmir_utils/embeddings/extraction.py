@@ -193,8 +193,8 @@ def _extract(
     name, record, started = work.embedding.name, work.record, time.perf_counter()
     with PartStore.hold(target, name, record) as store:
         contents = target_contents(target, name) if target.is_file() else Contents()
-        written = contents.tried() - set(contents.skipped if retry else ())
-        contents.update(store.contents())
+        finished = store.contents()
+        contents.update(finished)
         n_before = len(contents.rows)
         missing = _missing(clips, contents, retry)
         audio_seconds = 0.0
@@ -203,9 +203,11 @@ def _extract(
                 for part, seconds in parts:
                     store.write(part)
                     audio_seconds += seconds
-            contents.update(store.contents())
+            finished = store.contents()
+            contents.update(finished)
         elapsed = time.perf_counter() - started
-        if contents.tried() - written or not target.is_file():
+        # The parts say something newer even of clips that the target tells of already.
+        if finished.tried() or not target.is_file():
             dtype = record["stored"]["dtype"]
             order = list(corpus.clips[["dataset", "clip"]].itertuples(index=False, name=None))
             join(target, name, contents, order, corpus.datasets, record, dtype)
