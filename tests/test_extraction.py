@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.embeddings import extract, load, preparing, read_audio
+from biasmir_utils.embeddings import batches, extract, load, preparing, read_audio
 from biasmir_utils.embeddings.base import Embedding, FrontEnd
 from biasmir_utils.embeddings.parts import PartStore, check_same_source
 from biasmir_utils.embeddings.preparing import prepare_all
@@ -195,8 +195,25 @@ def test_storage(corpus, pool, dtype):
 
 
 def test_values_too_large_for_float16(corpus):
-    with pytest.raises(ArgumentError, match="use float32"):
+    with pytest.raises(ArgumentError, match=r"even/c000: values of levels are too .* use float32"):
         extract(corpus, Levels(scale=1e6), dtype="float16", progress=False)
+    # Nothing was finished, so nothing stands in the way of doing what the message says.
+    assert extract(corpus, Levels(scale=1e6), progress=False).n_embedded == 30
+
+
+def test_values_too_large_for_float16_after_a_finished_part(tmp_path, monkeypatch):
+    sounds = {f"c{i:03}.wav": flat(40 * 512 if i == 12 else i) for i in range(30)}
+    corpus = make_corpus(tmp_path / "corpus", sounds)
+    monkeypatch.setattr(batches, "CLIPS_IN_A_PART", 4)
+    large = Levels(scale=2_000.0)
+    with pytest.raises(ArgumentError, match="even/c012: values of levels"):
+        extract(corpus, large, dtype="float16", progress=False)
+    folder = corpus.path / "embeddings" / "levels.parts"
+    with pytest.raises(CorpusError) as told:
+        extract(corpus, large, progress=False)
+    assert str(told.value).endswith(f"or remove the folder {folder}")
+    shutil.rmtree(folder)
+    assert extract(corpus, large, progress=False).n_embedded == 30
 
 
 def test_worker_processes_give_the_same(tmp_path):

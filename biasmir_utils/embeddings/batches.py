@@ -59,16 +59,18 @@ def _embed_batch(
                 else ("the network gave NaN or infinite values")
             )
             continue
-        part.frames[key] = _as_stored(frames, stored, embedding.name)
+        part.frames[key] = _as_stored(
+            frames, stored, f"{'/'.join(key)}: values of {embedding.name}"
+        )
         seconds += clip.seconds
         if clip.silent:
             part.noted[key] = SILENT
     return seconds
 
 
-def _as_stored(frames: Features, stored: dict[str, str], name: str) -> Features:
+def _as_stored(frames: Features, stored: dict[str, str], what: str) -> Features:
     if stored["pooling"] != "none":
         frames = frames.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
     if stored["dtype"] == "float16" and np.abs(frames).max() > np.finfo(np.float16).max:
-        raise ArgumentError(f"values of {name} are too large for float16; use float32")
+        raise ArgumentError(f"{what} are too large for float16; use float32")
     return frames

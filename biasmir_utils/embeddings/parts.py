@@ -112,8 +112,13 @@ class PartStore:
         store.folder.mkdir(parents=True, exist_ok=True)
         with _locked(store.folder / "lock"):
             kept = store.folder / "record.json"
-            if kept.is_file():
-                check_same_source(_read_json(kept), record, f"{store.folder} (unfinished parts)")
+            if kept.is_file() and any(store.folder.glob("part-*.npz")):
+                check_same_source(
+                    _read_json(kept),
+                    record,
+                    f"{store.folder} (unfinished parts)",
+                    f"remove the folder {store.folder}",
+                )
             else:
                 write_json(kept, dict(record))
             # What a killed process was writing.
@@ -171,7 +176,12 @@ def folder_of(target: Path) -> Path:
     return target.with_name(f"{target.stem}.parts")
 
 
-def check_same_source(kept: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+def check_same_source(
+    kept: Mapping[str, Any],
+    now: Mapping[str, Any],
+    where: str,
+    remedy: str = "remove the old ones first",
+) -> None:
     """Raise `CorpusError` if two records would put different vectors under one name."""
     old, new = identity(dict(kept)), identity(dict(now))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
@@ -181,7 +191,7 @@ def check_same_source(kept: Mapping[str, Any], now: Mapping[str, Any], where: st
         )
         raise CorpusError(
             f"{where}: made from another source ({difference}). Vectors of two sources cannot "
-            f"share a name: use the same model and options, or remove the old ones first"
+            f"share a name: use the same model and options, or {remedy}"
         )
 
 
