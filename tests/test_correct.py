@@ -177,11 +177,16 @@ def other(corpus: Corpus, folder: Path, **names: str) -> Corpus:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("leace", "which is corrected like every other row"),
-        ("mlda", "which is corrected like every other row"),
-        ("center", "as if it had the statistics of all rows of the fit"),
-        ("coral:unseen=own", "by the statistics of its own rows"),
-        ("klda", "standardised by all rows of the fit, mapped to random features, then corrected"),
+        ("leace", "rows of it are corrected like every other row"),
+        ("mlda", "rows of it are corrected like every other row"),
+        ("center", "rows of it stay where they are, as there is no map for that dataset"),
+        ("zscore", "rows of it are moved as if they had the statistics of all rows of the fit"),
+        ("coral:unseen=own", "by the statistics of that dataset's rows, all together"),
+        (
+            "klda",
+            "rows of it are standardised by all rows of the fit, mapped to random features, and "
+            "these are corrected like every other row",
+        ),
     ],
 )
 def test_a_saved_correction_on_a_corpus_it_has_not_seen(
@@ -199,6 +204,9 @@ def test_a_saved_correction_on_a_corpus_it_has_not_seen(
     expected = fitted.transform(new.embedding("toy"), sample_domain=new.clips["dataset"].to_numpy())
     np.testing.assert_allclose(found.embedding("toy"), expected, atol=1e-6)
     alpha = (new.clips["dataset"] == "alpha").to_numpy()
+    if name in ("center", "zscore"):
+        stays = np.allclose(found.embedding("toy")[~alpha], new.embedding("toy")[~alpha], atol=1e-4)
+        assert stays == (name == "center")
     np.testing.assert_allclose(
         found.embedding("toy")[alpha], first.embedding("toy")[alpha], atol=1e-5
     )

@@ -168,7 +168,7 @@ def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
         pipeline = make_pipeline(StandardScaler(), make(), LogisticRegression())
         pipeline.fit(X, y, sample_domain=domain, sample_group=group)
         routed = pipeline[:-1].transform(X, sample_domain=domain)
-        assert pipeline.score(X, y) > 0.6
+        assert pipeline.score(X, y, sample_domain=domain) > 0.6
     assert before is False
     assert sklearn.get_config()["enable_metadata_routing"] is False
     scaled = StandardScaler().fit_transform(X)

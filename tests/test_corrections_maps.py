@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from biasmir_utils.corrections import (
     MeanProjection,
     RandomProjection,
     SingularCovarianceError,
+    make_correction,
 )
 from biasmir_utils.corrections.spanmatrix import SpanCovariance, SpanMatrix
 from biasmir_utils.corrections.transport import barycenter, monge_map
@@ -151,23 +153,54 @@ def test_rows_of_an_unseen_domain(make: Any, d: int) -> None:
     own = make(unseen="own").fit(X, sample_domain=domain)
     moved = own.transform(other, sample_domain=["new"] * 200)
     np.testing.assert_allclose(moved.mean(axis=0), own.mean_, atol=1e-8)
-    np.testing.assert_allclose(own.transform(other), moved, atol=1e-12)
+    with pytest.warns(DomainWarning, match="moved by their own statistics, all together"):
+        np.testing.assert_allclose(own.transform(other), moved, atol=1e-12)
     training = make().fit(X, sample_domain=domain)
-    one_by_one = np.vstack([training.transform(row[None]) for row in other[:5]])
-    np.testing.assert_allclose(training.transform(other)[:5], one_by_one, atol=1e-9)
+    new = ["new"] * 200
+    together = training.transform(other, sample_domain=new)
+    one_by_one = [training.transform(row[None], sample_domain=["new"]) for row in other[:5]]
+    np.testing.assert_allclose(together[:5], np.vstack(one_by_one), atol=1e-9)
+    with pytest.warns(DomainWarning, match="the statistics of all rows of the fit.* are a, b"):
+        np.testing.assert_array_equal(training.transform(other), together)
     mixed = training.transform(
         np.r_[X[:3], other[:3]], sample_domain=[*domain[:3], "new", "newer", "new"]
     )
     np.testing.assert_allclose(
         mixed[:3], training.transform(X[:3], sample_domain=domain[:3]), atol=1e-9
     )
-    np.testing.assert_allclose(mixed[3:], training.transform(other[:3]), atol=1e-9)
+    np.testing.assert_allclose(mixed[3:], together[:3], atol=1e-9)
 
 
 def test_center_knows_nothing_of_an_unseen_domain() -> None:
     X, domain = shifted()
     fitted = DomainCenter().fit(X, sample_domain=domain)
-    np.testing.assert_allclose(fitted.transform(X), X, atol=1e-12)
+    moved = fitted.transform(X, sample_domain=["new"] * len(X))
+    np.testing.assert_allclose(moved, X, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["center", "coral", "gaussian_ot", "klda", "leace:kernel=fastfood", "k"]
+)
+def test_rows_whose_domain_is_not_told_are_warned_of(name: str) -> None:
+    X, domain = shifted()
+    fitted = make_correction(name).fit(X, sample_domain=domain)
+    with pytest.warns(DomainWarning, match="transform without sample_domain") as told:
+        fitted.transform(X)
+    # One text, so that Python shows it once.
+    assert len({str(one.message) for one in told}) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform(X, sample_domain=domain)
+        fitted.transform(X, sample_domain=["new"] * len(X))
+
+
+@pytest.mark.parametrize("make", [LEACE, MeanProjection, lambda: DomainCenter(alpha=0.0)])
+def test_what_needs_no_domain_does_not_warn(make: Any) -> None:
+    X, domain = shifted()
+    fitted = make().fit(X, sample_domain=domain)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform(X)
 
 
 @pytest.mark.parametrize("make", [CORAL, GaussianOT])
@@ -261,7 +294,8 @@ def test_kernel_correction_is_its_steps() -> None:
     assert len(both.get_feature_names_out()) == 128
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
     unknown = both.correction_.transform(both.feature_map_.transform(scaled))
-    np.testing.assert_allclose(both.transform(X), unknown, atol=1e-9)
+    with pytest.warns(DomainWarning, match="transform without sample_domain"):
+        np.testing.assert_allclose(both.transform(X), unknown, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -163,8 +163,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like, (n_samples, n_features)
         sample_domain : array-like, (n_samples,), or None
-            Domain of each row. Projections ignore it; maps that depend on the domain say in
-            their class's docstring what they do without it.
+            Domain of each row. Projections ignore it; maps that depend on the domain take rows
+            without it for those of one unseen domain, with a `DomainWarning`.
 
         Returns
         -------

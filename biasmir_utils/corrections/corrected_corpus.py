@@ -15,7 +15,7 @@ import pandas as pd
 from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile
 from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.corrections.base import DomainTransformer
-from biasmir_utils.corrections.domain_maps import DomainMap
+from biasmir_utils.corrections.domain_maps import DomainCenter, DomainMap
 from biasmir_utils.corrections.kernel import KernelCorrection
 from biasmir_utils.corrections.storage import save_correction
 from biasmir_utils.files import atomic_path, versions
@@ -138,7 +138,8 @@ def _about_datasets(corpus: Corpus, name: str, transformer: DomainTransformer) -
         return []
     return [
         f"{name}: the correction was fitted to {', '.join(sorted(seen))} and has not seen "
-        f"{', '.join(new)}, which is {unseen_rule(transformer)}"
+        f"{dataset}: rows of it {unseen_rule(transformer)}"
+        for dataset in new
     ]
 
 
@@ -166,14 +167,23 @@ def _jsonable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unseen_rule(transformer: DomainTransformer) -> str:
-    """Return in words what a fitted correction does with a dataset that it was not fitted to."""
+    """Return in words what becomes of rows of a dataset that a correction was not fitted to.
+
+    The words go on after "rows of it".
+    """
     if isinstance(transformer, KernelCorrection):
         return (
-            "standardised by all rows of the fit, mapped to random features, then "
+            "are standardised by all rows of the fit, mapped to random features, and these "
             f"{unseen_rule(transformer.correction_)}"
         )
     if isinstance(transformer, DomainMap):
         if transformer.unseen == "own":
-            return "moved to the target by the statistics of its own rows, all of them together"
-        return "moved as if it had the statistics of all rows of the fit together (unseen=own: own)"
-    return "corrected like every other row; what it has of its own stays"
+            return "are moved to the target by the statistics of that dataset's rows, all together"
+        moved = "are moved as if they had the statistics of all rows of the fit together"
+        if isinstance(transformer, DomainCenter) and not transformer.scale:
+            moved = "stay where they are"
+        return (
+            f"{moved}, as there is no map for that dataset (unseen=training); a correction fitted "
+            "with unseen=own would move them by their own statistics"
+        )
+    return "are corrected like every other row; what that dataset has of its own stays"

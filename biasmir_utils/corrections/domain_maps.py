@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from biasmir_utils.corrections.base import FloatArray, check_share
-from biasmir_utils.corrections.labels import domain_labels
+from biasmir_utils.corrections.labels import DomainWarning, domain_labels
 from biasmir_utils.corrections.moments import Cell, Moments
 from biasmir_utils.corrections.streaming import MomentCorrection
 from biasmir_utils.errors import ArgumentError
@@ -21,6 +22,12 @@ class DomainMap(MomentCorrection):
     then), are treated as one unseen domain: ``unseen='training'`` maps them as if they had the
     statistics of all training rows together, one by one; ``unseen='own'`` takes the statistics
     of the rows that are transformed together, which uses unlabelled rows of the new domain.
+
+    Warns
+    -----
+    DomainWarning
+        In `transform` without `sample_domain`: rows of the domains that were seen would be moved
+        wrongly, too, or not at all.
     """
 
     alpha: float
@@ -36,6 +43,17 @@ class DomainMap(MomentCorrection):
         if len(self.domains_) < 2 or self.alpha == 0:
             return X.copy()
         if sample_domain is None:
+            rule = {
+                "training": "as if they had the statistics of all rows of the fit",
+                "own": "by their own statistics, all together",
+            }[self.unseen]
+            warnings.warn(
+                "transform without sample_domain: the rows are taken for those of one domain that "
+                f"was not in the fit, and moved {rule} (unseen={self.unseen!r}). Give the domain "
+                f"of each row; those of the fit are {', '.join(map(str, self.domains_))}.",
+                DomainWarning,
+                stacklevel=4,
+            )
             return self._moved(X, None)
         labels = domain_labels(sample_domain, len(X))
         out = np.empty_like(X)

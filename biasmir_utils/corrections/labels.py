@@ -13,7 +13,7 @@ from biasmir_utils.errors import ArgumentError
 
 
 class DomainWarning(UserWarning):
-    """A correction has less to do than its arguments suggest, and says why."""
+    """A correction does something else than its arguments suggest, and says what and why."""
 
 
 @dataclass(frozen=True)
