@@ -104,9 +104,9 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
         "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
         f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "
         "datasets of tracks permuted, before any correction.",
-        "Variance moved: mean squared change of a row over the total variance (it counts common "
-        "shifts, and can exceed 1); beside it the expectation for a random projection of the same "
-        "rank. Rank: directions removed.",
+        "Variance moved: variance of the change of the rows over the variance of the rows (a "
+        "translation of all rows alike does not count); beside it the expectation for a random "
+        "projection of the same rank. Rank: directions removed.",
     ]
     mapped = [
         one for one in dict.fromkeys(report.summary["correction"]) if parse_correction(one).kernel
