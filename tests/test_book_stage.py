@@ -11,6 +11,7 @@ import pytest
 
 from biasmir_utils.book.build import build
 from biasmir_utils.book.checks import broken_links
+from biasmir_utils.book.compare import differences
 from biasmir_utils.book.execute import execute
 from biasmir_utils.book.stage import find_notebooks, read_runs, stage, timings_table
 from biasmir_utils.errors import BookError
@@ -151,6 +152,44 @@ def test_stage_and_build(book, tmp_path):
         build(book, folder)
     # The page that failed is not left behind as if it were good.
     assert "edited" not in (html / "book" / "start.html").read_text()
+
+
+def test_two_builds_from_one_commit_differ_in_the_timings_only(book, tmp_path):
+    (book / "book" / "timings.md").write_text("# Timings\n\n```{include} _timings.md\n```\n")
+    (book / "_toc.yml").write_text(f"{TOC}- file: book/timings\n")
+    write_notebook(
+        book / "notebooks" / "01_first.ipynb",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2]);",
+        "import pandas as pd\npd.DataFrame({'a': [1, 2]})",
+    )
+    html = []
+    for name in ("one", "two"):
+        folder = tmp_path / name / "_build"
+        runs = stage(book, folder)
+        # However long it took: the second run is said to have taken longer.
+        record = json.loads((folder / "notebook_runs.json").read_text())
+        record[0]["seconds"] = runs[0].seconds + (77.7 if name == "two" else 0)
+        (folder / "notebook_runs.json").write_text(json.dumps(record))
+        html.append(build(book, folder))
+    one, two = html
+    timings = [(folder / "book" / "timings.html").read_text() for folder in html]
+    assert timings[0] != timings[1]
+    assert differences(one, two) == []
+
+    page = two / "book" / "start.html"
+    page.write_text(page.read_text().replace("<h1>Start", "<h1>Begin"))
+    (two / "left-over.txt").write_text("x")
+    (two / "objects.inv").write_bytes(b"\xff\x00")
+    found = differences(one, two)
+    assert [line.split()[0] for line in found] == [
+        "book/start.html",
+        "left-over.txt",
+        "objects.inv",
+    ]
+    assert "<h1>Start" in found[0]
+    assert "<h1>Begin" in found[0]
+    with pytest.raises(BookError, match="holds no page; build the book first: make book"):
+        differences(one, tmp_path / "one" / "_build" / "staged")
 
 
 def test_only_some_notebooks_can_be_run(book, tmp_path):

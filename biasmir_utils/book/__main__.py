@@ -10,6 +10,7 @@ import click
 from biasmir_utils.book import address as address_module
 from biasmir_utils.book.build import build
 from biasmir_utils.book.checks import check, links_out, pages
+from biasmir_utils.book.compare import differences
 from biasmir_utils.book.picture import PICTURE, draw_picture
 from biasmir_utils.book.stage import stage
 from biasmir_utils.errors import BiasMIRError, BookError
@@ -86,6 +87,18 @@ def links_command(build_folder: Path) -> None:
     """List the addresses outside the book that it links to."""
     for link in links_out(build_folder.resolve() / "html"):
         click.echo(link)
+
+
+@main.command("compare")
+@_build
+@click.argument("other", type=click.Path(file_okay=False, exists=True, path_type=Path))
+def compare_command(build_folder: Path, other: Path) -> None:
+    """Say whether another build, in the folder OTHER, gave the same pages."""
+    html = build_folder.resolve() / "html"
+    found = differences(html, other.resolve() / "html")
+    if found:
+        raise BookError("the builds differ:\n" + "\n".join(found))
+    click.echo(f"{len(pages(html))} pages, and all their files, are the same but for the timings.")
 
 
 @main.command("screenshots")
