@@ -39,6 +39,7 @@ from biasmir_utils.errors import ArgumentError, DownloadError
 from biasmir_utils.sources import disk
 from biasmir_utils.sources.download import Patience
 from biasmir_utils.sources.fetch import default_root, fetch, fetched_model
+from biasmir_utils.sources.records import unchecked_inputs
 from biasmir_utils.sources.registry import Registry, Source
 
 SOURCES = ["openmic", "irmas", "paper-embeddings", "paper-split", "models"]
@@ -345,11 +346,15 @@ def test_a_check_that_could_not_be_made_is_made_up(unchecked, hosts, registry, r
     unchecked()
     assert kept_sum(root)["unchecked"] is True
     assert kept_sum(root)["told_by"] == "nobody"
+    used = [root / "paper" / "embeddings.h5"]
+    assert unchecked_inputs(root, used) == {"paper/embeddings.h5": kept_sum(root)["sum"]}
+    assert unchecked_inputs(root, [root / "paper" / "irmas_train.csv"]) == {}
     said: list[str] = []
     fetch(["paper-embeddings"], root, registry=registry, patience=QUICK, say=said.append)
     assert any("checked now, it has the sum" in line for line in said)
     assert any("there already, checked" in line for line in said)
     assert "unchecked" not in kept_sum(root)
+    assert unchecked_inputs(root, used) == {}
     assert kept_sum(root)["sum"] == sum_of(CONTENT["embeddings.h5"])
     assert hosts.requests(Registry.load().file("embeddings.h5").url) == []
 

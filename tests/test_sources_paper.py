@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections.corpora import correct_corpus
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.sources.genres import GENRES, match_genre, words
 from biasmir_utils.sources.irmas_tables import parse_clip_name, read_irmas
 from biasmir_utils.sources.openmic_tables import parse_genre_titles
 from biasmir_utils.sources.paper import INSTRUMENTS, prepare_paper
+from biasmir_utils.sources.records import Records
 
 GENRE_WORDS = {
     "pop": "pop_rock",
@@ -216,6 +218,33 @@ def test_prepare_paper_reads_every_table(tmp_path):
     assert corpus.embedding_file("vggish", "irmas") == (root / "paper/embeddings.h5").resolve()
     assert corpus.n_unlisted("vggish") == 2
     assert corpus.missing("vggish")["clip"].tolist() == ["000009_300"]
+
+
+def test_what_was_never_checked_is_said_wherever_the_corpus_is_looked_at(tmp_path):
+    root, out = small_root(tmp_path / "root"), tmp_path / "out"
+    checked = prepare_paper(root, tmp_path / "checked")
+    assert checked.description.unchecked == {}
+    assert checked.warnings == []
+    records = Records(root / "downloads")
+    records.record_unchecked("embeddings.h5", "sha256:beef", "paper/embeddings.h5")
+    # Of an archive, every file that was unpacked from it; and what is not used does not matter.
+    records.record_unchecked("openmic.tgz", "md5:0d15", "openmic-2018")
+    records.record_unchecked("yamnet.tgz", "md5:5eed", "models/yamnet")
+    told = CliRunner().invoke(main, ["prepare", "paper", "--root", str(root), str(out)]).output
+    corpus = Corpus.load(out)
+    assert corpus.description.unchecked == {
+        "paper/embeddings.h5": "sha256:beef",
+        "openmic-2018": "md5:0d15",
+    }
+    later = CliRunner().invoke(main, ["info", str(out)]).output
+    corrected = correct_corpus(corpus, "center", tmp_path / "corrected").summary()
+    for text in (told, later, corrected):
+        assert "paper/embeddings.h5 was UNCHECKED when this corpus was made" in text
+        assert "openmic-2018 was UNCHECKED" in text
+        assert "models/yamnet" not in text
+    path = out / "corpus.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "provenance": {"unchecked": 1}}))
+    assert Corpus.load(out).warnings == []
 
 
 def test_prepare_paper_on_the_oracle(shared, tmp_path):

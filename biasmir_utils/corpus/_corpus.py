@@ -80,6 +80,12 @@ class Corpus:
                 f"good; the first is {first['track']!r} of {first['dataset']!r}"
             )
 
+        self.warnings += [
+            f"{name} was UNCHECKED when this corpus was made (it had {value}): nothing said that "
+            f"it was the right file. `biasmir fetch` tells whether it has been checked since"
+            for name, value in description.unchecked.items()
+        ]
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Corpus:
         """Read a corpus and check all that can be checked without reading the features.

@@ -89,6 +89,12 @@ class Description:
     licences: list[dict[str, Any]] = field(default_factory=list)
     shared_tracks: bool = False
 
+    @property
+    def unchecked(self) -> dict[str, str]:
+        """Sums of fetched files that nobody had vouched for when the corpus was made, by name."""
+        found = self.provenance.get("unchecked")
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
     def save(self, folder: Path) -> None:
         """Write `corpus.json` into `folder`, atomically."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}

@@ -91,6 +91,7 @@ def write_corrected(
                 "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "h5py"),
                 "source": {"corpus": corpus.name, "sums": corpus.data_sums()},
                 "source_provenance": corpus.description.provenance,
+                "unchecked": corpus.description.unchecked,
                 "notes": notes,
             },
             licences=corpus.description.licences,

@@ -15,6 +15,7 @@ from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import sha256, versions
 from biasmir_utils.sources import openmic_tables
 from biasmir_utils.sources.audio_files import (
+    IRMAS_FOLDER,
     OPENMIC_FOLDER,
     irmas_audio,
     openmic_audio,
@@ -25,6 +26,7 @@ from biasmir_utils.sources.irmas_tables import read_irmas
 from biasmir_utils.sources.known_counts import check_counts
 from biasmir_utils.sources.openmic_tables import read_classes, read_metadata, read_openmic
 from biasmir_utils.sources.paper import INSTRUMENTS
+from biasmir_utils.sources.records import unchecked_inputs
 
 _DRUMS = {"dru": "yes", "nod": "no"}
 
@@ -62,6 +64,7 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
         title="OpenMIC-2018",
         clips=pd.concat([clips, metadata], axis=1),
         labels=classes,
+        folder=OPENMIC_FOLDER,
         tables=[folder / name for name in openmic_tables.FILES],
         notes={"no matching genre": without_genre},
         checked=checked,
@@ -120,6 +123,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         title="IRMAS, training part",
         clips=clips,
         labels=list(INSTRUMENTS),
+        folder=IRMAS_FOLDER,
         tables=lists,
         notes={"genre lat_sou": without_genre},
         checked=checked,
@@ -139,6 +143,7 @@ def _write(
     title: str,
     clips: pd.DataFrame,
     labels: list[str],
+    folder: str,
     tables: list[Path],
     notes: dict[str, int],
     checked: dict[str, bool],
@@ -155,6 +160,7 @@ def _write(
             "made_by": f"biasmir prepare {name}",
             "versions": versions("numpy", "pandas"),
             "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
+            "unchecked": unchecked_inputs(root, [*tables, root / folder]),
             "without_group": {name: notes},
             "without_audio": {name: int(clips["audio"].isna().sum())},
             "counts_as_published": checked,

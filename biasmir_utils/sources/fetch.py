@@ -36,7 +36,7 @@ from biasmir_utils.sources.download import (
     as_failure,
     persist,
 )
-from biasmir_utils.sources.records import Records, Unpacking
+from biasmir_utils.sources.records import DOWNLOADS, Records, Unpacking
 from biasmir_utils.sources.registry import Product, Registry, RemoteFile, Source
 
 ROOT_VARIABLE = "BIASMIR_DATA"
@@ -152,7 +152,7 @@ class _Fetching:
     ) -> None:
         self.root, self.mirror, self.from_dir = root, mirror, from_dir
         self.patience, self.keep_archives, self.say = patience, keep_archives, say
-        self.downloads = root / "downloads"
+        self.downloads = root / DOWNLOADS
         self.records = Records(self.downloads)
 
     def source(self, source: Source) -> dict[str, Path]:
@@ -246,7 +246,7 @@ class _Fetching:
                     place.unlink(missing_ok=True)
                 raise
         if known is None and file.doi is not None:
-            self.records.record_unchecked(file.name, value)
+            self.records.record_unchecked(file.name, value, file.result)
         elif known is None:
             self.records.record_sum(file.name, value, "the first download")
             self.say(

@@ -20,11 +20,12 @@ from biasmir_utils.corpus.embedding_file import list_embeddings
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import sha256, versions
 from biasmir_utils.sources import openmic_tables
-from biasmir_utils.sources.audio_files import irmas_audio, openmic_audio, with_audio
+from biasmir_utils.sources.audio_files import IRMAS_FOLDER, irmas_audio, openmic_audio, with_audio
 from biasmir_utils.sources.genres import GENRES
 from biasmir_utils.sources.irmas_tables import read_irmas
 from biasmir_utils.sources.known_counts import check_counts
 from biasmir_utils.sources.openmic_tables import read_openmic
+from biasmir_utils.sources.records import unchecked_inputs
 
 # The classes that both data sets have, in the paper's order.
 INSTRUMENTS = (
@@ -90,7 +91,8 @@ def prepare_paper(
     root = Path(root)
     lists = {split: root / "paper" / f"irmas_{split}.csv" for split in ("train", "test")}
     openmic = root / "openmic-2018"
-    embeddings = (root / "paper" / "embeddings.h5").resolve()
+    published = root / "paper" / "embeddings.h5"
+    embeddings = published.resolve()
     irmas_clips, irmas_dropped = read_irmas(lists["train"], lists["test"], INSTRUMENTS)
     openmic_clips, openmic_dropped = read_openmic(openmic, INSTRUMENTS)
     clips = pd.concat([irmas_clips, openmic_clips], ignore_index=True)
@@ -112,6 +114,7 @@ def prepare_paper(
         raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
 
     tables = [*lists.values(), *(openmic / name for name in openmic_tables.FILES)]
+    used = [*tables, root / IRMAS_FOLDER if from_audio else published]
     writer = CorpusWriter(
         out,
         name="paper",
@@ -123,6 +126,7 @@ def prepare_paper(
             "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
             "versions": versions("numpy", "pandas"),
             "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
+            "unchecked": unchecked_inputs(root, used),
             "left_out": {
                 "irmas": {"genre lat_sou": irmas_dropped},
                 "openmic": {"no matching genre": openmic_dropped},

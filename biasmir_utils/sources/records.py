@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from biasmir_utils.files import write_json
 from biasmir_utils.sources.archives import changed_files
+
+DOWNLOADS = "downloads"
+"""Folder of archives and records, in the root of what was fetched."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,27 @@ class Records:
         """Record a sum, where it is from, and the licence that was stated there."""
         self._record(name, {"sum": value, "told_by": told_by, "licence": licence})
 
-    def record_unchecked(self, name: str, value: str) -> None:
-        """Record the sum of a file whose published sum could not be asked for."""
-        self._record(name, {"sum": value, "told_by": "nobody", "unchecked": True})
+    def record_unchecked(self, name: str, value: str, became: str) -> None:
+        """Record the sum of a file whose published sum could not be asked for.
+
+        `became` is the file or folder that one uses, relative to the root.
+        """
+        entry = {"sum": value, "told_by": "nobody", "unchecked": True, "became": became}
+        self._record(name, entry)
 
     def unchecked(self, name: str) -> bool:
         """Tell whether a file is there whose published sum has still to be asked for."""
         entry = _read(self._sums).get(name)
         return isinstance(entry, dict) and entry.get("unchecked") is True
+
+    def unchecked_sums(self) -> dict[str, str]:
+        """Return the sums of these files, by what they became."""
+        entries = [entry for entry in _read(self._sums).values() if isinstance(entry, dict)]
+        return {
+            str(entry["became"]): str(entry.get("sum"))
+            for entry in entries
+            if entry.get("unchecked") is True and "became" in entry
+        }
 
     def licence(self, name: str) -> str | None:
         """Return the licence that was stated with the sum."""
@@ -98,6 +115,29 @@ class Records:
 
     def _list(self, name: str) -> Path:
         return self.folder / f"{name}.unpacked.json"
+
+
+def unchecked_inputs(root: Path, used: Iterable[Path]) -> dict[str, str]:
+    """Return the sums of fetched files that were used and that nobody has vouched for.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Of what was fetched.
+    used : iterable of pathlib.Path
+        Files, or folders of unpacked archives, in the root.
+
+    Returns
+    -------
+    dict
+        By the path relative to the root.
+    """
+    files = [path.absolute() for path in used]
+    return {
+        name: value
+        for name, value in Records(root / DOWNLOADS).unchecked_sums().items()
+        if any(file.is_relative_to((root / name).absolute()) for file in files)
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:
