@@ -11,17 +11,13 @@ Under the root folder (`default_root`, or one that the caller names):
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pooch
-import requests
 from tqdm import tqdm
 
 from biasmir_utils.corpus.pooling_cache import cache_folder
@@ -29,15 +25,17 @@ from biasmir_utils.errors import ArgumentError, DownloadError
 from biasmir_utils.files import atomic_path
 from biasmir_utils.sources.archives import ArchiveError, Bounds, gunzip, unpack
 from biasmir_utils.sources.disk import full_disk_as_error, human_size, only_one, require_space
-from biasmir_utils.sources.download import (
-    PassingError,
-    Patience,
-    ResumingDownloader,
-    as_failure,
-    persist,
-)
+from biasmir_utils.sources.download import Patience, ResumingDownloader
 from biasmir_utils.sources.records import DOWNLOADS, Records, Unpacking
 from biasmir_utils.sources.registry import Product, Registry, RemoteFile, Source
+from biasmir_utils.sources.sums import (
+    RecordError,
+    has_sum,
+    pooch_sum,
+    published_sum,
+    quiet_pooch,
+    stated_licence,
+)
 
 ROOT_VARIABLE = "BIASMIR_DATA"
 MIRROR_VARIABLE = "BIASMIR_BASE_URL"
@@ -118,7 +116,7 @@ def fetch(
     )
     results: dict[str, Path] = {}
     try:
-        with only_one(work.downloads), _quiet_pooch():
+        with only_one(work.downloads), quiet_pooch():
             for source in asked:
                 results.update(work.source(source))
     except OSError as error:
@@ -181,13 +179,13 @@ class _Fetching:
         known = self._known_sum(file)
         result = self.root / file.result
         if file.product is None:
-            return known is not None and result.is_file() and _has_sum(result, known)
+            return known is not None and result.is_file() and has_sum(result, known)
         done = self.records.unpacking(file.name)
         if done is None or known not in (None, done.sum):
             return False
         folder = result if file.unpack else result.parent
         return done.intact(folder) and (
-            file.product.sum is None or _has_sum(result, file.product.sum)
+            file.product.sum is None or has_sum(result, file.product.sum)
         )
 
     def _make_up_check(self, file: RemoteFile) -> None:
@@ -196,7 +194,7 @@ class _Fetching:
         place = self.root / file.to
         if value is None or not place.is_file():
             return
-        if _has_sum(place, value):
+        if has_sum(place, value):
             self.say(f"  {place}: checked now, it has the sum that doi:{file.doi} publishes")
             return
         if self.from_dir is not None and place.resolve().is_relative_to(self.from_dir.resolve()):
@@ -272,7 +270,7 @@ class _Fetching:
             urls={place.name: url},
         )
         downloader = ResumingDownloader(self._partial(file), self.patience, file.largest)
-        if not place.is_file() or (known and not _has_sum(place, known)):
+        if not place.is_file() or (known and not has_sum(place, known)):
             size = f" (about {human_size(file.size)})" if file.size else ""
             self.say(f"  {file.name}: downloading{size} from {url}")
         try:
@@ -304,7 +302,7 @@ class _Fetching:
     def _take(self, file: RemoteFile, known: str | None) -> Path:
         """Check a file that is on disk already, and copy it unless it is only to be unpacked."""
         found, target = self._on_disk(file), self.root / file.to
-        if known is not None and not _has_sum(found, known):
+        if known is not None and not has_sum(found, known):
             raise DownloadError(
                 f"{found}: not the file that was expected; its sum is "
                 f"{pooch_sum(found, known.partition(':')[0])}, expected {known}"
@@ -319,34 +317,19 @@ class _Fetching:
 
     def _sum_from_doi(self, file: RemoteFile, optional: bool) -> str | None:
         """Return the sum that the record's interface lists; None if it need not be in reach."""
-        listing = pooch.create(path=self.downloads, base_url=f"doi:{file.doi}")
-
-        def attempt() -> None:
-            try:
-                listing.load_registry_from_doi()
-            except (requests.exceptions.JSONDecodeError, KeyError, TypeError) as error:
-                raise PassingError("no list of files came") from error
-            except requests.RequestException as error:
-                raise as_failure(error, f"doi:{file.doi}", self.patience) from error
-            except ValueError as error:
-                raise DownloadError(f"doi:{file.doi}: {error}") from error
-
+        assert file.doi is not None
         patience = (
             Patience(attempts=1, timeout=self.patience.timeout) if optional else self.patience
         )
         try:
-            persist(attempt, patience, lambda: 0, f"doi:{file.doi}")
+            value = published_sum(file.doi, file.name, patience, self.downloads)
+        except RecordError as error:
+            raise DownloadError(f"{error}; see {file.url}") from error
         except DownloadError:
             if not optional:
                 raise
             return None
-        value = listing.registry.get(file.name)
-        if value is None or not re.fullmatch(r"(md5|sha256):[0-9a-f]+", value):
-            raise DownloadError(
-                f"doi:{file.doi}: the record lists no {file.name} with a sum (it lists "
-                f"{', '.join(listing.registry) or 'nothing'}); see {file.url}"
-            )
-        licence = stated_licence(file.doi or "", self.patience)
+        licence = stated_licence(file.doi, self.patience)
         if licence is not None:
             self.say(f"  licence, as the record states it: {licence}")
         self.records.record_sum(file.name, value, f"doi:{file.doi}", licence=licence)
@@ -375,40 +358,9 @@ class _Fetching:
         self.say(f"  {target}: {len(files)} file(s), {human_size(sum(files.values()))}")
 
 
-def stated_licence(doi: str, patience: Patience) -> str | None:
-    """Return the licence that a record of Zenodo states, such as ``cc-by-4.0``; None if unknown."""
-    url = f"https://zenodo.org/api/records/{doi.rpartition('.')[2]}"
-    try:
-        value = requests.get(url, timeout=patience.timeout).json()["metadata"]["license"]["id"]
-    except (requests.RequestException, ValueError, KeyError, TypeError):
-        return None
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,40}", value) else None
-
-
-def pooch_sum(path: Path, algorithm: str = "sha256") -> str:
-    """Return the sum of a file in pooch's notation, ``algorithm:sum``."""
-    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
-
-
-def _has_sum(path: Path, known: str) -> bool:
-    return bool(pooch.hashes.hash_matches(str(path), known))
-
-
 def _check(path: Path, known: str | None, name: Path) -> None:
-    if known is not None and not _has_sum(path, known):
+    if known is not None and not has_sum(path, known):
         raise ArchiveError(
             f"{name}: what the archive holds is not the file that was expected; its sum is "
             f"{pooch_sum(path, known.partition(':')[0])}, expected {known}"
         )
-
-
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch's own lines off the screen; ours say the same."""
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
