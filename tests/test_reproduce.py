@@ -171,9 +171,20 @@ def test_offline_needs_no_network_and_scores_resample_tracks(root, no_network, t
 def test_other_parameters_are_evaluated_anew(root):
     first = run("--root", root, "--offline", "--embedding", "vggish", "--mode", "global")
     assert "done before" not in first
+    made = root / "reproduction"
+    names = ["results.csv", "results.json", "comparison.csv", "comparison.json", "report.txt"]
+    before = {name: (made / name).read_bytes() for name in names}
+    # What an interrupted call with other parameters has finished.
+    (made / "results.csv.tasks").mkdir()
+    (made / "results.csv.tasks" / "other.json").write_text("{}")
     second = run("--root", root, "--offline", "--embedding", "yamnet", "--mode", "global")
     assert second.count("done before") == 1
-    assert set(read_table(root / "reproduction" / "results.csv")["embedding"]) == {"yamnet"}
+    assert set(read_table(made / "results.csv")["embedding"]) == {"yamnet"}
+    # Hours of work are not written over.
+    assert f"it is kept as {made / 'results.csv.bak'}" in second
+    assert {name: (made / f"{name}.bak").read_bytes() for name in names} == before
+    assert "1 finished task(s) of a call with other parameters" in second
+    assert [path.name for path in (made / "results.csv.tasks").iterdir()] == ["other.json"]
 
 
 def test_a_killed_evaluation_goes_on(original, root):

@@ -1,7 +1,8 @@
 """The paper from beginning to end: fetch, prepare, evaluate, compare.
 
 Each step leaves its product under one folder, and is skipped when that product is there and was
-made from what is there now. An interrupted download or evaluation goes on where it was.
+made from what is there now. An interrupted download or evaluation goes on where it was. Results of
+other parameters or data are kept under another name (``.bak``).
 """
 
 from __future__ import annotations
@@ -18,9 +19,16 @@ from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments.compare import compare, write_comparison
 from biasmir_utils.experiments.comparison_text import comparison_text
 from biasmir_utils.experiments.evaluate import Plan, plan_evaluation, run_plan
-from biasmir_utils.experiments.output import OutputPaths, output_paths, write_evaluation
+from biasmir_utils.experiments.output import (
+    OutputPaths,
+    output_paths,
+    set_aside,
+    write_evaluation,
+)
 from biasmir_utils.experiments.published import EMBEDDINGS, MODES
 from biasmir_utils.experiments.results import read_table
+from biasmir_utils.experiments.running import task_keys
+from biasmir_utils.experiments.store import TaskStore
 from biasmir_utils.files import atomic_path, sha256, versions
 from biasmir_utils.sources.fetch import default_root, fetch
 from biasmir_utils.sources.paper import prepare_paper
@@ -119,11 +127,10 @@ def reproduce(
         fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, registry=registry, say=say)
     corpus = _prepared(place, made / "corpus", say)
     paths = output_paths(made / "results.csv")
-    _evaluated(corpus, paths, embeddings, modes, scores, jobs, progress, scheduler, say)
-    text = _compared(paths, made / "comparison.csv", made / "report.txt", scores, say)
-    return Reproduction(
-        corpus.path, paths.results, made / "comparison.csv", made / "report.txt", text
-    )
+    table, report = made / "comparison.csv", made / "report.txt"
+    aside = _evaluated(corpus, paths, embeddings, modes, scores, jobs, progress, scheduler, say)
+    text = _compared(paths, table, report, scores, aside, say)
+    return Reproduction(corpus.path, paths.results, table, report, text)
 
 
 def _prepared(root: Path, folder: Path, say: Callable[[str], object]) -> Corpus:
@@ -157,7 +164,8 @@ def _evaluated(
     progress: bool,
     scheduler: str | None,
     say: Callable[[str], object],
-) -> None:
+) -> str:
+    """Evaluate unless it is done; return what is behind the names of older files, if any."""
     chosen = list(embeddings) or [e for e in EMBEDDINGS if e in corpus.embedding_names]
     if not chosen:
         raise CorpusError(
@@ -167,7 +175,7 @@ def _evaluated(
     plan = plan_evaluation(corpus, chosen, CORRECTIONS, list(modes))
     if _is_done(plan, paths, scores):
         say(f"3/4 evaluate: done before, {paths.results}")
-        return
+        return ""
     say(f"3/4 evaluate: {plan.describe(jobs).splitlines()[-1]}")
     found = run_plan(
         plan,
@@ -177,10 +185,18 @@ def _evaluated(
         resume=paths.tasks,
         scheduler=scheduler,
     )
-    write_evaluation(found, paths.results)
+    if aside := set_aside(found, paths.results):
+        say(
+            f"  the earlier {paths.results} was of other parameters or data; it is kept as "
+            f"{aside}, and so are the files beside it"
+        )
+    write_evaluation(found, paths.results, task_keys(plan))
+    if others := len(TaskStore(paths.tasks).keys()):
+        say(f"  {paths.tasks} still has {others} finished task(s) of a call with other parameters")
     for warning in found.record["warnings"][:1]:
         n = len(found.record["warnings"])
         say(f"  {n} warning(s), all in {paths.record}; the first: {warning}")
+    return aside.suffix if aside else ""
 
 
 def _is_done(plan: Plan, paths: OutputPaths, scores: bool) -> bool:
@@ -196,7 +212,12 @@ def _is_done(plan: Plan, paths: OutputPaths, scores: bool) -> bool:
 
 
 def _compared(
-    paths: OutputPaths, table: Path, report: Path, scores: bool, say: Callable[[str], object]
+    paths: OutputPaths,
+    table: Path,
+    report: Path,
+    scores: bool,
+    aside: str,
+    say: Callable[[str], object],
 ) -> str:
     files = [paths.results, *([paths.scores] if scores else [])]
     made_from = {
@@ -208,6 +229,9 @@ def _compared(
         say(f"4/4 compare: done before, {table}")
         return report.read_text(encoding="utf-8")
     say(f"4/4 compare: {table}")
+    for path in (table, table.with_suffix(".json"), report) if aside else ():
+        if path.is_file():
+            os.replace(path, f"{path}{aside}")
     found = compare(read_table(paths.results), read_table(paths.scores) if scores else None)
     text = comparison_text(found) + "\n"
     with atomic_path(report) as temporary:
