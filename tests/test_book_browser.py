@@ -94,6 +94,30 @@ def test_pictures_of_every_page_and_what_no_picture_shows(chromium, page, tmp_pa
     assert "asks the network for http://127.0.0.1:9/a.png" in seen["asks", 1280][1]
 
 
+def test_a_picture_shows_the_page_as_it_is_laid_out(browser, page, tmp_path):
+    """The theme's left column is out of sight on a narrow window, and slides in on a wide one."""
+    from matplotlib.image import imread
+
+    column = (
+        "<style>body { margin: 0 } div { background: #c00; width: 250px; height: 7000px;"
+        " transition: margin-left 5s } @media (max-width: 959px)"
+        " { div { margin-left: -250px; transition: none } }</style><div></div>"
+    )
+    address = page(column).as_uri()
+    picture = tmp_path / "a.png"
+    for _ in range(3):
+        browser.open(address)
+        browser.evaluate("window.scrollTo(0, 1200)")
+        for top, height in ((0, 3000), (3000, 3000), (6000, None)):
+            browser.screenshot(picture, top, height)
+            pixels = imread(picture)
+            assert pixels.shape[:2] == (height or 1000, 1280)
+            red = (pixels[:, :, 0] > 0.7) & (pixels[:, :, 1] < 0.1)
+            assert red[:, :250].all()
+            assert not red[:, 250:].any()
+    assert browser.evaluate("[innerWidth, innerHeight, scrollY]") == [1280, 900, 1200]
+
+
 def test_a_browser_that_does_not_start_is_named(tmp_path):
     broken = tmp_path / "chromium"
     broken.write_text("#!/bin/sh\nexit 1\n")

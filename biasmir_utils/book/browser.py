@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,8 @@ from biasmir_utils.errors import BookError
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Addresses that need no network.
 _LOCAL = ("file:", "data:", "blob:", "about:", "chrome:", "devtools:")
+# True once the page was laid out and drawn anew: the first frame may still be the old one.
+_DRAWN = "new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => d(true))))"
 
 
 def find_chromium() -> str:
@@ -129,15 +132,8 @@ class Browser:
         Below 600 px the page is shown as a phone would show it; `dark` is what the reader's
         system asks for.
         """
-        mobile = width < 600
-        self.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=mobile,
-        )
-        self.send("Emulation.setTouchEmulationEnabled", enabled=mobile)
+        self._size(width, height)
+        self.send("Emulation.setTouchEmulationEnabled", enabled=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         # No fading: what is measured or photographed is the page as it comes to rest.
         calm = {"name": "prefers-reduced-motion", "value": "reduce"}
@@ -192,23 +188,34 @@ class Browser:
 
     def screenshot(self, target: Path, top: int = 0, height: int | None = None) -> None:
         """Write a PNG of the page, from `top` on, `height` CSS pixels high (None: to its end)."""
-        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {
-            "x": 0,
-            "y": top,
-            "width": self.evaluate("window.innerWidth"),
-            "height": height or size["height"] - top,
-            "scale": 1,
-        }
-        answer = self.send(
-            "Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True
-        )
+        width, window, across, down = self.evaluate("[innerWidth, innerHeight, scrollX, scrollY]")
+        page = ceil(self.send("Page.getLayoutMetrics")["cssContentSize"]["height"])
+        clip = {"x": 0, "y": top, "width": width, "height": height or page - top, "scale": 1}
+        # The window is made as high as the page. With captureBeyondViewport Chromium often makes it
+        # a pixel wide for a moment, and a column that a phone does not show is caught sliding in.
+        self._size(width, max(page, window))
+        try:
+            self.evaluate(_DRAWN)
+            answer = self.send("Page.captureScreenshot", format="png", clip=clip)
+        finally:
+            self._size(width, window)
+            self.evaluate(f"window.scrollTo({across}, {down})")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(base64.b64decode(answer["data"]))
 
     def requests_out(self) -> list[str]:
         """Return what the page asked of any machine by network."""
         return [address for address in self.requests if not address.startswith(_LOCAL)]
+
+    def _size(self, width: int, height: int) -> None:
+        """Give the window a size in CSS pixels; below 600 of width it is a phone's."""
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
 
     def _receive(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._socket.recv())
