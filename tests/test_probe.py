@@ -96,6 +96,25 @@ def test_twins_of_a_corpus_stay_in_one_fold(repository):
     assert found["roc_auc"] > dataset_separability(*about)[0].roc_auc + 0.01
 
 
+def test_only_tracks_that_all_datasets_hold_are_compared(repository):
+    corpus = Corpus.load(repository / "data" / "counterfactual")
+    clips = corpus.clips
+    dropped = clips.index[clips["dataset"] == corpus.datasets[0]][:200]
+    X, rest = corpus.embedding("mfcc"), np.ones(len(clips), dtype=bool)
+    rest[dropped] = False
+    whole = ~clips["track"].isin(clips["track"][dropped]).to_numpy()
+    assert 0 < whole.sum() < rest.sum()
+    arguments = {"paired": True, "n_permutations": 2}
+    some, same = (
+        dataset_separability(X[rows], clips["dataset"][rows], clips["track"][rows], **arguments)
+        for rows in (rest, whole)
+    )
+    assert [one.dataset for one in some] == ["(mean)", *sorted(corpus.datasets)]
+    for one, other in zip(some, same, strict=True):
+        np.testing.assert_array_equal(one.fold_roc_auc, other.fold_roc_auc)
+        np.testing.assert_array_equal(one.chance_roc_auc, other.chance_roc_auc)
+
+
 def test_more_than_two_datasets_are_told_from_the_rest():
     X, domain, track = make(shift=0.0)
     domain = np.array(["a", "b", "c"])[track % 3]

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import permuted_tracks
+from biasmir_utils.experiments.separability import compared_rows, permuted_tracks
 from biasmir_utils.experiments.shift import (
     damage,
     domain_shift,
@@ -180,13 +180,31 @@ def test_tracks_are_swapped_with_their_twins_only():
     assert 0.4 < first.mean() < 0.6
 
 
-def test_tracks_without_a_twin_change_places_among_themselves():
-    track = np.array([0, 1, 2, 3, 4, 5])  # 0 and 3 are one piece; the others have no twin
-    piece, y = np.array([0, 1, 2, 0, 4, 5]), np.array([0, 0, 0, 1, 1, 1], dtype=bool)
-    drawn = permuted_tracks(y, track, 300, 0, piece)
-    assert (drawn[:, 0] != drawn[:, 3]).all()
-    assert (drawn[:, [1, 2, 4, 5]].sum(axis=1) == 2).all()
-    assert (abs(drawn.mean(axis=0) - 0.5) < 0.1).all()
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "compared"),
+    [
+        (range(90), range(30), 30),  # b is a new recording of a third of a
+        (range(60), range(24, 84), 36),
+        (range(60), range(58, 118), 118),  # too few twins: tracks as any others
+    ],
+)
+def test_chance_is_chance_where_not_all_tracks_have_a_twin(of_a, of_b, compared):
+    domain = np.repeat(["a", "b"], [len(of_a), len(of_b)])
+    track = np.array([f"t{i}" for i in (*of_a, *of_b)])
+    kept, twins = compared_rows(domain, track)
+    assert len(np.unique(track[kept])) == compared
+    assert (twins is None) == kept.all()
+    chance = []
+    for seed in range(3):
+        X = np.random.default_rng(seed).normal(size=(len(track), 10))
+        X += 1.5 * (domain == "b")[:, np.newaxis]
+        found = domain_shift(X, domain, track, n_permutations=10, paired=True, seed=seed)
+        assert found["linear_probe"].value > 0.95
+        chance.append([found["linear_probe"].chance, found["rbf_probe"].chance])
+        alone = domain_shift(X[kept], domain[kept], track[kept], n_permutations=10, paired=True,
+                             scale=probe_scale(X[kept]), seed=seed)  # fmt: skip
+        assert found == alone
+    np.testing.assert_allclose(np.mean(chance, axis=0), 0.5, atol=0.05)
 
 
 def test_tracks_of_one_name_are_different_unless_told_otherwise():

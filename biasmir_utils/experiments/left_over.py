@@ -20,7 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, make_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import dataset_separability, permuted_tracks
+from biasmir_utils.experiments.separability import (
+    compared_rows,
+    dataset_separability,
+    permuted_tracks,
+    track_codes,
+)
 from biasmir_utils.experiments.shift import mean_gap
 
 QUIET_SHARE = 0.95
@@ -76,9 +81,10 @@ def left_over(
         A row for each embedding, correction and size: `embedding`, `correction`, `clips`,
         `dimensions`; `fitted_gap` and `fresh_gap`, the distance of the means (see
         `shift.mean_gap`) on the clips of the fit and on test clips; `chance_gap`, the mean of
-        the latter with the datasets of tracks permuted (within tracks, where the datasets hold
-        the same: `Corpus.shared_tracks`); `fresh_probe`, ROC-AUC of a linear
-        probe of the dataset, cross-validated on test clips by track.
+        the latter with the datasets of tracks permuted; `fresh_probe`, ROC-AUC of a linear probe
+        of the dataset, cross-validated on test clips by track. Where the datasets hold the same
+        tracks (`Corpus.shared_tracks`), test clips are the `separability.compared_rows`, and
+        permuted within tracks.
 
     Raises
     ------
@@ -99,6 +105,10 @@ def left_over(
             X = X[:, ~quiet_dimensions(X[is_train])]
         order = np.random.default_rng(seed).permutation(np.flatnonzero(is_train))
         fresh, track = np.flatnonzero(~is_train), clips["track"].to_numpy(dtype=str)[~is_train]
+        twins = None
+        if corpus.shared_tracks:
+            compared, twins = compared_rows(domain[fresh], track)
+            fresh, track = fresh[compared], track[compared]
         for size in sizes or [len(order)]:
             if size > len(order):
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
@@ -115,7 +125,7 @@ def left_over(
                     after[1],
                     domain[fresh],
                     track,
-                    paired=corpus.shared_tracks,
+                    paired=twins is not None,
                     seed=seed,
                 )
                 rows.append(
@@ -126,9 +136,7 @@ def left_over(
                         "dimensions": X.shape[1],
                         "fitted_gap": mean_gap(after[0], domain[fitted]),
                         "fresh_gap": mean_gap(after[1], domain[fresh]),
-                        "chance_gap": _chance_gap(
-                            after[1], domain[fresh], track, corpus.shared_tracks, seed
-                        ),
+                        "chance_gap": _chance_gap(after[1], domain[fresh], track, twins, seed),
                         "fresh_probe": probe.roc_auc,
                     }
                 )
@@ -139,10 +147,10 @@ def _chance_gap(
     X: NDArray[np.float64],
     domain: NDArray[np.str_],
     track: NDArray[np.str_],
-    paired: bool,
+    twins: NDArray[np.intp] | None,
     seed: int,
 ) -> float:
-    own = np.unique([f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True)
-    twins = np.unique(track, return_inverse=True)[1] if paired else None
-    second = permuted_tracks(domain == domain[-1], own[1], N_PERMUTATIONS, seed, twins)
+    is_second = domain == domain[-1]
+    tracks = track_codes(is_second.astype(np.intp), track)
+    second = permuted_tracks(is_second, tracks, N_PERMUTATIONS, seed, twins)
     return float(np.mean([mean_gap(X, one) for one in second]))

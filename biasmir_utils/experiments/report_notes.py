@@ -162,8 +162,9 @@ def _shared_tracks(report: Report) -> str:
         return ""
     return (
         f"{', '.join(pairs)}: the corpus says that a track of one name is the same track in both "
-        "datasets. Both versions are in one fold of a probe, chance is the same with the datasets "
-        "swapped within tracks, and the intervals draw the same tracks for both test sets."
+        "datasets. Probes, mean gap and MMD are of the tracks that both hold; both versions are in "
+        "one fold of a probe, chance is the same with the datasets swapped within tracks, and the "
+        "intervals draw the same tracks for both test sets."
     )
 
 

@@ -16,7 +16,9 @@ permuted.
 Where the datasets hold the same tracks (one piece of music, recorded or rendered twice; the corpus
 has `shared_tracks`), a probe that is trained on one of two twins calls the other one by the wrong
 dataset, and falls below chance. With `paired`, twins are on one side of every fold, and chance is
-measured with the datasets swapped within tracks.
+measured with the datasets swapped within tracks. A track that not all datasets hold has nothing to
+be swapped with: it would keep its dataset under every permutation, and chance would be too high.
+Such tracks are left out, of the probe as of its chance (`compared_rows`).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from biasmir_utils.experiments.metrics import column_roc_auc
 from biasmir_utils.experiments.span import Span
 
 KINDS = ("linear", "rbf")
+N_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
 MEAN = "(mean)"
@@ -75,7 +78,7 @@ def dataset_separability(
     *,
     kind: str = "linear",
     leaked: bool = False,
-    n_folds: int = 5,
+    n_folds: int = N_FOLDS,
     n_permutations: int = 0,
     C: float = 1.0,
     scale: ArrayLike | None = None,
@@ -105,6 +108,7 @@ def dataset_separability(
         What each feature is divided by; default its standard deviation in `X`.
     paired : bool
         Whether a track of one name is the same track in all datasets: `Corpus.shared_tracks`.
+        Only the `compared_rows` are used then.
     seed : int
         Of folds, random features and permutations.
 
@@ -123,7 +127,7 @@ def dataset_separability(
         raise ArgumentError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
     rows = np.asarray(X, dtype=np.float64)
     names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
-    tracks = _track_codes(domain, sample_track)
+    tracks = track_codes(domain, sample_track)
     if rows.ndim != 2 or len(rows) != len(domain) or len(tracks) != len(domain):
         raise ArgumentError(
             f"X must be a matrix with one row for each of {len(domain)} datasets and "
@@ -133,15 +137,17 @@ def dataset_separability(
         raise ArgumentError("X holds NaN or infinite values; leave out clips without an embedding")
     if len(names) < 2:
         raise ArgumentError("at least two datasets are needed to tell them apart")
+    twins = None
+    if paired and sample_track is not None:
+        compared, twins = compared_rows(domain, sample_track, n_folds)
+        rows, domain = rows[compared], domain[compared]
+        tracks = track_codes(domain, np.asarray(sample_track)[compared])
     for code, name in enumerate(names):
         n_tracks = len(np.unique(tracks[domain == code]))
         if n_tracks < n_folds:
             raise ArgumentError(
                 f"dataset {str(name)!r} has {n_tracks} track(s), fewer than the {n_folds} folds"
             )
-    twins = None
-    if paired and sample_track is not None:
-        twins = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)[1]
     with threadpool_limits(1):
         span = Span.of(_features(rows, kind, seed, scale))
         train = _folds(domain, tracks if twins is None else twins, leaked, n_folds, seed)
@@ -181,7 +187,8 @@ def probe(
     """Tell for each embedding of a corpus how well the dataset can be read from it.
 
     All embeddings are probed on the same clips, of both splits: those that have all of them. Where
-    the datasets hold the same tracks (`Corpus.shared_tracks`), twins stay in one fold.
+    the datasets hold the same tracks (`Corpus.shared_tracks`), twins stay in one fold, and only the
+    `compared_rows` count.
 
     Parameters
     ----------
@@ -202,12 +209,15 @@ def probe(
     """
     embeddings = [embeddings] if isinstance(embeddings, str) else list(dict.fromkeys(embeddings))
     kinds = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
-    complete = corpus.complete(embeddings)
-    clips = corpus.clips[complete]
+    used = corpus.complete(embeddings)
+    if corpus.shared_tracks:
+        clips = corpus.clips[used]
+        used[used] = compared_rows(clips["dataset"], clips["track"], N_FOLDS)[0]
+    clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
     rows = []
     for embedding in embeddings:
-        X = corpus.embedding(embedding)[complete]
+        X = corpus.embedding(embedding)[used]
         for kind in kinds:
             for how in (False, True) if leaked else (False,):
                 for one in dataset_separability(
@@ -241,7 +251,46 @@ def probe(
     return pd.DataFrame(rows)
 
 
-def _track_codes(domain: NDArray[np.intp], sample_track: ArrayLike | None) -> NDArray[np.intp]:
+def compared_rows(
+    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = N_FOLDS
+) -> tuple[NDArray[np.bool_], NDArray[np.intp] | None]:
+    """Return which rows to compare where a track of one name is the same track in all datasets.
+
+    Parameters
+    ----------
+    sample_domain, sample_track : array-like, (n_clips,)
+    n_folds : int
+
+    Returns
+    -------
+    compared : ndarray of bool, (n_clips,)
+        The clips of tracks that all datasets hold. If these are fewer than the folds, all clips:
+        they are then compared like those of any datasets.
+    twins : ndarray of int, or None
+        A code of the track of each compared row, the same in all datasets; None in the latter
+        case.
+    """
+    names, domain = np.unique(np.asarray(sample_domain, dtype=str), return_inverse=True)
+    tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
+    held = np.zeros((len(tracks), len(names)), dtype=bool)
+    held[codes, domain] = True
+    everywhere = held.sum(axis=1) == len(names)
+    if everywhere.sum() < n_folds:
+        return np.ones(len(codes), dtype=bool), None
+    compared = everywhere[codes]
+    return compared, codes[compared]
+
+
+def track_codes(domain: NDArray[np.intp], sample_track: ArrayLike | None) -> NDArray[np.intp]:
+    """Return a code for each clip's track; those of different datasets are different.
+
+    Parameters
+    ----------
+    domain : ndarray of int, (n_clips,)
+        A code of the dataset.
+    sample_track : array-like, (n_clips,), optional
+        Default: every clip is a track.
+    """
     if sample_track is None:
         return np.arange(len(domain))
     _, tracks = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
@@ -302,8 +351,8 @@ def permuted_tracks(
 ) -> NDArray[np.bool_]:
     """Return labels in which whole tracks have changed places, (n, n_clips).
 
-    With `twins`, the piece of each clip, tracks change places only with those of the same piece;
-    tracks without a twin do so among themselves.
+    With `twins`, the piece of each clip (see `compared_rows`), tracks change places only with those
+    of the same piece.
     """
     rng = np.random.default_rng(seed)
     of_track = np.zeros(tracks.max() + 1, dtype=bool)
@@ -313,7 +362,6 @@ def permuted_tracks(
         return np.array(drawn).reshape(n, len(y))
     piece = np.zeros(len(of_track), dtype=np.intp)
     piece[tracks] = twins
-    piece[np.bincount(piece)[piece] == 1] = piece.max() + 1
     places = np.argsort(piece, kind="stable")
     swapped = np.empty((n, len(of_track)), dtype=bool)
     for labels in swapped:

@@ -12,8 +12,8 @@ there, and more than nothing on fresh rows.
   the median distance of the rows; it may be slightly negative where there is no difference.
 
 Chance is the same measure with the datasets of whole tracks permuted. If both datasets hold the
-same tracks (`paired`), twins stay in one fold of a probe, and chance swaps the datasets within
-tracks: see `separability`.
+same tracks (`paired`), only these count, twins stay in one fold of a probe, and chance swaps the
+datasets within tracks: see `separability`.
 
 References
 ----------
@@ -30,8 +30,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.separability import (
+    N_FOLDS,
+    compared_rows,
     dataset_separability,
     permuted_tracks,
+    track_codes,
 )
 
 Array = NDArray[Any]
@@ -39,7 +42,6 @@ FloatArray = NDArray[np.float64]
 
 SHIFT_MEASURES = ("linear_probe", "rbf_probe", "mean_gap", "mmd2")
 DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
-N_FOLDS = 5
 SCALE_FLOOR = 0.1
 
 
@@ -85,6 +87,7 @@ def domain_shift(
         What the probes divide each feature by, see `probe_scale`; default that of `X`.
     paired : bool
         Whether a track of one name is the same track in both datasets: `Corpus.shared_tracks`.
+        All measures are of the `separability.compared_rows` then.
     seed : int
         Of folds, random features and permutations.
 
@@ -104,14 +107,14 @@ def domain_shift(
         raise ArgumentError(
             f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
         )
+    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
+    twins = None
+    if paired and sample_track is not None:
+        compared, twins = compared_rows(domain, track)
+        rows, domain, track = rows[compared], domain[compared], track[compared]
     found = {}
     scale = probe_scale(rows) if scale is None else scale
-    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
-    tracks = np.unique(
-        [f"{d}/{t}" for d, t in zip(domain, track, strict=True)], return_inverse=True
-    )[1]
-    paired = paired and sample_track is not None
-    twins = np.unique(track.astype(str), return_inverse=True)[1] if paired else None
+    tracks = track_codes(domain, track)
     enough = min(len(np.unique(tracks[domain == code])) for code in (0, 1)) >= N_FOLDS
     for kind in ("linear", "rbf"):
         if not enough:
@@ -125,7 +128,7 @@ def domain_shift(
             n_folds=N_FOLDS,
             n_permutations=n_permutations,
             scale=scale,
-            paired=paired,
+            paired=twins is not None,
             seed=seed,
         )
         found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
