@@ -94,6 +94,66 @@ def test_pictures_of_every_page_and_what_no_picture_shows(chromium, page, tmp_pa
     assert "asks the network for http://127.0.0.1:9/a.png" in seen["asks", 1280][1]
 
 
+DASH, M = "\N{EN DASH}", "\N{MINUS SIGN}"
+COLUMNS = {
+    "count": ["1,234", "56", "7", "1,024", "900", "12", "3", "0"],
+    "negative": [f"{M}0.012", f"{M}0.2", "0.003", "0.1", f"{M}1", "-0.5", "2", "0.000"],
+    "interval": [
+        f"+0.01 [{M}0.02, +0.04]", DASH, f"{M}0.03 [{M}0.05, {M}0.01]", "0.00 [0.00, 0.00]",
+        "+0.10 [+0.05, +0.15]", DASH, f"{M}0.2 [{M}0.3, {M}0.1]", "+0.02 [0.00, +0.04]",
+    ],
+    "gaps": ["10", "", "9", "", "100", DASH, f"{M}1", "2"],
+    "word": ["lda", "center", DASH, "coral", "none", "", "leace", "inlp"],
+}  # fmt: skip
+ASCENDING = {
+    "count": [7, 6, 2, 5, 1, 4, 3, 0],
+    "negative": [4, 5, 1, 0, 7, 2, 3, 6],
+    "interval": [6, 2, 3, 0, 7, 4, 1, 5],
+    "gaps": [6, 7, 2, 0, 4, 1, 3, 5],
+    "word": [1, 3, 7, 0, 6, 4, 2, 5],
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_is_sorted_by_its_numbers_and_what_has_none_stays_last(
+    browser, page, repository, name
+):
+    rows = "".join(f"<tr><td>{i}</td><td>{v}</td></tr>" for i, v in enumerate(COLUMNS[name]))
+    rows = f"<tr><td>All</td><td>5</td></tr>{rows}"  # a sum, not at its place yet
+    head = f"<thead><tr><th>row</th><th>{name}</th></tr></thead>"
+    script = (repository / "book" / "_static" / "sortable.js").as_uri()
+    body = f"<div class='bd-article'><table>{head}<tbody>{rows}</tbody></table></div>"
+    browser.open(page(f"{body}<script src='{script}'></script>").as_uri())
+    blank = {str(i) for i, v in enumerate(COLUMNS[name]) if v in ("", DASH)}
+    ascending = [str(i) for i in ASCENDING[name]]
+    head = "document.querySelectorAll('th')[1]"
+    for order in ("ascending", "descending"):
+        browser.evaluate(f"{head}.querySelector('button').click()")
+        assert browser.evaluate(f"{head}.getAttribute('aria-sort')") == order
+        *found, last = browser.evaluate(
+            "[...document.querySelectorAll('tbody tr')].map(row => row.cells[0].textContent)"
+        )
+        assert last == "All"
+        filled = [row for row in ascending if row not in blank]
+        assert found[: len(filled)] == filled[:: 1 if order == "ascending" else -1]
+        assert set(found[len(filled) :]) == blank
+    assert browser.errors == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "heads", "buttons"),
+    [(8, "<th>a</th><th>b</th>", 2), (7, "<th>a</th><th>b</th>", 0), (8, "<th></th><th>b</th>", 0)],
+)
+def test_short_tables_and_comparisons_are_left_as_they_are(
+    browser, page, repository, rows, heads, buttons
+):
+    script = (repository / "book" / "_static" / "sortable.js").as_uri()
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{'<tr><td>1<td>2' * rows}</table>"
+    body = f"<div class='bd-article'>{table}</div><script src='{script}'></script>"
+    browser.open(page(body).as_uri())
+    assert browser.evaluate("document.querySelectorAll('th button').length") == buttons
+
+
 def test_a_picture_shows_the_page_as_it_is_laid_out(browser, page, tmp_path):
     """The theme's left column is out of sight on a narrow window, and slides in on a wide one."""
     from matplotlib.image import imread
