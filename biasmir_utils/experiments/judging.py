@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
+from biasmir_utils.experiments.separability import compared_rows
 from biasmir_utils.experiments.shift import Measured, damage, domain_shift, probe_scale
 
 Array = NDArray[Any]
@@ -52,7 +53,13 @@ def judge_corrections(
         `JUDGED_COLUMNS`: a measure of `shift.SHIFT_MEASURES` with its chance level (of the rows
         before any correction), or of `shift.DAMAGE_MEASURES` with its control.
     """
-    chosen = [tracks_to_judge(clips, MAX_CLIPS, seed) for clips in pair]
+    rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
+    if pair[0].shared_tracks:
+        rows_of = _with_twins(pair, rows_of)
+    chosen = [
+        tracks_to_judge(clips, rows, MAX_CLIPS, seed)
+        for clips, rows in zip(pair, rows_of, strict=True)
+    ]
     domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
     track = np.concatenate([c.tracks[rows] for c, rows in zip(pair, chosen, strict=True)])
     raw = [X[rows] for X, rows in zip(features, chosen, strict=True)]
@@ -96,16 +103,49 @@ def judge_corrections(
             yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
 
 
-def tracks_to_judge(clips: DatasetClips, most: int, seed: int) -> NDArray[np.intp]:
-    """Return test rows of a dataset: all, or whole tracks drawn until there are `most` clips."""
-    rows = np.flatnonzero(~clips.is_train)
+def tracks_to_judge(
+    clips: DatasetClips, rows: NDArray[np.intp], most: int, seed: int
+) -> NDArray[np.intp]:
+    """Return rows of a dataset: all, or whole tracks drawn as long as there are `most` at most.
+
+    Of a first track with more clips than that, `most` are drawn.
+
+    Parameters
+    ----------
+    clips : DatasetClips
+    rows : ndarray of int
+        Sorted.
+    most : int
+        At least 1.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int
+        Sorted.
+    """
     if len(rows) <= most:
         return rows
     names, codes = np.unique(clips.tracks[rows].astype(str), return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
     counts = np.bincount(codes)[order]
+    if counts[0] > most:
+        return np.sort(rng.choice(rows[codes == order[0]], most, replace=False))
     kept = order[np.cumsum(counts) <= most]
     return rows[np.isin(codes, kept)]
+
+
+def _with_twins(
+    pair: Sequence[DatasetClips], rows_of: Sequence[NDArray[np.intp]]
+) -> list[NDArray[np.intp]]:
+    """Return the rows to compare of datasets that hold the same tracks."""
+    # Before tracks are drawn: those of one seed are the same only out of the same tracks.
+    ends = np.cumsum([len(rows) for rows in rows_of])
+    domain = np.repeat([clips.name for clips in pair], np.diff(ends, prepend=0))
+    track = np.concatenate([c.tracks[rows] for c, rows in zip(pair, rows_of, strict=True)])
+    compared = np.split(compared_rows(domain, track)[0], ends[:-1])
+    return [rows[kept] for rows, kept in zip(rows_of, compared, strict=True)]
 
 
 def _mean(parts: Sequence[dict[str, Measured]]) -> dict[str, Measured]:

@@ -249,7 +249,9 @@ def _squared_mmds(rows: FloatArray, second: FloatArray) -> FloatArray:
     inside_second = np.einsum("ij,ij->i", from_second, second)
     between = np.einsum("ij,ij->i", from_second, first)
     inside_first = kernel.sum() - 2 * between - inside_second
-    found: FloatArray = (
-        inside_first / (n * (n - 1)) + inside_second / (m * (m - 1)) - 2 * between / (n * m)
-    )
-    return found
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: FloatArray = (
+            inside_first / (n * (n - 1)) + inside_second / (m * (m - 1)) - 2 * between / (n * m)
+        )
+    # A single row has no distance to others of its dataset.
+    return np.where(np.minimum(n, m) < 2, np.nan, found)

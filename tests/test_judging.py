@@ -1,0 +1,114 @@
+"""Corrections judged on test clips: which clips, and exact values of what is told of each."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from biasmir_utils.corrections import make_correction, parse_correction
+from biasmir_utils.experiments.data import DatasetClips
+from biasmir_utils.experiments.feature_space import FeatureSpace
+from biasmir_utils.experiments.judging import (
+    MAX_CLIPS,
+    judge_corrections,
+    tracks_to_judge,
+)
+
+SEED = 42
+
+
+def clips_of(name: str, tracks: list[str], n_train: int = 0, shared: bool = False) -> DatasetClips:
+    """A dataset of training clips, and a test clip for each of some tracks."""
+    n = n_train + len(tracks)
+    return DatasetClips(
+        name=name,
+        index=np.arange(n),
+        clips=np.array([f"{name}{i:04}" for i in range(n)], dtype=object),
+        tracks=np.array([*(f"train{i}" for i in range(n_train)), *tracks], dtype=object),
+        groups=np.zeros(n, dtype=np.intp),
+        is_train=np.arange(n) < n_train,
+        labels={},
+        shared_tracks=shared,
+    )
+
+
+def judged(pair, X, corrections=("none",)):
+    """What is told of corrections that are fitted on the training rows."""
+    train = [rows[clips.is_train] for clips, rows in zip(pair, X, strict=True)]
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in train])
+    fitted = {}
+    for text in corrections:
+        spec = parse_correction(text)
+        made = None
+        if spec.corrects:
+            made = make_correction(spec).fit(np.concatenate(train), sample_domain=domain)
+        fitted[spec, "global"] = made
+    found = {}
+    space = FeatureSpace(train, None)
+    for (spec, _), row in judge_corrections(space, fitted, pair, X, SEED):
+        found[str(spec), row["measure"]] = row
+    return found
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_all_clips_are_judged_where_they_are_few():
+    clips = clips_of("a", ["t"] * 7, n_train=5)
+    rows = np.arange(5, 12)
+    np.testing.assert_array_equal(tracks_to_judge(clips, rows, 7, SEED), rows)
+
+
+def test_of_many_clips_whole_tracks_are_judged():
+    tracks = [f"t{i // 3}" for i in range(300)]
+    clips = clips_of("a", tracks, n_train=10)
+    rows = np.arange(10, 310)
+    chosen = tracks_to_judge(clips, rows, 100, SEED)
+    assert len(chosen) == 99
+    assert (np.diff(chosen) > 0).all()
+    assert chosen.min() >= 10
+    names, counts = np.unique(clips.tracks[chosen].astype(str), return_counts=True)
+    assert (counts == 3).all()
+    np.testing.assert_array_equal(tracks_to_judge(clips, rows, 100, SEED), chosen)
+    other = np.unique(clips.tracks[tracks_to_judge(clips, rows, 100, 1)].astype(str))
+    assert set(other) != set(names)
+
+
+def test_a_first_track_that_is_too_long_is_cut():
+    clips = clips_of("a", [f"t{i // 450}" for i in range(900)])
+    chosen = tracks_to_judge(clips, np.arange(900), 300, SEED)
+    assert len(np.unique(chosen)) == 300
+    assert (np.diff(chosen) > 0).all()
+    assert len(set(clips.tracks[chosen])) == 1
+    # Drawn from all of the track, not its beginning.
+    assert np.ptp(chosen) > 400
+
+
+def test_datasets_of_a_few_long_recordings_are_judged():
+    pair = [
+        clips_of("a", [f"t{i // 450}" for i in range(900)], n_train=50),
+        clips_of("b", [f"t{i}" for i in range(40)], n_train=50),
+    ]
+    X = [normal(0, 950, 4), normal(1, 90, 4) + 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = judged(pair, X)
+    # Of one track a probe cannot hold anything out.
+    assert np.isnan(found["none", "linear_probe"]["value"])
+    assert found["none", "mean_gap"]["value"] > 0.5
+    assert np.isfinite(found["none", "mmd2"]["value"])
+
+
+def test_of_datasets_with_the_same_tracks_the_same_ones_are_judged():
+    """However many clips each has of a track, and whatever else it has."""
+    few, many = [f"t{i}" for i in range(250)], [f"t{i // 2}" for i in range(900)]
+    pair = [clips_of("a", few, shared=True), clips_of("b", many, shared=True)]
+    signal = normal(0, 450, 3)
+    X = [signal[:250], np.repeat(signal, 2, axis=0)]
+    found = judged(pair, X)
+    # Equal rows of equal tracks: as near as can be.
+    assert found["none", "mean_gap"]["value"] == pytest.approx(0, abs=1e-12)
+    assert len(tracks_to_judge(pair[1], np.arange(900), MAX_CLIPS, SEED)) == 300
