@@ -53,6 +53,44 @@ def test_images_without_words_are_found(site, alternative):
     assert problem.startswith("a.html: image a.png has the alternative text")
 
 
+CAPTION = "<figcaption>a cello</figcaption>"
+LABELLED = '<audio src="a.mp3" aria-label="a cello"></audio>'
+
+
+@pytest.mark.parametrize(
+    "player",
+    [
+        f"<figure>{CAPTION}{LABELLED}</figure>",
+        f"<figure><div>{LABELLED}</div>{CAPTION}</figure>",
+        '<audio data-part="player"></audio>',
+    ],
+)
+def test_players_with_both_labels_pass_and_so_does_the_explorers(site, player):
+    assert missing_alternatives(site(a=player)) == []
+
+
+@pytest.mark.parametrize(
+    ("player", "told"),
+    [
+        (f'<figure>{CAPTION}<audio src="a.mp3"></audio></figure>', ["no aria-label"]),
+        (
+            f'<figure>{CAPTION}<audio src="a.mp3" aria-label=" "></audio></figure>',
+            ["no aria-label"],
+        ),
+        (f"<p>words before</p>{LABELLED}", ["no caption"]),
+        (f"<figure>{LABELLED}</figure>", ["no caption"]),
+        (f"<figure><figcaption> </figcaption>{LABELLED}</figure>", ["no caption"]),
+        (f"<figure>{CAPTION}</figure>{LABELLED}", ["no caption"]),
+        ('<audio><source src="a.mp3"></audio>', ["no aria-label", "no caption"]),
+    ],
+)
+def test_players_without_a_label_are_found(site, player, told):
+    problems = missing_alternatives(site(a=player))
+    assert [problem.split(";")[0] for problem in problems] == [
+        f"a.html: player of a.mp3 has {one}" for one in told
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "address"),
     [

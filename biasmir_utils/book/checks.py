@@ -51,11 +51,16 @@ def pages(html: Path) -> list[Path]:
 
 
 def missing_alternatives(html: Path) -> list[str]:
-    """Images without an alternative text in words, and players without a label."""
+    """Images without an alternative text in words, and players without a label.
+
+    A player needs one that is seen, the caption of its figure, and one that is heard, its
+    `aria-label`. The explorer's is left out: it has a sound, and a name, when a clip is chosen.
+    """
     problems = []
     for page in pages(html):
         name = page.relative_to(html).as_posix()
-        for image in _parse(page).find_all("img"):
+        soup = _parse(page)
+        for image in soup.find_all("img"):
             alternative = image.get("alt")
             if alternative == "" and (
                 image.get("role") == "presentation" or image.get("aria-hidden") == "true"
@@ -66,6 +71,9 @@ def missing_alternatives(html: Path) -> list[str]:
                     f"{name}: image {_short(image.get('src'))} has the alternative text "
                     f"{alternative!r}; say in words what is seen (cell metadata mystnb.image.alt)"
                 )
+        for player in soup.find_all(["audio", "video"]):
+            if player.get("data-part") != "player":
+                problems += [f"{name}: {problem}" for problem in _unlabelled(player)]
     return problems
 
 
@@ -106,6 +114,18 @@ def links_out(html: Path) -> list[str]:
             if urlsplit(link["href"]).scheme in ("http", "https"):
                 found.add(link["href"])
     return sorted(found)
+
+
+def _unlabelled(player: Any) -> Iterator[str]:
+    """Say what is missing of the labels of a player."""
+    sources = [player, *player.find_all("source")]
+    source = _short(next((one["src"] for one in sources if one.get("src")), None))
+    if not player.get("aria-label", "").strip():
+        yield f"player of {source} has no aria-label; say in it what is heard"
+    figure = player.find_parent("figure")
+    caption = figure.find("figcaption") if figure else None
+    if caption is None or not caption.get_text(strip=True):
+        yield f"player of {source} has no caption; put it into a figure with a figcaption"
 
 
 def _follow(html: Path, page: Path, address: str) -> str | None:
