@@ -29,6 +29,7 @@ SETTINGS = settings(max_examples=40, deadline=None)
 PROJECTIONS = [DomainLDA, MeanProjection, RandomProjection, INLP]
 STREAMED = [MeanProjection, LEACE, DomainCenter, CORAL, GaussianOT]
 DOSED = [method.make for method in METHODS.values() if method.has_dose]
+SCALED = [make for make in DOSED if make is not INLP]  # which stops at a number of points
 EQUIVARIANT = [
     MeanProjection,
     LEACE,
@@ -216,6 +217,28 @@ def test_rotated_rows_are_corrected_alike(make: Any, data: Any, seed: int) -> No
     straight = fitted(make, X, domain).transform(X, sample_domain=domain)
     turned = fitted(make, X @ turn, domain).transform(X @ turn, sample_domain=domain)
     np.testing.assert_allclose(turned, straight @ turn, atol=1e-7 * np.abs(X).max())
+
+
+@pytest.mark.parametrize("make", [*SCALED, lambda: LEACE(shrinkage=0.0)])
+@settings(max_examples=15, deadline=None)
+@given(data=any_rows(), exponent=st.integers(-20, 20))
+def test_the_unit_of_the_rows_does_not_matter(make: Any, data: Any, exponent: int) -> None:
+    X, domain = data
+    unit = 10.0**exponent
+    one = fitted(make, X, domain).transform(X, sample_domain=domain)
+    other = fitted(make, X * unit, domain).transform(X * unit, sample_domain=domain)
+    np.testing.assert_allclose(other / unit, one, atol=1e-7 * np.abs(X).max())
+
+
+@pytest.mark.parametrize("make", [lambda: LEACE(shrinkage=0.0), DomainLDA])
+@pytest.mark.parametrize("unit", [1e-8, 1e15])
+def test_the_unit_of_rows_with_a_constant_and_a_repeated_feature(make: Any, unit: float) -> None:
+    rng = np.random.default_rng(0)
+    domain = np.repeat(["a", "b"], [30, 43])
+    X = rng.normal(size=(73, 5)) + (domain == "b")[:, None]
+    X[:, 0], X[:, 1] = 0.3, X[:, 2]
+    one, other = (make().fit_transform(X * u, sample_domain=domain) / u for u in (1.0, unit))
+    np.testing.assert_allclose(other, one, atol=1e-12)
 
 
 @SETTINGS

@@ -113,7 +113,7 @@ class Dense:
         if not constant.any():
             return self
         matrix = np.where(constant | constant[:, np.newaxis], 0.0, self.matrix)
-        matrix[constant, constant] = max(float(self.variance.max()), 1.0)
+        matrix[constant, constant] = float(self.variance.max()) or 1.0
         return Dense(matrix)
 
     def pseudo_solve(self, right: FloatArray) -> FloatArray:

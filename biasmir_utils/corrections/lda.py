@@ -25,6 +25,7 @@ from biasmir_utils.corrections.covariance import (
     SingularCovarianceError,
     within_domain_covariance,
 )
+from biasmir_utils.corrections.differences import without_rounding
 from biasmir_utils.corrections.labels import DomainWarning, Labels, comparable_groups
 from biasmir_utils.errors import ArgumentError
 
@@ -60,9 +61,9 @@ def lda_coefficients(
     """
     X = np.asarray(X, dtype=np.float64)
     means, covariance = within_domain_covariance(X, codes, shrinkage)
-    differences = means[1:] - means[0]
-    rounding = 32 * np.finfo(np.float64).eps * np.abs(X).max(axis=0)
-    differences[(np.abs(differences) <= rounding).all(axis=1)] = 0.0
+    # Of a constant feature the rounding must go, too: its variance here is 1 (see the covariance),
+    # so that in large units the rounding alone would make a direction.
+    differences = without_rounding(means[1:] - means[0], np.abs(X).max(axis=0))
     return covariance.solve(differences)
 
 

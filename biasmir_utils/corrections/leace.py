@@ -188,10 +188,13 @@ class LEACE(DifferenceCorrection):
 
 
 def _span(rows: FloatArray, deviation: FloatArray, tol: float) -> FloatArray:
-    """Return an orthonormal basis of the rows; the rank is decided in standard deviations."""
-    scale = np.where(deviation > 0, deviation, 1.0)
-    basis, _ = orthonormal_rows(rows / scale, tol)
-    return np.ascontiguousarray(np.linalg.qr((basis * scale).T)[0].T)
+    """Return an orthonormal basis of the rows; the rank is decided in standard deviations.
+
+    Features without a deviation have no part in it, not even by the rounding of the basis.
+    """
+    rows = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
+    basis, _ = orthonormal_rows(rows, tol)
+    return np.ascontiguousarray(np.linalg.qr((basis * deviation).T)[0].T)
 
 
 def _solve(covariance: Dense | DiagonalPlusRows, right: FloatArray) -> FloatArray:
