@@ -12,9 +12,11 @@ from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.judging import (
     MAX_CLIPS,
+    N_PERMUTATIONS,
     judge_corrections,
     tracks_to_judge,
 )
+from biasmir_utils.experiments.shift import domain_shift, probe_scale
 
 SEED = 42
 
@@ -112,3 +114,72 @@ def test_of_datasets_with_the_same_tracks_the_same_ones_are_judged():
     # Equal rows of equal tracks: as near as can be.
     assert found["none", "mean_gap"]["value"] == pytest.approx(0, abs=1e-12)
     assert len(tracks_to_judge(pair[1], np.arange(900), MAX_CLIPS, SEED)) == 300
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two datasets far apart, and what is told of corrections of them."""
+    names = [[f"t{i // 2}" for i in range(60)]] * 2
+    pair = [clips_of(name, own, n_train=80) for name, own in zip("ab", names, strict=True)]
+    X = [normal(2, 140, 6), normal(3, 140, 6) + np.array([3, 1, 0, 0, 0, 0])]
+    corrections = [
+        "none",
+        "lda",
+        "leace",
+        "center",
+        "random:rank=3",
+        "leace:alpha=0.5",
+        "lda:alpha=0",
+    ]
+    return pair, X, judged(pair, X, corrections)
+
+
+def test_rank_and_controls_are_those_of_each_correction(two):
+    found = two[2]
+    told = {
+        name: (row["value"], found[name, "variance_moved"]["control"])
+        for (name, measure), row in found.items()
+        if measure == "rank"
+    }
+    unknown = pytest.approx(np.nan, nan_ok=True)
+    assert told == {
+        "none": (0, unknown),
+        "lda": (1, pytest.approx(1 / 6)),
+        "leace": (1, pytest.approx(1 / 6)),
+        "center": (0, unknown),
+        "random:rank=3": (3, pytest.approx(3 / 6)),
+        "leace:alpha=0.5": (1, pytest.approx(1 / 24)),
+        "lda:alpha=0": (0, unknown),
+    }
+    kept = found["leace:alpha=0.5", "variance_kept"]
+    assert kept["control"] == pytest.approx(1 - 0.75 / 6)
+
+
+def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
+    pair, X, found = two
+    test = np.concatenate([rows[80:] for rows in X])
+    domain = np.repeat(["a", "b"], 60)
+    track = np.concatenate([clips.tracks[80:] for clips in pair])
+    train = np.concatenate([rows[:80] for rows in X])
+    leace = make_correction("leace").fit(train, sample_domain=np.repeat(["a", "b"], 80))
+    before, after = (
+        domain_shift(
+            rows,
+            domain,
+            track,
+            n_permutations=N_PERMUTATIONS,
+            scale=probe_scale(test),
+            seed=SEED,
+        )
+        for rows in (test, leace.transform(test))
+    )
+    for measure in before:
+        for name, own in (("none", before), ("leace", after)):
+            row = found[name, measure]
+            chance = before if measure.endswith("probe") else own
+            assert row["value"] == own[measure].value
+            assert row["chance"] == chance[measure].chance
+            assert row["chance_high"] == chance[measure].chance_high
+            assert row["chance"] < row["chance_high"]
+    for measure in ("mean_gap", "mmd2"):
+        assert found["none", measure]["chance_high"] != found["leace", measure]["chance_high"]

@@ -82,6 +82,22 @@ def test_gaps_are_those_of_the_corrected_clips(corpus):
     assert table["clips"].eq(train.sum()).all()
 
 
+def test_the_chance_gap_is_that_of_permuted_datasets(corpus):
+    table = left_over(corpus, "toy", ["none", "leace"]).set_index("correction")
+    clips = corpus.clips
+    train, domain = (clips["split"] == "train").to_numpy(), clips["dataset"].to_numpy(str)
+    X = corpus.embedding("toy").astype(float)
+    leace = make_correction("leace").fit(X[train], sample_domain=domain[train])
+    rng = np.random.default_rng(7)
+    for name, rows in (("none", X), ("leace", leace.transform(X))):
+        fresh = rows[~train]
+        drawn = [mean_gap(fresh, rng.permutation(domain[~train])) for _ in range(300)]
+        # The mean of 20 permutations against that of 300.
+        error = np.std(drawn) * np.sqrt(1 / 20 + 1 / 300)
+        assert table.loc[name, "chance_gap"] == pytest.approx(np.mean(drawn), abs=3 * error)
+        assert np.mean(drawn) > 5 * error
+
+
 def test_a_quiet_dimension_tells_the_dataset_after_centring(corpus):
     with_it = left_over(corpus, "toy", ["center"])
     without = left_over(corpus, "toy", ["center"], without_quiet=True)

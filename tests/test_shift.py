@@ -10,11 +10,11 @@ from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.separability import compared_rows, permuted_tracks
 from biasmir_utils.experiments.shift import (
+    PROBES,
     damage,
     domain_shift,
     mean_gap,
     probe_scale,
-    squared_mmd,
 )
 
 D = 64
@@ -33,6 +33,11 @@ def two_datasets(n: int, seed: int, d: int = D, shift: float = 1.0):
 def fitted(name: str, n: int = 600, d: int = D):
     X, domain = two_datasets(n, seed=1, d=d)
     return make_correction(name).fit(X, sample_domain=domain), X, domain
+
+
+def squared_mmd(X, domain):
+    # One track, of which a probe can hold out nothing: none is trained.
+    return domain_shift(X, domain, ["one"] * len(X))["mmd2"].value
 
 
 def test_squared_mmd_is_the_unbiased_formula():
@@ -82,18 +87,25 @@ def test_damage_of_a_projection_on_an_axis():
     assert shifted["variance_moved"][0] == pytest.approx(0)
     assert shifted["variance_kept"][0] == pytest.approx(1)
     assert np.isnan(shifted["variance_moved"][1])
+    # Half of the way: a quarter of the variance moves, and three quarters of it are gone.
+    half = damage(X, (X + after) / 2, rank=1, alpha=0.5)
+    assert half["variance_moved"] == pytest.approx((X[:, 0].var() / total / 4, 0.25 / 4))
+    assert half["variance_kept"] == pytest.approx((1 - 0.75 * X[:, 0].var() / total, 1 - 0.75 / 4))
     with pytest.raises(ArgumentError, match="all alike"):
         damage(np.ones((3, 2)), np.ones((3, 2)), 0)
 
 
-def test_the_control_is_what_random_projections_move_on_average():
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_the_control_is_what_random_projections_do_on_average(alpha):
     X, domain = two_datasets(200, seed=2, d=8)
-    moved = []
+    found = []
     for seed in range(400):
-        random = make_correction(f"random:rank=2,random_state={seed}").fit(X, sample_domain=domain)
-        moved.append(damage(X, random.transform(X), 2)["variance_moved"])
-    moved = np.array(moved)
-    assert moved[:, 0].mean() == pytest.approx(moved[0, 1], rel=0.03)
+        random = make_correction(f"random:rank=2,random_state={seed},alpha={alpha}")
+        after = random.fit(X, sample_domain=domain).transform(X)
+        found.append(damage(X, after, 2, alpha))
+    for measure in ("variance_moved", "variance_kept"):
+        values = np.array([one[measure] for one in found])
+        assert values[:, 0].mean() == pytest.approx(values[0, 1], rel=0.03)
 
 
 def test_datasets_that_are_moved_apart_from_each_other_count():
@@ -145,6 +157,28 @@ def test_chance_is_measured_with_tracks_permuted():
         assert found[measure].chance <= found[measure].chance_high < found[measure].value
     assert abs(found["mmd2"].chance) < 0.01
     assert found["mean_gap"].chance < found["mean_gap"].value
+
+
+def test_only_the_rbf_probe_sees_a_difference_of_spread():
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    domain = np.repeat(["a", "b"], 150)
+    X[domain == "b"] *= 3
+    found = domain_shift(X, domain)
+    assert found["linear_probe"].value < 0.65
+    assert found["rbf_probe"].value > 0.85
+
+
+def test_probes_may_be_measured_without_their_chance():
+    X, domain = two_datasets(60, seed=2, d=3)
+    found = domain_shift(X, domain, n_permutations=4, probe_permutations=0)
+    whole = domain_shift(X, domain, n_permutations=4)
+    for measure in PROBES:
+        assert found[measure].value == whole[measure].value
+        assert np.isnan([found[measure].chance, found[measure].chance_high]).all()
+        assert np.isfinite([whole[measure].chance, whole[measure].chance_high]).all()
+    assert [found[name] for name in ("mean_gap", "mmd2")] == [
+        whole[name] for name in ("mean_gap", "mmd2")
+    ]
 
 
 def test_twins_do_not_push_the_probes_below_chance():
@@ -244,4 +278,12 @@ def test_silent_features_do_not_show_the_dataset_after_a_correction():
     # In units of their own spread they would give the dataset away.
     own = domain_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
     assert own > 0.999
+
+
+def test_probes_divide_by_the_deviation_or_a_tenth_of_the_root_of_the_mean_variance():
+    X = np.random.default_rng(0).normal(size=(100, 3)) * [4.0, 1.0, 1e-6] + 7
+    own = X.std(axis=0)
+    floor = 0.1 * np.sqrt((own**2).mean())
+    np.testing.assert_allclose(probe_scale(X), [own[0], own[1], floor])
+    assert own[2] < floor < own[1]
     assert (probe_scale(np.zeros((3, 2))) == 1).all()

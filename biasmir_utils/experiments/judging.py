@@ -12,7 +12,7 @@ from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.separability import compared_rows
-from biasmir_utils.experiments.shift import Measured, damage, domain_shift, probe_scale
+from biasmir_utils.experiments.shift import PROBES, Measured, damage, domain_shift, probe_scale
 
 Array = NDArray[Any]
 Variant = tuple[Correction, str]
@@ -50,8 +50,11 @@ def judge_corrections(
     ------
     variant : (Correction, str)
     row : dict
-        `JUDGED_COLUMNS`: a measure of `shift.SHIFT_MEASURES` with its chance level (of the rows
-        before any correction), or of `shift.DAMAGE_MEASURES` with its control.
+        `JUDGED_COLUMNS`: a measure of `shift.SHIFT_MEASURES` with its chance level, or of
+        `shift.DAMAGE_MEASURES` with its control. The chance level of the mean gap and of MMD is
+        that of the same rows with datasets permuted: of the corrected ones after a correction,
+        whose spread is another one. That of the probes, which take long to train, is measured
+        before any correction and told of all.
     """
     rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
     if pair[0].shared_tracks:
@@ -70,32 +73,32 @@ def judge_corrections(
     }
     scale = {side: probe_scale(X) for side, X in before.items()}
 
-    def shift(X: Array, side: int, n_permutations: int = 0) -> dict[str, Measured]:
+    def shift(X: Array, side: int, probe_permutations: int = 0) -> dict[str, Measured]:
         return domain_shift(
             X,
             domain,
             track,
-            n_permutations=n_permutations,
+            n_permutations=N_PERMUTATIONS,
+            probe_permutations=probe_permutations,
             scale=scale[side],
             paired=pair[0].shared_tracks,
             seed=seed,
         )
 
-    unchanged = [shift(before[side], side, N_PERMUTATIONS) for side in sides]
-    chance = _mean(unchanged)
+    unchanged = _mean([shift(before[side], side, N_PERMUTATIONS) for side in sides])
     for variant, correction in corrections.items():
         if correction is None:
-            left, harm = chance, [damage(before[side], before[side], 0) for side in sides]
+            left, harm = unchanged, [damage(before[side], before[side], 0) for side in sides]
         else:
             after = {
                 side: correction.transform(X, sample_domain=domain) for side, X in before.items()
             }
             left = _mean([shift(after[side], side) for side in sides])
             rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
-            harm = [damage(before[side], after[side], rank) for side in sides]
+            harm = [damage(before[side], after[side], rank, correction.alpha) for side in sides]
         for measure, found in left.items():
-            own = chance[measure]
-            values = (measure, found.value, own.chance, own.chance_high, np.nan)
+            chance = unchanged[measure] if measure in PROBES else found
+            values = (measure, found.value, chance.chance, chance.chance_high, np.nan)
             yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
         for measure in harm[0]:
             value, control = np.mean([part[measure] for part in harm], axis=0)

@@ -103,10 +103,11 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
         "the mean gap (in standard deviations of the embedding) and the squared MMD (Gaussian "
         "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
         f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "
-        "datasets of tracks permuted, before any correction.",
+        "datasets of tracks permuted; of the probes before any correction, of mean gap and MMD "
+        "after it.",
         "Variance moved: variance of the change of the rows over the variance of the rows (a "
         "translation of all rows alike does not count); beside it the expectation for a random "
-        "projection of the same rank. Rank: directions removed.",
+        "projection of the same rank and dose. Rank: directions removed.",
     ]
     mapped = [
         one for one in dict.fromkeys(report.summary["correction"]) if parse_correction(one).kernel

@@ -40,7 +40,8 @@ from biasmir_utils.experiments.separability import (
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
 
-SHIFT_MEASURES = ("linear_probe", "rbf_probe", "mean_gap", "mmd2")
+PROBES = ("linear_probe", "rbf_probe")
+SHIFT_MEASURES = (*PROBES, "mean_gap", "mmd2")
 DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
 SCALE_FLOOR = 0.1
 
@@ -67,6 +68,7 @@ def domain_shift(
     sample_track: ArrayLike | None = None,
     *,
     n_permutations: int = 0,
+    probe_permutations: int | None = None,
     scale: ArrayLike | None = None,
     paired: bool = False,
     seed: int = 0,
@@ -83,6 +85,8 @@ def domain_shift(
         datasets are different even if they have one name, unless `paired`.
     n_permutations : int
         How often to measure chance.
+    probe_permutations : int, optional
+        How often for the probes, which take long to train; default as often.
     scale : array-like, (n_features,), optional
         What the probes divide each feature by, see `probe_scale`; default that of `X`.
     paired : bool
@@ -101,12 +105,7 @@ def domain_shift(
     ArgumentError
         If there are not two datasets, or shapes differ.
     """
-    rows = np.asarray(X, dtype=np.float64)
-    names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
-    if len(names) != 2 or len(domain) != len(rows):
-        raise ArgumentError(
-            f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
-        )
+    rows, domain = _two(X, sample_domain)
     track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
     twins = None
     if paired and sample_track is not None:
@@ -126,7 +125,7 @@ def domain_shift(
             track,
             kind=kind,
             n_folds=N_FOLDS,
-            n_permutations=n_permutations,
+            n_permutations=n_permutations if probe_permutations is None else probe_permutations,
             scale=scale,
             paired=twins is not None,
             seed=seed,
@@ -159,17 +158,13 @@ def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
     It is |mean_B - mean_A| / sqrt(sum of the features' variances around the own dataset's mean).
     Zero spread gives 0 for equal means and infinity otherwise.
     """
-    rows, second = _two(X, sample_domain)
-    return float(_mean_gaps(rows, second)[0])
+    rows, domain = _two(X, sample_domain)
+    return float(_mean_gaps(rows, (domain == 1).astype(np.float64)[np.newaxis])[0])
 
 
-def squared_mmd(X: ArrayLike, sample_domain: ArrayLike) -> float:
-    """Return the unbiased squared maximum mean discrepancy of two datasets; see the module."""
-    rows, second = _two(X, sample_domain)
-    return float(_squared_mmds(rows, second)[0])
-
-
-def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, float]]:
+def damage(
+    before: Array, after: Array, rank: int, alpha: float = 1.0
+) -> dict[str, tuple[float, float]]:
     """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
 
     Parameters
@@ -177,16 +172,18 @@ def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, flo
     before, after : ndarray, (n_clips, n_features)
     rank : int
         Directions that the correction removes.
+    alpha : float
+        Its dose.
 
     Returns
     -------
     dict of str to (float, float)
         `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
         have in common leaves every difference of rows as it is, and does not count. Beside it
-        the expectation of that for the projection of a random subspace of the same rank,
-        ``rank / n_features``. `variance_kept`, the total variance after over before, with the
-        control ``1 - rank / n_features``; `rank`. Controls are NaN for a correction that removes
-        no direction.
+        the expectation of that for the projection of a random subspace of the same rank and dose,
+        ``alpha**2 * rank / n_features``. `variance_kept`, the total variance after over before,
+        with the control ``1 - (2 * alpha - alpha**2) * rank / n_features``; `rank`. Controls are
+        NaN for a correction that removes no direction.
     """
     before = np.asarray(before, dtype=np.float64)
     moved = np.asarray(after, dtype=np.float64) - before
@@ -195,18 +192,24 @@ def damage(before: Array, after: Array, rank: int) -> dict[str, tuple[float, flo
     if not total > 0:
         raise ArgumentError("the rows are all alike, so there is no variance to compare with")
     return {
-        "variance_moved": (float(moved.var(axis=0).sum() / total), share),
-        "variance_kept": (float((before + moved).var(axis=0).sum() / total), 1 - share),
+        "variance_moved": (float(moved.var(axis=0).sum() / total), alpha**2 * share),
+        "variance_kept": (
+            float((before + moved).var(axis=0).sum() / total),
+            1 - (2 * alpha - alpha**2) * share,
+        ),
         "rank": (float(rank), float("nan")),
     }
 
 
-def _two(X: ArrayLike, sample_domain: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _two(X: ArrayLike, sample_domain: ArrayLike) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Return the rows, and 1 for those of the second dataset."""
     rows = np.asarray(X, dtype=np.float64)
     names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
     if len(names) != 2 or len(domain) != len(rows):
-        raise ArgumentError(f"expected rows of two datasets, found {len(names)}")
-    return rows, (domain == 1).astype(np.float64)[np.newaxis]
+        raise ArgumentError(
+            f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
+        )
+    return rows, domain
 
 
 def _measured(values: FloatArray) -> Measured:
