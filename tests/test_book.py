@@ -152,15 +152,15 @@ def test_figures_are_numbered_and_captioned(html):
             assert re.match(r"Fig\. \d+\.\d+", figure.find("figcaption").get_text(" ", strip=True))
 
 
-def test_players_have_a_label_before_them_and_their_sound_in_the_book(html):
+def test_players_are_named_by_their_caption_and_have_their_sound_in_the_book(html):
     players = 0
     for page in pages(html):
         for player in soup(page).find_all("audio"):
-            players += 1
-            before = player.find_previous(string=lambda text: text.strip())
-            assert before, page.name
             if player.get("data-part") == "player":
                 continue  # the explorer's, which gets a sound when a clip is chosen
+            players += 1
+            caption = player.find_parent("figure").find("figcaption").get_text(strip=True)
+            assert caption == player["aria-label"], page.name
             sources = [player.get("src"), *(s.get("src") for s in player.find_all("source"))]
             assert any(source and not source.startswith("http") for source in sources)
     assert players >= 4
@@ -343,8 +343,26 @@ def test_long_tables_can_be_sorted(html, browser):
         assert browser.evaluate(f"{button}.parentNode.getAttribute('aria-sort')") == order
         found = [int(text.replace(",", "")) for text in browser.evaluate(column)]
         assert found == expected
-    # A short one is left as it is.
+    # The sum of the chapters stays below them.
     browser.open((html / "book" / "timings.html").resolve().as_uri())
+    for order in ("ascending", "descending"):
+        browser.evaluate("document.querySelectorAll('.bd-article th button')[1].click()")
+        *chapters, last = browser.evaluate(
+            "[...document.querySelectorAll('.bd-article tbody tr')]"
+            ".map(r => [r.cells[0].innerText.trim(), Number(r.cells[1].innerText)])"
+        )
+        seconds = [second for _, second in chapters]
+        assert seconds == sorted(seconds, reverse=order == "descending")
+        assert last[0] == "All chapters"
+        assert last[1] > max(seconds)
+    # A short table is left as it is, beside long ones on the same page.
+    browser.open((html / "book" / "corrections.html").resolve().as_uri())
+    buttons = browser.evaluate(
+        "[...document.querySelectorAll('.bd-article table')]"
+        ".map(t => [t.tBodies[0].rows.length, t.querySelectorAll('th button').length])"
+    )
+    assert all((number > 0) == (rows >= 8) for rows, number in buttons)
+    assert {number > 0 for _, number in buttons} == {True, False}
     assert browser.errors == []
 
 
