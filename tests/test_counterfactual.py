@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corrections import DomainWarning
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.counterfactual import (
     PARTS,
@@ -334,6 +337,32 @@ class TestJudging:
         expected = roc_auc(y[deal.test], scores)
         assert found["oracle:retrained", "away"] == pytest.approx(expected)
         assert found["oracle:retrained", "home"] == pytest.approx(expected)
+
+    def test_groups_are_searched_for_where_the_name_says_so(self):
+        """Two far clusters that are shifted along different axes, and no group is named."""
+        renderings = toy({"away": np.zeros(D)}, n=600)
+        far = (np.arange(600) // 2 % 2 == 1)[:, None]
+        home = renderings.X[0] + 30 * far
+        X = np.array([home, home + np.where(far, unit(7, 3.0), unit(8, 3.0))])
+        renderings = replace(renderings, X=X)
+        renderings.pieces["group"] = None
+        names = ["leace", "leace:groups=auto"]
+        table = judge_corrections(
+            renderings, "away", names, oracles=[], labels=[], deals=1, n_replicates=5
+        )
+        removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
+        # One direction takes away the common half of the two shifts, two take all.
+        assert removed["leace"] < 0.6
+        assert removed["leace:groups=auto"] > 0.9
+
+    def test_a_group_without_enough_clips_is_a_warning(self):
+        renderings = toy({"away": unit(5, 3.0)})
+        train = np.flatnonzero(renderings.pieces["split"] == "train")
+        renderings.pieces.loc[train[[0, -1]], "group"] = "rare"
+        with pytest.warns(DomainWarning, match="rare"):
+            judge_corrections(
+                renderings, "away", ["mlda:shrinkage=0"], oracles=[], labels=[], n_replicates=2
+            )
 
     def test_the_same_seed_gives_the_same_table(self, constant):
         tables = [

@@ -1,7 +1,8 @@
 """Corrections of dataset bias in embeddings, as scikit-learn transformers.
 
 What a correction is fitted on, and how it is applied, follows one set of conventions, which
-`biasmir_utils.corrections.base` states. By name: `parse_correction`, `make_correction`.
+`biasmir_utils.corrections.base` states. By name: `parse_correction`, `make_correction`,
+`fit_correction`.
 On disk, without pickle: `save_correction`, `load_correction`. For whole corpora: `correct_corpus`,
 `apply_to_corpus`; for frames that do not fit into memory: `fit_to_frames`, `moments_of_corpus`.
 
@@ -29,6 +30,7 @@ from biasmir_utils.corrections.base import (
     NoCorrection,
     ThinMap,
 )
+from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus, fit_to_corpus
 from biasmir_utils.corrections.covariance import SingularCovarianceError
 from biasmir_utils.corrections.domain_maps import DomainCenter
@@ -79,6 +81,7 @@ __all__ = [
     "apply_to_corpus",
     "correct_corpus",
     "discover_groups",
+    "fit_correction",
     "fit_to_corpus",
     "fit_to_frames",
     "group_agreement",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.base import DomainTransformer
+from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.corrected_corpus import write_corrected
-from biasmir_utils.corrections.grammar import Correction, make_correction, parse_correction
-from biasmir_utils.corrections.registry import METHODS
+from biasmir_utils.corrections.grammar import Correction, parse_correction
 from biasmir_utils.corrections.storage import load_correction, read_record
 from biasmir_utils.errors import ArgumentError, BiasMIRError, CorpusError
 from biasmir_utils.files import versions
@@ -60,9 +59,6 @@ def fit_to_corpus(
     """
     spec = parse_correction(correction)
     _check(corpus, spec, fit_split, label)
-    if "singular" in METHODS[spec.method].parameters and "singular" not in dict(spec.parameters):
-        # As in an evaluation, a group with too few rows is told of, and gives no direction.
-        spec = replace(spec, parameters=tuple(sorted((*spec.parameters, ("singular", "warn")))))
     table = corpus.clips
     rows = corpus.complete([embedding])
     if fit_split == "train":
@@ -80,17 +76,18 @@ def fit_to_corpus(
             + (f" and {label}" if label else "")
             + (" in the training part" if fit_split == "train" else "")
         )
-    transformer = make_correction(spec, random_state)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        transformer.fit(
+        transformer = fit_correction(
+            spec,
             corpus.embedding(embedding)[rows],
             y,
             sample_domain=domain,
-            sample_group=table.loc[rows, "group"].to_numpy(object) if spec.needs_groups else None,
+            sample_group=table.loc[rows, "group"].to_numpy(object),
+            random_state=random_state,
         )
     record = {
-        "correction": str(parse_correction(correction)),
+        "correction": str(spec),
         "embedding": embedding,
         "model": corpus.model_record(embedding),
         "fitted_to": {

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
+from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.counterfactual import Renderings
@@ -234,20 +235,15 @@ def _fit(renderings: Renderings, away: str, name: str, deal: Deal, seed: int) ->
     if not spec.corrects:
         return Correct(name, lambda rows: X_home[rows], lambda rows: X_away[rows], False)
     home = renderings.datasets[0]
-    transformer = spec.transformer()
-    known = transformer.get_params()
-    if "random_state" in known and "random_state" not in dict(spec.parameters):
-        transformer.set_params(random_state=seed)
-    if "singular" in known and "singular" not in dict(spec.parameters):
-        transformer.set_params(singular="warn")
     both = np.concatenate([deal.source, deal.target])
-    domain = np.repeat([home, away], [len(deal.source), len(deal.target)])
-    group = renderings.pieces["group"].to_numpy(object)[both] if spec.needs_groups else None
-    transformer.fit(
+    transformer = fit_correction(
+        spec,
         np.concatenate([X_home[deal.source], X_away[deal.target]]),
-        renderings.pieces["lead"].to_numpy(object)[both] if spec.given == "label" else None,
-        sample_domain=domain,
-        sample_group=group,
+        renderings.pieces["lead"].to_numpy(object)[both],
+        sample_domain=np.repeat([home, away], [len(deal.source), len(deal.target)]),
+        sample_group=renderings.pieces["group"].to_numpy(object)[both],
+        random_state=seed,
+        draw=seed,
     )
 
     def corrected(X: FloatArray, dataset: str) -> FloatArray:

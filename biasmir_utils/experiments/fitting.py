@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.corrections.groups import discover_groups
 from biasmir_utils.errors import ArgumentError, BiasMIRError
@@ -98,21 +99,20 @@ def _fit_correction(
             for clips, rows in zip(pair, chosen, strict=True)
         ]
     )
-    correction = spec.transformer()
-    if "singular" in correction.get_params() and "singular" not in dict(spec.parameters):
-        # A group with too few rows for a direction is a warning here, as one without any is.
-        correction.set_params(singular="warn")
-    if spec.method == "random" and "random_state" not in dict(spec.parameters):
-        draw = np.random.SeedSequence([seed, *label.encode()]).generate_state(1)[0]
-        correction.set_params(random_state=int(draw))
-    sample_group = None
+    draw = np.random.SeedSequence([seed, *label.encode()]).generate_state(1)[0]
     try:
         if spec.finds_groups:
-            sample_group = discover_groups(X, domain, random_state=seed)
-        elif spec.needs_groups:
-            sample_group = group
-        y = _labels(both, parts) if spec.needs_labels else None
-        return correction.fit(X, y, sample_domain=domain, sample_group=sample_group)
+            # Found here, so that what is fitted has a dose that can be set afterwards.
+            group = discover_groups(X, domain, random_state=seed)
+            spec = replace(spec, groups="group")
+        return fit_correction(
+            replace(spec, kernel=None),  # the rows have been mapped
+            X,
+            _labels(both, parts) if spec.needs_labels else None,
+            sample_domain=domain,
+            sample_group=group,
+            draw=int(draw),
+        )
     except BiasMIRError as error:
         return error
 
