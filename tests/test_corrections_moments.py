@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import oas
 
-from biasmir_utils.corrections import LEACE, DomainCenter, MeanProjection, Moments
+from biasmir_utils.corrections import (
+    CORAL,
+    LEACE,
+    DomainCenter,
+    DomainWarning,
+    GaussianOT,
+    MeanProjection,
+    Moments,
+)
 from biasmir_utils.corrections.covariance import oas_shrinkage, shrunk, total_covariance
 from biasmir_utils.errors import ArgumentError
 
@@ -128,6 +136,74 @@ def test_a_domain_may_come_late() -> None:
     assert center.domains_ == ["a", "b", "c"]
     whole = DomainCenter().fit(X, sample_domain=domain)
     np.testing.assert_allclose(center.means_, whole.means_, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:group .* has no rows")
+def test_groups_may_share_their_domains_late() -> None:
+    rng = np.random.default_rng(0)
+    domain, group = np.repeat(["a", "b", "b"], 20), np.repeat(["rock", "jazz", "rock"], 20)
+    X = rng.normal(size=(60, 4)) + (domain == "b")[:, None]
+    chunks = [slice(0, 20), slice(20, 40), slice(40, 60)]
+    for make in (LEACE, MeanProjection):
+        stream = make()
+        for chunk, ends in zip(chunks, ("one domain", "not yet", "solved"), strict=True):
+            part = X[chunk], domain[chunk], group[chunk]
+            if ends == "not yet":
+                with pytest.warns(DomainWarning, match="40 rows so far do not determine.*no group"):
+                    stream.partial_fit(part[0], sample_domain=part[1], sample_group=part[2])
+            else:
+                stream.partial_fit(part[0], sample_domain=part[1], sample_group=part[2])
+            assert stream.rank_ == (ends == "solved")
+            if ends != "solved":
+                np.testing.assert_array_equal(stream.transform(X), X)
+        assert stream._moments is not None
+        assert stream._moments.count == 60
+        whole = make().fit(X, sample_domain=domain, sample_group=group)
+        np.testing.assert_allclose(stream.transform(X), whole.transform(X), atol=1e-10)
+
+
+@pytest.mark.parametrize("make", [CORAL, GaussianOT])
+def test_a_covariance_may_come_late(make: Any) -> None:
+    X, domain, _ = rows()
+    order = np.argsort(domain, kind="stable")
+    X, domain = X[order] - 1e4, domain[order]
+    first = int((domain == "a").sum())
+    late = [slice(0, first + 1), slice(first + 1, first + 9), slice(first + 9, 90)]
+    stream = make(to="c")
+    with pytest.warns(DomainWarning, match=f"{first + 1} rows so far.*domain 'b' is singular"):
+        stream.partial_fit(X[late[0]], sample_domain=domain[late[0]])
+    np.testing.assert_array_equal(stream.transform(X, sample_domain=domain), X)
+    with pytest.warns(DomainWarning, match="rows so far.*'a', 'b', not 'c'"):
+        stream.partial_fit(X[late[1]], sample_domain=domain[late[1]])
+    np.testing.assert_array_equal(stream.transform(X, sample_domain=domain), X)
+    stream.partial_fit(X[late[2]], sample_domain=domain[late[2]])
+    whole = make(to="c").fit(X, sample_domain=domain)
+    corrected = whole.transform(X, sample_domain=domain)
+    np.testing.assert_allclose(stream.transform(X, sample_domain=domain), corrected, atol=1e-8)
+    # One row of a new domain: what was solved before does not stay behind as if it were the whole.
+    with pytest.warns(DomainWarning, match="91 rows so far.*domain 'd' is singular"):
+        stream.partial_fit(X[:1], sample_domain=["d"])
+    np.testing.assert_array_equal(stream.transform(X, sample_domain=domain), X)
+    assert not hasattr(stream, "covariance_")
+
+
+def test_a_fit_that_ends_in_an_error_leaves_no_rows_behind() -> None:
+    X, domain, _ = rows()
+    coral = CORAL()
+    with pytest.raises(ArgumentError, match="singular"):
+        coral.fit(X[:41], sample_domain=["a"] * 40 + ["b"])
+    coral.partial_fit(X, sample_domain=domain)
+    assert coral._moments is not None
+    assert coral._moments.count == 90
+
+
+def test_chunks_without_domains_are_not_counted() -> None:
+    X, domain, _ = rows()
+    center = DomainCenter().partial_fit(X, sample_domain=domain)
+    with pytest.warns(DomainWarning, match="90 rows without sample_domain are not counted"):
+        center.partial_fit(X)
+    whole = DomainCenter().fit(X, sample_domain=domain)
+    np.testing.assert_array_equal(center.means_, whole.means_)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 5), (8, 30), (5, 1), (1, 4)])

@@ -40,7 +40,7 @@ class DomainMap(MomentCorrection):
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         check_is_fitted(self, "domains_")
-        if len(self.domains_) < 2 or self.alpha == 0:
+        if self._is_identity() or self.alpha == 0:
             return X.copy()
         if sample_domain is None:
             rule = {
@@ -83,6 +83,10 @@ class DomainMap(MomentCorrection):
         if self.alpha == 1:
             return target
         return X + X.dtype.type(self.alpha) * (target - X)
+
+    def _is_identity(self) -> bool:
+        """Return whether the rows of the fit give no maps."""
+        return len(self.domains_) < 2
 
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         """Return the rows after the full map of domain k, or of all training rows if last."""

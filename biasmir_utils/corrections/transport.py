@@ -43,7 +43,8 @@ class CovarianceMap(DomainMap):
         Of the target.
     maps_ : list of SpanMatrix
         For each domain the transposed map to the target; with ``unseen='training'`` then that
-        of all rows.
+        of all rows. Empty for the identity: of one domain, or while `partial_fit` has too few
+        rows of one, when there is no target either.
     domains_ : list
     """
 
@@ -75,8 +76,14 @@ class CovarianceMap(DomainMap):
         self._moments = None
 
     def _solve(self, moments: Moments) -> None:
+        self.maps_: list[SpanMatrix] = []
+        for name in ("means_", "mean_", "covariance_"):
+            vars(self).pop(name, None)
         if len(moments.domains) > 1:
             self._set(moments, None)
+
+    def _is_identity(self) -> bool:
+        return super()._is_identity() or not self.maps_
 
     def _set(self, moments: Moments, basis: FloatArray | None) -> None:
         """Find means, target and maps from moments, on a basis or on all features."""
