@@ -109,7 +109,7 @@ class MomentCorrection(DomainTransformer):
         return self._scatter
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        vars(self).pop("_moments", None)  # a fit that ends in an error leaves none behind
+        self.__dict__.pop("_moments", None)  # a fit that ends in an error leaves none behind
         moments = Moments(X.shape[1], self._scatter)
         if domains is not None:
             moments.add(X, domains, groups)

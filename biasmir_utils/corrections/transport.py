@@ -78,7 +78,7 @@ class CovarianceMap(DomainMap):
     def _solve(self, moments: Moments) -> None:
         self.maps_: list[SpanMatrix] = []
         for name in ("means_", "mean_", "covariance_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if len(moments.domains) > 1:
             self._set(moments, None)
 
