@@ -59,6 +59,13 @@ def test_javascript_values_promises_and_failures(browser, page):
         browser.evaluate("nothing")
 
 
+def test_a_page_hears_of_its_focus_before_anything_was_clicked(chromium, page):
+    with Browser(chromium) as fresh:
+        fresh.open(page("<input onfocus='window.heard = true'>").as_uri())
+        fresh.evaluate("document.querySelector('input').focus()")
+        assert fresh.evaluate("window.heard") is True
+
+
 def test_keys_are_pressed(browser, page):
     browser.open(
         page(

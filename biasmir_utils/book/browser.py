@@ -90,6 +90,8 @@ class Browser:
             self._socket = websocket.create_connection(address, timeout=self._timeout)
             for domain in ("Page", "Runtime", "Network", "Log"):
                 self.send(f"{domain}.enable")
+            # As in a window that is in front: without it nothing hears of its focus before a click.
+            self.send("Emulation.setFocusEmulationEnabled", enabled=True)
         except BaseException:
             self._stop()
             raise
