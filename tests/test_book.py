@@ -11,6 +11,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -141,6 +144,34 @@ def test_chapters_link_to_the_files_of_the_repository(html):
             and link.endswith(name)
             for link in links
         )
+
+
+def test_every_page_can_be_edited_and_complained_about_and_has_the_logo(html):
+    address = read_address(ROOT)
+    for page in pages(html):
+        if page.stem in ("index", "genindex", "search"):
+            continue
+        text = soup(page)
+        links = [link["href"] for link in text.find_all("a", href=True)]
+        assert any(link.startswith(f"{address}/edit/main/") for link in links), page.name
+        assert any(link.startswith(f"{address}/issues/new?title=") for link in links), page.name
+        (icon,) = text.select("link[rel~=icon]")
+        assert icon["href"].endswith("logo.svg")
+        assert text.select("a.logo img[src$='logo.svg']"), page.name
+
+
+def test_the_bibliography_has_an_address_for_every_work(html):
+    entries = soup(html / "book" / "bibliography.html").select(".bd-article div.citation")
+    assert len(entries) >= 20
+    for entry in entries:
+        links = [link["href"] for link in entry.find_all("a", href=True)]
+        outside = [link for link in links if link.startswith("https://")]
+        assert outside, entry.get_text()
+        # A journal or a conference without DOIs, and a program.
+        known = ("jmlr.org", "proceedings.mlr.press", "github.com")
+        assert any("doi.org/10." in link for link in outside) or any(
+            host in outside[0] for host in known
+        ), entry.get_text()
 
 
 def test_figures_are_numbered_and_captioned(html):
@@ -456,6 +487,60 @@ def test_the_explorer_works_by_keyboard_and_tells_a_screen_reader(explorer):
     explorer.press("Escape")
     explorer.wait_for(f"{EXPLORER}.dataset.playing === 'false'")
     assert explorer.errors == []
+
+
+def test_pointing_at_a_clip_names_it_and_plays_nothing(explorer):
+    number = loneliest(explorer)
+    before = explorer.evaluate(LABEL)
+    x, y = explorer.evaluate(
+        f"(() => {{ const box = {CANVAS}.getBoundingClientRect();"
+        f" const [x, y] = {CANVAS}.place({number}); return [box.left + x, box.top + y]; }})()"
+    )
+    explorer.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    assert selected(explorer) == number
+    assert explorer.evaluate(LABEL) != before
+    assert explorer.evaluate(f"{EXPLORER}.dataset.playing") == "false"
+
+
+@pytest.fixture(scope="module")
+def served(html):
+    """The address of a plain web server that has nothing but the book."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *about):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_explorer_works_from_a_server_alike(served, browser):
+    browser.open(f"{served}book/explorer.html")
+    browser.evaluate(PART.format("map") + ".focus()")
+    browser.press("ArrowRight")
+    browser.press("Enter")
+    browser.wait_for(f"{EXPLORER}.dataset.playing === 'true'")
+    browser.press("Escape")
+    browser.wait_for(f"{EXPLORER}.dataset.playing === 'false'")
+    assert browser.errors == []
+    assert all(one.startswith((served, "data:", "blob:")) for one in browser.requests)
+
+
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_the_search_finds_pages(where, served, html, browser):
+    start = served if where == "server" else f"{html.resolve().as_uri()}/"
+    browser.open(f"{start}search.html?q=cello")
+    found = "[...document.querySelectorAll('#search-results li a')].map(one => one.href)"
+    browser.wait_for(f"{found}.length >= 5 && /found [0-9]+ page/.test(document.body.innerText)")
+    links = browser.evaluate(found)
+    assert f"{start}book/datasets.html" in {link.split("?")[0].split("#")[0] for link in links}
+    for link in links:
+        assert (html / unquote(urlsplit(link.removeprefix(start)).path)).is_file(), link
+    assert browser.errors == []
 
 
 def test_every_view_and_colour_of_the_explorer_can_be_shown(explorer, html):
