@@ -13,6 +13,7 @@ from biasmir_utils.experiments.bootstrap import (
     bootstrap_scores,
     interval_over_labels,
     mean_interval,
+    small_sample_stretch,
 )
 from biasmir_utils.experiments.evaluate import evaluate
 from biasmir_utils.experiments.metrics import roc_auc
@@ -195,11 +196,38 @@ def test_an_interval_over_labels_is_that_of_the_mean_over_labels():
     assert found["n_labels"].tolist() == [10, 10]
     assert found["mean"].tolist() == pytest.approx([values.mean(), 0.3])
     assert found.loc[1, ["low", "high"]].tolist() == pytest.approx([0.3, 0.3])
-    # Close to the normal interval, which is not a coincidence at ten values of one scale.
-    half = 1.96 * values.std() / np.sqrt(10)
+    # Close to Student's interval, as it should be for values from a normal distribution.
+    half = 2.262 * values.std(ddof=1) / np.sqrt(10)
     assert found.loc[0, "low"] == pytest.approx(values.mean() - half, abs=0.003)
     assert found.loc[0, "high"] == pytest.approx(values.mean() + half, abs=0.003)
     assert mean_interval(values) == (found.loc[0, "low"], found.loc[0, "high"])
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_the_interval_of_a_mean_covers_it_as_often_as_it_says(n):
+    drawn = np.random.default_rng(n).normal(size=(600, n))
+    intervals = np.array([mean_interval(values, 400) for values in drawn])
+    covered = (intervals[:, 0] <= 0) & (intervals[:, 1] >= 0)
+    # Three standard errors of the count are 0.027; plain percentiles cover 0.49 to 0.90.
+    assert 0.91 <= covered.mean() <= 0.98
+
+
+def test_the_interval_of_a_mean_follows_level_and_skewness():
+    values = np.random.default_rng(0).exponential(size=12)
+    narrow, wide = mean_interval(values, level=0.5), mean_interval(values)
+    assert wide[0] < narrow[0] < values.mean() < narrow[1] < wide[1]
+    assert wide[1] - values.mean() > 1.05 * (values.mean() - wide[0])
+    # By how much is a matter of the number of values only.
+    assert small_sample_stretch(2) == pytest.approx(12.706 / 1.960 * 2**0.5, rel=1e-3)
+    assert small_sample_stretch(10, 0.9) == pytest.approx(1.833 / 1.645 * (10 / 9) ** 0.5, rel=1e-3)
+    assert small_sample_stretch(10_000) == pytest.approx(1, abs=1e-3)
+
+
+def test_one_label_has_no_interval():
+    table = pd.DataFrame({"embedding": ["x"], "label": ["l"], "change": [0.3]})
+    row = interval_over_labels(table, "change").iloc[0]
+    assert (row["n_labels"], row["mean"]) == (1, 0.3)
+    assert np.isnan([row["low"], row["high"]]).all()
 
 
 @pytest.mark.parametrize(

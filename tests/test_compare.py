@@ -270,13 +270,13 @@ def test_falls_and_changes_are_those_of_the_results_module():
 
 
 def test_intervals_over_labels_are_those_of_the_mean_of_ten_values():
-    """A t interval knows the answer for a normal sample; the bootstrap is near it."""
+    """Student's interval knows the answer for a normal sample; the stretched bootstrap is near."""
     table = as_measured(spread=0.02)
     found = compare(table).quantity("fall").query("correction == 'none' and embedding == 'vggish'")
     values = falls(table[(table["correction"] == "none") & (table["embedding"] == "vggish")])
     for row in found[found["train_set"] != BOTH].itertuples():
         part = values[values["test_set"] == row.test_set]["fall"]
-        half = 1.96 * part.std(ddof=0) / np.sqrt(len(part))
+        half = 2.262 * part.std(ddof=1) / np.sqrt(len(part))
         assert row.low == pytest.approx(part.mean() - half, abs=0.15 * half)
         assert row.high == pytest.approx(part.mean() + half, abs=0.15 * half)
 

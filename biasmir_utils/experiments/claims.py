@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 
 from biasmir_utils.experiments.published import BASELINES, DATASETS, EMBEDDINGS
-from biasmir_utils.experiments.samples import Cell, Draws, Samples, interval
+from biasmir_utils.experiments.samples import Cell, Draws, Samples
 
 # What counts as little, in ROC-AUC: one point of a hundred. The paper's largest is 0.0056.
 LITTLE = 0.01
@@ -127,7 +127,7 @@ class _Point:
         missing = draws if isinstance(draws, str) else ""
         if isinstance(draws, str):
             draws = np.full(1, np.nan)
-        low, high = interval(draws, level)
+        low, high = ours.interval(draws, level)
         return Claim(
             self.name,
             self.statement,

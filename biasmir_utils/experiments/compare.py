@@ -25,7 +25,7 @@ from biasmir_utils.experiments.published import (
     published_results,
 )
 from biasmir_utils.experiments.results import check_table_path, write_table
-from biasmir_utils.experiments.samples import Cell, Draws, Samples, interval
+from biasmir_utils.experiments.samples import Cell, Draws, Samples
 from biasmir_utils.files import versions, write_json
 
 N_LABEL_REPLICATES = 10_000
@@ -237,7 +237,7 @@ def _figures(samples: Samples, level: float) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
 
     def add(quantity: str, cell: Cell, draws: Draws, n_labels: int) -> None:
-        low, high = interval(draws, level)
+        low, high = samples.interval(draws, level)
         rows.append(
             {
                 "quantity": quantity,
@@ -345,8 +345,8 @@ def _notes_on_labels(ours: Samples) -> list[str]:
     notes = []
     if ours.resampled == "labels" and len(ours.labels) < FEW_LABELS:
         notes.append(
-            f"WARNING: intervals from {len(ours.labels)} resampled labels are rough, as a rule too "
-            f"narrow. Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
+            f"WARNING: intervals from {len(ours.labels)} resampled labels are rough and very wide. "
+            f"Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
             f"tracks are resampled."
         )
     counts = {cell: ours.n_labels(cell) for cell in ours.cells}

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.bootstrap import bootstrap_scores
+from biasmir_utils.experiments.bootstrap import bootstrap_scores, small_sample_stretch
 
 Draws = NDArray[np.float64]
 # Largest difference between the ROC-AUC of a results table and that of its scores.
@@ -169,6 +169,29 @@ class Samples:
         """Return how many labels `mean` averages over."""
         return int((~np.isnan(self._label_values(plus, minus)[0])).sum())
 
+    def interval(self, draws: Draws, level: float = 0.95) -> tuple[float, float]:
+        """Return the interval of a figure from its draws; NaN without any.
+
+        Percentiles; of draws of the labels, which are few, stretched about what was measured, see
+        `bootstrap.small_sample_stretch`.
+
+        Parameters
+        ----------
+        draws : ndarray, (n_draws,)
+            The figure for each draw, the first as measured.
+        level : float
+            Coverage, in (0, 1).
+        """
+        again = draws[1:][~np.isnan(draws[1:])]
+        if not len(again):
+            return float("nan"), float("nan")
+        tail = (1 - level) / 2
+        ends = np.quantile(again, [tail, 1 - tail])
+        if self.resampled == "labels":
+            ends = draws[0] + small_sample_stretch(len(self.labels), level) * (ends - draws[0])
+        low, high = ends
+        return float(low), float(high)
+
     def names(self, field: str) -> list[str]:
         """Return the values of a field of the cells, in the order in which they appear."""
         return list(dict.fromkeys(getattr(cell, field) for cell in self.cells))
@@ -181,16 +204,6 @@ class Samples:
         positions = self._positions
         values = self.values[:, :, positions[plus]]
         return values if minus is None else values - self.values[:, :, positions[minus]]
-
-
-def interval(draws: Draws, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of a figure; NaN without draws."""
-    again = draws[1:][~np.isnan(draws[1:])]
-    if not len(again):
-        return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    low, high = np.quantile(again, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _one_kind(table: pd.DataFrame, what: str, columns: Iterable[str]) -> pd.DataFrame:
