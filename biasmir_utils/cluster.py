@@ -38,6 +38,10 @@ SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN_LOOKS = 5.0
 TASKS_PER_WORKER = 4
 """Tasks sent ahead for each worker: enough to keep it busy, few enough to hold in memory."""
+WORKERS_END = (
+    "worker processes end as they start; put the main script's code under "
+    '`if __name__ == "__main__":`'
+)
 RETRIES = 2
 """How often a task that failed for a reason unknown to this package is tried again."""
 
@@ -96,8 +100,8 @@ def connect(
             stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
             # Nothing is open to other machines, and memory is not limited: as with the other ways
             # of using several processes.
-            cluster = stack.enter_context(
-                LocalCluster(
+            try:
+                cluster = LocalCluster(
                     n_workers=jobs or os.cpu_count() or 1,
                     threads_per_worker=1,
                     host="127.0.0.1",
@@ -105,7 +109,11 @@ def connect(
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
                 )
-            )
+            except RuntimeError as error:
+                raise ArgumentError(
+                    f"--scheduler local: {WORKERS_END}, or leave the scheduler out"
+                ) from error
+            stack.enter_context(cluster)
             client = stack.enter_context(Client(cluster, set_as_default=False))
         else:
             try:
@@ -123,13 +131,13 @@ def connect(
                 ) from error
         try:
             client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
-        except TimeoutError as error:
+        except (TimeoutError, asyncio.TimeoutError) as error:  # two classes before Python 3.11
             raise ClusterError(
                 f"scheduler {scheduler}: it has no workers ({SECONDS_TO_ANSWER:.0f} s waited); "
                 f"start some: dask worker {scheduler} --nthreads 1"
             ) from error
         expected = versions(*packages)
-        _check_versions(client, expected)
+        _check_versions(client, packages, expected)
         yield Cluster(client, scheduler, expected, say or _print)
 
 
@@ -347,28 +355,22 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _check_versions(client: Client, expected: dict[str, str]) -> None:
-    packages = [name for name in expected if name != "python"]  # which it tells anyway
-    found: Any = client.get_versions(packages=packages)
-    here = _installed(found["client"])
-    for worker, about in found["workers"].items():
-        there = _installed(about)
-        if "biasmir_utils" not in there:
+def _check_versions(client: Client, packages: Sequence[str], expected: dict[str, str]) -> None:
+    # What is imported there tells, not what an installer wrote down of it.
+    there = client.run(versions, *packages, on_error="return")
+    for worker, found in there.items():
+        if isinstance(found, Exception):
             raise ClusterError(
-                f"worker {worker}: biasmir_utils is not installed in its Python "
-                f"{_minor(there['python'])}; install version {expected['biasmir_utils']} "
+                f"worker {worker}: biasmir_utils cannot be used in its Python "
+                f"({type(found).__name__}: {found}); install version {expected['biasmir_utils']} "
                 f"there, with the versions of constraints.txt"
-            )
-        different = _differences(there, {name: here[name] for name in expected})
+            ) from found
+        different = _differences(found, expected)
         if different:
             raise ClusterError(
                 f"worker {worker}: versions differ from those here: {different}; the numbers "
                 f"could differ too, so install the same there (constraints.txt)"
             )
-
-
-def _installed(about: dict[str, Any]) -> dict[str, str]:
-    return {name: str(found) for name, found in about["packages"].items() if found is not None}
 
 
 def _differences(found: dict[str, str], expected: dict[str, str]) -> str:

@@ -70,6 +70,8 @@ def versions(*packages: str) -> dict[str, str]:
 
     found = {"python": platform.python_version(), "biasmir_utils": __version__}
     for package in packages:
+        if package in found:  # what runs, whatever an installer wrote down of it
+            continue
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

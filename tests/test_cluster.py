@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -150,8 +153,6 @@ def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, 
 
 
 async def _wait_until_forgotten(dask_scheduler):
-    import asyncio
-
     while dask_scheduler.tasks:
         await asyncio.sleep(0.01)
 
@@ -216,8 +217,6 @@ def assert_same_file(one: Path, other: Path):
 @pytest.fixture
 def serial(sounds, tmp_path) -> Path:
     """The embedding file of a run without a cluster, of a copy of the corpus."""
-    import shutil
-
     copy = Path(shutil.copytree(sounds.path, tmp_path / "copy"))
     return extract(copy, "mfcc", jobs=0, progress=False).file
 
@@ -368,6 +367,19 @@ def test_a_scheduler_without_workers(empty, monkeypatch):
     with pytest.raises(ClusterError, match=f"has no workers .*: dask worker {address}"):
         connect(address).__enter__()
 
+    class OldTimeoutError(Exception):
+        """What asyncio raises before Python 3.11: not the builtin of that name."""
+
+    def wait_for_workers(self, *_, **__):
+        raise OldTimeoutError
+
+    names = {name: getattr(asyncio, name) for name in ("run", "wait_for")}
+    old = SimpleNamespace(TimeoutError=OldTimeoutError, **names)
+    monkeypatch.setattr(cluster, "asyncio", old)
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", wait_for_workers)
+    with pytest.raises(ClusterError, match=f"has no workers .*: dask worker {address}"):
+        connect(address).__enter__()
+
 
 def test_no_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -380,31 +392,93 @@ def test_jobs_are_of_this_machine(two):
         connect(two[0], jobs=2).__enter__()
 
 
-@pytest.mark.parametrize(
-    ("metadata", "told"),
-    [
-        ("Name: biasmir_utils\nVersion: 0.0.1\n", "biasmir_utils 0.0.1 instead of " + __version__),
-        ("Name: biasmir_utils\n", "biasmir_utils is not installed in its Python"),
-    ],
-)
-def test_a_worker_with_another_version_or_none(empty, tmp_path, metadata, told):
-    address, client = empty
-    shadow = tmp_path / "biasmir_utils-0.0.1.dist-info"
-    shadow.mkdir()
-    (shadow / "METADATA").write_text(f"Metadata-Version: 2.1\n{metadata}")
+@contextmanager
+def worker_of(address, client, folder):
+    """A worker of one process that finds packages in a folder before those that are installed."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
     worker = subprocess.Popen(
-        [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
-        cwd=tmp_path,
+        [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(folder)],
+        cwd=folder,
         stderr=subprocess.DEVNULL,
     )
+    n_before = len(client.nthreads())
     try:
-        client.wait_for_workers(1, timeout=60)
-        with pytest.raises(ClusterError, match=f"worker tcp://.*: .*{told}"):
-            connect(address).__enter__()
+        yield
     finally:
         worker.terminate()
         worker.wait()
+        client.run_on_scheduler(_wait_until_gone, n_before)
+
+
+async def _wait_until_gone(n_left, dask_scheduler):
+    while len(dask_scheduler.workers) > n_left:
+        await asyncio.sleep(0.01)
+
+
+def copy_of_the_package(folder, version):
+    package = Path(cluster.__file__).parent
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("*.pyc"))
+    (folder / package.name / "_version.py").write_text(f"__version__ = {version!r}\n")
+
+
+def test_a_worker_with_another_version(empty, tmp_path):
+    address, client = empty
+    copy_of_the_package(tmp_path, "0.0.1")
+    with worker_of(address, client, tmp_path):
+        client.wait_for_workers(1, timeout=60)
+        told = f"worker tcp://.*: versions .*: biasmir_utils 0.0.1 instead of {__version__};"
+        with pytest.raises(ClusterError, match=told):
+            connect(address).__enter__()
+
+
+def test_a_worker_without_the_package(empty, tmp_path):
+    address, client = empty
+    (tmp_path / "biasmir_utils.py").write_text("raise ModuleNotFoundError('not installed')\n")
+    with worker_of(address, client, tmp_path):
+        client.wait_for_workers(1, timeout=60)
+        told = r"worker tcp://.*: biasmir_utils cannot be used .* install version"
+        with pytest.raises(ClusterError, match=told):
+            connect(address).__enter__()
+
+
+def test_the_package_that_runs_tells_its_version_and_not_old_metadata(empty, tmp_path):
+    """As where a clone was updated after `pip install -e`."""
+    address, client = empty
+    shadow = tmp_path / "biasmir_utils-0.0.1.dist-info"
+    shadow.mkdir()
+    (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: biasmir_utils\nVersion: 0.0.1\n")
+    with worker_of(address, client, tmp_path):
+        client.wait_for_workers(1, timeout=60)
+        with connect(address) as found:
+            assert dict(found.run(cluster._same, [(0, (1,))])) == {0: 1}
+
+
+def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
+    copy_of_the_package(tmp_path, "0.0.1")
+    with started(n_workers=1) as (address, client), connect(address) as found:
+        assert dict(found.run(cluster._same, [(0, (1,))])) == {0: 1}
+        first = list(client.scheduler_info()["workers"])
+        with worker_of(address, client, tmp_path):
+            client.wait_for_workers(2, timeout=60)
+            client.retire_workers(first)
+            told = r"versions .* biasmir_utils 0\.0\.1 instead .* \(on the worker tcp://"
+            with pytest.raises(ClusterError, match=told):
+                list(found.run(cluster._same, [(0, (1,))]))
+
+
+def test_a_script_without_the_guard_is_told_so(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from biasmir_utils.cluster import connect\n"
+        "from biasmir_utils.errors import ArgumentError\n"
+        "try:\n"
+        "    with connect('local', 1):\n"
+        "        pass\n"
+        "except ArgumentError as error:\n"
+        "    print('refused:', error)\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "refused: --scheduler local: worker processes end as they start" in run.stdout, run
 
 
 def _add(first, second):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from biasmir_utils.cluster import WORKERS_END
 from biasmir_utils.embeddings.audio import is_silent, read_audio
 from biasmir_utils.embeddings.base import FrontEnd
 from biasmir_utils.errors import ArgumentError, AudioError
@@ -195,10 +196,7 @@ def _prepare_alone(front_end: FrontEnd, path: Path) -> Prepared:
         try:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
-            raise ArgumentError(
-                "jobs: worker processes end as they start; put the main script's code under "
-                '`if __name__ == "__main__":`, or use jobs=0'
-            ) from error
+            raise ArgumentError(f"jobs: {WORKERS_END}, or use jobs=0") from error
     return Prepared(None, reason="the decoder crashed on this file; convert it to WAV")
 
 
