@@ -83,6 +83,30 @@ def test_a_table_has_a_caption_scoped_headings_and_numbers_to_the_right(shown: l
     ]  # fmt: skip
 
 
+def test_intervals_stay_in_one_line_and_sentences_do_not(shown: list):
+    table = pd.DataFrame(
+        {
+            "gain": [
+                notebook.with_interval(0.01, -0.02, 0.03, sign=True),
+                notebook.percent(-0.5, -1, 0),
+            ],
+            "name": ["oracle:mean", "0.5 [of what?"],
+            "what": ["short", "a sentence that is much too long for one line of a telephone"],
+        }
+    )
+    notebook.show_table(table, "Caption.")
+    soup = BeautifulSoup(shown[0].data, "html.parser")
+    styles = {
+        head.get_text(): (head["style"], cell["style"])
+        for head, cell in zip(soup.select("thead th")[1:], soup.select("td"), strict=False)
+    }
+    assert styles == {
+        "gain": ("text-align: right; white-space: nowrap",) * 2,
+        "name": ("text-align: left; white-space: nowrap",) * 2,
+        "what": ("text-align: left",) * 2,
+    }
+
+
 def test_players_hold_the_file_as_it_is_under_a_label(shown: list, tmp_path: Path):
     sound = tmp_path / "a.mp3"
     sound.write_bytes(b"not really sound \xff")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,10 @@ _TYPES = {
     ".m4a": "audio/mp4",
 }
 _MINUS = "\N{MINUS SIGN}"
+# What `with_interval` and `percent` write.
+_WITH_INTERVAL = re.compile(rf"[+{_MINUS}]?[\d.]+%? \[[^\]]*\]")
+# Longer cells of a table are broken into lines.
+_LONGEST_LINE = 40
 
 
 def say(text: str) -> None:
@@ -126,7 +131,7 @@ def show_table(
     decimals: int | Mapping[str, int] = 3,
     sign: Iterable[str] = (),
 ) -> None:
-    """Display a table with a caption; numbers are aligned to the right.
+    """Display a table with a caption; numbers, with intervals or not, are aligned to the right.
 
     Parameters
     ----------
@@ -155,13 +160,17 @@ def _table_html(
             return number(value, places, column in signed)
         return html.escape(str(value))
 
-    numeric = {column: pd.api.types.is_numeric_dtype(table[column]) for column in table.columns}
-
     def align(column: Any) -> str:
-        if numeric[column]:
+        values = table[column]
+        texts = [str(value) for value in values]
+        if pd.api.types.is_numeric_dtype(values):
             return ' style="text-align: right"'
         # An interval that is broken into lines is hard to read; a wide table scrolls.
-        return ' style="text-align: left; white-space: nowrap"'
+        if texts and all(_WITH_INTERVAL.fullmatch(text) or text == "nan" for text in texts):
+            return ' style="text-align: right; white-space: nowrap"'
+        if max(map(len, texts), default=0) <= _LONGEST_LINE:
+            return ' style="text-align: left; white-space: nowrap"'
+        return ' style="text-align: left"'
 
     left = ' style="text-align: left"'
     heads = [f'<th scope="col"{left}>{html.escape(str(table.index.name or ""))}</th>']
