@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as reference
@@ -16,6 +16,7 @@ from biasmir_utils.experiments.metrics import (
     column_roc_auc,
     recognition_metrics,
     roc_auc,
+    weighted_balanced_accuracy,
     weighted_roc_auc,
 )
 
@@ -30,6 +31,7 @@ def scored_clips(draw):
     return y, score
 
 
+@settings(deadline=None)
 @given(scored_clips())
 def test_every_metric_equals_scikit_learn_s(drawn):
     y, score = drawn
@@ -53,17 +55,21 @@ def test_every_metric_equals_scikit_learn_s(drawn):
     assert average_precision(y, score) == found["average_precision"]
 
 
+@settings(deadline=None)
 @given(scored_clips(), st.integers(0, 2**32 - 1))
 def test_a_weight_counts_like_clips_that_are_there_as_often(drawn, seed):
     y, score = drawn
     weights = np.random.default_rng(seed).integers(0, 4, (5, len(y)))
-    found = weighted_roc_auc(y, score, weights)
-    for one, value in zip(weights, found, strict=True):
+    found = weighted_roc_auc(y, score, weights), weighted_balanced_accuracy(y, score, weights)
+    for one, area, balanced in zip(weights, *found, strict=True):
         repeated = np.repeat(np.arange(len(y)), one)
-        if len(set(y[repeated])) < 2:
-            assert np.isnan(value)
+        own, scores = y[repeated], score[repeated]
+        if len(set(own)) < 2:
+            assert np.isnan([area, balanced]).all()
         else:
-            assert value == pytest.approx(reference.roc_auc_score(y[repeated], score[repeated]))
+            assert area == pytest.approx(reference.roc_auc_score(own, scores))
+            expected = reference.balanced_accuracy_score(own, scores > 0)
+            assert balanced == pytest.approx(expected)
 
 
 def test_columns_are_scored_by_themselves():

@@ -13,7 +13,7 @@ from biasmir_utils.experiments.metrics import (
     number_metrics,
     roc_auc,
 )
-from biasmir_utils.experiments.resampled import track_weights, weighted_metrics
+from biasmir_utils.experiments.resampled import shared_track_weights, weighted_metrics
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -75,11 +75,11 @@ def test_numbers():
 
 def test_tracks_are_drawn_whole_and_subsets_share_the_draws():
     names = np.array(["s", "t", "u"])
-    whole = track_weights(names, np.array(["s", "s", "t", "u"]), 50, seed=3)
+    whole = shared_track_weights(names, np.array(["s", "s", "t", "u"]), 50, seed=3)
     assert (whole[0] == 1).all()
     assert (whole[:, 0] == whole[:, 1]).all()
     assert (whole[:, 1:].sum(axis=1) == 3).all()
-    part = track_weights(names, np.array(["u", "s"]), 50, seed=3)
+    part = shared_track_weights(names, np.array(["u", "s"]), 50, seed=3)
     np.testing.assert_array_equal(part, whole[:, [3, 0]])
 
 

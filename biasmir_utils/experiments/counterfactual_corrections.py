@@ -22,7 +22,7 @@ from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.counterfactual import Renderings
-from biasmir_utils.experiments.metrics import weighted_roc_auc
+from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weighted_roc_auc
 from biasmir_utils.experiments.paired_statistics import (
     FloatArray,
     between_variance,
@@ -357,7 +357,7 @@ def _recognise(
         for side, (t, scores, weightings) in sides.items():
             auc = weighted_roc_auc(t, scores, weightings)
             found["roc_auc"].setdefault(side, []).append(auc)
-            accuracy = _balanced_accuracy(t, scores, weightings)
+            accuracy = weighted_balanced_accuracy(t, scores, weightings)
             found["balanced_accuracy"].setdefault(side, []).append(accuracy)
     return {
         metric: {side: np.nanmean(values, axis=0) for side, values in sides.items()}
@@ -371,17 +371,6 @@ def _train(span: Span, y: FloatArray, label: str) -> FloatArray:
     except ArgumentError as error:
         raise ArgumentError(f"label {label!r}: {error}") from None
     return np.append(model.coef_[0], model.intercept_[0])
-
-
-def _balanced_accuracy(truth: FloatArray, scores: FloatArray, W: FloatArray) -> FloatArray:
-    right = ((scores > 0) == (truth == 1)).astype(np.float64)
-    shares = []
-    for value in (0, 1):
-        w = W[:, truth == value]
-        total = w.sum(axis=1)
-        hits = w @ right[truth == value]
-        shares.append(np.divide(hits, total, out=np.full(len(W), np.nan), where=total > 0))
-    return (shares[0] + shares[1]) / 2
 
 
 def _gains(found: dict[str, FloatArray], without: dict[str, FloatArray]) -> dict[str, FloatArray]:

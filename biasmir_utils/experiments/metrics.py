@@ -8,9 +8,9 @@ Conventions
 - `probability` lies in [0, 1].
 - All metrics but the Brier score are better when larger; all lie in [0, 1].
 
-The metrics: `roc_auc`, `weighted_roc_auc` (many weightings at once, for bootstraps) and
-`recognition_metrics` (all that a results table holds). Of several classes, each with a column of
-scores: `class_metrics`. Of numbers: `number_metrics`.
+The metrics: `roc_auc`, `weighted_roc_auc` and `weighted_balanced_accuracy` (many weightings at
+once, for bootstraps), and `recognition_metrics` (all that a results table holds). Of several
+classes, each with a column of scores: `class_metrics`. Of numbers: `number_metrics`.
 """
 
 from __future__ import annotations
@@ -129,6 +129,32 @@ def weighted_roc_auc(
     wins = 0.5 * np.einsum("ij,ij->i", present, under)
     pairs = present.sum(axis=1) * below[:, -1]
     return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def weighted_balanced_accuracy(
+    y_true: ArrayLike, score: ArrayLike, weights: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the balanced accuracy at the threshold 0 under many weightings of the clips.
+
+    Parameters
+    ----------
+    y_true, score : array-like, (n_clips,)
+    weights : array-like, (n_weightings, n_clips)
+        As in `weighted_roc_auc`.
+
+    Returns
+    -------
+    ndarray, (n_weightings,)
+        NaN where one of the classes is without weight.
+    """
+    positive, drawn = np.asarray(y_true) == 1, np.asarray(weights)
+    right = ((np.asarray(score) > 0) == positive).astype(np.float64)
+    shares = []
+    for chosen in (positive, ~positive):
+        total = drawn[:, chosen].sum(axis=1)
+        hits = drawn[:, chosen] @ right[chosen]
+        shares.append(np.divide(hits, total, out=np.full(len(drawn), np.nan), where=total > 0))
+    return (shares[0] + shares[1]) / 2
 
 
 def average_precision(y_true: ArrayLike, score: ArrayLike) -> float:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments.resampled import shared_track_weights
 
 FloatArray = NDArray[np.float64]
 
@@ -26,10 +27,9 @@ def track_weights(track: ArrayLike, n_replicates: int, seed: int) -> FloatArray:
     """
     if n_replicates < 1:
         raise ArgumentError(f"n_replicates must be at least 1, found {n_replicates}")
-    names, codes = np.unique(np.asarray(track), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_replicates)
-    return np.vstack([np.ones(len(codes)), draws[:, codes]])
+    tracks = np.asarray(track)
+    weights = shared_track_weights(np.unique(tracks), tracks, n_replicates, seed)
+    return weights.astype(np.float64)
 
 
 def weighted_mean(W: FloatArray, values: FloatArray) -> FloatArray:

@@ -48,7 +48,7 @@ from biasmir_utils.experiments.report_tables import (
     summary_table,
     task_table,
 )
-from biasmir_utils.experiments.resampled import metrics_of, track_weights, weighted_metrics
+from biasmir_utils.experiments.resampled import metrics_of, shared_track_weights, weighted_metrics
 from biasmir_utils.experiments.tasks import TaskResult
 
 Array = NDArray[Any]
@@ -206,7 +206,7 @@ class _Draws:
             if len(self._kept) > 8:
                 self._kept.clear()
             own_seed = [self.seed] if self.shared else [self.seed, *dataset.encode()]
-            self._kept[dataset, label] = track_weights(
+            self._kept[dataset, label] = shared_track_weights(
                 self.tracks[dataset], tracks.astype(str), self.n_replicates, own_seed
             )
         return self._kept[dataset, label]

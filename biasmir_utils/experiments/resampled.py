@@ -25,7 +25,9 @@ def metrics_of(kind: str) -> tuple[str, ...]:
     return NUMBER_METRICS if kind == NUMBER else LABEL_METRICS
 
 
-def track_weights(names: Array, tracks: Array, n_replicates: int, seed: Any) -> NDArray[np.float32]:
+def shared_track_weights(
+    names: Array, tracks: Array, n_replicates: int, seed: Any
+) -> NDArray[np.float32]:
     """Return how often each clip counts when tracks are drawn with replacement.
 
     Parameters
