@@ -12,19 +12,19 @@ import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.corrections.agreement import group_agreement
+from biasmir_utils.corrections.agreement import _shuffled, group_agreement
 from biasmir_utils.errors import ArgumentError
 
 
-def corpus_of_genres(folder: Path, strength: float) -> Corpus:
+def corpus_of_genres(folder: Path, strength: float, sizes: tuple[int, int] = (200, 200)) -> Corpus:
     """Write a corpus whose embedding shows the genre with a given strength."""
     rng = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
     content = {}
     centers, offsets = rng.normal(size=(3, 12)), rng.normal(size=(3, 12))
-    for number, dataset in enumerate(("one", "two")):
-        genre = rng.integers(0, 3, 200)
-        piano = rng.random(200) < 0.5
+    for number, (dataset, size) in enumerate(zip(("one", "two"), sizes, strict=True)):
+        genre = rng.integers(0, 3, size)
+        piano = rng.random(size) < 0.5
         rows += [
             {
                 "dataset": dataset,
@@ -33,11 +33,11 @@ def corpus_of_genres(folder: Path, strength: float) -> Corpus:
                 "group": ["rock", "jazz", "folk"][genre[i]] if i % 50 else None,
                 "piano": float(piano[i]),
             }
-            for i in range(200)
+            for i in range(size)
         ]
-        X = rng.normal(size=(200, 12)) + strength * centers[genre]
+        X = rng.normal(size=(size, 12)) + strength * centers[genre]
         X += number * (5.0 + strength / 4 * offsets[genre])
-        content[dataset] = [row["clip"] for row in rows[-200:]], X
+        content[dataset] = [row["clip"] for row in rows[-size:]], X
     writer = CorpusWriter(
         folder,
         name="genres",
@@ -64,6 +64,26 @@ def test_genres_that_it_does_not_show_are_not(tmp_path: Path) -> None:
     found = group_agreement(corpus_of_genres(tmp_path / "c", strength=0.0)).loc["toy"]
     assert abs(found["adjusted_rand"]) < 0.1
     assert found["label"] == "piano"
+
+
+def test_groups_are_shuffled_within_each_dataset() -> None:
+    domain = np.repeat(["one", "two"], [30, 10])
+    group = np.r_[np.repeat([0, 1], [20, 10]), np.repeat([0, 1], [2, 8])]
+    shuffled = [_shuffled(group, domain, seed) for seed in range(5)]
+    for one in shuffled:
+        for name in ("one", "two"):
+            np.testing.assert_array_equal(
+                np.bincount(one[domain == name]), np.bincount(group[domain == name])
+            )
+    assert len({one.tobytes() for one in [group, *shuffled]}) == 6
+
+
+def test_the_smallest_share_counts_datasets_as_if_of_one_size(tmp_path: Path) -> None:
+    corpus = corpus_of_genres(tmp_path / "c", strength=4.0, sizes=(600, 200))
+    found = group_agreement(corpus).loc["toy"]
+    # Both hold each genre alike; of the clips a quarter is from the second.
+    assert found["groups"] == 3
+    assert 0.4 < found["smallest_share"] <= 0.5
 
 
 def test_on_the_demonstration_corpus_the_groups_are_not_its_genres(repository: Path) -> None:

@@ -83,6 +83,21 @@ def test_a_cluster_of_one_domain_goes_to_the_nearest_shared_one() -> None:
     assert free.n_groups_ == 3
 
 
+def test_the_floor_counts_domains_as_if_of_one_size() -> None:
+    # Of 300 and 100 rows: two clusters that both share alike, and one with as many rows of each,
+    # which is 0.1 of the large domain and 0.3 of the small one: a share of 0.25.
+    genre = np.repeat([0, 1, 2, 0, 1, 2], [140, 130, 30, 36, 34, 30])
+    domain = np.repeat(["a", "b"], [300, 100])
+    X = np.random.default_rng(0).normal(size=(400, 6)) + 20 * np.eye(3, 6)[genre]
+    clusters = SharedClusters(3, min_share=0.3, min_rows=0).fit(X, sample_domain=domain)
+    assert clusters.n_groups_ == 2
+    for name, rows in (("large", genre == 0), ("second", genre == 1)):
+        assert len(np.unique(clusters.labels_[rows])) == 1, name
+    assert clusters.labels_[genre == 0][0] != clusters.labels_[genre == 1][0]
+    lower = SharedClusters(3, min_share=0.2, min_rows=0).fit(X, sample_domain=domain)
+    np.testing.assert_array_equal(lower.counts_, [[140, 36], [130, 34], [30, 30]])
+
+
 def test_domains_that_share_nothing_are_one_group_and_say_so() -> None:
     rng = np.random.default_rng(0)
     few, domain = rng.normal(size=(12, 3)), np.repeat(["a", "b"], 6)
