@@ -144,7 +144,5 @@ def test_what_a_correction_needs() -> None:
     assert parse_correction("leace:given=group").needs_groups
     assert parse_correction("leace:groups=group").needs_groups
     assert not parse_correction("leace:given=label").needs_groups
-    assert parse_correction("coral").needs_domain
-    assert not parse_correction("leace").needs_domain
-    assert parse_correction("meanproj").is_projection
-    assert not parse_correction("leace").is_projection
+    assert parse_correction("leace:given=label").needs_labels
+    assert not parse_correction("leace").needs_labels

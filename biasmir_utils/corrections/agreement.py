@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections.base import FloatArray, orthonormal_rows
+from biasmir_utils.corrections.base import FloatArray
 from biasmir_utils.corrections.groups import SharedClusters
 from biasmir_utils.corrections.projections import MeanProjection
 from biasmir_utils.errors import ArgumentError
@@ -97,8 +97,7 @@ def group_agreement(
 
 
 def _span(X: FloatArray, domain: NDArray[np.str_], group: NDArray[np.generic]) -> FloatArray:
-    projection = MeanProjection().fit(X, sample_domain=domain, sample_group=group)
-    return orthonormal_rows(projection.coef_, projection.tol)[0]
+    return MeanProjection().fit(X, sample_domain=domain, sample_group=group).directions_
 
 
 def _overlap(one: FloatArray, other: FloatArray) -> float:

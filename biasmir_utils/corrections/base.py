@@ -230,6 +230,25 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+class ThinCorrection:
+    """Mixin of the corrections that do the same to every row, by a `ThinMap`.
+
+    It is the orthogonal projection that takes out the orthonormal rows `directions_`, where a
+    class gives no other.
+    """
+
+    alpha: float
+    directions_: FloatArray
+
+    @property
+    def thin_map(self) -> ThinMap:
+        """The correction at full dose."""
+        return ThinMap(self.directions_, self.directions_)
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        return self.thin_map(X, float(self.alpha))
+
+
 class NoCorrection(DomainTransformer):
     r"""Leave every row as it is: the baseline that corrections are compared with.
 

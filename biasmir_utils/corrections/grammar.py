@@ -108,19 +108,9 @@ class Correction:
         return "grouped target" if self.needs_groups else "unlabelled target"
 
     @property
-    def needs_domain(self) -> bool:
-        """Whether `transform` depends on the domain of the rows."""
-        return METHODS[self.method].needs_domain
-
-    @property
     def given(self) -> str | None:
         """What the domain is conditioned on: 'label', 'group' or None."""
         return dict(self.parameters).get("given")
-
-    @property
-    def is_projection(self) -> bool:
-        """Whether the correction is ``x - alpha V'V x`` with V = `directions_`."""
-        return METHODS[self.method].is_projection
 
     @property
     def is_low_rank(self) -> bool:

@@ -17,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     FloatArray,
+    ThinCorrection,
     ThinMap,
     check_share,
     orthonormal_rows,
@@ -25,7 +26,7 @@ from biasmir_utils.corrections.labels import Labels
 from biasmir_utils.errors import ArgumentError
 
 
-class INLP(DomainTransformer):
+class INLP(ThinCorrection, DomainTransformer):
     r"""Project out the weights of linear domain classifiers, one after the other.
 
     A logistic regression is trained to tell the domains apart, its weights are projected out,
@@ -127,11 +128,3 @@ class INLP(DomainTransformer):
         if weights:
             rows = np.array(weights)
             self.directions_, _ = orthonormal_rows(rows if basis is None else rows @ basis, 1e-8)
-
-    @property
-    def thin_map(self) -> ThinMap:
-        """The projection at full dose."""
-        return ThinMap(self.directions_, self.directions_)
-
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return self.thin_map(X, float(self.alpha))

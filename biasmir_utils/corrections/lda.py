@@ -17,7 +17,7 @@ import numpy.typing as npt
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     FloatArray,
-    ThinMap,
+    ThinCorrection,
     check_share,
     orthonormal_rows,
 )
@@ -67,7 +67,7 @@ def lda_coefficients(
     return covariance.solve(differences)
 
 
-class DomainLDA(DomainTransformer):
+class DomainLDA(ThinCorrection, DomainTransformer):
     r"""Project out the directions of a linear discriminant analysis between domains.
 
     With two domains A and B, w = S^-1 (mean_B - mean_A) and ``v = w / |w|``, a row x becomes
@@ -247,11 +247,3 @@ class DomainLDA(DomainTransformer):
                 DomainWarning,
                 stacklevel=4,
             )
-
-    @property
-    def thin_map(self) -> ThinMap:
-        """The projection at full dose."""
-        return ThinMap(self.directions_, self.directions_)
-
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return self.thin_map(X, float(self.alpha))

@@ -183,9 +183,6 @@ class LEACE(DifferenceCorrection):
         """The erasure at full dose."""
         return ThinMap(self.left_, self.directions_, self.mean_)
 
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return self.thin_map(X, float(self.alpha))
-
 
 def _span(rows: FloatArray, deviation: FloatArray, tol: float) -> FloatArray:
     """Return an orthonormal basis of the rows; the rank is decided in standard deviations.

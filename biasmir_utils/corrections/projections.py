@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     FloatArray,
-    ThinMap,
+    ThinCorrection,
     check_share,
     orthonormal_rows,
 )
@@ -27,14 +27,13 @@ from biasmir_utils.corrections.streaming import MomentCorrection
 from biasmir_utils.errors import ArgumentError
 
 
-class DifferenceCorrection(MomentCorrection):
+class DifferenceCorrection(ThinCorrection, MomentCorrection):
     """Base of the corrections that remove differences of means: see `differences`.
 
     With ``given='label'`` the domain is conditioned on `y`, with ``given='group'`` on
     `sample_group`, which then makes no groups.
     """
 
-    alpha: float
     tol: float
     given: str | None
 
@@ -169,16 +168,8 @@ class MeanProjection(DifferenceCorrection):
         self.rank_ = len(self.directions_)
         self._warn_of_equal_means(rows)
 
-    @property
-    def thin_map(self) -> ThinMap:
-        """The projection at full dose."""
-        return ThinMap(self.directions_, self.directions_)
 
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return self.thin_map(X, float(self.alpha))
-
-
-class RandomProjection(DomainTransformer):
+class RandomProjection(ThinCorrection, DomainTransformer):
     r"""Project out a random subspace: what the removal of any directions would do.
 
     The control for the other projections: of the same rank, but blind to the domain.
@@ -253,11 +244,3 @@ class RandomProjection(DomainTransformer):
         )
         self.directions_ = np.linalg.qr(gaussian)[0].T
         self.rank_ = len(self.directions_)
-
-    @property
-    def thin_map(self) -> ThinMap:
-        """The projection at full dose."""
-        return ThinMap(self.directions_, self.directions_)
-
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return self.thin_map(X, float(self.alpha))

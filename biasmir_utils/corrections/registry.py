@@ -37,14 +37,9 @@ class Method:
         Whether the method takes ``alpha``.
     has_groups : bool
         Whether it has a grouped form.
-    is_projection : bool
-        Whether the fitted transformer is ``x - alpha V'V x`` with the orthonormal rows
-        V = `directions_`, so that a caller may apply it to inner products of rows.
     is_low_rank : bool
         Whether the fitted transformer has a `thin_map` of few directions: every projection, and
         maps that read one thing and subtract along another.
-    needs_domain : bool
-        Whether `transform` depends on the domain of the rows.
     information : str
         What the plain form, without groups and conditions, must see of the dataset that a
         recogniser will be tested on: one of `INFORMATION`.
@@ -55,9 +50,7 @@ class Method:
     parameters: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
     has_dose: bool = True
     has_groups: bool = False
-    is_projection: bool = False
     is_low_rank: bool = False
-    needs_domain: bool = False
     information: str = "unlabelled target"
 
 
@@ -109,21 +102,18 @@ METHODS: dict[str, Method] = {
         "project out the LDA direction between the datasets (the paper's)",
         {"shrinkage": _shrinkage, "tol": parse_number, "singular": _one_of("error", "warn")},
         has_groups=True,
-        is_projection=True,
         is_low_rank=True,
     ),
     "center": Method(
         DomainCenter,
         "give the datasets equal means",
         {"scale": _yes_or_no, **_UNSEEN},
-        needs_domain=True,
     ),
     "meanproj": Method(
         MeanProjection,
         "project out the difference of the datasets' means",
         {"tol": parse_number, **_GIVEN},
         has_groups=True,
-        is_projection=True,
         is_low_rank=True,
     ),
     "leace": Method(
@@ -137,19 +127,16 @@ METHODS: dict[str, Method] = {
         CORAL,
         "give the datasets equal means and covariances",
         {"to": str, "shrinkage": _shrinkage, **_UNSEEN},
-        needs_domain=True,
     ),
     "gaussian_ot": Method(
         GaussianOT,
         "transport the datasets, taken as Gaussians, to one target",
         {"to": str, "shrinkage": _shrinkage, **_UNSEEN},
-        needs_domain=True,
     ),
     "inlp": Method(
         INLP,
         "project out linear classifiers of the dataset, one after the other",
         {"n_classifiers": _whole, "tol": parse_number, "C": parse_number},
-        is_projection=True,
         is_low_rank=True,
     ),
     "random": Method(
@@ -157,7 +144,6 @@ METHODS: dict[str, Method] = {
         "project out a random subspace of the same rank (the control)",
         {"rank": _whole, "random_state": _whole},
         has_groups=True,
-        is_projection=True,
         is_low_rank=True,
         information="source only",
     ),
