@@ -190,8 +190,9 @@ def _table_html(
     return (
         f'<div role="region" tabindex="0" aria-label="{html.escape(caption)}" '
         'style="overflow-x: auto"><table class="dataframe">'
-        # No wider than a phone, since a caption scrolls with a table that is wider.
-        '<caption style="text-align: left"><span style="display: block; max-width: 85vw">'
+        # No wider than a phone or the text: a caption scrolls with a table that is wider.
+        '<caption style="text-align: left">'
+        '<span style="display: block; max-width: min(85vw, 42rem)">'
         f"{html.escape(caption)}</span></caption>"
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
