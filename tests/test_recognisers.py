@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from biasmir_utils.corrections import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
@@ -20,6 +24,7 @@ from biasmir_utils.experiments.recognisers import (
     recogniser_scores,
 )
 from biasmir_utils.experiments.shared_logistic import SharedLogistic
+from biasmir_utils.experiments.trained import train_recognisers
 
 
 def shrunk():
@@ -43,6 +48,23 @@ class Demanding(BaseEstimator):
 
     def __init__(self, size):
         self.size = size
+
+
+class Moody(ClassifierMixin, BaseEstimator):
+    """Fails where it is told to."""
+
+    fails = ""
+
+    def fit(self, X, y):
+        if self.fails == ("fit" if len(X) == 12 else "folds"):
+            raise ValueError("I do not like these")
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        if self.fails == "scores":
+            raise KeyError("score")
+        return X[:, 0]
 
 
 def data(kind: str, n: int = 150, seed: int = 0):
@@ -77,6 +99,71 @@ def test_every_recogniser_learns_what_is_there(kind, name):
     known = probability[~np.isnan(probability)]
     assert ((known >= 0) & (known <= 1)).all()
     assert DEFAULTS[kind] in RECOGNISERS[kind]
+
+
+@pytest.mark.parametrize("kind", ["label", "tags", "category", "number"])
+def test_neighbours_may_be_fewer_than_asked_for(kind):
+    """Three clips of each class are enough for an evaluation, and 15 neighbours are not there."""
+    X, y = data(kind, n=9)
+    model = make_recogniser("knn", kind).fit(X, y)
+    assert model[-1].n_neighbors == 15
+    score, _ = recogniser_scores(model, X[:4] + 1e-9, kind)
+    assert np.isfinite(score).all()
+    if kind == "number":
+        np.testing.assert_allclose(score, y[:4], rtol=1e-4)
+    distances, indices = model[-1].kneighbors()
+    assert distances.shape == indices.shape == (9, 8)
+    assert model[-1].kneighbors(X, 2, return_distance=False).shape == (9, 2)
+
+
+def test_with_enough_rows_neighbours_are_scikit_learns():
+    X, y = data("label")
+    own = make_recogniser("knn").fit(X, y)
+    other = make_pipeline(StandardScaler(), KNeighborsClassifier(15, weights="distance")).fit(X, y)
+    fresh = data("label", seed=1)[0]
+    np.testing.assert_array_equal(own.predict_proba(fresh), other.predict_proba(fresh))
+
+
+def trained(name, kind, X, y, thresholds=False):
+    none = {(parse_correction("none"), "none"): None}
+    return train_recognisers(name, kind, none, X, y, "mine", spans={}, thresholds=thresholds)[0]
+
+
+def test_a_threshold_is_chosen_with_few_clips():
+    X = data("label", n=12)[0]
+    y = np.tile([0, 1], 6)
+    assert np.isfinite(trained("knn", "label", X, y, thresholds=True).thresholds).all()
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        (
+            "fit",
+            r"'test_recognisers:Moody', 12 clips of mine: could not be trained \(ValueError: I",
+        ),
+        ("folds", "12 clips of mine: could not be trained on folds, to choose a threshold"),
+        ("scores", "could not score 5 clips of other"),
+    ],
+)
+def test_who_failed_is_told(monkeypatch, fails, told):
+    monkeypatch.setattr(Moody, "fails", fails)
+    X = data("label", n=12)[0]
+    about = ("test_recognisers:Moody", "label", X, np.tile([0, 1], 6), fails == "folds")
+    with pytest.raises(ArgumentError, match=told):
+        trained(*about).scores(X[:5], "other")
+
+
+def test_tags_that_a_recogniser_learns_as_absent_are_warned_of():
+    X, Y = data("tags", n=60)
+    Y[:10, 1] = -1
+    with pytest.warns(UserWarning, match="60 clips of mine: of 120 tags of clips 10 were not obs"):
+        filled = trained("ridge", "tags", X, Y, thresholds=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other = trained("ridge", "tags", X, np.maximum(Y, 0))
+        trained("logistic", "tags", X, Y)
+    np.testing.assert_array_equal(filled.scores(X, "a")[0], other.scores(X, "a")[0])
 
 
 def test_without_probabilities_they_are_missing():

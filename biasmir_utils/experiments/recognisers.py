@@ -35,12 +35,31 @@ RIDGE_ALPHAS = tuple(10.0**exponent for exponent in range(-1, 6))
 N_NEIGHBOURS = 15
 
 
+class _AtMost:
+    """Nearest neighbours of which there may be fewer than were asked for: then all of them."""
+
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
+        wanted = self.n_neighbors if n_neighbors is None else n_neighbors  # type: ignore[attr-defined]
+        there = self.n_samples_fit_ - (X is None)  # type: ignore[attr-defined]
+        return super().kneighbors(X, min(wanted, there), return_distance)  # type: ignore[misc]
+
+
+class NeighboursClassifier(_AtMost, KNeighborsClassifier):
+    """scikit-learn's, with as many neighbours as there are training rows at most."""
+
+
+class NeighboursRegressor(_AtMost, KNeighborsRegressor):
+    """scikit-learn's, with as many neighbours as there are training rows at most."""
+
+
 def _scaled(estimator: Any) -> Any:
     return make_pipeline(StandardScaler(), estimator)
 
 
 def _neighbours() -> Any:
-    return _scaled(KNeighborsClassifier(N_NEIGHBOURS, weights="distance"))
+    return _scaled(NeighboursClassifier(N_NEIGHBOURS, weights="distance"))
 
 
 def _perceptron(kind: Callable[..., Any]) -> Any:
@@ -73,7 +92,7 @@ RECOGNISERS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     NUMBER: {
         "ridge": lambda: _scaled(RidgeCV(RIDGE_ALPHAS)),
         "svm": lambda: _scaled(SVR()),
-        "knn": lambda: _scaled(KNeighborsRegressor(N_NEIGHBOURS, weights="distance")),
+        "knn": lambda: _scaled(NeighboursRegressor(N_NEIGHBOURS, weights="distance")),
         "mlp": lambda: _perceptron(MLPRegressor),
     },
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,16 +40,27 @@ class Trained:
         Score above which a label is taken for present such that the balanced accuracy is best on
         the source's training rows, each scored by the fold that did not train on it; NaN where
         it was not asked for.
+    told : str
+        What it is, for messages.
     """
 
     recogniser: Any
     correction: Any
     kind: str
     thresholds: Array
+    told: str = "recogniser"
 
     def scores(self, X: Array, dataset: str) -> tuple[Array, Array]:
-        """Return scores and probabilities of a dataset's rows; see `recogniser_scores`."""
-        return recogniser_scores(self.recogniser, corrected(self.correction, X, dataset), self.kind)
+        """Return scores and probabilities of a dataset's rows; see `recogniser_scores`.
+
+        Raises
+        ------
+        ArgumentError
+            If the recogniser, which may be anybody's, fails.
+        """
+        rows = corrected(self.correction, X, dataset)
+        with _telling(f"{self.told}: could not score {len(rows)} clips of {dataset}"):
+            return recogniser_scores(self.recogniser, rows, self.kind)
 
 
 def train_recognisers(
@@ -84,8 +97,14 @@ def train_recognisers(
     -------
     list of Trained
         In the order of `corrections`.
+
+    Raises
+    ------
+    ArgumentError
+        If a recogniser, which may be anybody's, fails.
     """
     trained = []
+    told = f"recogniser {name!r}, {len(X)} clips of {dataset}"
     for (spec, _), correction in corrections.items():
         recogniser = make_recogniser(name, kind, seed)
         if _takes_spans(recogniser) and (correction is None or spec.is_low_rank):
@@ -98,14 +117,19 @@ def train_recognisers(
         else:
             rows = corrected(correction, X, dataset)
             blank = clone(recogniser) if thresholds else None
-            _fit(recogniser, rows, y, f"recogniser {name!r}, {len(rows)} clips of {dataset}")
-            found = None if blank is None else _out_of_fold(recogniser, blank, rows, y, kind)
+            complete = _complete(recogniser, y, told)
+            with _telling(f"{told}: could not be trained"):
+                recogniser.fit(rows, complete)
+            found = None
+            if blank is not None:
+                with _telling(f"{told}: could not be trained on folds, to choose a threshold"):
+                    found = _out_of_fold(recogniser, blank, rows, complete, kind)
         chosen = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
         if found is not None and kind in (LABEL, TAGS):
             columns = zip(y.reshape(len(y), -1).T, found.reshape(len(y), -1).T, strict=True)
             for k, (truth, score) in enumerate(columns):
                 chosen[k] = best_threshold(truth[truth >= 0], score[truth >= 0])
-        trained.append(Trained(recogniser, correction, kind, chosen))
+        trained.append(Trained(recogniser, correction, kind, chosen, told))
     return trained
 
 
@@ -137,22 +161,32 @@ def _fit_span(recogniser: Any, span: Span, correction: Any, y: Array) -> None:
         recogniser.intercept_ += along @ (thin.left @ thin.center)
 
 
-def _fit(recogniser: Any, rows: Array, y: Array, told: str) -> None:
-    """Fit, and say which recogniser it was if it fails: it may be anybody's."""
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Say which recogniser it was if it fails, and what it could not do."""
     try:
-        recogniser.fit(rows, _complete(recogniser, y))
+        yield
     except BiasMIRError:
         raise
     except Exception as error:
         raise ArgumentError(
-            f"{told}: could not be trained ({type(error).__name__}: {error}); choose another "
-            "recogniser or embedding"
+            f"{what} ({type(error).__name__}: {error}); choose another recogniser or embedding"
         ) from error
 
 
-def _complete(recogniser: Any, y: Array) -> Array:
+def _complete(recogniser: Any, y: Array, told: str) -> Array:
     """Return tags without gaps for a recogniser that knows of none: not observed is absent."""
-    return y if y.ndim == 1 or isinstance(recogniser, SharedLogistic) else np.maximum(y, 0)
+    if y.ndim == 1 or isinstance(recogniser, SharedLogistic):
+        return y
+    unknown = int((y < 0).sum())
+    if unknown:
+        warnings.warn(
+            f"{told}: of {y.size} tags of clips {unknown} were not observed; this recogniser "
+            "learns them as absent, and may find too few. logistic leaves them out",
+            stacklevel=2,
+        )
+    filled: Array = np.maximum(y, 0)
+    return filled
 
 
 def _out_of_fold(recogniser: Any, blank: Any, X: Array, y: Array, kind: str) -> Array | None:
@@ -165,6 +199,6 @@ def _out_of_fold(recogniser: Any, blank: Any, X: Array, y: Array, kind: str) -> 
     folds: Sequence[Any] = [StratifiedKFold(N_FOLDS), KFold(N_FOLDS)]
     found = np.empty(y.shape)
     for train, held_out in folds[y.ndim - 1].split(X, y if y.ndim == 1 else None):
-        model = clone(blank).fit(X[train], _complete(blank, y[train]))
+        model = clone(blank).fit(X[train], y[train])
         found[held_out] = recogniser_scores(model, X[held_out], kind)[0]
     return found
