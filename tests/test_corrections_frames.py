@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections import LEACE, DomainLDA, Moments, make_correction
+from biasmir_utils.corrections import (
+    CORAL,
+    LEACE,
+    DomainLDA,
+    DomainWarning,
+    Moments,
+    make_correction,
+)
 from biasmir_utils.corrections import frames as frames_module
 from biasmir_utils.corrections.frames import (
     fit_to_frames,
@@ -117,12 +124,85 @@ def test_blocks_cover_every_row_once_and_travel(corpus: Corpus) -> None:
         *(("alpha", s, min(s + 100, 240)) for s in (0, 100, 200)),
         *(("beta", s, min(s + 100, 240)) for s in (0, 100, 200)),
     ]
-    clips = {"alpha": {"a0000": None}, "beta": {}}
     sent = pickle.loads(pickle.dumps(blocks[0]))
-    assert moments_of_block(sent, clips, "none", False).count == 2
+    assert moments_of_block(sent, {"a0000": None}, "none", False).count == 2
     with ThreadPoolExecutor(2) as executor:
         moments = moments_of_corpus(corpus, "toy", executor=executor, block_rows=33)
     assert_same(moments, moments_of_corpus(corpus, "toy"))
+
+
+class Sending(Executor):
+    """Runs tasks at once, and keeps what a process would have been sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.sent.append(pickle.dumps((fn, args, kwargs)))
+        task, given, more = pickle.loads(self.sent[-1])
+        future: Future[Any] = Future()
+        future.set_result(task(*given, **more))
+        return future
+
+
+def test_a_block_takes_the_clips_of_its_dataset_along_and_no_others(corpus: Corpus) -> None:
+    executor = Sending()
+    moments = moments_of_corpus(corpus, "toy", grouped=True, executor=executor, block_rows=100)
+    assert_same(moments, moments_of_corpus(corpus, "toy", grouped=True))
+    train = corpus.clips[corpus.clips["split"] == "train"]
+    one, other = (train.loc[train["dataset"] == name, "clip"] for name in ("alpha", "beta"))
+    assert len(executor.sent) == 6
+    for position, sent in enumerate(executor.sent):
+        own, others = (one, other) if position < 3 else (other, one)
+        assert all(clip.encode() in sent for clip in own)
+        assert not any(clip.encode() in sent for clip in others)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: LEACE(given="label"),
+            r"^LEACE\(given='label'\) cannot be fitted from moments, it needs all rows at once",
+        ),
+        (lambda: make_correction("meanproj:given=group"), "cannot be fitted from moments"),
+        (lambda: make_correction("leace:groups=auto"), "cannot be fitted from moments"),
+        (lambda: LEACE(alpha=2.0), "alpha must lie in"),
+        (lambda: CORAL(to="gamma"), "to must be .* 'alpha', 'beta', not 'gamma'"),
+        (lambda: "coral:to=gamma", "to must be .* 'alpha', 'beta', not 'gamma'"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_before_the_file_is_read(
+    corpus: Corpus, make: Any, message: str
+) -> None:
+    file = corpus.embedding_file("toy", "beta")
+    assert file is not None
+    with h5py.File(file, "r+") as content:  # a pass over it would end in another error
+        content["beta/toy/features"][5, 3] = np.nan
+    with pytest.raises(ArgumentError, match=message):
+        fit_to_frames(corpus, "toy", make())
+
+
+@pytest.mark.parametrize("name", ["leace:groups=group", "meanproj:groups=group"])
+def test_what_was_made_with_groups_is_fitted_with_them(corpus: Corpus, name: str) -> None:
+    X, domain, group = all_frames(corpus)
+    made = fit_to_frames(corpus, "toy", make_correction(name))
+    expected = make_correction(name).fit(X, sample_domain=domain, sample_group=group)
+    np.testing.assert_allclose(made.transform(X), expected.transform(X), atol=1e-7)
+    corpus.clips["group"] = np.nan
+    for correction in (name, make_correction(name)):
+        with pytest.raises(ArgumentError, match="names no groups"):
+            fit_to_frames(corpus, "toy", correction)
+
+
+def test_frames_of_one_dataset_are_left_as_they_are_and_that_is_said(corpus: Corpus) -> None:
+    file = corpus.embedding_file("toy", "beta")
+    assert file is not None
+    with h5py.File(file, "r+") as content:
+        del content["beta"]
+    with pytest.warns(DomainWarning, match="one domain only: there is nothing to correct"):
+        fitted = fit_to_frames(Corpus.load(corpus.path), "toy", "leace")
+    assert fitted.rank_ == 0
 
 
 def test_a_transformer_may_be_given(corpus: Corpus) -> None:

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corpus.embedding_file import CHUNK_BYTES, open_embedding_file
 from biasmir_utils.corrections.corpora import FIT_SPLITS
-from biasmir_utils.corrections.grammar import Correction, parse_correction
+from biasmir_utils.corrections.grammar import Correction, make_correction
 from biasmir_utils.corrections.labels import Labels
 from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.corrections.registry import METHODS
@@ -76,15 +76,15 @@ def row_blocks(corpus: Corpus, embedding: str, rows: int = BLOCK_ROWS) -> list[R
 
 
 def moments_of_block(
-    block: RowBlock, clips: Mapping[str, Mapping[str, Any]], scatter: str, grouped: bool
+    block: RowBlock, clips: Mapping[str, Any], scatter: str, grouped: bool
 ) -> Moments:
     """Return the moments of the rows of a block, in bounded memory.
 
     Parameters
     ----------
     block : RowBlock
-    clips : mapping of str to mapping
-        For each dataset the clips whose rows count, with their group (None: without one).
+    clips : mapping of str to group
+        The clips of the block's dataset whose rows count, with their group (None: without one).
     scatter : str
         See `Moments`.
     grouped : bool
@@ -96,7 +96,6 @@ def moments_of_block(
         If the file is damaged, or a feature is NaN or infinite; it names the clip.
     """
     where = f"{block.path}, /{block.dataset}/{block.embedding}"
-    wanted = clips[block.dataset]
     with open_embedding_file(block.path) as file:
         group = file[f"{block.dataset}/{block.embedding}"]
         features, keys = group["features"], group["keys"]
@@ -105,7 +104,7 @@ def moments_of_block(
         for start in range(block.start, block.stop, step):
             stop = min(start + step, block.stop)
             names = _texts(keys[start:stop])
-            used = np.fromiter((name in wanted for name in names), bool, len(names))
+            used = np.fromiter((name in clips for name in names), bool, len(names))
             if not used.any():
                 continue
             try:
@@ -119,7 +118,7 @@ def moments_of_block(
                 X, names = X[used], [name for name, use in zip(names, used, strict=True) if use]
             _check_finite(X, names, where)
             domains = Labels(np.zeros(len(X), dtype=np.intp), [block.dataset])
-            groups = _groups([wanted[name] for name in names]) if grouped else None
+            groups = _groups([clips[name] for name in names]) if grouped else None
             moments.add(X, domains, groups)
     return moments
 
@@ -168,9 +167,11 @@ def moments_of_corpus(
     for dataset, clip, name in zip(table["dataset"], table["clip"], group, strict=True):
         clips[dataset][clip] = name
     blocks = row_blocks(corpus, embedding, block_rows)
-    work = partial(moments_of_block, clips=clips, scatter=scatter, grouped=grouped)
+    # A process is sent the clips of its block's dataset only: of large corpora they are megabytes.
+    of_block = [clips[block.dataset] for block in blocks]
+    work = partial(moments_of_block, scatter=scatter, grouped=grouped)
     total = Moments(corpus.dimension(embedding), scatter)
-    for part in (map if executor is None else executor.map)(work, blocks):
+    for part in (map if executor is None else executor.map)(work, blocks, of_block):
         total = total + part
     return total
 
@@ -190,7 +191,8 @@ def fit_to_frames(
     corpus : Corpus
     embedding : str
     correction : str, Correction or MomentCorrection
-        By name, or as an unfitted transformer; one that moments suffice for.
+        By name, or as an unfitted transformer; one that moments suffice for. With
+        ``groups=group``, in the name or the name that it was made by, groups are the corpus's.
     fit_split, executor
         As in `moments_of_corpus`.
 
@@ -202,21 +204,22 @@ def fit_to_frames(
     Raises
     ------
     ArgumentError
-        If moments do not suffice for the correction.
+        If moments do not suffice for the correction, or the corpus lacks what it needs; before
+        the file is read.
     """
-    grouped = False
     transformer: Any = correction
-    all_rows = False
     if isinstance(correction, str | Correction):
-        spec = parse_correction(correction)
-        grouped, transformer = spec.groups == "group", spec.transformer()
-        all_rows = bool(spec.kernel or spec.given or spec.finds_groups)
-    if all_rows or not isinstance(transformer, MomentCorrection):
+        transformer = make_correction(correction)
+    if not isinstance(transformer, MomentCorrection) or not transformer.moments_suffice:
         names = [n for n, m in METHODS.items() if isinstance(m.make(), MomentCorrection)]
         raise ArgumentError(
             f"{correction} cannot be fitted from moments, it needs all rows at once; "
             f"{', '.join(names)} can (without kernel, given and groups=auto)."
         )
+    grouped = transformer._named_with_groups
+    if grouped and not corpus.clips["group"].notna().any():
+        raise ArgumentError(f"{correction}: corpus {corpus.name!r} names no groups")
+    transformer.check_moments(corpus.datasets, grouped=grouped)
     moments = moments_of_corpus(
         corpus,
         embedding,

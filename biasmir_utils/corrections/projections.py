@@ -43,11 +43,10 @@ class DifferenceCorrection(ThinCorrection, MomentCorrection):
         if self.given is not None and self.given not in GIVEN:
             raise ArgumentError(f"given must be 'label', 'group' or None, not {self.given!r}.")
 
-    def _check_streaming(self) -> None:
-        if self.given is not None:
-            raise ArgumentError(
-                f"given={self.given!r} needs all rows at once; use fit instead of partial_fit."
-            )
+    @property
+    def moments_suffice(self) -> bool:
+        """Whether the correction can be fitted from moments: without `given` it can."""
+        return self.given is None
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         if self.given is None or domains is None:

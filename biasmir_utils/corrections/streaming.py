@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from sklearn.utils.validation import validate_data
@@ -52,7 +53,7 @@ class MomentCorrection(DomainTransformer):
         first = not hasattr(self, "_moments")  # also after a fit that ended in an error
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
         self._check_parameters()
-        self._check_streaming()
+        self._check_moments_suffice()
         moments: Moments | None = Moments(X.shape[1], self._scatter) if first else self._moments
         if moments is None:
             raise ArgumentError(
@@ -87,18 +88,26 @@ class MomentCorrection(DomainTransformer):
         ----------
         moments : Moments
             With the scatter that the correction needs, `required_scatter`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ArgumentError
+            As `check_moments`, or if the moments do not determine the correction.
         """
         if moments.scatter != self._scatter:
             raise ArgumentError(
                 f"{type(self).__name__} needs moments with scatter {self._scatter!r}, not "
                 f"{moments.scatter!r}."
             )
-        self._check_parameters()
-        self._check_streaming()
-        if len(moments.domains) > 1:
-            self._check_groups(moments.grouped)
+        self.check_moments(moments.domains, grouped=moments.grouped)
         self.n_features_in_ = moments.n_features
         self.domains_ = moments.domains
+        if len(self.domains_) < 2:
+            self._warn_of_one_domain()
         self._solve(moments)
         self._moments = moments
         return self
@@ -116,8 +125,41 @@ class MomentCorrection(DomainTransformer):
         self._solve(moments)
         self._moments = moments
 
-    def _check_streaming(self) -> None:
-        """Raise an `ArgumentError` if the parameters need all rows at once."""
+    def check_moments(self, domains: Sequence[Any], *, grouped: bool) -> None:
+        """Raise what `fit_moments` would raise, before anybody has passed over the rows.
+
+        Parameters
+        ----------
+        domains : sequence
+            Those that the moments will be of.
+        grouped : bool
+            Whether they will be kept for each group.
+
+        Raises
+        ------
+        ArgumentError
+            If moments do not suffice, or a parameter asks for something else.
+        """
+        self._check_parameters()
+        self._check_moments_suffice()
+        if len(domains) > 1:
+            self._check_groups(grouped)
+            self._check_domains(list(domains))
+
+    @property
+    def moments_suffice(self) -> bool:
+        """Whether the correction, with its parameters, can be fitted from moments."""
+        return True
+
+    def _check_moments_suffice(self) -> None:
+        if not self.moments_suffice:
+            raise ArgumentError(
+                f"{self} needs all rows at once and cannot be fitted from moments or in chunks; "
+                "use fit."
+            )
+
+    def _check_domains(self, domains: list[Any]) -> None:
+        """Raise an `ArgumentError` if a parameter names a domain that is not among these."""
 
     def _solve(self, moments: Moments) -> None:
         raise NotImplementedError

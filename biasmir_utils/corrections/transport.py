@@ -94,7 +94,7 @@ class CovarianceMap(DomainMap):
             for cell, name in zip(cells, names, strict=True)
         ]
         self.means_ = np.vstack([*(cell.mean for cell in cells), moments.mean()])
-        k = self._target_position()
+        k = self._target_position(names)
         if k is not None:
             self.mean_, target = self.means_[k], sources[k]
         else:
@@ -105,16 +105,19 @@ class CovarianceMap(DomainMap):
         self.covariance_ = target.matrix(target.power(1.0), target.outer)
         self.maps_ = self._maps(sources, target)
 
-    def _target_position(self) -> int | None:
+    def _check_domains(self, domains: list[Any]) -> None:
+        self._target_position(domains)
+
+    def _target_position(self, domains: list[Any]) -> int | None:
         """Return the position of the domain that is the target, None for the default."""
         if self.to == self._default_target:
             return None
-        for k, domain in enumerate(self.domains_):
+        for k, domain in enumerate(domains):
             if domain == self.to or str(domain) == str(self.to):
                 return k
         raise ArgumentError(
             f"to must be {self._default_target!r} or one of the domains "
-            f"{', '.join(repr(d) for d in self.domains_)}, not {self.to!r}."
+            f"{', '.join(repr(d) for d in domains)}, not {self.to!r}."
         )
 
     def _covariance(
