@@ -41,6 +41,24 @@ def test_published_scores_at_home():
     means = published_figures("mean").query("correction == 'none' and train_set == test_set")
     low, high = 100 * means["published"].min(), 100 * means["published"].max()
     assert f"between {low:.1f} and {high:.1f} % on IRMAS and OpenMIC-2018" in page("02")
+    of = 100 * means.set_index(["test_set", "embedding"])["published"].unstack()
+    apart = of.max(axis=1) - of.min(axis=1)
+    ahead = of["yamnet"] - of.drop(columns="yamnet").max(axis=1)
+    said = f"{apart['irmas']:.2f} points apart on IRMAS and {apart['openmic']:.2f} on OpenMIC-2018"
+    lead = f"YAMNet is ahead by {ahead['irmas']:.2f} and {ahead['openmic']:.2f}"
+    assert f"{said}, and {lead}" in page("02")
+
+
+def test_published_distances_grow():
+    means = published_figures("mean").query("correction == 'none'")
+    of = 100 * means.set_index(["train_set", "test_set", "embedding"])["published"].unstack()
+    assert (of.idxmax(axis=1) == "yamnet").all()
+    apart = of.max(axis=1) - of.min(axis=1)
+    irmas = f"on IRMAS from {apart['irmas', 'irmas']:.2f} points at home to "
+    irmas += f"{apart['openmic', 'irmas']:.2f} across"
+    openmic = f"on OpenMIC-2018 from {apart['openmic', 'openmic']:.2f} to "
+    openmic += f"{apart['irmas', 'openmic']:.2f}"
+    assert f"{irmas}, {openmic} (Wang" in page("03")
 
 
 def test_published_falls():
