@@ -10,6 +10,9 @@ rewrites `--embedding a b` to `--embedding a --embedding b`, which click underst
     def evaluate(corpus: Path, embeddings: tuple[str, ...]) -> None: ...
 
 Repeating the option works too. Arguments stand before such an option, or after `--`.
+
+`SEED` is the type of every `--seed`: what NumPy takes as a seed, so that no other number gets as
+far as a traceback.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
+SEED = click.IntRange(0, 2**32 - 1)
 
 
 class SeveralOption(click.Option):

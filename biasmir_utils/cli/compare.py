@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from biasmir_utils.cli._options import SEED
+
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
@@ -25,7 +27,7 @@ import click
     type=click.IntRange(min=1),
     help="Draws.  [default: 10,000 of labels, 1,000 of tracks]",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the draws.")
 def compare(
     results: Path,
     scores: Path | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
 
 @click.command(cls=SeveralCommand)
@@ -32,7 +32,13 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="Fit to the training clips, or to all.",
 )
 @click.option("--label", help="The label that given=label conditions on.")
-@click.option("--seed", default=0, show_default=True, help="Of random features and found groups.")
+@click.option(
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Of random features and found groups.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new corpus."
 )

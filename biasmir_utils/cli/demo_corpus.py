@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from biasmir_utils.cli._options import SEED
+
 CLIPS = 1800
 """Clips in each of the two datasets, unless told otherwise."""
 
@@ -22,7 +24,7 @@ CLIPS = 1800
     help="Four datasets of the same pieces instead: band in all combinations of SoundFont and "
     "production chain.",
 )
-@click.option("--seed", default=1, show_default=True, help="Seed of every random choice.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Of every random choice.")
 @click.option("--jobs", default=-1, show_default=True, help="Processes; -1: one on each core.")
 @click.option(
     "--soundfonts",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption, scheduler_option
 from biasmir_utils.cli._stopping import stoppable
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class _WithCorrections(SeveralCommand):
     "slow), ridge, svm, knn, mlp, or the dotted path of a scikit-learn estimator "
     "(package.module:Name), whose code is run.",
 )
-@click.option("--seed", default=42, show_default=True, help="Of all random choices.")
+@click.option("--seed", type=SEED, default=42, show_default=True, help="Of all random choices.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
 
 @click.command("import", cls=SeveralCommand)
@@ -51,7 +51,7 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     show_default=True,
     help="Share of tracks drawn for the test part, if the table has no column split.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of that draw.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of that draw.")
 @click.option(
     "--shared-tracks",
     is_flag=True,

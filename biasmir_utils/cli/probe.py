@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
 
 @click.command(cls=SeveralCommand)
@@ -26,8 +26,14 @@ from biasmir_utils.cli._options import SeveralCommand, SeveralOption
     help="linear, rbf (after random features), or both.",
 )
 @click.option("--leaked", is_flag=True, help="Add folds that part the clips of a track.")
-@click.option("--permutations", default=20, show_default=True, help="To measure chance with.")
-@click.option("--seed", default=0, show_default=True, help="Of all random choices.")
+@click.option(
+    "--permutations",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="To measure chance with; 0: not at all.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of all random choices.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also a table, .csv or .parquet.")
 def probe(
     corpus: Path,
@@ -59,6 +65,8 @@ def probe(
         seed=seed,
     )
     shown = table.drop(columns=["corpus"])
+    if not permutations:
+        shown = shown.drop(columns=["chance", "chance_max"])
     click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
     if out is not None:
         write_table(table, out)
