@@ -117,6 +117,11 @@ def test_the_seed_decides(corpus):
     once, again, other = (left_over(corpus, "toy", "lda", sizes=[40], seed=s) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(once, again)
     assert once["fresh_gap"].item() != other["fresh_gap"].item()
+    # A random subspace, too, unless it is told its own seed.
+    drawn = [left_over(corpus, "toy", "random", seed=s)["fresh_gap"].item() for s in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    told = left_over(corpus, "toy", "random:random_state=1", seed=2)["fresh_gap"].item()
+    assert told == pytest.approx(drawn[0])
 
 
 def test_too_large_a_size_is_refused(corpus):

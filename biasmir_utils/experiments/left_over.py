@@ -114,9 +114,10 @@ def left_over(
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
             fitted = order[:size]
             for spec in specs:
-                correction = make_correction(spec, seed).fit(
-                    X[fitted], sample_domain=domain[fitted]
-                )
+                correction = make_correction(spec, seed)
+                if spec.method == "random" and "random_state" not in dict(spec.parameters):
+                    correction.set_params(random_state=seed)
+                correction.fit(X[fitted], sample_domain=domain[fitted])
                 after = [
                     correction.transform(X[part], sample_domain=domain[part])
                     for part in (fitted, fresh)
