@@ -208,6 +208,19 @@ def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
     assert found.loc["rock", "folk"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_transfer_leaves_out_a_group_with_too_few_clips_for_a_direction(tiny_corpus: Path) -> None:
+    table_file = tiny_corpus / "clips.parquet"
+    clips = pd.read_parquet(table_file)
+    whole = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    jazz = clips[(clips["group"] == "jazz") & (clips["split"] == "train")]
+    clips.loc[jazz.index[jazz.duplicated("dataset")], "group"] = None
+    clips.to_parquet(table_file)
+    with pytest.warns(UserWarning, match="toy, alpha/beta: no direction from the 2 .* 'jazz'"):
+        table = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    kept = whole[whole["fitted_on"] != "jazz"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table, kept)
+
+
 def test_transfer_leaves_out_what_a_dataset_lacks(tiny_corpus: Path) -> None:
     table_file = tiny_corpus / "clips.parquet"
     clips = pd.read_parquet(table_file)

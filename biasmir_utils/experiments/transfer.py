@@ -8,6 +8,7 @@ of clips that no direction was fitted on do.
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import lda_coefficients
+from biasmir_utils.corrections.covariance import SingularCovarianceError
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import roc_auc
 
@@ -41,7 +43,7 @@ def direction_transfer(corpus: Corpus, embedding: str) -> pd.DataFrame:
         `second` (datasets), `fitted_on`, `tested_on` (groups), `n_test` and `roc_auc`. The
         direction points to `second`: 1 is perfect, 0.5 is chance, and less than 0.5 means that
         it points the wrong way there. Groups that lack training or test clips of a dataset are
-        left out on that side.
+        left out on that side, with a warning those that have too few for a direction.
 
     Raises
     ------
@@ -69,7 +71,16 @@ def direction_transfer(corpus: Corpus, embedding: str) -> pd.DataFrame:
         for name, part in fitted.items():
             if not both(part):
                 continue
-            scores = X @ lda_coefficients(X[part], is_second[part].astype(np.intp))[0]
+            try:
+                direction = lda_coefficients(X[part], is_second[part].astype(np.intp))[0]
+            except SingularCovarianceError as error:
+                warnings.warn(
+                    f"{embedding}, {first}/{second}: no direction from the {int(part.sum())} "
+                    f"training clips of group {name!r}, which is left out ({error})",
+                    stacklevel=3,
+                )
+                continue
+            scores = X @ direction
             for other, fresh in tested.items():
                 rows.append(
                     {
