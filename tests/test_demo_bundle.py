@@ -148,7 +148,10 @@ def test_other_corpora_are_refused(tiny_corpus, bundle, tmp_path):
 
 def test_command(full, tmp_path):
     arguments = ["demo-bundle", str(full.path), str(tmp_path / "b"), "--examples", "1", "--quiet"]
-    result = CliRunner().invoke(main, arguments)
+    several = CliRunner().invoke(main, [*arguments, "--embedding", "toy", "yamnet"])
+    assert several.exit_code == 1
+    assert "has no embedding 'yamnet' (there: toy)" in several.output
+    result = CliRunner().invoke(main, [*arguments, "--embedding", "toy"])
     assert result.exit_code == 0, result.output
     assert f" MB in {tmp_path / 'b'}" in result.output
     assert Corpus.load(tmp_path / "b").clips["audio"].notna().sum() == 20

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import click
 
+from biasmir_utils.cli._options import SeveralCommand, SeveralOption
 
-@click.command("demo-bundle")
+
+@click.command("demo-bundle", cls=SeveralCommand)
 @click.argument("rendered", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--embedding",
-    "embeddings",
-    multiple=True,
-    help="An embedding to keep; may be given several times. [default: all]",
-)
+@click.option("--embedding", "embeddings", cls=SeveralOption, help="To keep. Default: all.")
 @click.option(
     "--examples",
     default=3,
