@@ -450,12 +450,6 @@ class TestStyle:
         plots.train_test_pairs(results)
         assert dict(mpl.rcParams) == before
 
-    def test_use_style_sets_it_for_good(self):
-        with mpl.rc_context():
-            plots.use_style()
-            assert mpl.rcParams["figure.facecolor"] == "white"
-            assert mpl.rcParams["figure.dpi"] == 200
-
     def test_importing_the_package_loads_no_matplotlib(self):
         code = (
             "import sys; import biasmir_utils.plots;"

@@ -31,7 +31,7 @@ from biasmir_utils.plots.scores import (
     score_distributions,
 )
 from biasmir_utils.plots.sound import frames, spectrogram
-from biasmir_utils.plots.style import Look, looks, style, use_style
+from biasmir_utils.plots.style import Look, looks, style
 
 __all__ = [
     "Look",
@@ -64,5 +64,4 @@ __all__ = [
     "style",
     "toy_domains",
     "train_test_pairs",
-    "use_style",
 ]

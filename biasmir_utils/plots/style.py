@@ -132,13 +132,6 @@ def looks(categories: Iterable[Hashable], skip: int = 0) -> dict[Any, Look]:
     return {name: Look(*look) for name, look in zip(names, every[skip:], strict=False)}
 
 
-def use_style() -> None:
-    """Set the book's style for all figures that follow in this process."""
-    import seaborn as sns
-
-    sns.set_theme(style="whitegrid", rc=_RC)
-
-
 @contextmanager
 def style() -> Iterator[None]:
     """Set the book's style for what is drawn inside a `with` block."""
