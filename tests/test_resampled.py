@@ -46,6 +46,24 @@ def test_a_draw_without_a_class_has_no_value():
     assert np.isnan(found[3]).all()
 
 
+@pytest.mark.parametrize("kind", ["label", "category"])
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_test_set_of_one_class_has_a_brier_score_only(kind, only):
+    arrays = {
+        "y_true": np.full(3, only),
+        "score": np.array([2.0, 1, 0]),
+        "probability": np.array([0.5, 0.5, 1.0]),
+        "right": np.array([True, True, False]),
+    }
+    found = weighted_metrics(kind, arrays, 0.5, np.array([[1, 1, 1], [2, 1, 0]], np.float32))
+    assert np.isnan(found[0]).all()
+    assert np.isnan(found[1]).all() == (only == 0)
+    # Of a class its recall, which needs no other clips.
+    recall = [2 / 3, 1] if (kind, only) == ("category", 1) else [np.nan, np.nan]
+    np.testing.assert_allclose(found[2], recall)
+    np.testing.assert_allclose(found[3], [0.5 if only == 0 else 0.5 / 3, 0.25])
+
+
 def test_recall_of_a_class():
     arrays = {
         "y_true": np.array([1, 1, 1, 0]),

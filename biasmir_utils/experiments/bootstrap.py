@@ -32,6 +32,7 @@ from scipy.stats import t as student_t
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weighted_roc_auc
+from biasmir_utils.experiments.resampled import draw_counts
 from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING, UNLABELLED
 
 FloatArray = NDArray[np.float64]
@@ -336,9 +337,8 @@ def _draw_tracks(
     for name in np.unique(drawn_from).tolist():
         members = drawn_from == name
         names, codes[members] = np.unique(tracks[members], return_inverse=True)
-        rng = np.random.default_rng([seed, *name.encode()])
-        shares = np.full(len(names), 1 / len(names))
-        draws[name] = rng.multinomial(len(names), shares, size=n_replicates).astype(np.float64)
+        counts = draw_counts(len(names), n_replicates, [seed, *name.encode()])
+        draws[name] = counts.astype(np.float64)
     return codes, draws
 
 

@@ -25,6 +25,18 @@ def metrics_of(kind: str) -> tuple[str, ...]:
     return NUMBER_METRICS if kind == NUMBER else LABEL_METRICS
 
 
+def draw_counts(n: int, n_replicates: int, seed: Any) -> NDArray[np.int64]:
+    """Return how often each of n things is drawn, (n_replicates, n): n draws with replacement.
+
+    Parameters
+    ----------
+    n, n_replicates : int
+    seed : int or sequence of int
+    """
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=n_replicates)
+
+
 def shared_track_weights(
     names: Array, tracks: Array, n_replicates: int, seed: Any
 ) -> NDArray[np.float32]:
@@ -45,8 +57,7 @@ def shared_track_weights(
     ndarray, (1 + n_replicates, n_clips)
         The first row is 1.
     """
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_replicates)
+    drawn = draw_counts(len(names), n_replicates, seed)
     counts = np.concatenate([np.ones((1, len(names)), int), drawn]).astype(np.float32)
     weights: NDArray[np.float32] = counts[:, np.searchsorted(names, tracks)]
     return weights
@@ -71,7 +82,8 @@ def weighted_metrics(
     ndarray, (n_metrics, n_weightings)
         In the order of `metrics_of`. For a class of a category `balanced_accuracy` is its
         recall, whose mean over the classes is the balanced accuracy. NaN where a class has no
-        weight, or a probability is missing.
+        weight or no clip at all, but for the Brier score: that is NaN where a probability is
+        missing.
     """
     truth = np.asarray(arrays["y_true"], dtype=np.float64)
     score = np.asarray(arrays["score"], dtype=np.float64)
@@ -83,7 +95,8 @@ def weighted_metrics(
     hits = np.cumsum(weights[:, above], axis=1, dtype=np.float64)
     false = np.zeros((len(weights), len(below) + 1))
     np.cumsum(weights[:, below], axis=1, out=false[:, 1:])
-    n_positive, n_negative = hits[:, -1], false[:, -1]
+    # Not the last of `hits`, which has no columns where no clip is positive.
+    n_positive, n_negative = weights[:, above].sum(axis=1, dtype=np.float64), false[:, -1]
     # Positives by falling score: negatives strictly above each, and those at least as high.
     falling = -score[below]
     stricter = false[:, np.searchsorted(falling, -score[above], side="left")]

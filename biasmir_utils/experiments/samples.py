@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.bootstrap import bootstrap_scores, small_sample_stretch
+from biasmir_utils.experiments.resampled import draw_counts
 
 Draws = NDArray[np.float64]
 # Largest difference between the ROC-AUC of a results table and that of its scores.
@@ -83,11 +84,7 @@ class Samples:
         labels = tuple(str(label) for label in wide.index)
         weights = np.ones((1, len(labels)))
         if n_replicates and len(labels) > 1:
-            rng = np.random.default_rng(seed)
-            drawn = rng.multinomial(
-                len(labels), np.full(len(labels), 1 / len(labels)), size=n_replicates
-            )
-            weights = np.concatenate([weights, drawn])
+            weights = np.concatenate([weights, draw_counts(len(labels), n_replicates, seed)])
         cells = tuple(Cell(*map(str, key)) for key in wide.columns)
         values = wide.to_numpy(dtype=np.float64)[np.newaxis]
         return cls(cells, labels, values, weights, "labels" if len(weights) > 1 else "nothing")
