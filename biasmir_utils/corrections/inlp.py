@@ -59,13 +59,13 @@ class INLP(ThinCorrection, DomainTransformer):
 
     Notes
     -----
-    With :math:`b_1` the weights of the first classifier, and :math:`b_{k+1}` those of one that is
-    trained on the rows after :math:`I - V_k V_k^\top`, where the columns of :math:`V_k` are an
-    orthonormal basis of :math:`b_1, \dots, b_k`,
+    With :math:`q_1` the weights of the first classifier, and :math:`q_{k+1}` those of one that is
+    trained on the rows after :math:`I - Q_k Q_k^\top`, where the columns of :math:`Q_k` are an
+    orthonormal basis of :math:`q_1, \dots, q_k`,
 
-    .. math:: x' = x - \alpha\, V V^\top x,
+    .. math:: x' = x - \alpha\, Q_k Q_k^\top x,
 
-    with V the last of the bases.
+    with the last of the bases.
 
     Information used: unlabelled rows of all domains, with their domain.
     Nothing at transform time.
