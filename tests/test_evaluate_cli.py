@@ -66,6 +66,20 @@ def test_evaluate_writes_results_record_and_scores(tiny_corpus, tmp_path):
     assert left == {"r.csv", "r.json", "r.scores.parquet"}
 
 
+@pytest.mark.parametrize("corrections", [["none", "lda"], ["none"]])
+def test_every_file_that_was_written_is_named(tiny_corpus, tmp_path, corrections):
+    folder = tmp_path / "made"
+    output = run(
+        tiny_corpus, "--embedding", "toy", "--correction", *corrections, "--labels", "piano",
+        "--out", folder / "r.csv", "--report", "full", "--jobs", 1,
+    )  # fmt: skip
+    (line,) = [one for one in output.splitlines() if one.startswith("Written: ")]
+    named = line.removeprefix("Written: ").split(", ")
+    assert sorted(named) == sorted(str(path) for path in folder.iterdir())
+    assert named[-1] == str(folder / "r.csv")
+    assert (folder / "r.report.png").is_file() == (len(corrections) > 1)
+
+
 def test_parquet_and_csv_hold_the_same(tiny_corpus, tmp_path):
     for name in ("r.csv", "r.parquet"):
         run(tiny_corpus, "--embedding", "toy", "--out", tmp_path / name, "--jobs", 1)
@@ -247,3 +261,4 @@ def test_the_help_lists_corrections_and_sets():
     words = " ".join(text.split())
     assert "none lda mlda k klda mklda" in words
     assert "No set has the options alpha, groups=auto" in words
+    assert "unlabelled: without the other dataset's labels: recognisers trained on all" in words

@@ -56,8 +56,9 @@ class _WithCorrections(SeveralCommand):
     cls=SeveralOption,
     default=("global",),
     show_default="global",
-    help="global: fit corrections on all training rows, which the paper's resampling chose by "
-    "their labels; classwise: on positives only; unlabelled: on rows drawn without their labels.",
+    help="global: fit corrections on all training rows, chosen by their labels as in the paper; "
+    "classwise: on positives only; unlabelled: without the other dataset's labels: recognisers "
+    "trained on all clips of their own dataset, corrections fitted on clips of both drawn blindly.",
 )
 @click.option("--labels", "labels", cls=SeveralOption, help="Default: all labels of the corpus.")
 @click.option(
@@ -189,15 +190,16 @@ def evaluate(
             f"{aside}, and so are the files beside it.",
             err=True,
         )
-    if evaluation.report is not None:
-        _draw(evaluation.report, paths.figure)
+    drawn = evaluation.report is not None and _draw(evaluation.report, paths.figure)
     written = write_evaluation(evaluation, out, own)
+    if drawn:
+        written.insert(-1, paths.figure)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")
 
 
-def _draw(report: Report, path: Path) -> None:
-    """Write the figure of a full report, if it has a correction to show."""
+def _draw(report: Report, path: Path) -> bool:
+    """Write the figure of a full report, if it has a correction to show; tell whether it has."""
     import matplotlib as mpl
 
     from biasmir_utils.experiments.report_text import METRIC_NAMES
@@ -206,7 +208,8 @@ def _draw(report: Report, path: Path) -> None:
 
     path.unlink(missing_ok=True)
     if "gain" not in report.summary:
-        return
+        return False
     with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
         figure = gain_and_loss(report.summary, metric=METRIC_NAMES[report.metric])
         figure.savefig(temporary, dpi=150)
+    return True
