@@ -119,7 +119,8 @@ def main() -> None:
             *lines,
             "",
             "`serial`: one process does everything. `processes`: one process decodes beside the "
-            "network, the default on 2 cores. `2 workers`: `--scheduler local --jobs 2`, each does "
+            "network, the default on 2 cores (mfcc, which has none, gets two by default). "
+            "`2 workers`: `--scheduler local --jobs 2`, each does "
             "its clips completely. A clip's time is the difference of the two runs, so that "
             "starting is left out. The last two columns are such times multiplied, not measured: "
             "N workers with a core each, and a file system that keeps up, take the core hours "

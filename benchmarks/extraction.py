@@ -133,13 +133,15 @@ def run_extract(corpus: Corpus, name: str, model: str | None, n_clips: int) -> d
     """Run `biasmir extract`'s function; return the time taken."""
     from biasmir_utils.embeddings import extract, load, read_audio
     from biasmir_utils.embeddings.preparing import default_jobs
+    from biasmir_utils.embeddings.registry import has_network
 
     embedding = load(name, model)
     path = corpus.audio_path(0)
     assert path is not None
     embedding.embed(*read_audio(path))
     start, processor = time.perf_counter(), processor_seconds()
-    report = extract(corpus, embedding, jobs=default_jobs(), progress=False)
+    jobs = default_jobs(has_network(name))
+    report = extract(corpus, embedding, jobs=jobs, progress=False)
     assert report.n_embedded == n_clips == len(corpus.clips)
     return {
         "seconds": time.perf_counter() - start,

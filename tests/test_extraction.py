@@ -701,6 +701,30 @@ def test_command(corpus):
     assert "Error: " in again.output
 
 
+def test_processes_by_default(monkeypatch):
+    for cores, beside, alone in [(1, 1, 0), (2, 1, 2), (4, 3, 4), (64, 8, 64)]:
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert preparing.default_jobs() == beside
+        assert preparing.default_jobs(network=False) == alone
+
+
+def test_command_with_the_processes_of_each_embedding(corpus, monkeypatch):
+    asked = {}
+
+    def run_with(corpus, name, *, jobs, **options):
+        asked[name] = jobs
+        return extract(corpus, name, jobs=0, progress=False)
+
+    monkeypatch.setattr("biasmir_utils.embeddings.extraction.extract", run_with)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for path in corpus.clips["audio"]:
+        sf.write(corpus.path / path, 0.1 * np.ones(48_000), 16_000)
+    assert run(corpus.path, "--embedding", "msd_vgg", "mfcc").exit_code == 0
+    assert asked == {"msd_vgg": 1, "mfcc": 2}
+    assert run(corpus.path, "--embedding", "mfcc", "--jobs", 0).exit_code == 0
+    assert asked["mfcc"] == 0
+
+
 def test_command_with_several_embeddings(corpus, tmp_path):
     table = corpus.clips.copy()
     rng = np.random.default_rng(0)

@@ -39,8 +39,8 @@ from biasmir_utils.cli._stopping import stoppable
     "--jobs",
     type=click.IntRange(min=0),
     help=(
-        "Processes that decode and resample beside the network; default: all cores but one. With "
-        "--scheduler local: workers; default: all cores."
+        "Processes that decode and resample beside the network; default: all cores but one, and "
+        "all for mfcc, which has no network. With --scheduler local: workers; default: all cores."
     ),
 )
 @scheduler_option
@@ -76,6 +76,7 @@ def extract(
     from biasmir_utils.embeddings import available
     from biasmir_utils.embeddings.extraction import extract as run
     from biasmir_utils.embeddings.preparing import default_jobs
+    from biasmir_utils.embeddings.registry import has_network
     from biasmir_utils.errors import ArgumentError, did_you_mean
 
     for name in embeddings:
@@ -90,9 +91,10 @@ def extract(
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "
             f"once for each"
         )
-    if jobs is None:
-        jobs = default_jobs() if scheduler is None else 0
     for name in dict.fromkeys(embeddings):
+        workers = jobs
+        if workers is None:
+            workers = default_jobs(has_network(name)) if scheduler is None else 0
         with stoppable(
             lambda: "Stopped; finished parts are kept, and the same command goes on from there."
         ):
@@ -102,7 +104,7 @@ def extract(
                 model=model,
                 download=download,
                 hop=hop,
-                jobs=jobs,
+                jobs=workers,
                 pool=pool,
                 dtype=dtype,
                 retry=retry,

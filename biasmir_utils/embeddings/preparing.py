@@ -140,9 +140,16 @@ def prepare_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def default_jobs() -> int:
-    """Return how many workers to run beside the network: one core is the network's."""
-    return max(1, min(8, (os.cpu_count() or 2) - 1))
+def default_jobs(network: bool = True) -> int:
+    """Return how many workers to run: beside a network, or of an embedding that is a front end.
+
+    One core is the network's. Without a network this process only waits, and librosa uses one
+    thread: one worker would be no faster than none, so all cores get one.
+    """
+    cores = os.cpu_count() or 2
+    if network:
+        return max(1, min(8, cores - 1))
+    return cores if cores > 1 else 0
 
 
 @lru_cache(maxsize=1)

@@ -28,6 +28,8 @@ class Entry:
         Whether its weights can be downloaded (`download`).
     takes_hop : bool
         Whether the hop can be chosen (`hop`).
+    network : bool
+        Whether there is a network behind the front end.
     """
 
     module: str
@@ -36,6 +38,7 @@ class Entry:
     takes_model: bool = True
     downloads: bool = False
     takes_hop: bool = False
+    network: bool = True
 
 
 _ENTRIES: dict[str, Entry] = {
@@ -55,7 +58,11 @@ _ENTRIES: dict[str, Entry] = {
     "mtt_musicnn": Entry("musicnn", "MttMusicnn", "MTT_musicnn, mean over time, 753-d every 3 s"),
     "msd_vgg": Entry("musicnn", "MsdVgg", "MSD_vgg, last pooling layer, 256-d every 3 s"),
     "mfcc": Entry(
-        "mfcc", "Mfcc", "MFCC, mean and standard deviation, 80-d a clip", takes_model=False
+        "mfcc",
+        "Mfcc",
+        "MFCC, mean and standard deviation, 80-d a clip",
+        takes_model=False,
+        network=False,
     ),
 }
 
@@ -63,6 +70,11 @@ _ENTRIES: dict[str, Entry] = {
 def available() -> dict[str, str]:
     """Return the names that `load` knows, each with one line on what it is."""
     return {name: entry.summary for name, entry in _ENTRIES.items()}
+
+
+def has_network(name: str) -> bool:
+    """Tell whether an embedding of `available()` has a network behind its front end."""
+    return _ENTRIES[name].network
 
 
 def load(
