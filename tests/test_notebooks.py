@@ -94,6 +94,21 @@ def test_tags_are_those_that_the_book_knows(notebook):
         assert tags(cell) <= TAGS
 
 
+def test_what_unfolds_a_cell_says_what_is_in_it(notebook):
+    """The same words in all chapters, for the parameters and the solutions; else the book's own."""
+    for cell in code_cells(notebook):
+        if "remove-cell" in tags(cell):
+            continue
+        what = (
+            "the parameters" if "parameters" in tags(cell)
+            else "the solution" if "hide-cell" in tags(cell)
+            else None
+        )  # fmt: skip
+        settings = cell.metadata.get("mystnb", {})
+        prompts = (settings.get("code_prompt_show"), settings.get("code_prompt_hide"))
+        assert prompts == ((f"Show {what}", f"Hide {what}") if what else (None, None)), cell.source
+
+
 def test_prose_is_plain_markdown(notebook):
     """JupyterLab, Colab and GitHub would show MyST's directives and roles as they are."""
     for cell in notebook.cells:
