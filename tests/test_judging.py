@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from biasmir_utils.corrections import make_correction, parse_correction
+from biasmir_utils.experiments import judging
 from biasmir_utils.experiments.data import DatasetClips
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.judging import (
@@ -183,3 +184,22 @@ def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
             assert row["chance"] < row["chance_high"]
     for measure in ("mean_gap", "mmd2"):
         assert found["none", measure]["chance_high"] != found["leace", measure]["chance_high"]
+
+
+def test_uncorrected_rows_are_measured_once(two, monkeypatch):
+    pair, X, _ = two
+    monkeypatch.setattr(judging, "_MEASURED", {})
+    asked = []
+    monkeypatch.setattr(
+        judging, "domain_shift", lambda *a, **k: asked.append(k) or domain_shift(*a, **k)
+    )
+    first, again = judged(pair, X), judged(pair, X)
+    assert len(asked) == 1
+    np.testing.assert_equal(first, again)
+    # Other rows, another seed: measured anew.
+    other = judged(pair, [X[0], X[1] + 1])
+    assert len(asked) == 2
+    assert other["none", "mean_gap"] != first["none", "mean_gap"]
+    spec = (parse_correction("none"), "none")
+    list(judge_corrections(FeatureSpace([x[:80] for x in X], None), {spec: None}, pair, X, 1))
+    assert len(asked) == 3

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasmir_utils.corrections.grammar import Correction
-from biasmir_utils.experiments.data import DatasetClips
+from biasmir_utils.experiments.data import DatasetClips, array_sum
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.separability import compared_rows
 from biasmir_utils.experiments.shift import PROBES, Measured, damage, domain_shift, probe_scale
@@ -22,6 +23,10 @@ MAX_CLIPS = 300
 N_PERMUTATIONS = 10
 """How often chance is measured for each fit."""
 JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
+
+# What uncorrected rows gave, by what it depends on.
+_MEASURED: dict[str, dict[str, Measured]] = {}
+_MAX_MEASURED = 64
 
 
 def judge_corrections(
@@ -71,21 +76,9 @@ def judge_corrections(
         side: np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
         for side in sides
     }
+    clips = _Judged(domain, track, pair[0].shared_tracks, seed)
     scale = {side: probe_scale(X) for side, X in before.items()}
-
-    def shift(X: Array, side: int, probe_permutations: int = 0) -> dict[str, Measured]:
-        return domain_shift(
-            X,
-            domain,
-            track,
-            n_permutations=N_PERMUTATIONS,
-            probe_permutations=probe_permutations,
-            scale=scale[side],
-            paired=pair[0].shared_tracks,
-            seed=seed,
-        )
-
-    unchanged = _mean([shift(before[side], side, N_PERMUTATIONS) for side in sides])
+    unchanged = _mean([_before(before[side], clips, scale[side]) for side in sides])
     for variant, correction in corrections.items():
         if correction is None:
             left, harm = unchanged, [damage(before[side], before[side], 0) for side in sides]
@@ -93,7 +86,7 @@ def judge_corrections(
             after = {
                 side: correction.transform(X, sample_domain=domain) for side, X in before.items()
             }
-            left = _mean([shift(after[side], side) for side in sides])
+            left = _mean([clips.shift(after[side], scale[side]) for side in sides])
             rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
             harm = [damage(before[side], after[side], rank, correction.alpha) for side in sides]
         for measure, found in left.items():
@@ -104,6 +97,39 @@ def judge_corrections(
             value, control = np.mean([part[measure] for part in harm], axis=0)
             values = (measure, float(value), np.nan, np.nan, float(control))
             yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The clips that are judged, and how."""
+
+    domain: Array
+    track: Array
+    paired: bool
+    seed: int
+
+    def shift(self, X: Array, scale: Array, probe_permutations: int = 0) -> dict[str, Measured]:
+        return domain_shift(
+            X,
+            self.domain,
+            self.track,
+            n_permutations=N_PERMUTATIONS,
+            probe_permutations=probe_permutations,
+            scale=scale,
+            paired=self.paired,
+            seed=self.seed,
+        )
+
+
+def _before(X: Array, clips: _Judged, scale: Array) -> dict[str, Measured]:
+    """Return the shift of uncorrected rows with chance, which takes longer than a correction's."""
+    # All labels are judged on the same rows, as long as these are embeddings.
+    key = f"{array_sum(X, clips.domain, clips.track)} {clips.paired} {clips.seed}"
+    if key not in _MEASURED:
+        if len(_MEASURED) >= _MAX_MEASURED:
+            _MEASURED.clear()
+        _MEASURED[key] = clips.shift(X, scale, N_PERMUTATIONS)
+    return _MEASURED[key]
 
 
 def tracks_to_judge(
