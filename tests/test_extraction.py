@@ -416,6 +416,14 @@ def test_the_bundled_corpus_says_where_its_embeddings_can_be_made(repository):
     assert sorted((demo / "embeddings").iterdir()) == before
 
 
+def test_an_embedding_whose_name_is_no_name_of_a_file(corpus):
+    class Elsewhere(Levels):
+        name = "x/y"
+
+    with pytest.raises(CorpusError, match="embedding 'x/y' cannot be part of a path"):
+        extract(corpus, Elsewhere(), progress=False)
+
+
 def test_only_one_process_at_a_time(corpus):
     record = Levels().record
     with (

@@ -149,9 +149,29 @@ def load_description(folder: Path) -> Description:
         shared_tracks=_flag(path, content, "shared_tracks"),
     )
     _names(path, "targets", [target.name for target in targets])
+    check_path_names("dataset", description.datasets, path)
     if not description.datasets:
         raise CorpusError(f'{path}: "datasets" is empty; name at least one')
     return description
+
+
+def check_path_names(what: str, names: Iterable[str], where: object) -> None:
+    """Raise `CorpusError` unless names of datasets or embeddings can be part of an HDF5 path.
+
+    Parameters
+    ----------
+    what : str
+        What is named, for the message.
+    names : iterable of str
+    where : object
+        The file or folder that the message names.
+    """
+    for name in names:
+        if "/" in name or "\0" in name or not name.strip("."):
+            raise CorpusError(
+                f"{where}: {what} {name!r} cannot be part of a path in an embedding file; expected "
+                f"a name without '/' that is more than dots"
+            )
 
 
 def check_targets(targets: Iterable[Target], where: str) -> None:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from biasmir_utils.corpus.description import check_path_names
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import atomic_path
 
@@ -191,6 +192,8 @@ def write_embedding_file(
     dtype : {'float32', 'float16'}
         How features are stored, with gzip compression.
     """
+    check_path_names("dataset", content, path)
+    check_path_names("embedding", [embedding], path)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(attributes or {})
         for dataset, (keys, features) in content.items():

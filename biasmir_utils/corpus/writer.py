@@ -11,7 +11,7 @@ import pandas as pd
 
 from biasmir_utils.corpus._corpus import Corpus
 from biasmir_utils.corpus.clip_table import FILE_NAMES, check_clip_table
-from biasmir_utils.corpus.description import Description, Target, check_targets
+from biasmir_utils.corpus.description import Description, Target, check_path_names, check_targets
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import atomic_path
 
@@ -52,6 +52,7 @@ class CorpusWriter:
     ) -> None:
         self.path = Path(path)
         check_targets(targets, str(self.path))
+        check_path_names("dataset", datasets, self.path)
         self.description = Description(
             name=name,
             title=title,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus.description import check_path_names
 from biasmir_utils.embeddings.base import Embedding
 from biasmir_utils.embeddings.batches import embed_parts
 from biasmir_utils.embeddings.extraction_report import ExtractionReport, make_report, write_notes
@@ -116,6 +117,7 @@ def extract(
     if model is not None and Path(model).expanduser().exists():
         model = Path(model).expanduser().absolute()  # as workers will look for it
     name = embedding if isinstance(embedding, str) else embedding.name
+    check_path_names("embedding", [name], corpus.path)
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
     target = corpus.path / "embeddings" / f"{name}.h5"
 
