@@ -9,10 +9,14 @@ import os
 import platform
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+BROKEN_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+"""What numpy raises on reading an `.npz` file that is damaged, empty or something else."""
 
 
 @contextmanager

@@ -133,6 +133,9 @@ def test_a_missing_folder_and_a_folder_without_a_corpus(tmp_path):
         ({"name": ""}, '"name" must be a non-empty text'),
         ({"datasets": []}, '"datasets" is empty'),
         ({"datasets": ["alpha", "alpha"]}, "names 'alpha' more than once"),
+        ({"datasets": ["alpha", "x/y"]}, "dataset 'x/y' cannot be part of a path"),
+        ({"datasets": ["."]}, "dataset '.' cannot be part of a path"),
+        ({"datasets": ["..", "alpha"]}, "more than dots"),
         ({"datasets": "alpha"}, '"datasets" must be a list'),
         ({"groups": [1]}, '"groups" must hold non-empty texts'),
         ({"targets": [{"name": "piano", "kind": "tag"}]}, "has kind 'tag'"),
@@ -189,6 +192,34 @@ def test_a_row_is_told_as_a_person_finds_it(tiny_corpus):
     place = 1 + next(n for n, line in enumerate(text.splitlines()) if ",valid," in line)
     assert place == 8
     assert f"clips.csv, line {place} (dataset 'alpha', clip 'a0004')" in message(tiny_corpus)
+    # A line of blanks is as empty, and blanks in quotes are a cell.
+    (tiny_corpus / "clips.csv").write_text(
+        text.replace("\n\n", "\n \t \n") + "\n", encoding="utf-8"
+    )
+    assert f"clips.csv, line {place} (dataset 'alpha', clip 'a0004')" in message(tiny_corpus)
+
+
+def test_a_cell_that_is_too_long_to_find_the_line(tiny_corpus):
+    path = tiny_corpus / "clips.parquet"
+    table = pd.read_parquet(path)
+    path.unlink()
+    table["remark"] = ["x" * 200_000, *[""] * (len(table) - 1)]
+    table.loc[4, "split"] = "valid"
+    table.to_csv(tiny_corpus / "clips.csv", index=False)
+    assert "clips.csv, row 5 (counting from 1) (dataset 'alpha'" in message(tiny_corpus)
+
+
+def test_lines_of_a_csv_are_those_that_pandas_reads(tmp_path):
+    from biasmir_utils.corpus.clip_table import csv_rows
+
+    path = tmp_path / "t.csv"
+    for text in ('a\n1\n  \n\n"  "\n\t\n2\n', 'a,b\n1,"x\n\ny"\n \n,\n3,\r\n\r\n4,5'):
+        path.write_bytes(text.encode())
+        with open(path, newline="") as file:
+            rows = [cells for _, cells in csv_rows(path, file)]
+        read = pd.read_csv(path, dtype=str, keep_default_na=False)
+        expected = [[cell.replace("\r\n", "\n") for cell in row] for row in read.values.tolist()]
+        assert rows == [list(read.columns), *expected]
 
 
 def test_a_missing_column_a_missing_table_two_tables_and_an_empty_one(tiny_corpus):
@@ -281,6 +312,16 @@ def test_a_writer_never_writes_over_a_corpus(tiny_corpus):
     assert Corpus.load(tiny_corpus).name == "tiny"
 
 
+@pytest.mark.parametrize("name", ["x/y", ".", "..", "", "a\0b"])
+def test_names_that_cannot_be_in_a_path_are_refused(tmp_path, name):
+    with pytest.raises(CorpusError, match=r"dataset .* cannot be part of a path"):
+        CorpusWriter(tmp_path, name="n", title="N", datasets=["d", name], groups=[], targets=[])
+    for dataset, embedding in (("d", name), (name, "e")):
+        with pytest.raises(CorpusError, match="cannot be part of a path in an embedding file"):
+            write_embedding_file(tmp_path / "e.h5", embedding, {dataset: (["c"], np.zeros((1, 2)))})
+    assert not list(tmp_path.iterdir())
+
+
 def test_large_files_are_pooled_once(tiny_corpus, tmp_path, monkeypatch):
     monkeypatch.setenv("BIASMIR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pooling_cache, "SMALLEST_FILE", 0)
@@ -299,6 +340,17 @@ def test_large_files_are_pooled_once(tiny_corpus, tmp_path, monkeypatch):
     for entry in (tmp_path / "cache").glob("*.npz"):
         entry.write_bytes(b"broken")
     assert np.isfinite(Corpus.load(tiny_corpus).embedding("toy")).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"broken", b"PK\x03\x04garbage", b"\x93NUMPY"])
+def test_a_broken_entry_of_the_cache_counts_as_none(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("BIASMIR_CACHE", str(tmp_path))
+    pooling_cache.store("key", {"means": np.ones(3)})
+    kept = pooling_cache.load("key")
+    assert kept is not None
+    assert kept["means"].tolist() == [1, 1, 1]
+    (tmp_path / "key.npz").write_bytes(content)
+    assert pooling_cache.load("key") is None
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,45 @@ def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool = False) -> pd
     return table.loc[both, ["dataset", "track"]].drop_duplicates(ignore_index=True)
 
 
+def csv_rows(
+    path: Path, lines: Iterable[str], *, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row of a CSV file, and the line where it begins, counted from 1.
+
+    A cell in quotes may go over several lines; empty lines, and lines of blanks, are no rows.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        For messages.
+    lines : iterable of str
+        The file opened with ``newline=""``.
+    strict : bool
+        Whether quotes in the wrong place are an error.
+
+    Raises
+    ------
+    CorpusError
+        Naming the line that cannot be read.
+    """
+    line, last = 1, ""
+
+    def noted() -> Iterator[str]:
+        nonlocal last
+        for text in lines:
+            last = text
+            yield text
+
+    reader = csv.reader(noted(), strict=strict)
+    try:
+        for cells in reader:
+            if last.strip(" \t\r\n"):  # quotes around blanks make a cell
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line {line}: cannot be read as CSV ({error})") from error
+
+
 def _list(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns))
 
@@ -185,12 +227,8 @@ def _cell(table: pd.DataFrame, name: str, wrong: pd.Series, where: Any) -> str:
 def _place(where: Any, row: int) -> str:
     """Return file and row as a person finds it there: in CSV the line, with the header as 1."""
     if isinstance(where, Path) and where.suffix == ".csv" and where.is_file():
-        # A cell in quotes may go over several lines, and empty lines are no rows.
-        with open(where, encoding="utf-8", newline="") as file:
-            reader, end, passed = csv.reader(file), 0, -1  # the header is passed first
-            for cells in reader:
-                passed += bool(cells)
-                if passed == row + 1:
-                    return f"{where}, line {end + 1}"
-                end = reader.line_num
+        # What pandas reads may be too much for the csv module, as a cell of 200,000 characters.
+        with open(where, encoding="utf-8", newline="") as file, suppress(CorpusError):
+            for line, _ in islice(csv_rows(where, file), row + 1, None):  # after the header
+                return f"{where}, line {line}"
     return f"{where}, row {row + 1} (counting from 1)"

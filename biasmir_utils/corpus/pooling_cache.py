@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.files import atomic_path
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path
 
 ENVIRONMENT_VARIABLE = "BIASMIR_CACHE"
 # Reading a small file again costs less than a cache entry is worth.
@@ -39,7 +39,7 @@ def load(key: str) -> dict[str, NDArray] | None:
     try:
         with np.load(cache_folder() / f"{key}.npz", allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError, KeyError):
+    except BROKEN_ARRAYS:
         return None
 
 

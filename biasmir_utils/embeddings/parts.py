@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from biasmir_utils.embeddings.base import Features, identity
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.files import atomic_path, write_json
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, write_json
 
 Key = tuple[str, str]
 """A dataset and a clip of it."""
@@ -160,7 +159,7 @@ class PartStore:
         for path in sorted(self.folder.glob("part-*.npz"), key=lambda p: p.stat().st_mtime_ns):
             try:
                 found.update(_part_contents(path))
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            except BROKEN_ARRAYS:
                 path.unlink()
         return found
 

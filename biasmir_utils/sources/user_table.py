@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from biasmir_utils.corpus.clip_table import csv_rows
 from biasmir_utils.errors import CorpusError
 
 SUFFIXES = (".csv", ".parquet")
@@ -123,27 +123,21 @@ def _read_csv(path: Path) -> UserTable:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not UTF-8 ({error}); save it as CSV in UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    cells, places, line = [], [], 1
-    try:
-        header = next(reader, [])
-        if len(header) == 1 and any(sign in header[0] for sign in ";\t"):
+    rows = csv_rows(path, io.StringIO(text, newline=""), strict=True)
+    cells, places = [], []
+    _, header = next(rows, (1, []))
+    if len(header) == 1 and any(sign in header[0] for sign in ";\t"):
+        raise CorpusError(
+            f"{path}: the columns seem to be parted by semicolons or tabs; save it with commas"
+        )
+    for line, row in rows:
+        if len(row) != len(header):
             raise CorpusError(
-                f"{path}: the columns seem to be parted by semicolons or tabs; save it with commas"
+                f"{path}, line {line}: {len(row)} cells, but the header has {len(header)}; "
+                f"a cell that holds a comma has to stand in double quotes"
             )
-        line = reader.line_num + 1
-        for row in reader:
-            if row:
-                if len(row) != len(header):
-                    raise CorpusError(
-                        f"{path}, line {line}: {len(row)} cells, but the header has {len(header)}; "
-                        f"a cell that holds a comma has to stand in double quotes"
-                    )
-                cells.append([cell or np.nan for cell in row])
-                places.append(f"line {line}")
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise CorpusError(f"{path}, line {line}: cannot be read as CSV ({error})") from error
+        cells.append([cell or np.nan for cell in row])
+        places.append(f"line {line}")
     return UserTable(path, pd.DataFrame(cells, columns=header, dtype=object), places)
 
 
