@@ -28,8 +28,11 @@ from biasmir_utils.experiments.counterfactual_corrections import (
 from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.paired_statistics import (
     between_variance,
+    mean_product,
+    products_with_others,
     squared_mean_length,
     track_weights,
+    weighted_mean_of_rows,
     with_intervals,
 )
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
@@ -101,7 +104,9 @@ class TestDescribeShift:
         row = found.set_index("quantity").loc["constant"]
         assert row["value"] == pytest.approx(0, abs=0.003)
         assert row["low"] < 0.003
-        assert value(found, "along") == pytest.approx(1 / D, abs=0.02)
+        # A mean that may be zero has no direction.
+        undefined = found.set_index("quantity").loc[["along", "cosine"], ["value", "low", "high"]]
+        assert undefined.isna().all(axis=None)
         assert value(found, "left") == pytest.approx(value(found, "piece_size"), rel=0.003)
 
     def test_what_is_left_after_the_mean_is_the_rest_of_the_square(self):
@@ -119,16 +124,61 @@ class TestDescribeShift:
         assert value(found, "constant") == pytest.approx(4 / 5, abs=0.002)
         assert value(found, "cosine") == pytest.approx(1)
 
+    def test_a_piece_does_not_agree_with_itself(self):
+        """By loops: each track beside the others only, and no noise of their mean."""
+        rng = np.random.default_rng(3)
+        tracks = np.repeat(np.arange(12), 2)
+        shifts = unit(3, 2.0) + 0.7 * rng.normal(size=(24, D))
+        renderings = toy({"away": shifts}, n=24)
+        found = describe_shift(shifts, renderings.X[0], renderings.pieces["lead"], tracks)
+        cosines, squares = [], []
+        for i, x in enumerate(shifts):
+            others = np.flatnonzero(tracks != tracks[i])
+            cosines.append(x @ shifts[others].mean(axis=0) / np.linalg.norm(x))
+            squares.append(
+                np.mean([
+                    (x @ shifts[j]) * (x @ shifts[k])
+                    for j in others for k in others if tracks[j] != tracks[k]
+                ])
+            )  # fmt: skip
+        pairs = [shifts[i] @ shifts[j] for i in range(24) for j in range(24) if i != j]
+        length, total = np.mean(pairs), np.square(shifts).sum(axis=1).mean()
+        assert value(found, "constant") == pytest.approx(length / total)
+        assert value(found, "cosine") == pytest.approx(np.mean(cosines) / np.sqrt(length))
+        assert value(found, "along") == pytest.approx(np.mean(squares) / (length * total))
+
     def test_intervals_hold_the_truth_about_as_often_as_they_say(self):
-        hits = 0
-        for seed in range(60):
+        """Noise of 4 times the squared mean, in 80 dimensions, and instruments not far apart."""
+        n, features, noise, runs = 120, 80, 4.0, 60
+        sd = np.sqrt(noise / features)
+        mean, centres = np.eye(features)[10], 1.2 * np.eye(4, features)
+        spread = 1.2**2
+        rng = np.random.default_rng(99)
+        many = mean + sd * rng.normal(size=(40_000, features))
+        truth = {
+            "size": np.sqrt(1 / spread),
+            "piece_size": np.sqrt((1 + noise) / spread),
+            "constant": 1 / (1 + noise),
+            "along": (1 + sd**2) / (1 + noise),
+            "cosine": np.mean(many @ mean / np.linalg.norm(many, axis=1)),
+            "left": np.sqrt(noise / spread),
+        }
+        inside = pd.DataFrame(0.0, truth, ["share", "value", "width"])
+        for seed in range(runs):
             rng = np.random.default_rng(seed)
-            shifts = unit(3, 1.0) + 0.8 * rng.normal(size=(150, D))
-            renderings = toy({"away": shifts}, n=150, seed=seed)
-            renderings.pieces["track"] = renderings.pieces["clip"]
-            row = describe(renderings, "away").set_index("quantity").loc["constant"]
-            hits += row["low"] <= 1 / (1 + 0.64 * D) <= row["high"]
-        assert 51 <= hits <= 60
+            lead = rng.permutation(np.arange(n) % 4)
+            home = centres[lead] + rng.normal(size=(n, features))
+            shifts = mean + sd * rng.normal(size=(n, features))
+            table = describe_shift(shifts, home, lead, np.arange(n), n_replicates=150, seed=seed)
+            for name, low, high in table[["quantity", "low", "high"]].itertuples(index=False):
+                inside.loc[name, "share"] += (low <= truth[name] <= high) / runs
+                inside.loc[name, "width"] += (high - low) / runs
+            inside["value"] += table.set_index("quantity")["value"] / runs
+        assert (inside["share"] >= 0.88).all(), inside
+        expected = pd.Series(truth)
+        bias = (inside["value"] - expected).abs() / inside["width"]
+        assert (bias < 0.1).all(), bias
+        assert inside.loc[["constant", "along", "cosine"], "share"].max() < 1
 
     def test_no_shift_is_refused(self):
         with pytest.raises(ArgumentError, match="zero for all pieces"):
@@ -156,6 +206,45 @@ class TestGroupShifts:
         assert (found["high"] < found["chance_low"]).all()
         assert found.at["folk", "size"] / found.at["jazz", "size"] == pytest.approx(2, abs=0.05)
 
+    def test_noise_does_not_make_cosines_small(self):
+        """Mean shifts at 60 degrees, each as long as its noise is in 25 pieces."""
+        n, features, runs = 200, 100, 50
+        mean = np.array([np.eye(features)[0], np.eye(features)[0] / 2])
+        mean[1, 1] = np.sqrt(0.75)
+        values, hits = [], 0
+        for seed in range(runs):
+            rng = np.random.default_rng(seed)
+            group = np.arange(n) % 4 == 0
+            shifts = mean[group.astype(int)] + rng.normal(scale=0.5, size=(n, features))
+            row = group_shifts(
+                shifts, group, np.arange(n), n_replicates=150, n_permutations=1, seed=seed
+            ).iloc[0]
+            values.append(row["cosine"])
+            hits += row["low"] <= 0.5 <= row["high"]
+        assert np.mean(values) == pytest.approx(0.5, abs=0.02)
+        assert 0.86 * runs <= hits <= runs
+
+    def test_one_in_twenty_random_groups_is_below_chance(self):
+        rng = np.random.default_rng(0)
+        shifts, tracks = unit(3, 1.0) + 0.8 * rng.normal(size=(60, D)), np.arange(60)
+        found = pd.concat(
+            group_shifts(
+                shifts, rng.permutation(60) % 3, tracks, n_replicates=1, n_permutations=100
+            )
+            for _ in range(25)
+        )
+        assert 0.01 <= (found["cosine"] < found["chance_low"]).mean() <= 0.1
+        assert found["chance"].between(found["chance_low"], 1).all()
+
+    def test_a_group_of_one_piece_has_no_cosine(self):
+        renderings = toy({"away": unit(5, 2.0)}, n=40)
+        group = np.where(np.arange(40) == 7, "alone", "rest")
+        found = group_shifts(renderings.shift("away"), group, np.arange(40)).set_index("group")
+        assert found["pieces"].tolist() == [1, 39]
+        assert found["cosine"].isna().all()
+        assert np.isnan(found.at["alone", "size"])
+        assert found.at["rest", "size"] == pytest.approx(1)
+
 
 class TestFactorShares:
     def test_additive_effects_have_no_interaction(self):
@@ -172,6 +261,24 @@ class TestFactorShares:
         found = factor_shares(renderings.X, renderings.pieces["track"])
         shares = found[found["of"] == "single pieces"].set_index("part")["value"]
         assert shares.tolist() == pytest.approx([1 / 3] * 3)
+
+    def test_noise_neither_turns_the_main_effects_nor_ties_them(self):
+        """Effects at 60 degrees; the noise of home, the largest, is in both."""
+        features, runs = 80, 50
+        font, chain = np.eye(features)[0], np.eye(features)[0] / 2
+        chain[1] = np.sqrt(0.75)
+        values, hits = [], 0
+        for seed in range(runs):
+            rng = np.random.default_rng(seed)
+            X = np.array([np.zeros(features), font, chain, font + chain])
+            scale = np.array([0.8, 0.3, 0.3, 0.3])[:, None, None]
+            X = X[:, None] + scale * rng.normal(size=(4, 80, features))
+            found = factor_shares(X, np.arange(80), n_replicates=150, seed=seed)
+            row = found.set_index("part").loc["cosine"]
+            values.append(row["value"])
+            hits += row["low"] <= 0.5 <= row["high"]
+        assert np.mean(values) == pytest.approx(0.5, abs=0.02)
+        assert 0.86 * runs <= hits <= runs
 
     def test_the_parts_sum_to_the_squares_around_the_mean(self):
         rng = np.random.default_rng(0)
@@ -203,18 +310,42 @@ class TestStatistics:
         ]
         assert np.mean(lengths) == pytest.approx(0, abs=0.05)
 
-    def test_a_weight_of_two_is_a_row_twice(self):
+    def test_a_piece_drawn_twice_is_no_second_piece(self):
+        rng = np.random.default_rng(0)
+        one, other = rng.normal(size=(2, 20, 3))
+        w = rng.integers(0, 4, 20).astype(float)
+        pairs = [(i, j) for i in range(20) for j in range(20) if i != j]
+        expected = sum(w[i] * w[j] * (one[i] @ other[j]) for i, j in pairs)
+        expected /= sum(w[i] * w[j] for i, j in pairs)
+        assert mean_product(w[None], one, other)[0] == pytest.approx(expected)
+        np.testing.assert_allclose(
+            squared_mean_length(w[None], one), mean_product(w[None], one, one)
+        )
+
+    def test_statistics_of_drawn_pieces_are_those_of_the_pieces_on_average(self):
+        rng = np.random.default_rng(0)
+        kinds = np.arange(60) % 3
+        rows = rng.normal(size=(60, 40)) + np.eye(3, 40)[kinds]
+        W = track_weights(np.arange(60), 4000, seed=0)
+        for values in (
+            squared_mean_length(W, rows),
+            between_variance(W, rows, kinds),
+            *(weighted_mean_of_rows(W, v) for v in products_with_others(W, rows, np.arange(60))),
+        ):
+            error = values[1:].std() / np.sqrt(4000)
+            assert values[1:].mean() == pytest.approx(values[0], abs=5 * error)
+
+    def test_pieces_that_were_not_drawn_do_not_count(self):
         rng = np.random.default_rng(0)
         rows, kinds = rng.normal(size=(20, 3)), rng.choice(["a", "b"], 20)
-        W = np.ones((1, 20))
-        W[0, :5] = 2
-        twice = np.concatenate([np.arange(20), np.arange(5)])
-        for statistic in (squared_mean_length, lambda w, x: between_variance(w, x, kinds)):
-            if statistic is not squared_mean_length:
-                expected = between_variance(np.ones((1, 25)), rows[twice], kinds[twice])
-            else:
-                expected = squared_mean_length(np.ones((1, 25)), rows[twice])
-            np.testing.assert_allclose(statistic(W, rows), expected)
+        w, ones = np.repeat([0.0, 1.0], [6, 14])[None], np.ones((1, 14))
+        for statistic in (
+            lambda w, rows, _: squared_mean_length(w, rows),
+            between_variance,
+            lambda w, rows, _: products_with_others(w, rows, np.arange(len(rows)))[1][:, -1],
+        ):
+            found, expected = statistic(w, rows, kinds), statistic(ones, rows[6:], kinds[6:])
+            np.testing.assert_allclose(found, expected)
 
     def test_variance_between_is_that_of_a_textbook(self):
         """Searle's balanced case: (MS_between - MS_within) / n."""
@@ -225,6 +356,16 @@ class TestStatistics:
         found = between_variance(np.ones((1, 6)), rows, kinds)
         assert found.tolist() == pytest.approx([(between - within) / 2])
 
+    def test_variance_between_unequal_categories(self):
+        """Searle's unbalanced case, n_0 = (N - sum of n_i^2 / N) / (K - 1)."""
+        rows = np.array([[1.0], [3.0], [5.0], [9.0], [11.0], [4.0]])
+        kinds = np.array(["a", "a", "a", "b", "b", "c"])
+        between = (3 * (3 - 5.5) ** 2 + 2 * (10 - 5.5) ** 2 + (4 - 5.5) ** 2) / 2
+        within = (4 + 0 + 4 + 1 + 1 + 0) / 3
+        found = between_variance(np.ones((1, 6)), rows, kinds)
+        assert found.tolist() == pytest.approx([(between - within) / ((6 - 14 / 6) / 2)])
+        assert np.isnan(between_variance(np.ones((1, 6)), rows, ["a"] * 6)).all()
+
     def test_intervals_are_moved_by_the_bias_of_their_replicates(self):
         values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
         row = with_intervals({"q": values}, 0.9).iloc[0]
@@ -233,6 +374,8 @@ class TestStatistics:
         assert bounded[["value", "low", "high"]].tolist() == pytest.approx([1, 0.5, 1.0])
         plain = with_intervals({"q": values}, 0.9, centred=False).iloc[0]
         assert plain[["low", "high"]].tolist() == pytest.approx([1.1, 2.9])
+        beyond = with_intervals({"q": values + 1}, 0.9, bounds=(0.0, 1.5)).iloc[0]
+        assert beyond[["value", "low", "high"]].tolist() == pytest.approx([1.5, 1.1, 1.5])
         with pytest.raises(ArgumentError, match="between 0 and 1"):
             with_intervals({"q": values}, 1.0)
 
@@ -305,6 +448,66 @@ class TestJudging:
         assert removed["oracle:directions"] == pytest.approx(1)
         assert removed["oracle:mean"] == pytest.approx(0, abs=0.05)
 
+    def test_a_shift_that_differs_by_group(self):
+        renderings = toy({"away": np.zeros(D)}, n=600)
+        jazz = (renderings.pieces["group"] == "jazz").to_numpy()[:, None]
+        away = renderings.X[0] + np.where(jazz, unit(0, 3.0), unit(8, -2.0))
+        renderings = replace(renderings, X=np.array([renderings.X[0], away]))
+        table = judge_corrections(
+            renderings, "away", [], oracles=["oracle:mean", "oracle:group"], labels=["cello"]
+        ).set_index(["correction", "metric", "quantity"])["value"]
+        assert table["oracle:group", "", "pieces_removed"] == pytest.approx(1)
+        assert table["oracle:mean", "", "pieces_removed"] < 0.7
+        for metric in ("roc_auc", "balanced_accuracy"):
+            assert table["oracle:group", metric, "closed"] == pytest.approx(1)
+            assert table["oracle:mean", metric, "closed"] < 0.9
+
+    def test_the_angle_is_that_to_the_mean_without_its_noise(self):
+        shifts = unit(4, 2.0) + np.random.default_rng(5).normal(size=(90, D))
+        renderings = toy({"away": shifts}, n=90)
+        table = judge_corrections(
+            renderings, "away", [], oracles=["oracle:mean"], labels=[], deals=1, n_replicates=2
+        ).set_index(["correction", "quantity"])["value"]
+        train, test = (
+            shifts[(renderings.pieces["split"] == split).to_numpy()] for split in ("train", "test")
+        )
+        taken, n = train.mean(axis=0), len(test)
+        pairs = (np.square(test.sum(axis=0)).sum() - np.square(test).sum()) / (n * (n - 1))
+        cosine = taken @ test.mean(axis=0) / (np.linalg.norm(taken) * np.sqrt(pairs))
+        assert table["oracle:mean", "angle"] == pytest.approx(np.degrees(np.arccos(cosine)))
+
+    def test_results_are_means_over_the_deals(self, constant):
+        def judge(deals: int, seed: int) -> pd.Series:
+            table = judge_corrections(
+                constant, "away", ["leace"], oracles=["oracle:map"], labels=["flute", "organ"],
+                deals=deals, seed=seed, n_replicates=2,
+            )  # fmt: skip
+            return table.set_index(["correction", "metric", "quantity"])["value"]
+
+        both, first, second = judge(2, 0), judge(1, 0), judge(1, 1)
+        ratios = both.index.get_level_values("quantity") == "closed"
+        means = ((first + second) / 2)[~ratios]
+        pd.testing.assert_series_equal(both[~ratios], means)
+        gain = ("leace", "balanced_accuracy", "gain")
+        assert first[gain] != second[gain]
+        closed = means[gain] / means["none", "balanced_accuracy", "fall"]
+        assert both["leace", "balanced_accuracy", "closed"] == pytest.approx(closed)
+
+    def test_intervals_of_what_is_lost_hold_the_truth(self):
+        """One direction is projected out, which holds a third of the instruments' variance."""
+        hits, runs = 0, 40
+        for seed in range(runs):
+            lengths = np.random.default_rng(seed).normal(1, 1, 240)[:, None]
+            renderings = toy({"away": lengths * unit(0, dimensions=60)}, dimensions=60, seed=seed)
+            table = judge_corrections(
+                renderings, "away", [], oracles=["oracle:directions"], labels=[], deals=1,
+                n_replicates=100, seed=seed,
+            )  # fmt: skip
+            table = table[table["correction"] == "oracle:directions"].set_index("quantity")
+            row = table.loc["task_removed"]
+            hits += row["low"] <= 1 / 3 <= row["high"]
+        assert 0.88 * runs <= hits <= runs
+
     def test_pieces_that_are_tested_are_fitted_on_by_nothing(self, constant):
         """Other test pieces change no correction and no recogniser: scores of the rest stay."""
         deal = deal_pieces(constant.pieces, 0)
@@ -358,7 +561,7 @@ class TestJudging:
     def test_a_group_without_enough_clips_is_a_warning(self):
         renderings = toy({"away": unit(5, 3.0)})
         train = np.flatnonzero(renderings.pieces["split"] == "train")
-        renderings.pieces.loc[train[[0, -1]], "group"] = "rare"
+        renderings.pieces.loc[[*train[:4], *train[-4:]], "group"] = "rare"
         with pytest.warns(DomainWarning, match="rare"):
             judge_corrections(
                 renderings, "away", ["mlda:shrinkage=0"], oracles=[], labels=[], n_replicates=2

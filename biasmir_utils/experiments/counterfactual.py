@@ -13,11 +13,12 @@ functions here say of it, for one embedding:
 
 Conventions
 -----------
-- Squared lengths of mean vectors are unbiased: the share of sampling noise, trace(S) / n, is taken
-  off, so that they may fall below zero.
-- Intervals come from a bootstrap by track. A statistic of resampled pieces is further from zero
-  than that of the pieces by about as much as theirs is from the truth; intervals are therefore
-  quantiles moved by the difference between the estimate and the mean of its replicates.
+- Squared lengths of mean vectors are unbiased: the share of sampling noise, trace(S) / n, is left
+  out, so that they may fall below zero. Cosines between mean vectors are made of unbiased products
+  and lengths, lest noise pull them towards zero; where they come out above 1, they are set to 1.
+- Intervals are quantiles of a bootstrap by track. A piece that is drawn twice is no second piece:
+  its product with its copy is left out of lengths, products and variances like that with itself.
+  Else all of them would be larger in the draws than they are (`paired_statistics.mean_product`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from biasmir_utils.experiments.paired_statistics import (
     FloatArray,
     between_variance,
     category_codes,
-    cosine,
+    mean_product,
+    products_with_others,
+    ratio,
+    root,
     squared_mean_length,
     track_weights,
     weighted_mean,
@@ -46,6 +50,8 @@ from biasmir_utils.experiments.paired_statistics import (
 
 PARTS = ("SoundFont", "production", "both together")
 """The parts of `factor_shares`: two main effects and their interaction."""
+
+_ANY = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -178,8 +184,12 @@ def describe_shift(
         - `constant`: squared length of the mean shift / mean squared length of the shifts: what
           one vector, subtracted from all, would take away. 1 for a constant shift.
         - `along`: share of the mean squared length of the shifts that lies along the direction of
-          their mean: what a projection would take away. At least `constant`.
+          their mean: what a projection would take away. At least `constant`, but for noise.
         - `cosine`: mean cosine between the shift of a piece and the mean shift.
+
+          Both compare a piece with the mean of the other tracks only, and the noise of that mean
+          is taken off. NaN where the interval of the mean's length includes zero: it has no
+          direction to speak of then.
         - `left`: root mean squared length of the shifts after their mean is subtracted, by the
           spread of the instruments.
     """
@@ -187,25 +197,30 @@ def describe_shift(
     if not shift.any():
         raise ArgumentError("the shift is zero for all pieces; expected two different datasets")
     W = track_weights(track, n_replicates, seed)
-    mean = weighted_mean(W, shift)
     squares = np.square(shift).sum(axis=1)
     total = weighted_mean(W, squares)
     length = squared_mean_length(W, shift)
     spread = between_variance(W, home, instrument)
-    projected = (shift @ mean.T).T / np.linalg.norm(mean, axis=1, keepdims=True)
-    along = weighted_mean_of_rows(W, np.square(projected)) / total
-    angle = weighted_mean_of_rows(W, projected / np.sqrt(np.where(squares > 0, squares, 1.0)))
-    return with_intervals(
-        {
-            "size": np.sqrt(np.maximum(length, 0) / spread),
-            "piece_size": np.sqrt(total / spread),
-            "constant": length / total,
-            "along": along,
-            "cosine": angle,
-            "left": np.sqrt(np.maximum(total - length, 0) / spread),
-        },
-        level,
-    )
+    products, squared = products_with_others(W, shift, track)
+    products /= np.sqrt(np.where(squares > 0, squares, 1.0))
+    along = weighted_mean_of_rows(W, squared)
+    agreement = weighted_mean_of_rows(W, products)
+    if not with_intervals({"length": length}, level, centred=False)["low"][0] > 0:
+        along, agreement = np.full((2, len(W)), np.nan)
+    parts = {
+        "size": root(ratio(length, spread)),
+        "piece_size": root(ratio(total, spread)),
+        "constant": length / total,
+        "along": ratio(along, length * total),
+        "cosine": ratio(agreement, root(length)),
+        "left": root(ratio(total - length, spread)),
+    }
+    bounds = {"constant": (-np.inf, 1.0), "along": (0.0, 1.0), "cosine": (-1.0, 1.0)}
+    rows = [
+        with_intervals({name: part}, level, bounds.get(name, _ANY), centred=False)
+        for name, part in parts.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def group_shifts(
@@ -228,7 +243,7 @@ def group_shifts(
     n_replicates : int
         Of the bootstrap.
     n_permutations : int
-        Of random groups of the same sizes, whose cosines fall below 1 by noise alone.
+        Of random groups of the same sizes, whose cosines differ from 1 by noise alone.
     level, seed
         As in `describe_shift`.
 
@@ -236,35 +251,36 @@ def group_shifts(
     -------
     pandas.DataFrame
         A row for each group, in sorted order: `group`, `pieces`; `cosine` of the angle between
-        the group's mean shift and that of all other pieces, with `low` and `high`; `chance`, the
-        mean of that cosine for random groups of this size, and `chance_low`, which one in twenty
-        of them falls below; `size`, the length of the group's mean shift / that of all pieces,
-        with `size_low` and `size_high`.
+        the group's mean shift and that of all other pieces, with `low` and `high`, NaN if one of
+        the two means is no longer than noise would make it; `chance`, the mean of that cosine for
+        random groups of this size, and `chance_low`, which one in twenty of them falls below
+        (where theirs is NaN, it counts as -1); `size`, the length of the group's mean shift / that
+        of all pieces, with `size_low` and `size_high`.
     """
     shift, codes, names = np.asarray(shift, dtype=np.float64), *category_codes(group)
     W = track_weights(track, n_replicates, seed)
-    overall = np.sqrt(np.maximum(squared_mean_length(W, shift), 0))
+    whole = squared_mean_length(W, shift)
     rng = np.random.default_rng(seed)
+    once = np.ones((1, len(shift)))
     random = np.array(
-        [_cosines(np.ones((1, len(shift))), shift, rng.permutation(codes), len(names))[:, 0]
+        [_cosines(once, shift, rng.permutation(codes), len(names))[0][:, 0]
          for _ in range(n_permutations)]
-    )  # fmt: skip
-    cosines = _cosines(W, shift, codes, len(names))
+    ).clip(-1, 1)  # fmt: skip
+    cosines, lengths = _cosines(W, shift, codes, len(names))
     rows: list[dict[str, Any]] = []
     for code, name in enumerate(names):
-        inside = codes == code
-        length = np.sqrt(np.maximum(squared_mean_length(W[:, inside], shift[inside]), 0))
-        found = with_intervals({"cosine": cosines[code], "size": length / overall}, level)
-        alike, size = (found.iloc[i] for i in (0, 1))
+        alike = with_intervals({"": cosines[code]}, level, (-1, 1), centred=False).iloc[0]
+        size = with_intervals({"": root(ratio(lengths[code], whole))}, level, centred=False).iloc[0]
+        drawn = random[:, code]
         rows.append(
             {
                 "group": name,
-                "pieces": int(inside.sum()),
+                "pieces": int((codes == code).sum()),
                 "cosine": alike["value"],
                 "low": alike["low"],
                 "high": alike["high"],
-                "chance": random[:, code].mean(),
-                "chance_low": np.quantile(random[:, code], 0.05),
+                "chance": drawn[~np.isnan(drawn)].mean() if np.isfinite(drawn).any() else np.nan,
+                "chance_low": np.quantile(np.nan_to_num(drawn, nan=-1.0), 0.05),
                 "size": size["value"],
                 "size_low": size["low"],
                 "size_high": size["high"],
@@ -315,10 +331,14 @@ def factor_shares(
     of_mean = np.array([squared_mean_length(W, effect) for effect in effects])
     of_pieces = np.array([weighted_mean(W, np.square(e).sum(axis=1)) for e in effects])
     for name, squares in (("mean shift", of_mean), ("single pieces", of_pieces)):
-        shares = dict(zip(PARTS, squares / squares.sum(axis=0), strict=True))
+        shares = dict(zip(PARTS, ratio(squares, squares.sum(axis=0)), strict=True))
+        table = with_intervals(shares, level, centred=False)
         if name == "mean shift":
-            shares["cosine"] = cosine(*(weighted_mean(W, effect) for effect in effects[:2]))
-        table = with_intervals(shares, level).rename(columns={"quantity": "part"})
+            product = mean_product(W, effects[0], effects[1])
+            angle = {"cosine": ratio(product, root(of_mean[0]) * root(of_mean[1]))}
+            found = with_intervals(angle, level, (-1, 1), centred=False)
+            table = pd.concat([table, found], ignore_index=True)
+        table = table.rename(columns={"quantity": "part"})
         table.insert(0, "of", name)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
@@ -330,8 +350,29 @@ def _equal(one: pd.Series, other: pd.Series) -> bool:
 
 def _cosines(
     W: FloatArray, shift: FloatArray, codes: NDArray[np.intp], n_groups: int
-) -> FloatArray:
-    """Return the cosine of each group's mean shift with that of the others, under weightings."""
-    total = W @ shift
-    sums = [W[:, codes == code] @ shift[codes == code] for code in range(n_groups)]
-    return np.array([cosine(one, total - one) for one in sums])
+) -> tuple[FloatArray, FloatArray]:
+    """Return the cosine of each group's mean shift with that of the others, and its length^2.
+
+    Both under weightings, (n_groups, n_weightings).
+    """
+    squares = np.square(shift).sum(axis=1)
+
+    def sums(rows: NDArray[Any]) -> tuple[FloatArray, ...]:
+        w, twice = W[:, rows], np.square(W[:, rows])
+        return w @ shift[rows], twice @ squares[rows], w.sum(axis=1), twice.sum(axis=1)
+
+    whole = sums(np.arange(len(shift)))
+    cosines, lengths = [], []
+    for code in range(n_groups):
+        own = sums(np.flatnonzero(codes == code))
+        others = tuple(total - part for total, part in zip(whole, own, strict=True))
+        # As `squared_mean_length`, for which the sums would be made anew for each group.
+        length, other = (
+            ratio(np.square(total).sum(axis=1) - same, np.square(n) - pairs)
+            for total, same, n, pairs in (own, others)
+        )
+        # No piece is in both, so that the product of the two means is unbiased as it is.
+        product = ratio(np.einsum("ij,ij->i", own[0], others[0]), own[2] * others[2])
+        cosines.append(ratio(product, root(length) * root(other)))
+        lengths.append(length)
+    return np.array(cosines), np.array(lengths)

@@ -26,6 +26,8 @@ from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weight
 from biasmir_utils.experiments.paired_statistics import (
     FloatArray,
     between_variance,
+    ratio,
+    root,
     squared_mean_length,
     track_weights,
     weighted_mean,
@@ -195,7 +197,8 @@ def judge_corrections(
             gain = means[name, metric, "gain"]
             values = np.divide(gain, fall, out=nothing, where=fall > 1e-9)
         bounds = _BOUNDS.get(quantity, (-np.inf, np.inf))
-        row = with_intervals({quantity: values}, level, bounds, centred=quantity != "closed")
+        centred = bool(metric) and quantity != "closed"
+        row = with_intervals({quantity: values}, level, bounds, centred)
         rows.append({"correction": name, "metric": metric, **row.iloc[0].to_dict()})
     return pd.DataFrame(rows)
 
@@ -301,9 +304,10 @@ def _geometry(
     corrected = correct.home(test)
     after = correct.away(test) - corrected
     lead = renderings.pieces["lead"].to_numpy(object)[test]
-    length = squared_mean_length(W, before)
+    length, rest = (squared_mean_length(W, rows) for rows in (before, after))
+    spread, kept = (between_variance(W, rows, lead) for rows in (home, corrected))
     removed, truth = weighted_mean(W, before - after), weighted_mean(W, before)
-    sizes = np.linalg.norm(removed, axis=1) * np.sqrt(np.maximum(length, 0))
+    sizes = np.linalg.norm(removed, axis=1) * root(length)
     cosines = np.full(len(W), np.nan)
     found = sizes > 1e-13 * np.square(before).sum(axis=1).mean()
     cosines[found] = np.einsum("ij,ij->i", removed, truth)[found] / sizes[found]
@@ -313,9 +317,9 @@ def _geometry(
 
     return {
         "angle": np.degrees(np.arccos(np.clip(cosines, -1, 1))),
-        "mean_removed": 1 - squared_mean_length(W, after) / length,
+        "mean_removed": 1 - ratio(rest, length),
         "pieces_removed": 1 - share(after) / share(before),
-        "task_removed": 1 - between_variance(W, corrected, lead) / between_variance(W, home, lead),
+        "task_removed": 1 - ratio(kept, spread),
     }
 
 
