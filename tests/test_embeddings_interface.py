@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from biasmir_utils.embeddings import Embedding, available, load
+from biasmir_utils.embeddings import Embedding, available, extract, load
 from biasmir_utils.embeddings.base import folder_sum, identity
 from biasmir_utils.errors import ArgumentError, AudioError, ModelError
 
@@ -66,9 +66,10 @@ def test_a_batch_gives_what_single_clips_give(loaded, name):
     rng = np.random.default_rng(5)
     embedding = loaded[name]
     clips = [rng.normal(scale=0.1, size=int(s * 16_000)) for s in (3.0, 10.0, 3.3, 7.1)]
-    for batched, clip in zip(embedding.embed_batch(clips, 16_000), clips, strict=True):
+    inputs = [embedding.front_end(clip, 16_000) for clip in clips]
+    for batched, clip in zip(embedding.run(inputs), clips, strict=True):
         np.testing.assert_allclose(batched, embedding.embed(clip, 16_000), rtol=1e-3, atol=1e-4)
-    assert embedding.embed_batch([], 16_000) == []
+    assert embedding.run([]) == []
 
 
 @pytest.mark.parametrize("name", LOCAL)
@@ -116,6 +117,26 @@ def test_nothing_is_downloaded_unasked(name, monkeypatch, tmp_path):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     with pytest.raises(ModelError, match=r"--model FOLDER.*--download"):
         load(name)
+
+
+@pytest.mark.parametrize("name", ["yamnet", "openl3", "musicnn"])
+def test_a_model_in_the_home_of_nobody(name, tiny_corpus):
+    model = "~nosuchuser/model"
+    with pytest.raises(ModelError, match="'~nosuchuser/model' starts with no user's home"):
+        load(name, model)
+    with pytest.raises(ModelError, match="starts with no user's home"):
+        extract(tiny_corpus, name, model=model, progress=False)
+
+
+def test_what_was_not_asked_for_is_advised_for_what_was_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    with pytest.raises(ModelError) as told:
+        load("yamnet", "http://127.0.0.1:9/yamnet")
+    assert "http://127.0.0.1:9/yamnet is not in the cache" in str(told.value)
+    assert "--download" in str(told.value)
+    assert "biasmir fetch" not in str(told.value)
+    with pytest.raises(ModelError, match="biasmir fetch models"):
+        load("yamnet")
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch):

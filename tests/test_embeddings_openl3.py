@@ -14,6 +14,8 @@ import sys
 import textwrap
 import threading
 import tracemalloc
+from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -37,6 +39,7 @@ from biasmir_utils.embeddings.openl3_frontend import (
 )
 from biasmir_utils.embeddings.openl3_weights import FILE_NAME, expected_shapes, read_weights
 from biasmir_utils.errors import ArgumentError, AudioError, DownloadError, ModelError
+from biasmir_utils.sources import disk
 from biasmir_utils.sources.registry import Registry
 
 RATE = 48_000
@@ -501,7 +504,7 @@ def test_keras_on_another_backend(weight_file, monkeypatch):
 
     monkeypatch.setattr(tf.keras.backend, "backend", lambda: "jax")
     with pytest.raises(ModelError, match=r"Keras runs on jax here.*KERAS_BACKEND"):
-        OpenL3(weight_file)
+        OpenL3(weight_file).embed(np.zeros(480), 48_000)
 
 
 # The official file: fetched, checked, recorded
@@ -513,6 +516,26 @@ def data(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("BIASMIR_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("BIASMIR_BASE_URL", raising=False)
     return tmp_path / "data"
+
+
+def test_the_network_is_built_when_it_is_needed(weight_file):
+    embedding = load("openl3", weight_file)
+    assert embedding.record["dimension"] == 512
+    assert "_network" not in vars(embedding)
+
+
+def test_a_clip_is_looked_through_twice_at_most(openl3, monkeypatch):
+    """For values that are not finite: as it is read, and as anybody gives it to the front end."""
+    looked = []
+    plain = np.isfinite
+    monkeypatch.setattr(np, "isfinite", lambda x: looked.append(np.size(x)) or plain(x))
+    openl3[0.5].front_end(np.zeros(1_000), 48_000)
+    assert looked.count(1_000) == 1
+
+
+@pytest.mark.parametrize("hop", [np.float32(0.5), np.float64(0.1), np.int64(1), Fraction(1, 2)])
+def test_a_hop_is_any_real_number(hop):
+    assert hop_in_samples(hop) == round(float(hop) * 48_000)
 
 
 def test_without_a_model_the_error_says_how_to_get_it(data):
@@ -598,6 +621,19 @@ def test_download(data, server, weight_file, unpacked, tmp_path, monkeypatch):
     assert asked == [FILE_NAME]
     assert load("openl3", download=True).record["file"]["official"] is True
     assert asked == [FILE_NAME]
+
+
+@pytest.mark.skipif(disk.fcntl is None, reason="no locks of files here")
+def test_a_worker_waits_for_another_that_downloads(data, server, weight_file, monkeypatch, capsys):
+    folder, asked = server
+    (folder / FILE_NAME).write_bytes(weight_file.read_bytes())
+    held = ExitStack()
+    held.enter_context(disk.only_one(data / "downloads"))
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: held.close())  # the other one is done
+    with pytest.raises(DownloadError, match="not the file that was expected"):
+        load("openl3", download=True)
+    assert "another process fetches here; waiting for it" in capsys.readouterr().out
+    assert set(asked) == {FILE_NAME}
 
 
 # In a corpus

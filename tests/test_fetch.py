@@ -8,6 +8,7 @@ import logging
 import random
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pooch
@@ -696,6 +697,18 @@ def test_two_fetches_in_one_root_are_kept_apart(mirror, registry, root):
         fetch(["paper-split"], root, base_url=mirror.url, registry=registry)
     assert mirror.asked == []
     fetch(["paper-split"], root, base_url=mirror.url, registry=registry)
+
+
+def test_a_fetch_can_wait_for_another_one(mirror, registry, root, monkeypatch):
+    held = ExitStack()
+    held.enter_context(disk.only_one(root / "downloads"))
+    said = []
+    arguments = {"base_url": mirror.url, "registry": registry, "say": said.append}
+    with pytest.raises(DownloadError, match="another `biasmir fetch` is at work here"):
+        fetch(["paper-split"], root, wait=1e-9, **arguments)
+    monkeypatch.setattr(disk.time, "sleep", lambda seconds: held.close())
+    assert fetch(["paper-split"], root, wait=60, **arguments)
+    assert any("waiting for it, 60 s at most" in line for line in said)
 
 
 def test_a_root_that_cannot_be_written_is_said(mirror, registry, tmp_path):

@@ -21,6 +21,8 @@ from biasmir_utils.errors import AudioError, ModelError
 from biasmir_utils.files import sha256, versions
 
 Features = NDArray[np.float32]
+AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
+"""Packages behind any embedding, whose versions belong in the record."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class FrontEnd:
     """From a waveform at any rate to what the network takes; picklable, without the network.
 
     The base class gives the resampled mono waveform; subclasses override `features` for a
-    spectrum of their own, and `resample` for another resampler.
+    spectrum of their own, and `downmix` and `resample` for another precision or resampler.
 
     Attributes
     ----------
@@ -56,7 +58,7 @@ class FrontEnd:
         AudioError
             If the clip is empty, holds NaN or infinite samples, or is too short.
         """
-        mono = to_mono(check_waveform(waveform, sample_rate))
+        mono = self.downmix(check_waveform(waveform, sample_rate))
         seconds = len(mono) / sample_rate
         # Half a sample of slack: a rate that does not divide must not make a whole clip short.
         if seconds + 0.5 / self.sample_rate < self.shortest:
@@ -65,6 +67,10 @@ class FrontEnd:
                 f"{self.shortest:.3f} s; leave it out, or use an embedding with a shorter window"
             )
         return self.features(self.resample(mono, sample_rate))
+
+    def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean of the channels."""
+        return to_mono(waveform)
 
     def resample(self, mono: NDArray[Any], sample_rate: float) -> NDArray[Any]:
         """Return one channel at `self.sample_rate`."""
@@ -140,7 +146,7 @@ class Embedding(ABC):
             "hop": self.hop,
             "window": self.window,
             "parameters": {**self.front_end.parameters, **self._parameters},
-            "versions": versions("numpy", "soundfile", "soxr", *self.packages),
+            "versions": versions(*AUDIO_PACKAGES, *self.packages),
         }
 
     def __repr__(self) -> str:
@@ -169,10 +175,6 @@ class Embedding(ABC):
         """
         return self.run([self.front_end(waveform, sample_rate)])[0]
 
-    def embed_batch(self, waveforms: Sequence[ArrayLike], sample_rate: float) -> list[Features]:
-        """Embed several clips of one sampling rate; see `embed`."""
-        return self.run([self.front_end(waveform, sample_rate) for waveform in waveforms])
-
     @abstractmethod
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
         """Return the frames of each clip, given what the front end made of it."""
@@ -189,6 +191,23 @@ def identity(record: dict[str, Any]) -> dict[str, Any]:
     if not record.get("sums"):
         part["source"] = record.get("source")
     return part
+
+
+def local_path(model: str | Path, name: str) -> Path:
+    """Return the path of a local model, with ``~`` replaced by the folder that it stands for.
+
+    Raises
+    ------
+    ModelError
+        If it starts with the home folder of a user whom the system does not know.
+    """
+    try:
+        return Path(model).expanduser()
+    except RuntimeError as error:
+        raise ModelError(
+            f"{name}: the model {str(model)!r} starts with no user's home folder ({error}); give "
+            f"the path without ~"
+        ) from error
 
 
 def folder_sum(folder: Path) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corpus.description import check_path_names
-from biasmir_utils.embeddings.base import Embedding
+from biasmir_utils.embeddings.base import Embedding, local_path
 from biasmir_utils.embeddings.batches import embed_parts
 from biasmir_utils.embeddings.extraction_report import ExtractionReport, make_report, write_notes
 from biasmir_utils.embeddings.joining import join, target_contents, target_record
@@ -114,9 +114,9 @@ def extract(
         raise ArgumentError(
             "scheduler goes with the name of an embedding, which each worker loads by itself"
         )
-    if model is not None and Path(model).expanduser().exists():
-        model = Path(model).expanduser().absolute()  # as workers will look for it
     name = embedding if isinstance(embedding, str) else embedding.name
+    if model is not None and local_path(model, name).exists():
+        model = local_path(model, name).absolute()  # as workers will look for it
     check_path_names("embedding", [name], corpus.path)
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
     target = corpus.path / "embeddings" / f"{name}.h5"

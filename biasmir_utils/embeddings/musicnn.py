@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, require
+from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, local_path, require
 from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
 from biasmir_utils.errors import ArgumentError, ModelError
 from biasmir_utils.files import sha256
@@ -93,7 +93,7 @@ class MusicnnEmbedding(Embedding):
     def __init__(self, model: str | Path | None = None) -> None:
         require("librosa", "audio", self.name)
         require("tensorflow", "tensorflow", self.name)
-        folder = _wheel() / self.network if model is None else Path(model)
+        folder = _wheel() / self.network if model is None else local_path(model, self.name)
         _check_checkpoint(folder)
         super().__init__(
             dimension=self.size,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Features, require
+from biasmir_utils.embeddings.base import Embedding, Features, local_path, require
 from biasmir_utils.embeddings.openl3_frontend import (
     DEFAULT_HOP,
     SAMPLE_RATE,
@@ -36,6 +37,8 @@ from biasmir_utils.errors import ModelError
 
 PACKAGE = "openl3-package"
 """What is given as a model to ask for the package `openl3`."""
+SECONDS_FOR_ANOTHER = 1_800.0
+"""How long to wait for another process that downloads the weights."""
 WINDOWS_IN_A_CALL = 8
 """Through the network at a time; more take more memory, and no less time on a CPU."""
 
@@ -79,8 +82,9 @@ class OpenL3(Embedding):
     ) -> None:
         hop_samples = hop_in_samples(hop)
         require("librosa", "audio", self.name)
+        require("tensorflow", "tensorflow", self.name)
         resampler = resampler_record()
-        path = _fetched(download) if model is None else Path(model).expanduser()
+        path = _fetched(download) if model is None else local_path(model, self.name)
         weights = read_weights(path)
         if model is None and not weights.official:
             raise ModelError(
@@ -103,7 +107,12 @@ class OpenL3(Embedding):
                 "pooling": f"maximum over {POOLING[0]} x {POOLING[1]}, the whole last map",
             },
         )
-        self._network = build_network(weights.layers)
+        self._layers = weights.layers
+
+    @cached_property
+    def _network(self) -> Any:
+        """The network, built when it is first run, so that a record costs little."""
+        return build_network(self._layers)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -174,7 +183,9 @@ def _fetched(download: bool) -> Path:
         # Of the networks that are fetched together, this one only.
         models = Registry.load()["models"]
         file = next(file for file in models.files if file.name == FILE_NAME)
-        fetch(["models"], registry=Registry({"models": replace(models, files=(file,))}))
+        only = Registry({"models": replace(models, files=(file,))})
+        # Of several workers of a machine, one downloads; the others find the file there.
+        fetch(["models"], registry=only, wait=SECONDS_FOR_ANOTHER)
         found = fetched_model("openl3")
     if found is None:
         raise ModelError(

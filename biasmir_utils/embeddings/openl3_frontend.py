@@ -14,13 +14,14 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from biasmir_utils.embeddings.audio import check_waveform
+from biasmir_utils.embeddings.audio import to_mono
 from biasmir_utils.embeddings.base import FrontEnd, require
 from biasmir_utils.errors import ArgumentError, AudioError, ModelError
 from biasmir_utils.files import versions
@@ -58,7 +59,7 @@ def hop_in_samples(hop: float) -> int:
     ArgumentError
         If it is no finite number of at least one sample.
     """
-    if not isinstance(hop, (int, float)) or not math.isfinite(hop) or hop * SAMPLE_RATE < 1:
+    if not isinstance(hop, Real) or not math.isfinite(hop) or hop * SAMPLE_RATE < 1:
         raise ArgumentError(
             f"hop: expected seconds from one window to the next (0.5 and 0.1 are common), "
             f"found {hop!r}"
@@ -83,10 +84,9 @@ class Mono48k(FrontEnd):
 
     resampler: str
 
-    def __call__(self, waveform: ArrayLike, sample_rate: float) -> NDArray[Any]:
-        """Check, downmix, resample and transform a waveform; see `FrontEnd`."""
-        array = check_waveform(waveform, sample_rate)
-        return super().__call__(array.astype(np.float64), sample_rate)
+    def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
+        """Return the mean of the channels."""
+        return to_mono(waveform.astype(np.float64))
 
     def resample(self, mono: NDArray[Any], sample_rate: float) -> NDArray[np.float64]:
         """Return one channel at 48 kHz."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from biasmir_utils.cluster import WorkersDied, connect
-from biasmir_utils.embeddings.base import Embedding, identity
+from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, identity
 from biasmir_utils.embeddings.batches import CLIPS_IN_A_BATCH, CLIPS_IN_A_PART, embed_parts
 from biasmir_utils.embeddings.parts import Key, Part
 from biasmir_utils.embeddings.preparing import prepare_all
@@ -76,7 +76,7 @@ def embed_on_cluster(
     ModelError
         If a worker has no model or another one.
     """
-    packages = ("numpy", "soundfile", "soxr", *embedding.packages)
+    packages = (*AUDIO_PACKAGES, *embedding.packages)
     with connect(scheduler, jobs, packages) as cluster:
         size = shard_size(len(clips), cluster.n_workers)
         shards = list(_shards(clips, size))

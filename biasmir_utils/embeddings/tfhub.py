@@ -20,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasmir_utils.corpus.pooling_cache import cache_folder
-from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, folder_sum, require
+from biasmir_utils.embeddings.base import (
+    Embedding,
+    Features,
+    FrontEnd,
+    folder_sum,
+    local_path,
+    require,
+)
 from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
 from biasmir_utils.errors import DownloadError, ModelError
 
@@ -77,7 +84,7 @@ class TFHubEmbedding(Embedding):
         place = str(self.address if model is None else model)
         folder = _fetched(self.name) if model is None else None
         if folder is None:
-            folder = _local_folder(place, self.name, download)
+            folder = _local_folder(place, self.name, download, given=model is not None)
         super().__init__(
             dimension=self.size,
             hop=self.hop_samples / SAMPLE_RATE,
@@ -235,10 +242,10 @@ def _is_address(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
 
-def _local_folder(place: str, name: str, download: bool) -> Path:
-    """Return the SavedModel folder of an address or a path."""
+def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
+    """Return the SavedModel folder of an address or a path, which the user may have given."""
     if not _is_address(place):
-        folder = Path(place).expanduser()
+        folder = local_path(place, name)
         if not (folder / "saved_model.pb").is_file():
             raise ModelError(
                 f"{folder}: not a SavedModel folder (it has no saved_model.pb); give the folder "
@@ -251,6 +258,12 @@ def _local_folder(place: str, name: str, download: bool) -> Path:
     if not download:
         from biasmir_utils.sources.fetch import default_root
 
+        if given:
+            raise ModelError(
+                f"{name}: {place} is not in the cache ({cached}), and downloading it was not asked "
+                f"for; allow the download (--download, or download=True), or give a SavedModel "
+                f"folder (--model FOLDER, or model=...)"
+            )
         raise ModelError(
             f"{name}: no local model was given, none is in {default_root() / 'models'}, and "
             f"downloading {place} was not asked for; fetch it with: biasmir fetch models, give a "

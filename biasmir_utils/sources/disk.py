@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ try:
 except ImportError:  # Windows, where two downloads at a time are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -64,16 +66,26 @@ def full_disk_as_error(path: Path, kept: str) -> Iterator[None]:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(
+    folder: Path, wait: float = 0.0, say: Callable[[str], object] = print
+) -> Iterator[None]:
     """Hold the lock of a folder, so that two processes never write the same partial file.
 
     The system drops the lock when the process ends, however it ends. A file system without
     locks (some network disks) is used without one.
 
+    Parameters
+    ----------
+    folder : pathlib.Path
+    wait : float
+        Seconds to wait for another process that holds it.
+    say : callable
+        Receives a line when there is something to wait for.
+
     Raises
     ------
     DownloadError
-        If another process holds it.
+        If another process holds it, and still does after the wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
@@ -81,14 +93,24 @@ def only_one(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(
-                f"{folder}: another `biasmir fetch` is at work here; wait until it is done"
-            ) from None
-        except OSError:
-            pass
+        end, told = time.monotonic() + wait, False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise DownloadError(
+                        f"{folder}: another `biasmir fetch` is at work here; wait until it is done"
+                    ) from None
+            except OSError:
+                break
+            else:
+                break
+            if not told:
+                say(f"{folder}: another process fetches here; waiting for it, {wait:.0f} s at most")
+                told = True
+            else:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
         yield
     finally:
         os.close(descriptor)

@@ -60,6 +60,7 @@ def fetch(
     registry: Registry | None = None,
     patience: Patience | None = None,
     keep_archives: bool = True,
+    wait: float = 0.0,
     say: Callable[[str], object] = print,
 ) -> dict[str, Path]:
     """Bring sources to disk, checked against their sums; what is there already is left alone.
@@ -82,6 +83,8 @@ def fetch(
         Attempts, waits and time-outs.
     keep_archives : bool
         Whether archives stay once they are unpacked.
+    wait : float
+        Seconds to wait for another call that is at work in the same root.
     say : callable
         Receives each line meant for the user: the licence, what was done, where it is.
 
@@ -116,7 +119,7 @@ def fetch(
     )
     results: dict[str, Path] = {}
     try:
-        with only_one(work.downloads), quiet_pooch():
+        with only_one(work.downloads, wait, say), quiet_pooch():
             for source in asked:
                 results.update(work.source(source))
     except OSError as error:
