@@ -476,6 +476,25 @@ class TestJudging:
         cosine = taken @ test.mean(axis=0) / (np.linalg.norm(taken) * np.sqrt(pairs))
         assert table["oracle:mean", "angle"] == pytest.approx(np.degrees(np.arccos(cosine)))
 
+    def test_a_direction_is_not_found_by_the_noise_along_it(self):
+        """The ten directions hold all of the scatter, and about half of the mean shift."""
+        dimensions, missed = 40, []
+        mean = unit(0, 0.5, dimensions) + unit(20, 0.5, dimensions)
+        for seed in range(20):
+            shifts = np.zeros((150, dimensions))
+            shifts[:, :10] = np.random.default_rng(seed).normal(size=(150, 10))
+            shifts += mean
+            renderings = toy({"away": shifts}, n=150, dimensions=dimensions, seed=seed)
+            table = judge_corrections(
+                renderings, "away", [], oracles=["oracle:directions"], labels=[], deals=1,
+                n_replicates=2,
+            ).set_index(["correction", "quantity"])["value"]  # fmt: skip
+            train = (renderings.pieces["split"] == "train").to_numpy()
+            V = np.linalg.svd(shifts[train], full_matrices=False)[2][:10]
+            truth = np.degrees(np.arccos(np.linalg.norm(V @ mean) / np.linalg.norm(mean)))
+            missed.append(table["oracle:directions", "angle"] - truth)
+        assert np.mean(missed) == pytest.approx(0, abs=4)
+
     def test_results_are_means_over_the_deals(self, constant):
         def judge(deals: int, seed: int) -> pd.Series:
             table = judge_corrections(

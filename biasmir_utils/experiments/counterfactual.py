@@ -19,6 +19,8 @@ Conventions
 - Intervals are quantiles of a bootstrap by track. A piece that is drawn twice is no second piece:
   its product with its copy is left out of lengths, products and variances like that with itself.
   Else all of them would be larger in the draws than they are (`paired_statistics.mean_product`).
+  Where a length or variance is small beside its noise, its draws scatter up to the root of three
+  times too much, and the intervals are on the safe side.
 """
 
 from __future__ import annotations

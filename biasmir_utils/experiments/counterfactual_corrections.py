@@ -26,6 +26,7 @@ from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weight
 from biasmir_utils.experiments.paired_statistics import (
     FloatArray,
     between_variance,
+    mean_product,
     ratio,
     root,
     squared_mean_length,
@@ -155,7 +156,8 @@ def judge_corrections(
 
         - `angle`: degrees between the true mean shift and what the correction takes out of it,
           the mean of x_away - x_home before minus after the correction; 90 is not found at all.
-          Sampling noise of the true shift is taken off its length. NaN if nothing is taken out.
+          Both means are taken without their sampling noise; where what is taken out has no more
+          than that in common, the angle is 90. NaN if nothing is taken out of any piece.
         - `mean_removed`: 1 - squared length of the mean shift after / before.
         - `pieces_removed`: 1 - mean squared length of the pieces' shifts after / before.
         - `task_removed`: 1 - variance between the lead instruments' means at home after / before.
@@ -306,11 +308,12 @@ def _geometry(
     lead = renderings.pieces["lead"].to_numpy(object)[test]
     length, rest = (squared_mean_length(W, rows) for rows in (before, after))
     spread, kept = (between_variance(W, rows, lead) for rows in (home, corrected))
-    removed, truth = weighted_mean(W, before - after), weighted_mean(W, before)
-    sizes = np.linalg.norm(removed, axis=1) * root(length)
-    cosines = np.full(len(W), np.nan)
-    found = sizes > 1e-13 * np.square(before).sum(axis=1).mean()
-    cosines[found] = np.einsum("ij,ij->i", removed, truth)[found] / sizes[found]
+    removed = before - after
+    taken = squared_mean_length(W, removed)
+    cosines = ratio(mean_product(W, removed, before), root(taken) * root(length))
+    cosines[(taken <= 0) & (length > 0)] = 0.0
+    if np.square(removed).sum() <= 1e-13 * np.square(before).sum():
+        cosines[:] = np.nan
 
     def share(rows: FloatArray) -> FloatArray:
         return weighted_mean(W, np.square(rows).sum(axis=1))
