@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from conftest import card_table
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.demo.counterfactual import COUNTERFACTUAL, PIECES
@@ -120,19 +121,8 @@ def test_two_pieces_can_be_heard_in_all_four(twice):
 # What the card says
 
 
-def table(card: str, first_column: str) -> dict[str, list[str]]:
-    lines = card[card.index(f"\n| {first_column} |") :].lstrip().splitlines()[2:]
-    rows: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        rows[first] = cells
-    return rows
-
-
 def test_card_tells_the_measured_numbers(card, renderings):
-    rows = table(card, "embedding")
+    rows = card_table(card, "embedding")
     assert tuple(rows) == EMBEDDINGS
     for name, cells in rows.items():
         found = renderings[name]
@@ -147,7 +137,9 @@ def test_card_tells_the_measured_numbers(card, renderings):
 
 
 def test_card_tells_the_sums(card, twice):
-    made = {name.strip("`"): cells[0].strip("`") for name, cells in table(card, "made").items()}
+    made = {
+        name.strip("`"): cells[0].strip("`") for name, cells in card_table(card, "made").items()
+    }
     assert made == twice.data_sums()
 
 

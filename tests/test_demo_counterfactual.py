@@ -16,7 +16,7 @@ from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.demo.bundle import choose_pieces, write_bundle
 from biasmir_utils.demo.composition import compose
-from biasmir_utils.demo.counterfactual import COUNTERFACTUAL, PIECES, render_counterfactual
+from biasmir_utils.demo.counterfactual import COUNTERFACTUAL, render_counterfactual
 from biasmir_utils.demo.design import BAND, SOLO, draw_tracks
 from biasmir_utils.demo.genres import GENRES
 from biasmir_utils.demo.instruments import INSTRUMENTS
@@ -255,7 +255,3 @@ def test_corpora_without_pairs_and_numbers_that_make_no_sense_are_refused(full, 
     ).write(clips)
     with pytest.raises(ArgumentError, match="do not hold the same pieces"):
         choose_pieces(unpaired, 2)
-
-
-def test_the_number_of_pieces_unless_told_otherwise():
-    assert PIECES >= 300

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from conftest import card_table
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.demo.design import DATASETS
@@ -152,20 +153,8 @@ def test_embeddings_are_those_of_the_listening_examples(demo):
 # What the card says
 
 
-def table(card: str, first_column: str) -> dict[str, list[str]]:
-    """Rows of the card's table with that heading, by their first cell."""
-    lines = card[card.index(f"\n| {first_column} |") :].lstrip().splitlines()[2:]
-    rows: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        rows[first] = cells
-    return rows
-
-
 def test_card_tells_the_measured_numbers(card, means, separability):
-    rows = table(card, "embedding")
+    rows = card_table(card, "embedding")
     assert list(rows) == list(EMBEDDINGS)
     for embedding, cells in rows.items():
         ours = means[embedding]
@@ -183,9 +172,11 @@ def test_card_tells_the_measured_numbers(card, means, separability):
 
 
 def test_card_tells_the_sums(card, demo):
-    made = {name.strip("`"): cells[0].strip("`") for name, cells in table(card, "made").items()}
+    made = {
+        name.strip("`"): cells[0].strip("`") for name, cells in card_table(card, "made").items()
+    }
     assert made == demo.data_sums()
-    used = {cells[0].strip("`") for cells in table(card, "used").values()}
+    used = {cells[0].strip("`") for cells in card_table(card, "used").values()}
     provenance = demo.description.provenance
     models = [demo.model_record(name)["sums"] for name in PRETRAINED]
     recorded = {fact["sha256"] for fact in provenance["soundfonts"].values()}

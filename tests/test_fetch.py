@@ -369,6 +369,26 @@ def test_a_wrong_file_that_came_unchecked_is_found_out(unchecked, registry, root
     assert (root / "paper" / "embeddings.h5.wrong").read_bytes() == b"forged"
 
 
+def test_a_wrong_file_in_the_folder_to_take_from_stays_there(unchecked, registry, root):
+    unchecked(b"forged")
+    before = sorted((root / "paper").rglob("*"))
+    said: list[str] = []
+    with pytest.raises(
+        DownloadError, match=r"paper/embeddings\.h5: not the file that was expected"
+    ):
+        fetch(
+            ["paper-embeddings"],
+            root,
+            from_dir=root,
+            registry=registry,
+            patience=QUICK,
+            say=said.append,
+        )
+    assert any("paper/embeddings.h5: NOT the file" in line for line in said)
+    assert sorted((root / "paper").rglob("*")) == before
+    assert (root / "paper" / "embeddings.h5").read_bytes() == b"forged"
+
+
 def test_an_unchecked_file_that_was_lost_or_damaged_comes_again(
     unchecked, disk_folder, registry, root
 ):
