@@ -115,6 +115,7 @@ def test_bundle_tells_where_it_comes_from(bundle):
     content = json.loads((bundle.path / "corpus.json").read_text())
     assert content["provenance"]["seed"] == 1
     assert content["provenance"]["bundle"]["examples"] == 60
+    assert content["provenance"]["bundle"]["command"] == "biasmir demo-bundle RENDERED OUT"
     assert content["licences"] == [{"what": "everything", "licence": "CC BY 4.0"}]
 
 
@@ -154,4 +155,7 @@ def test_command(full, tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--embedding", "toy"])
     assert result.exit_code == 0, result.output
     assert f" MB in {tmp_path / 'b'}" in result.output
-    assert Corpus.load(tmp_path / "b").clips["audio"].notna().sum() == 20
+    bundle = Corpus.load(tmp_path / "b")
+    assert bundle.clips["audio"].notna().sum() == 20
+    made = bundle.description.provenance["bundle"]["command"]
+    assert made == "biasmir demo-bundle RENDERED OUT --examples 1 --embedding toy"

@@ -21,6 +21,8 @@ from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 
+EXAMPLES = 3
+"""Listening examples of each instrument in each dataset, unless told otherwise."""
 EXAMPLE_LEVEL_DB = -20.0
 """RMS level of the listening examples, dB relative to full scale: none is louder than another."""
 EXAMPLE_PEAK = 0.89
@@ -125,7 +127,7 @@ def write_bundle(
     out: str | os.PathLike[str],
     *,
     embeddings: Sequence[str] = (),
-    per_instrument: int = 3,
+    per_instrument: int = EXAMPLES,
     pieces: int | None = None,
     progress: bool = True,
 ) -> Corpus:
@@ -170,7 +172,8 @@ def write_bundle(
     _check(corpus, out, names)
 
     if pieces is None:
-        examples, rule = choose_examples(corpus, per_instrument), ""
+        examples = choose_examples(corpus, per_instrument)
+        rule = "" if per_instrument == EXAMPLES else f" --examples {per_instrument}"
         how_many = {"examples_for_each_instrument": per_instrument}
     else:
         examples, rule = choose_pieces(corpus, pieces), f" --pieces {pieces}"
@@ -187,6 +190,7 @@ def write_bundle(
             temporary.write_bytes(content)
         clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
 
+    rule += "".join(f" --embedding {name}" for name in embeddings)
     description = corpus.description
     writer = CorpusWriter(
         out,
