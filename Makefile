@@ -43,10 +43,11 @@ lint: $(SETUP) ## Ruff (lint and format) and mypy
 lab: $(SETUP) ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. notebooks
 
-bench: $(SETUP) ## Run the benchmarks
+bench: $(SETUP) ## Run the benchmarks; tables go to _build/bench, not over benchmarks/results
 	@set -- benchmarks/*.py; \
 	if [ ! -e "$$1" ]; then echo "benchmarks/ holds no benchmark yet."; exit 0; fi; \
-	for script in "$$@"; do echo "$$script"; $(PY) "$$script" || exit 1; done
+	for script in "$$@"; do echo "$$script"; \
+	    $(PY) "$$script" --out "_build/bench/$$(basename "$$script" .py).md" || exit 1; done
 
 picture: $(SETUP) ## Measure the main result again and draw its picture, book/images/gap.svg
 	@$(VENV)/bin/biasmir evaluate data/demo --embedding yamnet musicnn msd_vgg mfcc \

@@ -14,11 +14,8 @@ Results: `benchmarks/results/cluster.md`.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +23,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from extraction import make_corpus
+from extraction import forget_embeddings, make_corpus, processor_seconds
 
 from biasmir_utils.files import versions
 
@@ -40,18 +37,9 @@ WAYS = {
 MILLION = 1_000_000
 
 
-def processor_seconds() -> float:
-    """Return the processor time of all processes that this one started and that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def run(folder: Path, name: str, options: list[str]) -> np.ndarray:
     """Run the command on a corpus without embeddings; return seconds taken, and of processors."""
-    shutil.rmtree(folder / "embeddings", ignore_errors=True)
-    description = json.loads((folder / "corpus.json").read_text())
-    description.update(embedding_files=[], embedding_models={})
-    (folder / "corpus.json").write_text(json.dumps(description))
+    forget_embeddings(folder)
     program = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
     script = folder.parent / "biasmir_program.py"
     script.write_text(program)

@@ -127,7 +127,7 @@ def main() -> None:
         *table,
         "",
     ]
-    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text("\n".join(text), encoding="utf-8")
     print(f"Written: {arguments.out}")
 

@@ -146,7 +146,7 @@ def main() -> None:
         for name, version in versions("numpy", "scipy", "scikit-learn").items()
         if name != "biasmir_utils"
     )
-    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(
         "\n".join(
             [

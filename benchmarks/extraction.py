@@ -89,6 +89,14 @@ def make_corpus(folder: Path, n_clips: int, n_different: int = 16) -> None:
     writer.write(pd.DataFrame(rows))
 
 
+def forget_embeddings(folder: Path) -> None:
+    """Make a corpus one without embeddings again."""
+    shutil.rmtree(folder / "embeddings", ignore_errors=True)
+    description = json.loads((folder / "corpus.json").read_text())
+    description.update(embedding_files=[], embedding_models={})
+    (folder / "corpus.json").write_text(json.dumps(description))
+
+
 def processor_seconds() -> float:
     """Return the processor time of this process and of its workers that have ended."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -153,10 +161,7 @@ def measure(way: str, name: str, model: str | None, folder: Path, n_clips: int) 
     """Run one way in a process of its own, and watch its memory."""
     import psutil
 
-    shutil.rmtree(folder / "embeddings", ignore_errors=True)
-    description = json.loads((folder / "corpus.json").read_text())
-    description.update(embedding_files=[], embedding_models={})
-    (folder / "corpus.json").write_text(json.dumps(description))
+    forget_embeddings(folder)
     command = [sys.executable, __file__, "--way", way, "--networks", name]
     command += ["--folder", str(folder), "--clips", str(n_clips)]
     command += ["--model", f"{name}={model}"] if model else []
@@ -250,7 +255,7 @@ def main() -> None:
     ]
     text = "\n".join([*head, *lines, ""])
     print(text)
-    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(text, encoding="utf-8")
 
 

@@ -138,14 +138,36 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone):
     assert (clone / "mine" / "thesis.txt").exists()
 
 
-def test_done_is_done(clone):
-    """With all stamps in place nothing is installed again, and only a change starts it anew."""
+def set_up(clone: Path) -> None:
+    """Put all stamps in place."""
     venv = clone / ".venv"
     venv.mkdir()
     stamps = (".created", ".requirements", ".musicnn", ".tinysoundfont", ".axe", ".setup-done")
     for number, name in enumerate(stamps):
         (venv / name).touch()
         os.utime(venv / name, (2e9 + number, 2e9 + number))
+
+
+def test_benchmarks_leave_the_results_that_are_kept_alone(clone):
+    """Where a network or a package is missing, a table has fewer rows than the one kept."""
+    set_up(clone)
+    (clone / ".venv" / "bin").mkdir()
+    script(clone / ".venv" / "bin" / "python", f'exec {sys.executable} "$@"')
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+    for name in names:
+        assert 'add_argument("--out"' in (ROOT / "benchmarks" / f"{name}.py").read_text()
+        target = clone / "benchmarks" / f"{name}.py"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("import sys\nprint(sys.argv[1:])\n")
+    command = ["make", "bench"]
+    said = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
+    for name in names:
+        assert f"['--out', '_build/bench/{name}.md']" in said
+
+
+def test_done_is_done(clone):
+    """With all stamps in place nothing is installed again, and only a change starts it anew."""
+    set_up(clone)
 
     def plan() -> str:
         command = ["make", "--dry-run", "setup"]
