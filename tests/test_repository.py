@@ -138,6 +138,25 @@ def test_what_runs_here_is_what_is_pinned():
     assert not different, "installed and pinned version differ; run make setup"
 
 
+def test_what_the_package_imports_at_once_is_declared():
+    """By name: a package that came with another one may be gone with its next version."""
+    import ast
+
+    imported = set()
+    for path in (ROOT / "biasmir_utils").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").split(".")[0])
+    names = {"sklearn": "scikit-learn"}
+    needed = {names.get(name, name) for name in imported - sys.stdlib_module_names}
+    declared = {Requirement(text).name for text in PROJECT["dependencies"]}
+    for extra in PROJECT["optional-dependencies"].values():
+        declared |= {Requirement(text).name for text in extra}
+    assert needed - {"biasmir_utils"} <= declared
+
+
 def test_environment_yml_agrees():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = [one for one in environment["dependencies"] if isinstance(one, str)]
