@@ -407,14 +407,14 @@ class TestJudging:
             assert judged["", "pieces_removed", oracle] == pytest.approx(1)
             assert judged["", "task_removed", oracle] == pytest.approx(0)
             assert judged["balanced_accuracy", "closed", oracle] == pytest.approx(1)
-            assert judged["balanced_accuracy", "fall", oracle] == pytest.approx(0)
+            assert judged["balanced_accuracy", "loss", oracle] == pytest.approx(0)
             assert judged["roc_auc", "cost", oracle] == pytest.approx(0)
         assert judged["", "mean_removed", "oracle:map"] == pytest.approx(1, abs=0.01)
 
     def test_roc_auc_of_one_test_set_cannot_see_a_constant_shift(self, judged):
-        assert judged["roc_auc", "fall", "none"] == pytest.approx(0, abs=1e-12)
+        assert judged["roc_auc", "loss", "none"] == pytest.approx(0, abs=1e-12)
         assert judged["roc_auc", "gain", "oracle:mean"] == pytest.approx(0, abs=1e-12)
-        assert judged["balanced_accuracy", "fall", "none"] > 0.05
+        assert judged["balanced_accuracy", "loss", "none"] > 0.05
         pooled = judged["roc_auc", "pooled"]
         assert pooled["none"] < pooled["oracle:mean"] - 0.01
 
@@ -509,7 +509,7 @@ class TestJudging:
         pd.testing.assert_series_equal(both[~ratios], means)
         gain = ("leace", "balanced_accuracy", "gain")
         assert first[gain] != second[gain]
-        closed = means[gain] / means["none", "balanced_accuracy", "fall"]
+        closed = means[gain] / means["none", "balanced_accuracy", "loss"]
         assert both["leace", "balanced_accuracy", "closed"] == pytest.approx(closed)
 
     def test_intervals_of_what_is_lost_hold_the_truth(self):

@@ -52,9 +52,9 @@ def test_intervals_and_lists_read_like_text():
     assert notebook.with_interval(0.8123, 0.79, 0.8333) == "0.812 [0.790, 0.833]"
     shifted = notebook.with_interval(-0.0004, -0.002, 0.001, sign=True)
     assert shifted == "0.000 [\N{MINUS SIGN}0.002, +0.001]"
-    assert notebook.percent(0.812, 0.79, 0.8333) == "81% [79%, 83%]"
+    assert notebook.percent(0.812, 0.79, 0.8333) == "81 % [79 %, 83 %]"
     assert notebook.percent(-0.0162, -0.0181, 0.0, 1) == (
-        "\N{MINUS SIGN}1.6% [\N{MINUS SIGN}1.8%, 0.0%]"
+        "\N{MINUS SIGN}1.6 % [\N{MINUS SIGN}1.8 %, 0.0 %]"
     )
     assert notebook.listed(["a"]) == "a"
     assert notebook.listed(["a", "b"]) == "a and b"

@@ -34,7 +34,7 @@ _TYPES = {
 }
 _MINUS = "\N{MINUS SIGN}"
 # What `with_interval` and `percent` write.
-_WITH_INTERVAL = re.compile(rf"[+{_MINUS}]?[\d.]+%? \[[^\]]*\]")
+_WITH_INTERVAL = re.compile(rf"[+{_MINUS}]?[\d.]+(?: %)? \[[^\]]*\]")
 # Longer cells of a table are broken into lines.
 _LONGEST_LINE = 40
 
@@ -114,8 +114,8 @@ def with_interval(
 
 
 def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool = False) -> str:
-    """Write a share with its interval in percent, such as `81% [79%, 83%]`."""
-    written = [f"{number(100 * share, decimals, sign)}%" for share in (value, low, high)]
+    """Write a share with its interval in percent, such as `81 % [79 %, 83 %]`."""
+    written = [f"{number(100 * share, decimals, sign)} %" for share in (value, low, high)]
     return f"{written[0]} [{written[1]}, {written[2]}]"
 
 

@@ -164,8 +164,8 @@ def judge_corrections(
 
         With `metric` ROC-AUC or balanced accuracy (at the recognisers' own threshold), means over
         the labels: `home` and `away`, the scores on the two renderings; `pooled`, on both as one
-        test set; `fall`, home minus away; `gain` and `cost`, what is won away and lost at home
-        against no correction; `closed`, the gain / the fall without correction, NaN if none.
+        test set; `loss`, home minus away; `gain` and `cost`, what is won away and lost at home
+        against no correction; `closed`, the gain / the loss without correction, NaN if none.
 
     Raises
     ------
@@ -194,10 +194,10 @@ def judge_corrections(
     rows = []
     for (name, metric, quantity), values in means.items():
         if quantity == "closed":  # a ratio of means, which is steadier than a mean of ratios
-            fall = means["none", metric, "fall"]
-            nothing = np.full(len(fall), np.nan)
+            loss = means["none", metric, "loss"]
+            nothing = np.full(len(loss), np.nan)
             gain = means[name, metric, "gain"]
-            values = np.divide(gain, fall, out=nothing, where=fall > 1e-9)
+            values = np.divide(gain, loss, out=nothing, where=loss > 1e-9)
         bounds = _BOUNDS.get(quantity, (-np.inf, np.inf))
         centred = bool(metric) and quantity != "closed"
         row = with_intervals({quantity: values}, level, bounds, centred)
@@ -383,7 +383,7 @@ def _train(span: Span, y: FloatArray, label: str) -> FloatArray:
 def _gains(found: dict[str, FloatArray], without: dict[str, FloatArray]) -> dict[str, FloatArray]:
     return {
         **found,
-        "fall": found["home"] - found["away"],
+        "loss": found["home"] - found["away"],
         "gain": found["away"] - without["away"],
         "cost": without["home"] - found["home"],
         "closed": found["away"] - without["away"],
