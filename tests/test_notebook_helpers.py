@@ -37,6 +37,13 @@ def test_prose_is_one_line_for_each_paragraph(shown: list):
     assert shown[0].data == "A sentence that goes on.\n\nAnother **one**."
 
 
+def test_percent_signs_are_written_alike(shown: list):
+    notebook.say(f"{0.37:.0%} of them, 95 % intervals, `%load`")
+    assert (
+        shown[0].data == "37\N{NO-BREAK SPACE}% of them, 95\N{NO-BREAK SPACE}% intervals, `%load`"
+    )
+
+
 @given(st.floats(-1e3, 1e3), st.integers(0, 4), st.booleans())
 def test_numbers_are_rounded_and_never_a_negative_zero(value: float, decimals: int, sign: bool):
     text = notebook.number(value, decimals, sign)

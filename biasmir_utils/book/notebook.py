@@ -45,12 +45,14 @@ def say(text: str) -> None:
     Parameters
     ----------
     text : str
-        Markdown. Line breaks and indentation within a paragraph are free, as in a source file.
+        Markdown. Line breaks and indentation within a paragraph are free, as in a source file. A
+        percent sign gets a space that no line breaks at, whether a format wrote it or not.
     """
     from IPython.display import Markdown, display
 
     paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
-    display(Markdown("\n\n".join(paragraphs)))
+    said = re.sub(r"(?<=\d) ?%", "\N{NO-BREAK SPACE}%", "\n\n".join(paragraphs))
+    display(Markdown(said))
 
 
 def holds(condition: object) -> None:
