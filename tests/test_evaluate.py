@@ -246,13 +246,18 @@ def test_a_correction_that_cannot_be_fitted_is_skipped_with_the_reason(tmp_path)
     assert "skipped piano toy mlda global on one/two: no group" in found.summary()
 
 
-def test_clips_without_any_group_are_one_group(tmp_path):
+def test_without_any_group_a_correction_by_group_is_skipped(tmp_path):
     table, features = made_table()
     table["group"] = None
     corpus = write_corpus(tmp_path / "c", table, features, groups=[])
-    results = evaluate(corpus, "toy", ["lda", "mlda"], jobs=1).results
-    parts = [results[results["correction"] == name]["roc_auc"] for name in ("lda", "mlda")]
-    np.testing.assert_array_equal(*parts)
+    found = evaluate(corpus, "toy", ["lda", "mlda", "leace:given=group"], jobs=1)
+    assert set(found.results["correction"]) == {"lda"}
+    reasons = {entry["correction"]: entry["reason"] for entry in found.record["skipped"]}
+    assert reasons["mlda"] == (
+        "no training clip of one or two has a group; with groups=auto they are looked for"
+    )
+    assert reasons["leace:given=group"] == "no training clip of one or two has a group"
+    assert len(found.record["skipped"]) == 4
 
 
 def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):

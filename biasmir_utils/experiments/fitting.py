@@ -100,6 +100,9 @@ def _fit_correction(
         ]
     )
     draw = np.random.SeedSequence([seed, *label.encode()]).generate_state(1)[0]
+    if spec.needs_groups and all(name is None for name in group):
+        # As one group the rows would give the ungrouped correction under another name.
+        return ArgumentError(_no_groups(spec, [clips.name for clips in pair]))
     try:
         if spec.finds_groups:
             # Found here, so that what is fitted has a dose that can be set afterwards.
@@ -115,6 +118,11 @@ def _fit_correction(
         )
     except BiasMIRError as error:
         return error
+
+
+def _no_groups(spec: Correction, datasets: Sequence[str]) -> str:
+    reason = f"no training clip of {' or '.join(datasets)} has a group"
+    return reason if spec.given == "group" else f"{reason}; with groups=auto they are looked for"
 
 
 def _labels(both: Sequence[TrainingRows | ChosenRows], parts: Sequence[slice]) -> Array:
