@@ -381,7 +381,7 @@ def test_where_nothing_was_published_the_results_speak_for_themselves(evaluated)
         assert text.startswith("Nothing was published to set beside these results, of solo, band")
         for word in ("published means", "CHECKED", "Claims", "(published)", "VGGish", "nan"):
             assert word not in text
-        for own in ("Mean ROC-AUC", "Fall without correction", "Change against none"):
+        for own in ("Mean ROC-AUC", "Fall without correction x 100", "Change x 100 against none"):
             assert own in text
         assert max(map(len, text.splitlines())) <= 100
     by_track = compare(results, scores, n_replicates=50)
@@ -393,6 +393,37 @@ def test_where_nothing_was_published_the_results_speak_for_themselves(evaluated)
     assert f"{figures[0]} [{figures[1]}, {figures[2]}]" in text
     up, down = (changes["low"] > 0).sum(), (changes["high"] < 0).sum()
     assert f"of {len(changes)} changes, {up} up and {down} down" in text
+
+
+def test_falls_among_three_datasets_have_the_intervals_that_are_announced():
+    rng = np.random.default_rng(0)
+    names = ("hall", "radio", "booth")
+    results = pd.DataFrame(
+        {
+            "corpus": "own", "embedding": "mine", "correction": correction, "mode": mode,
+            "train_set": train, "test_set": test, "label": label, "recogniser": "logistic",
+            "alpha": np.nan, "seed": 42, "n_test": 100,
+            "roc_auc": 0.8 + 0.1 * (train == test) + rng.normal(0, 0.02),
+        }
+        for correction, mode in (("none", "none"), ("lda", "global"))
+        for train in names
+        for test in names
+        for label in LABELS
+    )  # fmt: skip
+    comparison = compare(results, n_replicates=20)
+    text = comparison_text(comparison)
+    assert "Fall without correction x 100: " in text
+    assert "Change x 100 against none, " in text
+    falls_shown = text.split("Fall without")[1].split("Change x 100")[0]
+    assert "with 95 % intervals" in falls_shown
+    table = comparison.quantity("fall").query("correction == 'none'")
+    assert len(table) == 6
+    for row in table.to_dict("records"):
+        ours, low, high = (f"{100 * row[name]:.2f}" for name in ("ours", "low", "high"))
+        (line,) = (
+            x for x in falls_shown.splitlines() if f"{row['train_set']}>{row['test_set']}" in x
+        )
+        assert line.endswith(f" {ours} [{low}, {high}]")
 
 
 def test_tables_that_cannot_be_compared():

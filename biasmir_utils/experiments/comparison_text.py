@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,14 +29,14 @@ def comparison_text(comparison: Comparison) -> str:
         return _own_text(comparison)
     parts = [
         f"Mean ROC-AUC x 100 (published), train>test\n{_means(comparison)}",
-        f"Fall without correction: in-domain minus cross-dataset, the test set held fixed "
+        f"Fall without correction x 100: in-domain minus cross-dataset, the test set held fixed "
         f"(published)\n{_falls(comparison)}",
     ]
     for baseline in ("none", "k"):
         table = comparison.quantity(f"change against {baseline}")
         if len(table):
             parts.append(
-                f"Change against {baseline}, mean of the cross-dataset pairs (published)\n"
+                f"Change x 100 against {baseline}, mean of the cross-dataset pairs (published)\n"
                 f"{_changes(table)}"
             )
     parts.append(_claims(comparison))
@@ -48,15 +50,31 @@ def _own_text(comparison: Comparison) -> str:
     parts = [
         _wrapped(comparison.notes[0], 0),
         f"Mean ROC-AUC x 100, train>test\n{_means(comparison)}",
-        f"Fall without correction: in-domain minus cross-dataset, the test set held fixed,\n{how}"
-        f"\n{_falls(comparison)}",
+        f"Fall without correction x 100: in-domain minus cross-dataset, the test set held fixed,"
+        f"\n{how}\n{_own_falls(comparison)}",
     ]
     for baseline in ("none", "k"):
         table = comparison.quantity(f"change against {baseline}")
         if len(table):
-            parts.append(f"Change against {baseline}, {how}\n{_own_changes(table)}")
+            parts.append(f"Change x 100 against {baseline}, {how}\n{_own_changes(table)}")
     parts.extend(_wrapped(f"Note: {note}", 6) for note in comparison.notes[1:])
     return "\n\n".join(parts)
+
+
+def _own_falls(comparison: Comparison) -> str:
+    """Write the falls: a row for each pair, with its interval, where two have no common mean."""
+    table = comparison.quantity("fall")
+    table = table[table["correction"] == "none"]
+    if not len(table) or (table["train_set"] == BOTH).any():
+        return _falls(comparison)
+    rows = [
+        {
+            "": f"{cell['embedding']} {cell['train_set']}>{cell['test_set']}",
+            "fall": _with_interval(cell, False),
+        }
+        for cell in table.to_dict("records")
+    ]
+    return _columns(rows)
 
 
 def _own_changes(table: pd.DataFrame) -> str:
@@ -68,9 +86,7 @@ def _own_changes(table: pd.DataFrame) -> str:
         setting, row = _setting(*map(str, key)), {}
         for cell in part.to_dict("records"):
             pair = f"{cell['train_set']}>{cell['test_set']}"
-            change = _points(cell["ours"], True)
-            if not np.isnan(cell["low"]):
-                change += f" {_interval(cell['low'], cell['high'], True)}"
+            change = _with_interval(cell, True)
             if n_pairs > PAIRS_BESIDE_EACH_OTHER:
                 rows.append({"": f"{setting} {pair}", "change": change})
             else:
@@ -190,6 +206,13 @@ def _points(value: float, sign: bool = False) -> str:
 
 def _interval(low: float, high: float, sign: bool = False) -> str:
     return f"[{_points(low, sign)}, {_points(high, sign)}]"
+
+
+def _with_interval(cell: Mapping[Hashable, Any], sign: bool) -> str:
+    text = _points(cell["ours"], sign)
+    if np.isnan(cell["low"]):
+        return text
+    return f"{text} {_interval(cell['low'], cell['high'], sign)}"
 
 
 def _columns(rows: list[dict[str, str]]) -> str:
