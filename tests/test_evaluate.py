@@ -260,6 +260,41 @@ def test_without_any_group_a_correction_by_group_is_skipped(tmp_path):
     assert len(found.record["skipped"]) == 4
 
 
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_a_degenerate_embedding_does_not_stop_the_others(tmp_path, apart):
+    """One embedding is constant, or constant in each of two datasets of different size."""
+    table, features = made_table(n=150)
+    kept = ~((table["dataset"] == "two") & (np.arange(len(table)) % 150 >= 30))
+    table, features = table[kept].reset_index(drop=True), features[kept.to_numpy()]
+    corpus = write_corpus(tmp_path / "c", table, features)
+    rows = {d: (table["dataset"] == d).to_numpy() for d in corpus.datasets}
+    flat = {
+        d: (table.loc[mask, "clip"].tolist(), np.full((mask.sum(), 6), 0.1 + apart * k, np.float32))
+        for k, (d, mask) in enumerate(rows.items())
+    }
+    write_embedding_file(corpus.path / "flat.h5", "flat", flat)
+    corpus = corpus.add_embedding_file(corpus.path / "flat.h5", made_here=True)
+    corrections = ["none", "klda", "meanproj"]
+    plan = plan_evaluation(corpus, ["flat", "toy"], corrections, labels=["piano"], report=True)
+    for _ in range(2):  # the second time from what was kept
+        found = run_plan(plan, jobs=1, resume=tmp_path / "kept")
+        done = found.results.groupby("embedding")["correction"].unique()
+        assert set(done["toy"]) == set(corrections)
+        assert set(done["flat"]) == {"none", "meanproj"}
+        (skipped,) = found.record["skipped"]
+        about = [skipped[name] for name in ("embedding", "label", "pair", "correction", "mode")]
+        assert about == ["flat", "piano", ["one", "two"], "klda", "global"]
+        assert "the training clips give no random features" in skipped["reason"]
+        told = [text for text in found.record["warnings"] if "equal rows" in text]
+        assert told
+        assert all(text.startswith("flat, piano, one/two: most test clips") for text in told)
+        assert any("rbf_probe" in text for text in told)
+        assert any("variance_moved" in text for text in told) == (not apart)
+        judged = found.report.shift
+        values = judged[judged["measure"] == "rbf_probe"].groupby("embedding")["value"]
+        assert values.apply(lambda v: v.isna().all()).to_dict() == {"flat": True, "toy": False}
+
+
 def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):
     doses = [f"lda:alpha={a}" for a in (0, 0.5, 1)]
     results = evaluate(corpus, "toy2", ["none", *doses, "lda"], jobs=1).results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,14 @@ from biasmir_utils.corrections.grammar import Correction
 from biasmir_utils.experiments.data import DatasetClips, array_sum
 from biasmir_utils.experiments.feature_space import FeatureSpace
 from biasmir_utils.experiments.separability import compared_rows
-from biasmir_utils.experiments.shift import PROBES, Measured, damage, domain_shift, probe_scale
+from biasmir_utils.experiments.shift import (
+    DAMAGE_MEASURES,
+    PROBES,
+    Measured,
+    damage,
+    domain_shift,
+    probe_scale,
+)
 
 Array = NDArray[Any]
 Variant = tuple[Correction, str]
@@ -59,7 +67,8 @@ def judge_corrections(
         `shift.DAMAGE_MEASURES` with its control. The chance level of the mean gap and of MMD is
         that of the same rows with datasets permuted: of the corrected ones after a correction,
         whose spread is another one. That of the probes, which take long to train, is measured
-        before any correction and told of all.
+        before any correction and told of all. Where most rows are equal, measures that need
+        different ones are NaN, with a warning.
     """
     rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
     if pair[0].shared_tracks:
@@ -81,14 +90,15 @@ def judge_corrections(
     unchanged = _mean([_before(before[side], clips, scale[side]) for side in sides])
     for variant, correction in corrections.items():
         if correction is None:
-            left, harm = unchanged, [damage(before[side], before[side], 0) for side in sides]
+            left, harm = unchanged, [_damage(before[side], before[side], 0) for side in sides]
         else:
             after = {
                 side: correction.transform(X, sample_domain=domain) for side, X in before.items()
             }
             left = _mean([clips.shift(after[side], scale[side]) for side in sides])
             rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
-            harm = [damage(before[side], after[side], rank, correction.alpha) for side in sides]
+            harm = [_damage(before[side], after[side], rank, correction.alpha) for side in sides]
+        _tell_degenerate(left, harm[0])
         for measure, found in left.items():
             chance = unchanged[measure] if measure in PROBES else found
             values = (measure, found.value, chance.chance, chance.chance_high, np.nan)
@@ -130,6 +140,30 @@ def _before(X: Array, clips: _Judged, scale: Array) -> dict[str, Measured]:
             _MEASURED.clear()
         _MEASURED[key] = clips.shift(X, scale, N_PERMUTATIONS)
     return _MEASURED[key]
+
+
+def _damage(
+    before: Array, after: Array, rank: int, alpha: float = 1.0
+) -> dict[str, tuple[float, float]]:
+    """Return `shift.damage`, NaN for rows that are all alike."""
+    if np.ptp(before, axis=0).any():
+        return damage(before, after, rank, alpha)
+    return dict.fromkeys(DAMAGE_MEASURES, (np.nan, np.nan))
+
+
+def _tell_degenerate(left: dict[str, Measured], harm: dict[str, tuple[float, float]]) -> None:
+    """Warn of measures that rows have none of because they are equal."""
+    lacking = []
+    # Without enough tracks there is neither of the probes.
+    if np.isnan(left["rbf_probe"].value) and not np.isnan(left["linear_probe"].value):
+        lacking.append("rbf_probe")
+    if np.isnan(harm["variance_moved"][0]):
+        lacking.extend(DAMAGE_MEASURES)
+    if lacking:
+        warnings.warn(
+            f"most test clips have equal rows, so {', '.join(lacking)} cannot be measured",
+            stacklevel=3,
+        )
 
 
 def tracks_to_judge(

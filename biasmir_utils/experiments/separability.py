@@ -220,16 +220,20 @@ def probe(
         X = corpus.embedding(embedding)[used]
         for kind in kinds:
             for how in (False, True) if leaked else (False,):
-                for one in dataset_separability(
-                    X,
-                    domain,
-                    track,
-                    kind=kind,
-                    leaked=how,
-                    n_permutations=n_permutations,
-                    paired=corpus.shared_tracks,
-                    seed=seed,
-                ):
+                try:
+                    found = dataset_separability(
+                        X,
+                        domain,
+                        track,
+                        kind=kind,
+                        leaked=how,
+                        n_permutations=n_permutations,
+                        paired=corpus.shared_tracks,
+                        seed=seed,
+                    )
+                except ArgumentError as error:
+                    raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
+                for one in found:
                     chance = one.chance_roc_auc
                     rows.append(
                         {

@@ -53,8 +53,10 @@ class Measured:
     Attributes
     ----------
     value : float
-    chance, chance_high : float
-        Mean and largest value with permuted datasets; NaN if none were asked for.
+    chance : float
+        Mean value with permuted datasets; NaN if none were asked for.
+    chance_high : float
+        Largest value with permuted datasets; NaN if none were asked for.
     """
 
     value: float
@@ -98,7 +100,8 @@ def domain_shift(
     Returns
     -------
     dict of str to Measured
-        NaN for a probe where a dataset has fewer tracks than the 5 folds.
+        NaN for a probe where a dataset has fewer tracks than the 5 folds, and for the probe with
+        random features where most rows are equal, so that these have no bandwidth.
 
     Raises
     ------
@@ -119,17 +122,23 @@ def domain_shift(
         if not enough:
             found[f"{kind}_probe"] = Measured(float("nan"))
             continue
-        (probe,) = dataset_separability(
-            rows,
-            domain,
-            track,
-            kind=kind,
-            n_folds=N_FOLDS,
-            n_permutations=n_permutations if probe_permutations is None else probe_permutations,
-            scale=scale,
-            paired=twins is not None,
-            seed=seed,
-        )
+        try:
+            (probe,) = dataset_separability(
+                rows,
+                domain,
+                track,
+                kind=kind,
+                n_folds=N_FOLDS,
+                n_permutations=n_permutations if probe_permutations is None else probe_permutations,
+                scale=scale,
+                paired=twins is not None,
+                seed=seed,
+            )
+        except ArgumentError:
+            if kind == "linear":  # what is wrong with the arguments is wrong for both
+                raise
+            found[f"{kind}_probe"] = Measured(float("nan"))
+            continue
         found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
     second = np.vstack(
         [domain == 1, permuted_tracks(domain == 1, tracks, n_permutations, seed, twins)]

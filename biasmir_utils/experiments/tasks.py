@@ -49,8 +49,9 @@ class Task:
 
     Attributes
     ----------
-    embedding, label : str
-        `label` is the name of what is recognised, a key of `DatasetClips.labels`.
+    embedding : str
+    label : str
+        The name of what is recognised, a key of `DatasetClips.labels`.
     pair : tuple of str
         The two datasets.
     kernel : str or None
@@ -194,14 +195,18 @@ class _Work:
                 rows[truth[rows] >= 0]
                 for rows, truth in zip(self.test_rows, self.truth, strict=True)
             ]
-        self.parts = [
+        parts = [
             self._part(tuple(v for v in task.variants if (v[1] == UNLABELLED) is unlabelled))
             for unlabelled in (False, True)
             if any((mode == UNLABELLED) is unlabelled for _, mode in task.variants)
         ]
+        self.parts = [part for part in parts if part is not None]
 
-    def _part(self, variants: Variants) -> _Part:
-        """Fit corrections that are fitted on the same rows; note those that cannot be."""
+    def _part(self, variants: Variants) -> _Part | None:
+        """Fit corrections that are fitted on the same rows; note those that cannot be.
+
+        None where these rows have no such feature space, so that nothing can be trained.
+        """
         task = self.task
         what = (task.label, task.kind, self.pair, task.seed)
         if any(mode == UNLABELLED for _, mode in variants):
@@ -210,19 +215,32 @@ class _Work:
         else:
             rows = chosen = subject_rows(*what)
         raw = [X[rows.all] for X, rows in zip(self.X, chosen, strict=True)]
-        space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
+        try:
+            space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
+        except BiasMIRError as error:
+            for variant in variants:
+                self._skip(
+                    variant,
+                    f"the training clips give no random features; is the embedding the same for "
+                    f"most of them? ({error})",
+                )
+            return None
         X_train = [space.train(X, side) for side, X in enumerate(raw)]
         fitted = fit_corrections(
             variants, self.pair, chosen, X_train, self.groups, task.seed, task.label
         )
-        for (spec, mode), outcome in fitted.items():
+        for variant, outcome in fitted.items():
             if isinstance(outcome, BiasMIRError):
-                about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
-                self.skipped.append(
-                    {"label": task.label, "pair": list(task.pair), **about, "reason": str(outcome)}
-                )
+                self._skip(variant, str(outcome))
         kept = {key: c for key, c in fitted.items() if not isinstance(c, BiasMIRError)}
         return _Part(rows, space, kept)
+
+    def _skip(self, variant: tuple[Correction, str], reason: str) -> None:
+        task, (spec, mode) = self.task, variant
+        about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
+        self.skipped.append(
+            {"label": task.label, "pair": list(task.pair), **about, "reason": reason}
+        )
 
     def outcomes(self) -> Iterator[tuple[Row, list[ScoreEntry]]]:
         """Yield the rows of the results with the scores behind them."""
