@@ -543,6 +543,22 @@ def test_two_embeddings_and_a_record_of_both(tmp_path):
     assert all(len(total) == 64 for total in content["provenance"]["sources"].values())
 
 
+def test_an_embedding_that_is_constant_is_warned_of(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    half = np.vstack([X[:4], np.ones((4, 3))])
+    paths = [save(tmp_path / name, rows) for name, rows in (("a.npy", 0 * X), ("b.npy", half))]
+    code, output = run(
+        tmp_path / "out", "--clips", table,
+        "--features", *paths, save(tmp_path / "c.npy"), "--embedding", "zero", "half", "fine",
+    )  # fmt: skip
+    assert code == 0, output
+    warned = [line for line in output.splitlines() if line.startswith("WARNING")]
+    assert [line.split(", so ")[0] for line in warned] == [
+        "WARNING: zero: all rows of studio, stage are equal",
+        "WARNING: half: all rows of stage are equal",
+    ]
+
+
 def with_value(value: float) -> np.ndarray:
     matrix = X.copy()
     matrix[5, 1] = value

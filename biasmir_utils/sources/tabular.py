@@ -120,6 +120,7 @@ def import_corpus(
     }
     for embedding, found in matched.items():
         notes += _gaps(embedding, found)
+        notes += _constant(embedding, found)
     writer = CorpusWriter(
         out,
         name=name or out.resolve().name,
@@ -298,3 +299,18 @@ def _gaps(embedding: str, found: MatchedFeatures) -> list[str]:
             f"{embedding}: {found.n_unlisted} rows of clips not in the table were left out"
         )
     return notes
+
+
+def _constant(embedding: str, found: MatchedFeatures) -> list[str]:
+    """Warn where all rows of a dataset are equal, in which case nothing can be recognised."""
+    equal = [
+        dataset
+        for dataset, (_, features) in found.content.items()
+        if len(features) > 1 and (features == features[0]).all()
+    ]
+    if not equal:
+        return []
+    return [
+        f"WARNING: {embedding}: all rows of {', '.join(equal)} are equal, so nothing can be "
+        f"recognised there; was the matrix computed from these clips?"
+    ]
