@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli.evaluate import evaluate as command
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections.corpora import correct_corpus
 from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.bootstrap import bootstrap_scores
@@ -18,7 +21,7 @@ from biasmir_utils.experiments.data import ExperimentData
 from biasmir_utils.experiments.evaluate import evaluate
 from biasmir_utils.experiments.fitting import fit_corrections
 from biasmir_utils.experiments.planning import plan_evaluation
-from biasmir_utils.experiments.report_text import report_markdown
+from biasmir_utils.experiments.report_text import report_latex, report_markdown
 from biasmir_utils.experiments.results import RESULT_COLUMNS, changes, read_table
 from biasmir_utils.experiments.significance import holm, paired_wilcoxon
 from biasmir_utils.experiments.training import subject_rows
@@ -271,6 +274,78 @@ def test_the_text_says_what_the_numbers_rest_on(found):
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in tables[:9]}) == 1
     assert "nan" not in text
+
+
+def test_the_table_for_latex(found):
+    text = report_latex(found.report, found.record)
+    lines = text.splitlines()
+    body = [line for line in lines if line.endswith(r" \\")]
+    assert len(body) == 1 + len(found.report.summary)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {10}
+    row = row_of(found.report.summary, embedding="toy2", correction="leace", mode="unlabelled")
+    gain = f"{abs(row['gain']):.3f} ["
+    (own,) = (line for line in body if line.startswith("toy2 & leace (unlabelled) & unlabelled"))
+    assert f"${'-' if row['gain'] < 0 else '+'}${gain}" in own
+    assert "95 \\%" in text
+    assert not re.search(r"(?<!\\)[_#%]", "\n".join(lines[1:]))
+    depth = [line.startswith(r"\begin") - line.startswith(r"\end") for line in lines]
+    assert sum(depth) == 0
+    assert min(np.cumsum(depth)) >= 0
+
+
+def test_what_a_mode_does_is_said_of_the_modes_that_ran(corpus):
+    blind = evaluate(corpus, "toy", "leace", "unlabelled", labels=["piano"], report=True, jobs=1)
+    text = report_markdown(blind.report, blind.record)
+    assert "In the mode unlabelled nothing depends" in text
+    assert "Mode: unlabelled." in text
+    assert "as many with and as many without" not in text
+    assert "follows the label counts" not in text
+    matched = evaluate(corpus, "toy", "leace", labels=["piano"], report=True, jobs=1)
+    text = report_markdown(matched.report, matched.record)
+    assert "as many with and as many without the label from both datasets, every genre" in text
+    assert "In the mode unlabelled nothing depends" not in text
+    # alpha has 30 test clips, all observed; of beta some were not observed for voice.
+    assert "alpha 30 clips of 15 tracks" in text
+    assert "Fewer than 20 test tracks in alpha" in text
+
+
+def test_errors_in_several_units_have_no_mean(tiny_corpus):
+    path = tiny_corpus / "corpus.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    (tempo,) = (target for target in description["targets"] if target["name"] == "tempo")
+    description["targets"].append({**tempo, "name": "pitch", "unit": "semitones"})
+    path.write_text(json.dumps(description), encoding="utf-8")
+    table = pd.read_parquet(tiny_corpus / "clips.parquet")
+    table["pitch"] = table["tempo"].to_numpy()[::-1] / 2
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    corpus = Corpus.load(tiny_corpus)
+    two = evaluate(corpus, "toy", "leace", target=["tempo", "pitch"], report=True, jobs=1)
+    task = two.report.task
+    assert set(task.loc[task["metric"] == "mae", "label"]) == {"tempo", "pitch"}
+    assert "mae" not in set(two.report.changes["metric"])
+    text = report_markdown(two.report, two.record)
+    assert "not averaged over targets" in text
+    assert "MAE across" not in text
+    one = evaluate(corpus, "toy", "leace", target="tempo", report=True, jobs=1)
+    assert "MAE across" in report_markdown(one.report, one.record)
+
+
+def test_what_happened_before_the_evaluation_is_told(corpus, tmp_path):
+    correct_corpus(corpus, "leace", tmp_path / "corrected", embeddings=["toy"])
+    table = pd.read_parquet(tmp_path / "corrected" / "clips.parquet")
+    rows = table.index[(table["dataset"] == "beta") & (table["split"] == "test")]
+    table.loc[rows, "voice"] = np.nan
+    track = table.loc[table["split"] == "train", "track"].iloc[0]
+    table.loc[table.index[table["split"] == "test"][0], "track"] = track
+    table.to_parquet(tmp_path / "corrected" / "clips.parquet", index=False)
+    later = Corpus.load(tmp_path / "corrected")
+    assert later.warnings
+    found = evaluate(later, "toy", "leace", report=True, jobs=1)
+    text = report_markdown(found.report, found.record)
+    assert "The embedding toy was corrected before (toy of corpus tiny, corrected: leace)" in text
+    assert f"Warning of the corpus: {later.warnings[0]}" in text
+    assert "Left out: voice on alpha/beta: beta has no positive test clips." in text
+    assert f"Warning of the corpus: {later.warnings[0]}" in found.summary()
 
 
 def test_blanks_and_random_features_are_explained(corpus):

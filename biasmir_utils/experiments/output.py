@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from biasmir_utils.experiments.evaluate import Evaluation
-from biasmir_utils.experiments.report_text import report_markdown
+from biasmir_utils.experiments.report_text import report_latex, report_markdown
 from biasmir_utils.experiments.results import check_table_path, write_table
 from biasmir_utils.experiments.store import TaskStore
 from biasmir_utils.files import atomic_path, write_json
@@ -35,8 +35,12 @@ class OutputPaths:
         Folder of finished tasks while the evaluation runs.
     report : dict of str to pathlib.Path
         The tables of a full report: `summary`, `changes`, `task`, `shift`.
-    text, figure : pathlib.Path
-        The report to read, and its figure.
+    text : pathlib.Path
+        The report to read.
+    latex : pathlib.Path
+        Its first table as LaTeX.
+    figure : pathlib.Path
+        Its figure.
     """
 
     results: Path
@@ -45,6 +49,7 @@ class OutputPaths:
     tasks: Path
     report: dict[str, Path]
     text: Path
+    latex: Path
     figure: Path
 
 
@@ -61,6 +66,7 @@ def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
             for table, name in REPORT_TABLES.items()
         },
         text=results.with_suffix(".report.md"),
+        latex=results.with_suffix(".report.tex"),
         figure=results.with_suffix(".report.png"),
     )
 
@@ -87,7 +93,7 @@ def set_aside(evaluation: Evaluation, out: str | os.PathLike[str]) -> Path | Non
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nobody knows what it is of
     every = [paths.results, paths.record, paths.scores, *paths.report.values()]
-    files = [path for path in (*every, paths.text, paths.figure) if path.is_file()]
+    files = [path for path in (*every, paths.text, paths.latex, paths.figure) if path.is_file()]
     suffixes = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
     suffix = next(
         one for one in suffixes if not any(Path(f"{path}{one}").exists() for path in files)
@@ -126,10 +132,13 @@ def write_evaluation(
             write_table(getattr(evaluation.report, table), path)
             written.append(path)
         figure = paths.figure.name if paths.figure.is_file() else None
-        with atomic_path(paths.text) as temporary:
-            text = report_markdown(evaluation.report, evaluation.record, figure)
-            temporary.write_text(text, encoding="utf-8")
-        written.append(paths.text)
+        of_report = (evaluation.report, evaluation.record)
+        texts = {paths.text: report_markdown(*of_report, figure)}
+        texts[paths.latex] = report_latex(*of_report)
+        for path, text in texts.items():
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            written.append(path)
     write_json(paths.record, evaluation.record)
     write_table(evaluation.results, paths.results)
     TaskStore(paths.tasks).remove(tasks)

@@ -66,12 +66,18 @@ class Report:
     ----------
     summary : pandas.DataFrame
         A row for each embedding, correction, mode, dose and pair of datasets.
-    changes, task, shift : pandas.DataFrame
-        Long tables; see `biasmir_utils.experiments.report`.
+    changes : pandas.DataFrame
+        A long table; see `biasmir_utils.experiments.report`.
+    task : pandas.DataFrame
+        A long table, likewise.
+    shift : pandas.DataFrame
+        A long table, likewise.
     kind : str
         What is recognised; see `targets`.
     facts : dict
-        Numbers of labels, seeds, test clips and tracks, replicates; pairs that share tracks.
+        Numbers of labels, seeds, test clips (also the fewest and most that one label was tested
+        on) and tracks, replicates; pairs that share tracks; whether there are groups; embeddings
+        that were corrected before; warnings of the corpus.
     """
 
     summary: pd.DataFrame
@@ -83,7 +89,7 @@ class Report:
 
     @property
     def metric(self) -> str:
-        """The metric of gains and losses: `roc_auc`, of a number `r2`."""
+        """The metric of gains and losses, `roc_auc`, of a number `r2`."""
         return metrics_of(self.kind)[0]
 
 
@@ -108,8 +114,9 @@ def build_report(
     jobs : int, optional
         Processes; default all cores, where it is worth to start them.
     """
-    tracks, n_clips = _tracks(found)
-    shared = plan.data.corpus.shared_tracks
+    tracks, n_clips, n_tested = _tracks(found)
+    corpus = plan.data.corpus
+    shared = corpus.shared_tracks
     to_draw = tracks
     if shared:
         to_draw = dict.fromkeys(tracks, np.unique(np.concatenate(list(tracks.values()))))
@@ -142,9 +149,21 @@ def build_report(
         "seeds": plan.parameters["seeds"],
         "n_replicates": n_replicates,
         "test": {
-            dataset: {"clips": n_clips[dataset], "tracks": len(names)}
+            dataset: {
+                "clips": n_clips[dataset],
+                "fewest": min(n_tested[dataset]),
+                "most": max(n_tested[dataset]),
+                "tracks": len(names),
+            }
             for dataset, names in tracks.items()
         },
+        "grouped": bool(corpus.groups),
+        "corrected": {
+            name: corpus.model_record(name)["source"]
+            for name in plan.parameters["embeddings"]
+            if "correction" in corpus.model_record(name)
+        },
+        "warnings": list(corpus.warnings),
         "shared_tracks": [
             "/".join(pair)
             for pair in pairs
@@ -158,17 +177,21 @@ Cells = dict[tuple[str, int, Variant, str, str], tuple[dict[str, Array], float]]
 """Label, seed, variant, training and test set -> the table of scores, and the threshold."""
 
 
-def _tracks(found: Sequence[TaskResult]) -> tuple[dict[str, Array], dict[str, int]]:
-    """Return the tracks of each test set, sorted, and how many clips it has."""
+def _tracks(
+    found: Sequence[TaskResult],
+) -> tuple[dict[str, Array], dict[str, int], dict[str, set[int]]]:
+    """Return the tracks of each test set, sorted, its clips, and how many single labels have."""
     track_of: dict[str, dict[str, str]] = {}
+    n_tested: dict[str, set[int]] = {}
     for result in found:
         for key, arrays in result.scores:
             clips = track_of.setdefault(key["test_set"], {})
             clips.update(zip(arrays["clip"], map(str, arrays["track"]), strict=True))
+            n_tested.setdefault(key["test_set"], set()).add(len(arrays["clip"]))
     tracks = {
         name: np.unique(np.array(list(c.values()), dtype=str)) for name, c in track_of.items()
     }
-    return tracks, {name: len(clips) for name, clips in track_of.items()}
+    return tracks, {name: len(clips) for name, clips in track_of.items()}, n_tested
 
 
 def _cells(plan: Plan, found: Sequence[TaskResult]) -> dict[tuple[str, tuple[str, str]], Cells]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.experiments.information import GROUPED
-from biasmir_utils.experiments.planning import REPORT_SEEDS
+from biasmir_utils.experiments.planning import REPORT_SEEDS, skipped_lines
 from biasmir_utils.experiments.report import Report
+from biasmir_utils.experiments.shift import N_FOLDS
 from biasmir_utils.experiments.significance import smallest_p
 from biasmir_utils.experiments.targets import CATEGORY, GROUP, LABEL, NUMBER, TAGS
 
 SIGNIFICANT = 0.05
+FEW_TRACKS = 20
 TRAINING_RULES = {
     LABEL: "Training clips: as many with and as many without the label from both datasets, every "
     "genre in its share.",
@@ -49,27 +51,32 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
             f"{n}: how much the choice of training clips matters is "
             f"{'not' if len(seeds) == 1 else 'hardly'} shown; --seeds {REPORT_SEEDS} shows it."
         )
-    least = smallest_p(facts["n_labels"])
-    n_tests = report.summary[["correction", "mode", "alpha"]].drop_duplicates().shape[0] - 1
-    at_best = min(1.0, least * n_tests)
-    lines.append(
-        f"With {facts['n_labels']} {items_of(report.kind, facts['n_labels'])} the smallest p that "
-        f"the Wilcoxon test can give is {least:.2g}, after Holm's correction over {n_tests} "
-        f"corrections {at_best:.2g}"
-        + (": no change can be significant here." if at_best > SIGNIFICANT else ".")
-    )
+    lines.append(significance_note(report)[0])
     lines.append(
         "Intervals hold for the recognisers at hand: tracks of the test sets are drawn again, "
         "nothing is fitted anew."
     )
-    lines.append(TRAINING_RULES[report.kind])
-    if report.kind in (LABEL, CATEGORY):
+    few = [name for name, n in facts["test"].items() if n["tracks"] < FEW_TRACKS]
+    if few:
         lines.append(
-            "So the number of clips that a recogniser is trained on follows the label counts of "
-            "the target, without a correction, too. The column sees is about the correction only. "
+            f"Fewer than {FEW_TRACKS} test tracks in {', '.join(few)}: intervals drawn from so few "
+            f"are too narrow, and with fewer than {N_FOLDS} in a dataset there are no probes."
+        )
+    if {"global", "classwise"} & set(modes):
+        rule = TRAINING_RULES[report.kind]
+        lines.append(rule if facts["grouped"] else rule.replace(", every genre in its share", ""))
+        if report.kind in (LABEL, CATEGORY):
+            lines.append(
+                "So the number of clips that a recogniser is trained on follows the label counts "
+                "of the target, without a correction, too. The column sees is about the "
+                "correction only."
+            )
+    if "unlabelled" in modes:
+        lines.append(
             "In the mode unlabelled nothing depends on the target's labels: recognisers are "
-            "trained on all clips of their own dataset, and gains and losses there are against "
-            "none in that mode."
+            "trained on all observed training clips of their own dataset, corrections are fitted "
+            "on as many clips of both, drawn blindly, and gains and losses are against none in "
+            "that mode."
         )
     n_models = {LABEL: facts["n_labels"], TAGS: 1}.get(
         report.kind, len(record["parameters"]["target"])
@@ -117,7 +124,10 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
             f"With random features ({', '.join(mapped)}) the probes, mean gap, MMD and variances "
             "are those of the features, not of the embedding: there are more of them, every row of "
             "them has length one, and they hold what a nonlinear probe would find. They are to be "
-            "compared with k (none:kernel=fastfood), not with the corrections of the embedding."
+            "compared with k (none:kernel=fastfood), not with the corrections of the embedding. "
+            "Their gains and losses, too, are against no features and no correction, so that they "
+            "hold what the features alone change, which is the row k"
+            + ("." if "k" in mapped else " (to be asked for with --correction).")
         )
     brier = report.task.loc[report.task["metric"] == "brier", "value"]
     if len(brier) and brier.isna().all():
@@ -152,8 +162,47 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
             + "."
         )
     if record["skipped"]:
-        lines.append(f"{len(record['skipped'])} skipped, with reasons in the record.")
-    return lines
+        told = dict.fromkeys(
+            line.removeprefix("skipped ") for line in skipped_lines(record["skipped"])
+        )
+        lines.append(f"Left out: {'; '.join(told)}.")
+    for name, source in facts["corrected"].items():
+        lines.append(
+            f"The embedding {name} was corrected before ({source}). What that correction has seen "
+            "is not in the column sees, and test clips may have been among those of its fit: its "
+            "record is in corpus.json."
+        )
+    if (report.kind == NUMBER) and facts["n_labels"] > 1:
+        lines.append(
+            "The mean absolute error is not averaged over targets, which have units of their own; "
+            "the table of tasks has it for each."
+        )
+    lines.append(
+        "The columns of the tables of numbers are described at biasmir_utils.experiments.report."
+    )
+    return [*lines, *warnings_of_the_corpus(report)]
+
+
+def significance_note(report: Report) -> tuple[str, bool]:
+    """Return the smallest p that the tests could give, and whether that is significant."""
+    n_labels = report.facts["n_labels"]
+    corrected = report.summary[report.summary["correction"] != "none"]
+    n_tests = corrected[["correction", "mode", "alpha"]].drop_duplicates().shape[0]
+    least = smallest_p(n_labels)
+    at_best = min(1.0, least * max(n_tests, 1))
+    reachable = at_best <= SIGNIFICANT
+    text = (
+        f"With {n_labels} {items_of(report.kind, n_labels)} the smallest p that the Wilcoxon test "
+        f"can give is {least:.2g}, after Holm's correction over {n_tests} "
+        f"correction{'' if n_tests == 1 else 's'} (of one embedding and pair of datasets) "
+        f"{at_best:.2g}{'.' if reachable else ': no change can be significant here.'}"
+    )
+    return text, reachable
+
+
+def warnings_of_the_corpus(report: Report) -> list[str]:
+    """Return the warnings that `biasmir info` gives of the corpus."""
+    return [f"Warning of the corpus: {text}" for text in report.facts["warnings"]]
 
 
 def _shared_tracks(report: Report) -> str:

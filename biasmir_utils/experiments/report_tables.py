@@ -89,6 +89,8 @@ def changes_table(block: Block, metrics: Sequence[str]) -> pd.DataFrame:
         values = _where(block.values, where)
         by_seed = _where(block.by_seed, where, seeds=True)
         for m, metric in enumerate(metrics):
+            if not _has_mean(block, metric):
+                continue
             for k, baseline, name in pairs:
                 difference = values[k, :, m] - values[baseline, :, m]
                 worst = _worst(values[:, :, m], metric)
@@ -129,7 +131,10 @@ def task_table(block: Block, metrics: Sequence[str]) -> pd.DataFrame:
         for train, test in np.ndindex(2, 3):
             for m, metric in enumerate(metrics):
                 values = block.values[k, train, test, :, m]
-                means = {MEAN: _nanmean(values, 0), WORST: _worst(values[np.newaxis], metric)[0]}
+                means = {}
+                if _has_mean(block, metric):
+                    worst = _worst(values[np.newaxis], metric)[0]
+                    means = {MEAN: _nanmean(values, 0), WORST: worst}
                 for label, draws in [*means.items(), *zip(block.labels, values, strict=True)]:
                     rows.append(
                         {
@@ -143,6 +148,11 @@ def task_table(block: Block, metrics: Sequence[str]) -> pd.DataFrame:
                         }
                     )
     return pd.DataFrame(rows)
+
+
+def _has_mean(block: Block, metric: str) -> bool:
+    """Return whether a mean over the targets says something: not of errors in several units."""
+    return metric != "mae" or len(block.labels) == 1
 
 
 def _about(block: Block, k: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from biasmir_utils.experiments.report_notes import (
     groups_are_the_target,
     items_of,
     notes,
+    significance_note,
+    warnings_of_the_corpus,
 )
 from biasmir_utils.experiments.report_tables import BOTH, LEVEL, MEAN, SETTING
 from biasmir_utils.experiments.results import UNLABELLED
@@ -46,7 +49,7 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
         f"# Corrections judged on the corpus {record['parameters']['corpus']}",
         provenance(report, record),
         "## Gain across datasets, loss inside",
-        gains(report),
+        markdown_table(gains(report)),
         caption(report),
     ]
     if figure:
@@ -67,10 +70,12 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
 
 def report_summary(report: Report, record: Mapping[str, Any]) -> str:
     """Return the part of the report that is printed: its first table, with what it rests on."""
-    parts = [gains(report), caption(report), provenance(report, record)]
+    parts = [markdown_table(gains(report)), caption(report), provenance(report, record)]
     if groups_are_the_target(report, record):
         parts.append(GROUPS_ARE_THE_TARGET)
-    return "\n\n".join(parts)
+    told, reachable = significance_note(report)
+    parts += [] if reachable else [told]
+    return "\n\n".join([*parts, *warnings_of_the_corpus(report)])
 
 
 def provenance(report: Report, record: Mapping[str, Any]) -> str:
@@ -82,10 +87,7 @@ def provenance(report: Report, record: Mapping[str, Any]) -> str:
         CATEGORY: "multi-class",
         NUMBER: "regression",
     }
-    test = "; ".join(
-        f"{dataset} {n['clips']} clips of {n['tracks']} tracks"
-        for dataset, n in facts["test"].items()
-    )
+    test = "; ".join(_test_set(dataset, n) for dataset, n in facts["test"].items())
     seeds = facts["seeds"]
     of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
@@ -97,12 +99,20 @@ def provenance(report: Report, record: Mapping[str, Any]) -> str:
             f"Corpus {asked['corpus']}{total}.",
             f"Target: {', '.join(asked['target'])} ({what}).",
             f"Recogniser: {asked['recogniser']}.",
+            f"Mode: {' and '.join(asked['modes'])}.",
             f"Test sets: {test}.",
             f"Training clips drawn with {of_seeds} (n = {len(seeds)}).",
             f"{facts['n_replicates']} bootstrap draws of tracks.",
             f"Versions: {versions}.",
         ]
     )
+
+
+def _test_set(dataset: str, n: Mapping[str, int]) -> str:
+    text = f"{dataset} {n['clips']} clips of {n['tracks']} tracks"
+    if n["fewest"] == n["clips"]:
+        return text
+    return f"{text}, of which one label was tested on {n['fewest']} to {n['most']}"
 
 
 def caption(report: Report) -> str:
@@ -114,18 +124,19 @@ def caption(report: Report) -> str:
         f"and on the same one, mean of both directions (n = {facts['n_labels']} "
         f"{items_of(report.kind, facts['n_labels'])}); in brackets {level} intervals from tracks "
         f"drawn again. p: paired Wilcoxon test over the {items_of(report.kind)}, Holm's correction "
-        f"over the corrections of an embedding. Change of the smallest across: the smallest {name} "
-        f"of the {items_of(report.kind)} across datasets (mean of both directions) with the "
-        "correction, minus the smallest without; that need not be the same one. Needs: what the "
-        "method needs of the target dataset; sees: what it was given here."
+        "over the corrections of an embedding and pair of datasets. Change of the smallest "
+        f"across: the smallest {name} of the {items_of(report.kind)} across datasets (mean "
+        "of both directions) with the correction, minus the smallest without; that need not be the "
+        "same one. Needs: what the method needs of the target dataset; sees: what it was given "
+        "here."
     )
     if len(facts["seeds"]) > 1:
         text += f" Seed SD: standard deviation of the gain over {len(facts['seeds'])} seeds."
     return text
 
 
-def gains(report: Report) -> str:
-    """Return the table of gains and losses."""
+def gains(report: Report) -> list[dict[str, str]]:
+    """Return the rows of the table of gains and losses."""
     name, several = METRIC_NAMES[report.metric], len(report.facts["seeds"]) > 1
     rows = []
     for row in _rows(report.summary):
@@ -143,7 +154,7 @@ def gains(report: Report) -> str:
         if several:
             cells["seed SD"] = _plain(row.get("gain_seed_sd"))
         rows.append(cells)
-    return markdown_table(rows)
+    return rows
 
 
 def other_metrics(report: Report) -> str:
@@ -187,7 +198,7 @@ def shift_and_damage(report: Report) -> str:
             cells[f"chance {name}"] = _plain(row[f"{measure}_chance"])
         cells["rank"] = f"{row['rank']:.3g}"
         cells["variance moved"] = _plain(row["variance_moved"])
-        cells["random"] = _plain(row["variance_moved_control"])
+        cells["by random projection"] = _plain(row["variance_moved_control"])
         cells["variance kept"] = _plain(row["variance_kept"])
         rows.append(cells)
     return markdown_table(rows)
@@ -228,6 +239,33 @@ def modes_compared(report: Report) -> str:
     )
 
 
+def report_latex(report: Report, record: Mapping[str, Any]) -> str:
+    """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
+    rows = gains(report)
+    names = list(rows[0])
+    lines = [" & ".join(map(_latex, names)), *(" & ".join(map(_latex, r.values())) for r in rows)]
+    head, *body = [f"{line} \\\\" for line in lines]
+    text = f"{caption(report)} {provenance(report, record)}"
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            "\\begin{table}",
+            f"\\caption{{{_latex(text)}}}",
+            f"\\begin{{tabular}}{{{'l' * len(names)}}}",
+            *("\\toprule", head, "\\midrule", *body, "\\bottomrule"),
+            "\\end{tabular}",
+            "\\end{table}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    """Escape a text; numbers with a sign get a minus of mathematics."""
+    text = re.sub(r"([%&_#$])", r"\\\1", text).replace("<", "$<$")
+    return re.sub(r"(?<![\w.])([+-])(?=\d)", r"$\1$", text)
+
+
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return rows of texts as a Markdown table with aligned columns."""
     if not rows:
@@ -245,11 +283,15 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def setting_name(row: Mapping[str, Any], with_mode: bool) -> str:
-    """Return the name of a correction with its dose and, if asked for, its mode."""
+    """Return the name of a correction with its dose and, if asked for, its mode.
+
+    What has nothing to fit is trained on the same clips as the mode `global`.
+    """
     name = str(row["correction"])
     if not pd.isna(row["alpha"]) and row["alpha"] != 1:
         name += f" alpha={row['alpha']:g}"
-    return f"{name} ({row['mode']})" if with_mode and row["mode"] != "none" else name
+    mode = "global" if row["mode"] == "none" else row["mode"]
+    return f"{name} ({mode})" if with_mode else name
 
 
 def _first(report: Report, row: Mapping[str, Any], with_mode: bool | None = None) -> dict[str, str]:
