@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from biasmir_utils.corpus.embedding_file import write_embedding_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIRED = os.environ.get("BIASMIR_REQUIRE_FIXTURES") == "1"
+
+
+# A shell starts what runs in the background with interrupts ignored, and programs that tests start
+# and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def absent(reason: str) -> None:
