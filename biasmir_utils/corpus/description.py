@@ -28,7 +28,9 @@ class Target:
     kind : {'label', 'category', 'number'}
         `label`: a likelihood in [0, 1], missing = not observed, positive from 0.5;
         `category`: one of several names; `number`: a real number.
-    unit, description : str
+    unit : str
+        For people; may be empty.
+    description : str
         For people; may be empty.
     """
 
@@ -60,10 +62,14 @@ class Description:
 
     Attributes
     ----------
-    name, title : str
-        A short name for tables, and one for people.
-    datasets, groups : tuple of str
-        The values of the clip table's columns `dataset` and `group`, in order.
+    name : str
+        A short name for tables.
+    title : str
+        A name for people.
+    datasets : tuple of str
+        The values of the clip table's column `dataset`, in order.
+    groups : tuple of str
+        Those of its column `group`, in order.
     targets : tuple of Target
     embedding_files : tuple of EmbeddingFile
     embedding_models : dict

@@ -121,10 +121,14 @@ class DomainCenter(DomainMap):
 
     Attributes
     ----------
-    means_, deviations_ : ndarray, (n_domains + 1, n_features)
+    means_ : ndarray, (n_domains + 1, n_features)
         Of each domain, then of all rows.
-    mean_, deviation_ : ndarray, (n_features,)
-        Of the target: mean of all rows, standard deviation within the domains.
+    deviations_ : ndarray, (n_domains + 1, n_features)
+        Standard deviations of each domain, then of all rows.
+    mean_ : ndarray, (n_features,)
+        Of the target: the mean of all rows.
+    deviation_ : ndarray, (n_features,)
+        Of the target: the standard deviation within the domains.
     domains_ : list
 
     Notes

@@ -142,8 +142,12 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     n_components_ : int
     padded_ : int
         d, the power of two that rows are padded to.
-    signs_, diagonals_, lengths_ : ndarray, (n_blocks, padded_)
-        Diagonals of B, G and of S over sigma and the norms of G and H.
+    signs_ : ndarray, (n_blocks, padded_)
+        Diagonals of B.
+    diagonals_ : ndarray, (n_blocks, padded_)
+        Diagonals of G.
+    lengths_ : ndarray, (n_blocks, padded_)
+        Diagonals of S, over sigma and the norms of G and H.
     permutations_ : ndarray of int, (n_blocks, padded_)
 
     Examples

@@ -46,10 +46,14 @@ class RowBlock:
     Attributes
     ----------
     path : pathlib.Path
-    dataset, embedding : str
-        The group `/<dataset>/<embedding>` of the file.
-    start, stop : int
-        Rows from `start` up to `stop`, which is not included.
+    dataset : str
+        The first part of the file's group `/<dataset>/<embedding>`.
+    embedding : str
+        The second part.
+    start : int
+        The first row.
+    stop : int
+        The row after the last.
     """
 
     path: Path

@@ -64,7 +64,7 @@ class Correction:
 
     @property
     def name(self) -> str:
-        """The shortest name without the dose: the paper's where it has one."""
+        """The shortest name without the dose, which is the paper's where it has one."""
         text = _join(self.method, self._options())
         return next((alias for alias, full in ALIASES.items() if full == text), text)
 
@@ -76,7 +76,7 @@ class Correction:
 
     @property
     def corrects(self) -> bool:
-        """Whether anything is corrected: False for `none` and `k`."""
+        """Whether anything is corrected, which `none` and `k` do not."""
         return self.method != "none"
 
     @property
@@ -86,7 +86,7 @@ class Correction:
 
     @property
     def finds_groups(self) -> bool:
-        """Whether groups are to be found in the rows of the fit: see `discover_groups`."""
+        """Whether groups are to be found in the rows of the fit (see `discover_groups`)."""
         return self.groups == "auto"
 
     @property
@@ -96,7 +96,7 @@ class Correction:
 
     @property
     def information(self) -> str:
-        """What the correction sees of the dataset that is tested on: one of `INFORMATION`.
+        """What the correction sees of the dataset that is tested on, one of `INFORMATION`.
 
         That is the method itself. An experiment whose training rows were chosen by their labels
         has used these as well, whatever the correction.
@@ -109,7 +109,7 @@ class Correction:
 
     @property
     def given(self) -> str | None:
-        """What the domain is conditioned on: 'label', 'group' or None."""
+        """What the domain is conditioned on, 'label', 'group' or None."""
         return dict(self.parameters).get("given")
 
     @property

@@ -35,8 +35,10 @@ class KernelCorrection(DomainTransformer):
     ----------
     scaler_ : DomainCenter
         What makes the domains alike in mean and standard deviation.
-    mean_, deviation_ : ndarray, (n_features,)
-        Of all domains after that; the deviation of a constant feature is 1.
+    mean_ : ndarray, (n_features,)
+        Of all domains after that.
+    deviation_ : ndarray, (n_features,)
+        Of all domains after that; of a constant feature it is 1.
     feature_map_ : Fastfood
     correction_ : DomainTransformer
     domains_ : list

@@ -45,7 +45,7 @@ class DifferenceCorrection(ThinCorrection, MomentCorrection):
 
     @property
     def moments_suffice(self) -> bool:
-        """Whether the correction can be fitted from moments: without `given` it can."""
+        """Whether the correction can be fitted from moments, as it can without `given`."""
         return self.given is None
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:

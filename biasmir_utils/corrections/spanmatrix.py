@@ -69,7 +69,9 @@ class SpanCovariance:
         Eigenvalues on the basis, ascending; negative ones, which are rounding, are zero.
     vectors : ndarray, (m, m)
         Eigenvectors in columns.
-    outer, basis
+    outer : float
+        As in `SpanMatrix`.
+    basis : ndarray, (m, n_features), or None
         As in `SpanMatrix`.
     """
 

@@ -191,8 +191,17 @@ class CORAL(CovarianceMap):
 
     Attributes
     ----------
-    means_, mean_, covariance_, maps_, domains_
-        See `CovarianceMap`.
+    means_ : ndarray, (n_domains + 1, n_features)
+        Of each domain, then of all rows.
+    mean_ : ndarray, (n_features,)
+        Of the target.
+    covariance_ : SpanMatrix
+        Of the target.
+    maps_ : list of SpanMatrix
+        For each domain the transposed map to the target; with ``unseen='training'`` then that
+        of all rows. Empty for the identity.
+    domains_ : list
+        The domains seen in `fit`.
 
     Raises
     ------
@@ -278,8 +287,17 @@ class GaussianOT(CovarianceMap):
 
     Attributes
     ----------
-    means_, mean_, covariance_, maps_, domains_
-        See `CovarianceMap`.
+    means_ : ndarray, (n_domains + 1, n_features)
+        Of each domain, then of all rows.
+    mean_ : ndarray, (n_features,)
+        Of the target.
+    covariance_ : SpanMatrix
+        Of the target.
+    maps_ : list of SpanMatrix
+        For each domain the transposed map to the target; with ``unseen='training'`` then that
+        of all rows. Empty for the identity.
+    domains_ : list
+        The domains seen in `fit`.
 
     Raises
     ------

@@ -72,8 +72,10 @@ class LabelDesign:
 
     Attributes
     ----------
-    observed_positives, observed_negatives : float
-        Probability that a label is observed, given whether the instrument plays.
+    observed_positives : float
+        Probability that a label is observed where the instrument plays.
+    observed_negatives : float
+        Probability that it is observed where the instrument does not play.
     flipped : float
         Probability that an observed label is wrong.
     graded : bool
@@ -116,8 +118,12 @@ class DatasetDesign:
         Range of their level relative to the labelled parts, dB.
     unlabelled_chords : float
         Probability that they include a chord part, which may be a guitar or a piano.
-    source, production, labels
-        The other three differences.
+    source : SourceDesign
+        What the sounds come from.
+    production : ProductionDesign
+        What is done to the sound.
+    labels : LabelDesign
+        Which labels are observed.
     clips_per_track : tuple of float
         Probabilities of a track of one, two, ... clips.
     """

@@ -18,16 +18,20 @@ class Style:
         Slowest and fastest, beats per minute.
     progressions : tuple of tuple of int
         Chord roots, one for each bar, in semitones above the key.
-    sevenths, swing : bool
-        Whether chords have sevenths, and whether eighths are played long and short.
+    sevenths : bool
+        Whether chords have sevenths.
+    swing : bool
+        Whether eighths are played long and short.
     note_lengths : tuple of float
         Lengths of melody notes in beats; a length listed twice is twice as likely.
     chord_patterns : tuple of str
         Ways of playing chords, names of :data:`biasmir_utils.demo.patterns.CHORD_PATTERNS`.
     drums : float
         Probability of a drum kit where there is an accompaniment.
-    bass_programs, chord_programs : tuple of int
-        General MIDI programs of the unlabelled bass and chord parts.
+    bass_programs : tuple of int
+        General MIDI programs of the unlabelled bass part.
+    chord_programs : tuple of int
+        Those of the unlabelled chord part.
     """
 
     tempo: tuple[float, float]

@@ -30,8 +30,10 @@ class Instrument:
     ----------
     programs : tuple of int
         General MIDI programs to choose from.
-    lowest, highest : int
-        Playing range, MIDI note numbers.
+    lowest : int
+        Lower end of the playing range, a MIDI note number.
+    highest : int
+        Its upper end.
     chordal : bool
         Whether it may play chords instead of a melody.
     by_genre : dict of str to tuple of int

@@ -36,10 +36,14 @@ class Production:
     ----------
     equaliser_db : tuple of float
         Gains at :data:`EQUALISER_KNOTS` frequencies, 31 Hz to 23 kHz, dB.
-    reverb_seconds, reverb_wet : float
-        Decay time (60 dB), and share of the reverberated sound; 0 for none.
-    highpass_hz, lowpass_hz : float
-        Band limits.
+    reverb_seconds : float
+        Decay time (60 dB); 0 for none.
+    reverb_wet : float
+        Share of the reverberated sound; 0 for none.
+    highpass_hz : float
+        Lower band limit.
+    lowpass_hz : float
+        Upper band limit.
     level_db : float
         RMS level, dB relative to full scale.
     saturated : bool

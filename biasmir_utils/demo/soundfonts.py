@@ -30,8 +30,11 @@ class SoundFontInfo:
         File name.
     package : str
         Debian package that has it.
-    licence, attribution, url : str
-        Licence, the names to be named, home page.
+    licence : str
+    attribution : str
+        The names to be named.
+    url : str
+        Home page.
     """
 
     file: str

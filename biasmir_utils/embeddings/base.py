@@ -95,9 +95,10 @@ class Embedding(ABC):
         As in the registry and in embedding files.
     dimension : int
         Length D of a vector.
-    hop, window : float
-        Seconds from one frame to the next, and the length of sound that a frame sees; 0 for
-        an embedding with one frame a clip.
+    hop : float
+        Seconds from one frame to the next; 0 for an embedding with one frame a clip.
+    window : float
+        Seconds of sound that a frame sees; 0 for an embedding with one frame a clip.
     front_end : FrontEnd
         What turns a waveform into the network's input.
     """
@@ -137,7 +138,7 @@ class Embedding(ABC):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What made the vectors: source, sums, parameters, versions; goes to `corpus.json`."""
+        """What made the vectors (source, sums, parameters, versions), for `corpus.json`."""
         return {
             "source": self._source,
             "sums": dict(self._sums),

@@ -25,15 +25,19 @@ class ExtractionReport:
     embedding : str
     file : pathlib.Path
         The embedding file.
-    n_embedded, n_before : int
-        Clips embedded now, and found embedded already.
+    n_embedded : int
+        Clips embedded now.
+    n_before : int
+        Clips found embedded already.
     n_without_audio : int
         Clips of the table that name no sound file.
     notes : pandas.DataFrame
         Columns `dataset`, `clip`, `audio`, `status` (`skipped` or `silent`) and `reason`, for
         the whole embedding file.
-    seconds, audio_seconds : float
-        Time taken by the embedding, and length of the sound embedded in it.
+    seconds : float
+        Time taken by the embedding.
+    audio_seconds : float
+        Length of the sound embedded in that time.
     corpus : Corpus
         The corpus, read anew.
     """

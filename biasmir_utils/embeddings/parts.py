@@ -62,7 +62,8 @@ class Contents:
     ----------
     rows : dict of (dataset, clip) to (source, first row, count) runs
         In the order of the source; a source is a part or the target's group.
-    skipped, noted : dict of (dataset, clip) to str
+    skipped : dict of (dataset, clip) to str
+    noted : dict of (dataset, clip) to str
     """
 
     rows: dict[Key, list[tuple[Path, int, int]]] = field(default_factory=dict)

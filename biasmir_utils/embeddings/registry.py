@@ -18,8 +18,10 @@ class Entry:
 
     Attributes
     ----------
-    module, factory : str
-        The module in this package, and the class or function in it.
+    module : str
+        The module in this package.
+    factory : str
+        The class or function in it.
     summary : str
         One line for people.
     takes_model : bool

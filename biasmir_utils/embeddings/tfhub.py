@@ -45,8 +45,10 @@ class Piece:
     ----------
     clip : int
         Position among the inputs.
-    first, count : int
-        The windows of the clip.
+    first : int
+        The first of these windows of the clip.
+    count : int
+        How many they are.
     """
 
     clip: int

@@ -43,8 +43,12 @@ class Claim:
     bound : float
         The claim holds if the figure is above it (`above`), or else below it.
     above : bool
-    ours, low, high : float
-        Our figure with its interval; NaN if it cannot be computed.
+    ours : float
+        Our figure; NaN if it cannot be computed.
+    low : float
+        Lower end of its interval.
+    high : float
+        Upper end of its interval.
     published : float
         The same figure, from the published means of the embeddings and corrections that we
         have; of all, if ours cannot be computed.

@@ -49,8 +49,10 @@ class Speed:
 
     Attributes
     ----------
-    double, single : float
-        In double and single precision, in products of matrices.
+    double : float
+        In double precision, in products of matrices.
+    single : float
+        In single precision, in products of matrices.
     """
 
     double: float = 2e10

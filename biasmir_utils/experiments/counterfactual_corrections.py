@@ -83,7 +83,8 @@ class Correct:
     Attributes
     ----------
     name : str
-    home, away : callable
+    home : callable
+    away : callable
     moves_home : bool
         Whether rows at home are changed at all.
     """

@@ -26,7 +26,8 @@ class DatasetClips:
     name : str
     index : ndarray of int, (n,)
         Row of each clip in the corpus's clip table.
-    clips, tracks : ndarray of object, (n,)
+    clips : ndarray of object, (n,)
+    tracks : ndarray of object, (n,)
     groups : ndarray of int, (n,)
         Position in the corpus's groups; clips without a group come after all others.
     is_train : ndarray of bool, (n,)

@@ -23,10 +23,13 @@ class Tested:
 
     Attributes
     ----------
-    clips, tracks, groups : ndarray of object, (n,)
+    clips : ndarray of object, (n,)
+    tracks : ndarray of object, (n,)
+    groups : ndarray of object, (n,)
     truth : ndarray, (n,) or (n, n_tags)
         As `targets.Subject.codes` gives it; of a category the position among the trained classes.
-    score, probability : ndarray, (n,) or (n, n_columns)
+    score : ndarray, (n,) or (n, n_columns)
+    probability : ndarray, (n,) or (n, n_columns)
     """
 
     clips: Array

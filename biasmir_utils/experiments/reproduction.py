@@ -46,9 +46,12 @@ class Reproduction:
     ----------
     corpus : pathlib.Path
         The corpus folder.
-    results, comparison, report : pathlib.Path
-        Tables of results and of the comparison (each with a .json beside it), and the report as
-        a text file.
+    results : pathlib.Path
+        Table of results, with a .json beside it.
+    comparison : pathlib.Path
+        Table of the comparison, with a .json beside it.
+    report : pathlib.Path
+        The report as a text file.
     text : str
         The report.
     """

@@ -64,8 +64,10 @@ class TrainingRows:
 
     Attributes
     ----------
-    positives, negatives : ndarray of int
+    positives : ndarray of int
         Row numbers, in the order in which they enter the training matrix.
+    negatives : ndarray of int
+        Row numbers, likewise.
     """
 
     positives: Rows
@@ -78,7 +80,7 @@ class TrainingRows:
 
     @property
     def y(self) -> NDArray[np.int8]:
-        """Labels of `all`: ones, then zeros."""
+        """Labels of `all`, ones and then zeros."""
         return np.repeat(np.array([1, 0], np.int8), [len(self.positives), len(self.negatives)])
 
 

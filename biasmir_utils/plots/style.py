@@ -95,8 +95,12 @@ class Look:
 
     Attributes
     ----------
-    colour, marker, hatch : str
-        As matplotlib takes them.
+    colour : str
+        As matplotlib takes it.
+    marker : str
+        As matplotlib takes it.
+    hatch : str
+        As matplotlib takes it.
     line : str or tuple
         A line style.
     """

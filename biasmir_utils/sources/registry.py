@@ -32,8 +32,10 @@ class Product:
         The folder (or the file, of a ``.gz``), relative to the root.
     size : int
         Bytes that it takes, about.
-    largest, members : int
-        Bytes and members above which the archive is not unpacked.
+    largest : int
+        Bytes above which the archive is not unpacked.
+    members : int
+        Members above which it is not unpacked.
     holds : tuple of str
         Files and folders that must be in it.
     sum : str, optional
@@ -69,8 +71,10 @@ class RemoteFile:
         Bytes above which it cannot be the file.
     to : str
         Where it is kept, relative to the root.
-    unpack, gunzip : Product, optional
-        What becomes of it, if it is an archive.
+    unpack : Product, optional
+        The folder that becomes of it, if it is an archive.
+    gunzip : Product, optional
+        The file that becomes of it, if it is one compressed file.
     """
 
     name: str

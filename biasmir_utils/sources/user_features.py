@@ -29,8 +29,10 @@ class Features:
     path : pathlib.Path
     matrix : ndarray, (n_rows, D)
         Real numbers; perhaps memory-mapped.
-    keys, datasets : sequence of str, or None
-        Clip and dataset of each row, as far as the file names them.
+    keys : sequence of str, or None
+        Clip of each row, if the file names it.
+    datasets : sequence of str, or None
+        Dataset of each row, if the file names it.
     columns : sequence of str, or None
         Names of the D columns.
     """
