@@ -71,10 +71,12 @@ def _mend_docstring(
 ) -> None:
     """Read docstrings as they are meant where reStructuredText would see something else.
 
-    A type may say `ndarray, (rank_, D)`: a name with `_` at its end is no reference. A length may
-    be written |x|, which is no substitution. The headings of a module are no sections of the page.
+    An attribute may be `rank_`, and a type say `ndarray, (rank_, D)`: a name with `_` at its end
+    is no reference. A length may be written |x|, which is no substitution. The headings of a
+    module are no sections of the page.
     """
     for number, line in enumerate(lines):
+        line = re.sub(r"^(\s*:ivar \w+)_:", r"\1\\_:", line)
         if line.lstrip().startswith((":vartype ", ":type ", ":rtype:")):
             line = re.sub(r"(?<![\w`])(\w+)_(?![\w`])", r"\1\\_", line)
         if not line.lstrip().startswith(">>>"):
