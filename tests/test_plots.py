@@ -634,7 +634,12 @@ def test_no_correction_hides_another_however_little_they_change(crowded, kind, c
             for number, box in enumerate(found):
                 for other in found[:number]:
                     assert not box.overlaps(other), f"two {what} lie on one another"
-            assert what != "ticks" or len(found) >= 3
+            assert what != "ticks" or len(found) >= (3 if kind == "all nothing" else 5)
+    for gain, loss in zip(axes[::2], axes[1::2], strict=True):
+        for ax in (gain, loss):
+            assert ax.get_xscale() == ("linear" if kind == "all nothing" else "asinh")
+        left, right = (boxes(figure, ax)["ticks"] for ax in (gain, loss))
+        assert not any(box.overlaps(other) for box in left for other in right)
     page = figure.bbox
     outside = [*figure.legends, *(part._supxlabel for part in figure.subfigs)]
     outside += [text for ax in axes for text in [ax.title, *ax.texts, *ax.get_yticklabels()]]
@@ -647,6 +652,85 @@ def test_no_correction_hides_another_however_little_they_change(crowded, kind, c
         for ax in (gain, loss):
             assert title.y0 >= ax.bbox.y1 + ax.title.get_fontsize() * figure.dpi / 72
         assert not any(title.overlaps(ax.bbox) for ax in axes)
+
+
+def scale_of(figure: Figure) -> tuple[set[str], bool]:
+    """Return the scales of all Axes, and whether the figure says that they are stretched."""
+    said = figure.subfigs[0]._supxlabel.get_text()
+    return {ax.get_xscale() for ax in figure.axes}, "both scales stretched around 0" in said
+
+
+def test_intervals_can_be_compared_by_their_lengths(judged):
+    """Wide and narrow, near and far: as long on the page as the numbers say."""
+    judged.loc[judged["correction"] == "leace", ["gain", "gain_low", "gain_high"]] = 0.2, 0.15, 0.25
+    judged.loc[judged["correction"] == "lda", ["loss", "loss_low", "loss_high"]] = 0.2, 0.15, 0.25
+    figure = plots.gain_and_loss(judged, embeddings=["musicnn"])
+    figure.draw_without_rendering()
+    assert scale_of(figure) == ({"linear"}, False)
+    per_unit = []
+    for ax in figure.axes:
+        for _, _, (whisker,) in ax.containers:
+            ends = whisker.get_segments()[0]
+            drawn = ax.transData.transform(ends)[:, 0]
+            per_unit.append(abs(np.diff(drawn)[0]) / np.diff(ends[:, 0])[0])
+    assert len(per_unit) == 8
+    np.testing.assert_allclose(per_unit, per_unit[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("far", "stretched"), [(0.119, False), (0.121, True), (-0.121, True)])
+def test_scale_is_stretched_only_where_changes_span_decades(judged, far, stretched):
+    """The furthest bound is twelve times as far out as the usual row reaches."""
+    changes = judged["gain"].notna()
+    for quantity in ("gain", "loss"):
+        judged.loc[changes, [quantity, f"{quantity}_low", f"{quantity}_high"]] = 0.008, 0.006, 0.01
+    one = (judged["correction"] == "lda") & (judged["embedding"] == "yamnet")
+    ends = sorted([far, far / 2])
+    judged.loc[one, ["gain", "gain_low", "gain_high"]] = [np.mean(ends), *ends]
+    # What changes nothing is at 0 on any scale, so it does not count.
+    nothing = judged["correction"] == "random"
+    judged.loc[nothing, judged.select_dtypes("number").columns] = 0.0
+    figure = plots.gain_and_loss(judged)
+    assert scale_of(figure) == ({"asinh" if stretched else "linear"}, stretched)
+
+
+@pytest.mark.parametrize("largest", [3e-4, 0.07, 4.0])
+@pytest.mark.parametrize("lowest", [-0.6, 0.0])
+@pytest.mark.parametrize("spread", ["even", "decades"])
+def test_axes_have_round_numbers_that_do_not_touch(judged, largest, lowest, spread):
+    table = judged[judged["gain"].notna()].reset_index(drop=True)
+    usual = largest * (1 / 3 if spread == "even" else 1 / 200)
+    for quantity in ("gain", "loss"):
+        # A gain is better when it is larger, a loss when it is smaller.
+        better = 1 if quantity == "gain" else -1
+        table[quantity] = usual / 2 * better
+        table[f"{quantity}_low"] = table[quantity] - usual / 2
+        table[f"{quantity}_high"] = table[quantity] + usual / 2
+    table.loc[0, ["gain", "gain_low", "gain_high"]] = np.array([0.8, 0.6, 1]) * largest
+    table.loc[1, ["loss", "loss_low", "loss_high"]] = np.array([0.8, 0.6, 1]) * -lowest * largest
+    figure = plots.gain_and_loss(table, embeddings=EMBEDDINGS[:1])
+    figure.draw_without_rendering()
+    stretched = spread == "decades"
+    assert scale_of(figure) == ({"asinh" if stretched else "linear"}, stretched)
+    gain, loss = figure.axes
+    ticks = gain.get_xticks()
+    assert len(ticks) >= (5 if stretched else 3)
+    assert 0 in ticks
+    assert list(loss.get_xticks()) == list(-ticks)
+    for ax in (gain, loss):
+        assert ax.get_xticks().min() >= min(ax.get_xlim())
+        assert ax.get_xticks().max() <= max(ax.get_xlim())
+        said = [label.get_text() for label in ax.get_xticklabels()]
+        assert [float(text.replace("\N{MINUS SIGN}", "-")) for text in said] == pytest.approx(
+            ax.get_xticks()
+        )
+        assert "\N{MINUS SIGN}0" not in said
+    if not stretched:
+        np.testing.assert_allclose(np.diff(ticks), np.diff(ticks)[0])
+    found = [box for ax in (gain, loss) for box in boxes(figure, ax)["ticks"]]
+    for number, box in enumerate(found):
+        assert not any(box.overlaps(other) for other in found[:number])
+        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert not box.overlaps(figure.subfigs[0]._supxlabel.get_window_extent())
 
 
 def test_what_was_seen_is_told_apart_without_colour(judged):
@@ -679,6 +763,23 @@ def test_gain_and_loss_names_modes_and_doses_where_there_are_several(judged):
     assert len(said) == 8
     at = said.index("leace (global)")
     assert said[at + 1] == "leace alpha=0.5 (unlabelled)", "next to one another"
+
+
+@pytest.mark.parametrize(
+    ("modes", "names"),
+    [
+        (["none", "unlabelled"], ["lda (global)", "lda (unlabelled)"]),
+        (["none"], ["lda"]),
+        (["global", "none"], ["lda", "lda"]),
+        (["classwise", "none", "global"], ["lda (classwise)", "lda", "lda (global)"]),
+    ],
+)
+def test_a_correction_with_nothing_to_fit_is_named_like_its_twin(judged, modes, names):
+    table = judged[judged["correction"] == "lda"]
+    figure = plots.gain_and_loss(
+        pd.concat([table.assign(mode=mode) for mode in modes]), embeddings=["musicnn"]
+    )
+    assert [name.replace("\n", " ") for name in texts(figure.axes[0])] == names
 
 
 def test_gain_and_loss_gives_each_pair_of_datasets_a_block(judged):

@@ -32,6 +32,8 @@ LINE = 0.2
 """Height of a line of a name, in inches."""
 TYPE = 12.5
 """Size of the type of names and ticks, in points."""
+DECADES = 12
+"""Times that the widest change exceeds the usual one where the scale is stretched."""
 
 
 @styled
@@ -46,16 +48,21 @@ def gain_and_loss(
 
     Each correction has a row, so that no two can hide one another, as they would in a scatter
     plot: most corrections change little and some a lot. The axis of the loss runs backwards: in
-    both halves a correction is better the further right it stands. Both have the same scale,
-    about linear near 0 and logarithmic further out (inverse hyperbolic sine). An interval that
-    is not seen is narrower than its marker.
+    both halves a correction is better the further right it stands. All have the same scale. It
+    is linear, so that intervals can be compared by their lengths, unless the widest change would
+    press nearly all the others on the line at 0: unless it reaches 12 times as far from 0 as the
+    median one, each by the furthest of its mean and the ends of its interval. Then it is about
+    linear near 0 and logarithmic further out (inverse hyperbolic sine), and the figure says so.
+    An interval that is not seen is narrower than its marker.
 
     Parameters
     ----------
     summary : pandas.DataFrame
         `Report.summary`: columns `embedding`, `correction`, `information`, `gain`, `loss`, and
         for intervals `gain_low`, `gain_high`, `loss_low`, `loss_high`; with `mode` or `alpha`,
-        these are named where they differ. Rows without gain (no correction) are left out.
+        these are named where they differ (the mode "none", of a correction with nothing to fit,
+        is "global" where it stands beside "unlabelled", and is left out otherwise). Rows without
+        gain (no correction) are left out.
     embeddings : sequence of str, optional
         A block of rows for each, and for each `pair` of datasets, in order; default all.
     metric : str
@@ -104,14 +111,13 @@ def gain_and_loss(
         for axes, (title, block) in zip(grid, blocks[column::columns], strict=False):
             _block(part, axes, title, block)
             for ax, ends in zip(axes, ((low, high), (-low, -high)), strict=True):
-                ax.set_xscale("asinh", linear_width=width)
+                if width is not None:
+                    ax.set_xscale("asinh", linear_width=width)
                 ax.set(xlim=ends)
         for ax in grid[len(blocks[column::columns]) :].flat:
             ax.set_visible(False)
-        part.supxlabel(
-            f"difference in mean {metric}; right of 0 is better\n(both scales stretched around 0)",
-            fontsize=13,
-        )
+        stretched = "" if width is None else "\n(both scales stretched around 0)"
+        part.supxlabel(f"difference in mean {metric}; right of 0 is better{stretched}", fontsize=13)
     handles = [
         Line2D([], [], marker=marker, markerfacecolor=face, label=level, **_EDGE, linestyle="none")
         for level, (marker, face) in INFORMATION_LOOKS.items()
@@ -126,8 +132,7 @@ def gain_and_loss(
     )
     # How many ticks have room is known when the names have taken theirs.
     figure.draw_without_rendering()
-    for ax in figure.axes:
-        _ticks(ax)
+    _set_ticks(figure)
     return figure
 
 
@@ -203,49 +208,107 @@ def _point(ax: Axes, row: int, values: dict[Any, Any], quantity: str) -> None:
     )
 
 
-def _scale(table: pd.DataFrame) -> tuple[float, tuple[float, float]]:
-    """Return up to where the scale is linear, and the limits of changes for the better."""
+def _scale(table: pd.DataFrame) -> tuple[float | None, tuple[float, float]]:
+    """Return up to where a stretched scale is linear, and the limits of changes for the better.
+
+    The first is None where the whole scale is to be linear.
+    """
     gains, losses = (
         table[[name for name in (axis, f"{axis}_low", f"{axis}_high") if name in table]]
         for axis in ("gain", "loss")
     )
     changes = np.concatenate([gains.to_numpy(float).ravel(), -losses.to_numpy(float).ravel()])
     changes = changes[np.isfinite(changes)]
-    largest = float(np.abs(changes).max())
-    if largest == 0:
-        return 0.01, (-0.02, 0.02)
-    width = max(float(np.median(np.abs(changes))), largest / 40)
+    reaches = np.concatenate([quantity.abs().max(axis=1) for quantity in (gains, losses)])
+    # What changes nothing at all is at 0 on any scale.
+    reaches = reaches[reaches > 0]
+    if not len(reaches):
+        return None, (-0.02, 0.02)
+    largest, usual = float(reaches.max()), float(np.median(reaches))
     # Some room on either side, and on both sides of 0.
-    ends = np.arcsinh(np.array([min(changes.min(), 0), max(changes.max(), 0)]) / width)
+    ends = np.array([min(changes.min(), 0), max(changes.max(), 0)])
+    if largest <= DECADES * usual:
+        low, high = ends + 0.07 * (ends[1] - ends[0]) * np.array([-1, 1])
+        return None, (float(low), float(high))
+    width = max(usual, largest / 40)
     room = 0.07 * np.arcsinh(largest / width)
-    low, high = width * np.sinh([ends[0] - room, ends[1] + room])
+    low, high = width * np.sinh(np.arcsinh(ends / width) + room * np.array([-1, 1]))
     return width, (float(low), float(high))
 
 
-def _ticks(ax: Axes) -> None:
-    """Mark 0 and round numbers, as many as have room for their labels."""
+def _set_ticks(figure: Figure) -> None:
+    """Mark 0 and round numbers, the same in all Axes, as many as have room for their labels.
+
+    Where too few labels have room side by side they stand upright, and the figure grows by that.
+    """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    low, high = sorted(ax.get_xlim())
+    axes = [ax for ax in figure.axes if ax.get_visible()]
+    # A gain; the losses have the same limits and numbers with the other sign.
+    narrowest = min(axes[::2], key=lambda ax: ax.bbox.width)
+    choose, enough = (
+        (_even_ticks, 3) if narrowest.get_xscale() == "linear" else (_stretched_ticks, 5)
+    )
+    lying, standing = (choose(narrowest, upright) for upright in (False, True))
+    upright = len(lying) < min(enough, len(standing))
+    ticks = standing if upright else lying
+    for ax in axes:
+        sign = -1 if ax.xaxis_inverted() else 1
+        ax.xaxis.set_major_locator(FixedLocator([sign * tick + 0.0 for tick in ticks]))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(_tick))
+        ax.tick_params(labelsize=TYPE)
+        if upright:
+            ax.tick_params(axis="x", rotation=90)
+    if upright:
+        longest = max(_length(tick) for tick in ticks) - TYPE
+        rows = figure.subfigs[0].axes[::2]
+        figure.set_figheight(figure.get_figheight() + len(rows) * longest / 72)
+
+
+def _even_ticks(ax: Axes, upright: bool) -> list[float]:
+    """Return the multiples of the smallest round number that all have room."""
+    low, high = ax.get_xlim()
+    top = int(np.ceil(np.log10(high - low)))
+    ticks: list[float] = [0.0]
+    for step in (factor * 10.0**power for power in (top, top - 1, top - 2) for factor in (5, 2, 1)):
+        finer = [n * step for n in range(int(np.ceil(low / step)), int(high // step) + 1)]
+        if len(_with_room(ax, finer, upright)) < len(finer):
+            break
+        ticks = finer
+    return ticks
+
+
+def _stretched_ticks(ax: Axes, upright: bool) -> list[float]:
+    """Return 0 and on either side powers of ten and some of their multiples."""
+    low, high = ax.get_xlim()
     top = int(np.floor(np.log10(max(-low, high))))
-
-    def with_room(factors: tuple[int, ...]) -> list[float]:
+    found = []
+    for factors in ((1, 3), (3, 1), (1, 2, 5)):
         sizes = [factor * 10.0**power for factor in factors for power in range(top, top - 4, -1)]
-        chosen: dict[float, tuple[float, float]] = {}
-        for tick in [0.0] + [sign * size for size in sizes for sign in (-1, 1)]:
-            # In pixels: a digit is 0.64 of the type's size wide, and a little is left free. Each
-            # number is taken to have a minus, so that gain and loss have the same ticks.
-            half = (len(_tick(-abs(tick), 0)) + 0.3) * 0.32 * TYPE * ax.figure.dpi / 72
-            at = float(ax.transData.transform((tick, 0))[0])
-            if low <= tick <= high and all(abs(at - x) > half + h for x, h in chosen.values()):
-                chosen[tick] = at, half
-        return sorted(chosen)
+        ticks = [0.0] + [sign * size for size in sizes for sign in (-1, 1)]
+        found.append(_with_room(ax, [tick for tick in ticks if low <= tick <= high], upright))
+    return next((ticks for ticks in found if len(ticks) >= 5), max(found, key=len))
 
-    ticks = max(with_room((1, 3)), with_room((3, 1)), key=lambda t: (len(t), np.abs(t).max()))
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(_tick))
-    ax.tick_params(labelsize=TYPE)
+
+def _with_room(ax: Axes, ticks: Sequence[float], upright: bool) -> list[float]:
+    """Return, in order of size, those whose labels leave room for the ones before."""
+    chosen: dict[float, tuple[float, float]] = {}
+    for tick in ticks:
+        half = (1.3 * TYPE if upright else _length(tick)) / 2 * ax.figure.dpi / 72
+        at = float(ax.transData.transform((tick, 0))[0])
+        if all(abs(at - x) > half + h for x, h in chosen.values()):
+            chosen[tick] = at, half
+    return sorted(chosen)
+
+
+def _length(tick: float) -> float:
+    """Return about how long a label is, in points.
+
+    A digit is 0.64 of the type's size wide, and a little is left free. Each number is taken to
+    have a minus, as it has among the gains or among the losses.
+    """
+    return (len(_tick(-abs(tick), 0)) + 0.3) * 0.64 * TYPE
 
 
 def _tick(value: float, position: int) -> str:
@@ -258,8 +321,14 @@ def _names(table: pd.DataFrame) -> pd.Series:
     if "alpha" in table:
         odd = table["alpha"].notna() & (table["alpha"] != 1)
         names = names.where(~odd, names + " alpha=" + table["alpha"].map("{:g}".format))
-    if "mode" in table and table["mode"].nunique() > 1:
-        names = names + " (" + table["mode"].astype(str) + ")"
+    if "mode" in table:
+        # Without anything to fit, the recogniser alone still has the clips picked by their
+        # labels, or, in the mode unlabelled, has not.
+        modes = table["mode"].replace(
+            "none", "global" if "unlabelled" in set(table["mode"]) else np.nan
+        )
+        if modes.nunique() > 1:
+            names = names + (" (" + modes.astype(str) + ")").where(modes.notna(), "")
     return names.map(_wrapped)
 
 
