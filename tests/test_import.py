@@ -214,6 +214,31 @@ def test_a_file_that_is_no_such_table(tmp_path, content, told):
     assert told in refused(tmp_path / "out", "--clips", tmp_path / "clips.csv")
 
 
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [("Dataset", "dataset"), ("TRACK", "track"), ("data set", "dataset"), ("Group", "group")],
+)
+def test_a_reserved_name_in_other_letters_is_not_passed_over(tmp_path, column, meant):
+    """Or else all clips would become one dataset, and each a track of its own."""
+    header = [column if name == meant else name for name in HEADER]
+    table = write_csv(tmp_path / "clips.csv", header=header)
+    told = refused(tmp_path / "out", "--clips", table)
+    assert f"the column {column!r} would mean nothing; did you mean {meant!r}?" in told
+    # Unless it is meant to be something else.
+    code, output = run(tmp_path / "out", "--clips", table, "--category", column, "--label", "piano")
+    assert code == 0, output
+    both = write_csv(
+        tmp_path / "both.csv", [[*row, "x"] for row in rows()], [*HEADER, meant.capitalize()]
+    )
+    assert run(tmp_path / "other", "--clips", both)[0] == 0
+
+
+def test_spaces_around_a_name_do_not_matter(tmp_path):
+    header = [f" {name} " for name in HEADER]
+    corpus = import_corpus(tmp_path / "out", write_csv(tmp_path / "clips.csv", header=header))
+    assert corpus.datasets == ["studio", "stage"]
+
+
 def test_other_kinds_of_files(tmp_path):
     (tmp_path / "clips.xlsx").write_bytes(b"PK")
     (tmp_path / "clips.parquet").write_bytes(b"PAR1 nothing")

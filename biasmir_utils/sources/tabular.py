@@ -22,7 +22,7 @@ from biasmir_utils.files import sha256, versions
 from biasmir_utils.sources.user_audio import find_audio, relative_to
 from biasmir_utils.sources.user_features import MatchedFeatures, match_features, read_features
 from biasmir_utils.sources.user_table import UserTable, first, to_texts
-from biasmir_utils.sources.user_targets import check_columns, find_targets
+from biasmir_utils.sources.user_targets import check_columns, check_spelling, find_targets
 
 _NAME = re.compile(r"[\w][\w.+-]*")
 
@@ -101,7 +101,9 @@ def import_corpus(
             )
     _check_free(out)
     table = UserTable.read(clips)
-    check_columns(table, [*labels, *categories, *numbers, *([labels_from] if labels_from else [])])
+    asked = [*labels, *categories, *numbers, *([labels_from] if labels_from else [])]
+    check_columns(table, asked)
+    check_spelling(table, asked)
     notes: list[str] = []
     table = _with_dataset(table, dataset, notes)
     files = find_audio(table, audio_root)

@@ -103,6 +103,20 @@ def check_columns(table: UserTable, columns: Sequence[str]) -> None:
             )
 
 
+def check_spelling(table: UserTable, targets: Sequence[str]) -> None:
+    """Raise `CorpusError` for a column like `Dataset`, which would pass for a target or metadata.
+
+    A column may be called so if it is asked for as a target, or if the reserved name is there too.
+    """
+    for column in table.rows.columns:
+        plain = "".join(str(column).split()).lower()
+        if plain in RESERVED and plain not in table.rows.columns and column not in targets:
+            raise CorpusError(
+                f"{table.path}: the column {column!r} would mean nothing; did you mean {plain!r}? "
+                f"Rename it to that, or to something else"
+            )
+
+
 def _guess(table: UserTable) -> tuple[dict[str, str], list[str]]:
     kinds: dict[str, str] = {}
     metadata = []
