@@ -22,9 +22,9 @@ from biasmir_utils.experiments.counterfactual import (
 from biasmir_utils.experiments.counterfactual_corrections import (
     CORRECTIONS,
     ORACLES,
-    deal_pieces,
     judge_corrections,
 )
+from biasmir_utils.experiments.counterfactual_deals import deal_pieces
 from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.paired_statistics import (
     between_variance,
@@ -607,11 +607,37 @@ class TestJudging:
         with pytest.raises(ArgumentError, match=message):
             judge_corrections(constant, **{"away": "away", "labels": [], **arguments})
 
-    def test_a_label_without_positives_is_named(self):
+    def test_rare_labels_are_left_out_and_named(self):
         renderings = toy({"away": unit(4)})
-        renderings.pieces["organ"] = 0.0
-        with pytest.raises(ArgumentError, match="'organ'"):
-            judge_corrections(renderings, "away", [])
+        train = renderings.pieces["split"] == "train"
+        there = renderings.pieces["organ"] == 1
+        at_home = deal_pieces(renderings.pieces, 0).source
+        few = [at_home[k] for k in range(2)]
+        renderings.pieces.loc[there & train, "organ"] = 0.0
+        renderings.pieces.loc[few, "organ"] = 1.0
+        renderings.pieces.loc[~train, "cello"] = 0.0
+        options = {"oracles": [], "deals": 1, "n_replicates": 2}
+        with pytest.warns(UserWarning, match="left out") as caught:
+            table = judge_corrections(renderings, "away", ["leace"], **options)
+        assert [str(warning.message) for warning in caught] == [
+            "label 'cello' is left out: the test pieces hold one class only",
+            "label 'organ' is left out: in deal 1 of 1, the training pieces heard at home have 2 "
+            "of the rarer class, fewer than the 3 folds",
+        ]
+        alone = judge_corrections(renderings, "away", ["leace"], labels=["flute"], **options)
+        pd.testing.assert_frame_equal(table, alone)
+
+    def test_geometry_needs_no_label(self):
+        renderings = toy({"away": unit(4)})
+        renderings.pieces.loc[:, "organ"] = 0.0
+        with pytest.warns(UserWarning, match="'organ' is left out: in deal 1 of 2, .* have 0 of"):
+            table = judge_corrections(renderings, "away", [], labels=["organ"], n_replicates=2)
+        without = judge_corrections(renderings, "away", [], labels=[], n_replicates=2)
+        pd.testing.assert_frame_equal(table, without)
+
+    def test_a_misspelt_label_is_guessed(self, constant):
+        with pytest.raises(ArgumentError, match=r"no label 'orgn'.* Did you mean 'organ'"):
+            judge_corrections(constant, "away", [], labels=["orgn"])
 
 
 # From a corpus

@@ -15,13 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 
 from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.grammar import parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.counterfactual import Renderings
+from biasmir_utils.experiments.counterfactual_deals import (
+    Deal,
+    Rows,
+    deal_pieces,
+    usable_labels,
+)
 from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weighted_roc_auc
 from biasmir_utils.experiments.paired_statistics import (
     FloatArray,
@@ -36,8 +41,6 @@ from biasmir_utils.experiments.paired_statistics import (
 )
 from biasmir_utils.experiments.recogniser import LogisticRecogniser
 from biasmir_utils.experiments.span import Span
-
-Rows = NDArray[np.intp]
 
 CORRECTIONS = (
     *("none", "random", "lda", "mlda", "meanproj", "leace", "leace:groups=group"),
@@ -68,15 +71,6 @@ _BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Deal:
-    """Positions of pieces: the user's training clips at home and away, and the test pieces."""
-
-    source: Rows
-    target: Rows
-    test: Rows
-
-
-@dataclass(frozen=True)
 class Correct:
     """A fitted correction: functions from positions of pieces to corrected rows.
 
@@ -93,24 +87,6 @@ class Correct:
     home: Callable[[Rows], FloatArray]
     away: Callable[[Rows], FloatArray]
     moves_home: bool
-
-
-def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
-    """Deal the training tracks at random into two halves: heard at home, heard away.
-
-    Parameters
-    ----------
-    pieces : pandas.DataFrame
-        Columns `track` and `split`, as in `Renderings.pieces`.
-    seed : int
-    """
-    train = (pieces["split"] == "train").to_numpy()
-    tracks = np.unique(pieces["track"].to_numpy(object)[train].astype(str))
-    if len(tracks) < 2 or train.all():
-        raise ArgumentError("expected at least two training tracks and one test piece")
-    chosen = np.random.default_rng(seed).permutation(tracks)[: len(tracks) // 2]
-    at_home = pieces["track"].astype(str).isin(chosen).to_numpy()
-    return Deal(*(np.flatnonzero(rows) for rows in (train & at_home, train & ~at_home, ~train)))
 
 
 def judge_corrections(
@@ -138,7 +114,8 @@ def judge_corrections(
     oracles : sequence of str
         Keys of `ORACLES`.
     labels : sequence of str, optional
-        Instruments to recognise; all of them without it, none for an empty sequence.
+        Instruments to recognise; all of them without it, none for an empty sequence. Those too
+        rare to be learned at home in every deal, or to be tested, are left out with a warning.
     deals : int
         How often the training pieces are dealt anew into two halves; results are averaged.
     n_replicates : int
@@ -171,14 +148,14 @@ def judge_corrections(
     Raises
     ------
     ArgumentError
-        For an unknown name, a feature map, or labels that the pieces do not allow.
+        For an unknown name, or a feature map.
     """
     names = [*dict.fromkeys(["none", *corrections])]
     _check(renderings, names, oracles)
-    wanted = renderings.labels if labels is None else list(labels)
+    dealt = [deal_pieces(renderings.pieces, seed + number) for number in range(deals)]
+    wanted = usable_labels(renderings, renderings.labels if labels is None else labels, dealt)
     collected: dict[tuple[str, str, str], list[FloatArray]] = {}
-    for number in range(deals):
-        deal = deal_pieces(renderings.pieces, seed + number)
+    for number, deal in enumerate(dealt):
         track = renderings.pieces["track"].to_numpy(object)[deal.test].astype(str)
         W = track_weights(track, n_replicates, seed)
         without: dict[str, dict[str, FloatArray]] = {}
@@ -355,8 +332,6 @@ def _recognise(
         weights, intercept = coefficients[label][:-1], coefficients[label][-1]
         home, away = (rows[seen] @ weights + intercept for rows in (X_home, X_away))
         truth, w = y_test[seen], W[:, seen]
-        if len(np.unique(truth)) < 2:
-            raise ArgumentError(f"the test pieces hold one class only of label {label!r}")
         sides = {
             "home": (truth, home, w),
             "away": (truth, away, w),
