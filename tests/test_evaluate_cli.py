@@ -18,7 +18,7 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments.evaluate import plan_evaluation, run_plan
 from biasmir_utils.experiments.output import output_paths, write_evaluation
 from biasmir_utils.experiments.results import read_table
-from biasmir_utils.experiments.store import TaskStore
+from biasmir_utils.experiments.store import FINISHED, TaskStore
 from biasmir_utils.experiments.tasks import TaskResult
 
 
@@ -130,11 +130,11 @@ def test_a_killed_run_goes_on_where_it_was(tiny_corpus, tmp_path):
     ]  # fmt: skip
     tasks = output_paths(stopped).tasks
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(tasks.glob("*.json")):
+    while process.poll() is None and not list(tasks.glob(FINISHED)):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in tasks.glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in tasks.glob(FINISHED)}
     assert 1 <= len(kept) < 8, "the run was to be killed between its first and its last task"
     assert not stopped.exists()
 
@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny_corpus, tmp_path):
         Corpus.load(tiny_corpus), ["toy", "toy2"], "paper", ["global", "classwise"]
     )
     found = run_plan(plan, scores=True, jobs=1, resume=tasks)
-    assert len(list(tasks.glob("*.json"))) == 8
+    assert len(list(tasks.glob(FINISHED))) == 8
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     write_evaluation(found, stopped)
     assert not tasks.exists()
@@ -199,7 +199,7 @@ def test_an_interrupted_run_says_how_to_go_on(tiny_corpus, tmp_path):
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     tasks = output_paths(out).tasks
-    while process.poll() is None and not list(tasks.glob("*.json")):
+    while process.poll() is None and not list(tasks.glob(FINISHED)):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate()
@@ -218,12 +218,15 @@ def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, t
     assert n_kept == 2
     same = [tiny_corpus, "--embedding", "toy", "--correction", "lda", "--out", out, "--jobs", 1]
     assert f"2 of them are finished and kept in {tasks}" in run(*same, "--dry-run")
+    # What a killed run was writing is no finished task.
+    (tasks / ".0.partial.json").write_text("{")
+    assert f"2 of them are finished and kept in {tasks}" in run(*same, "--dry-run")
     other = [*same, "--seed", 7]
     assert "finished and kept" not in run(*other, "--dry-run")
     done = CliRunner().invoke(main, ["evaluate", *map(str, other)])
     assert done.exit_code == 0, done.output
     assert f"{tasks} has 2 finished task(s) of another command" in done.stderr
-    assert len(list(tasks.glob("*.json"))) == 2
+    assert len(list(tasks.glob(FINISHED))) == 2
     assert "2 of them are finished" in run(*same, "--dry-run")
     done = CliRunner().invoke(main, ["evaluate", *map(str, same)])
     assert "another command" not in done.stderr

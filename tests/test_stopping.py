@@ -16,6 +16,7 @@ from test_extraction import make_corpus
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments.output import output_paths
+from biasmir_utils.experiments.store import FINISHED
 
 GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
 PROGRAM = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
@@ -58,14 +59,14 @@ def test_evaluate(tiny_corpus, tmp_path, options, number, code):
     out = tmp_path / "r.csv"
     tasks = output_paths(out).tasks
     returned, said, workers = stopped(
-        tmp_path, tasks, "*.json", number, "evaluate", tiny_corpus, *GRID, "--out", out, *options
+        tmp_path, tasks, FINISHED, number, "evaluate", tiny_corpus, *GRID, "--out", out, *options
     )
     assert returned == code, said
     assert f"of 8 tasks kept in {tasks}; the same command goes on from there." in said
     assert "Traceback" not in said
     assert not out.exists()
     assert len(workers) >= (2 if options[-1] == 2 else 0)
-    assert 1 <= len(list(tasks.glob("*.json"))) < 8
+    assert 1 <= len(list(tasks.glob(FINISHED))) < 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -169,7 +169,7 @@ def evaluate(
         click.echo(plan.outlook(jobs), err=True)
 
     def stopped() -> str:
-        kept = len(list(paths.tasks.glob("*.json")))
+        kept = len(store.keys())
         return (
             f"Stopped with {kept} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
             f"the same command goes on from there."

@@ -14,6 +14,10 @@ from biasmir_utils.experiments.tasks import TaskResult
 from biasmir_utils.files import atomic_path
 
 
+FINISHED = "[!.]*.json"
+"""Files of finished tasks; one that is being written has a dot before its name."""
+
+
 class TaskStore:
     """A folder with two files for each finished task: rows (JSON) and scores (npz).
 
@@ -66,7 +70,7 @@ class TaskStore:
 
     def keys(self) -> set[str]:
         """Return the keys under which something is kept, by any command."""
-        return {path.stem for path in self.folder.glob("*.json")}
+        return {path.stem for path in self.folder.glob(FINISHED)}
 
     def remove(self, keys: Iterable[str] | None = None) -> None:
         """Remove what is kept under some keys, or everything; the folder goes with the last."""
