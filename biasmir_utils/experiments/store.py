@@ -13,7 +13,6 @@ import numpy as np
 from biasmir_utils.experiments.tasks import TaskResult
 from biasmir_utils.files import atomic_path
 
-
 FINISHED = "[!.]*.json"
 """Files of finished tasks; one that is being written has a dot before its name."""
 
