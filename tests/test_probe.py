@@ -96,6 +96,13 @@ def test_twins_of_a_corpus_stay_in_one_fold(repository):
     assert found["roc_auc"] > dataset_separability(*about)[0].roc_auc + 0.01
 
 
+def test_a_track_that_all_datasets_share_is_one_track(repository):
+    corpus = Corpus.load(repository / "data" / "counterfactual")
+    found = probe(corpus, "mfcc", n_permutations=0)
+    assert set(found["n_tracks"]) == {corpus.clips["track"].nunique()}
+    assert found["n_clips"].iloc[0] >= len(corpus.datasets) * found["n_tracks"].iloc[0]
+
+
 def test_only_tracks_that_all_datasets_hold_are_compared(repository):
     corpus = Corpus.load(repository / "data" / "counterfactual")
     clips = corpus.clips
@@ -190,3 +197,38 @@ def test_probe_on_the_command_line(tiny_corpus, tmp_path):
     failed = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--embedding", "nope"])
     assert failed.exit_code == 1
     assert "no embedding 'nope'" in failed.output
+
+
+def few_tracks(folder, tracks_per_dataset):
+    """A copy of the tiny corpus that has but some of its tracks."""
+    content = folder / "clips.parquet"
+    table = pd.read_parquet(content)
+    number = table["track"].str[1:].astype(int)
+    table[number < tracks_per_dataset].reset_index(drop=True).to_parquet(content)
+    return folder
+
+
+@pytest.mark.parametrize(("n", "all_lost"), [(20, False), (2, True)])
+def test_permutations_that_leave_a_fold_one_dataset_do_not_count(tiny_corpus, n, all_lost):
+    folder = few_tracks(tiny_corpus, 5 if all_lost else 10)
+    command = ["probe", str(folder), "--embedding", "toy", "--permutations", str(n)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (note,) = (line for line in done.stderr.splitlines() if line.startswith("Note: "))
+    assert note.startswith("Note: toy, linear probe, folds by track: in ")
+    assert "permutations the clips of a fold are of one dataset only" in note
+    assert note.endswith("(too few tracks)")
+    assert ("so there is no chance" in note) == all_lost
+    with pytest.warns(UserWarning, match="too few tracks"):
+        table = probe(Corpus.load(folder), "toy", n_permutations=n)
+    assert np.isnan(table["chance"].iloc[0]) == all_lost
+    if not all_lost:
+        X = Corpus.load(folder).embedding("toy")
+        clips = Corpus.load(folder).clips
+        about = (X, clips["dataset"], clips["track"])
+        every = dataset_separability(*about, n_permutations=20)[0].chance_roc_auc
+        left = int(np.isfinite(every).sum())
+        assert 0 < left < 20
+        assert f"in {20 - left} of 20 permutations" in note
+        assert f"chance is over the other {left} " in note
+        assert table["chance"].iloc[0] == pytest.approx(np.nanmean(every))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
@@ -56,18 +57,22 @@ def probe(
     if out is not None:
         check_table_path(out)
     loaded = Corpus.load(corpus)
-    table = run(
-        loaded,
-        embeddings or loaded.embedding_names,
-        kinds,
-        leaked=leaked,
-        n_permutations=permutations,
-        seed=seed,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = run(
+            loaded,
+            embeddings or loaded.embedding_names,
+            kinds,
+            leaked=leaked,
+            n_permutations=permutations,
+            seed=seed,
+        )
     shown = table.drop(columns=["corpus"])
     if not permutations:
         shown = shown.drop(columns=["chance", "chance_max"])
     click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    for warning in caught:
+        click.echo(f"Note: {warning.message}", err=True)
     if out is not None:
         write_table(table, out)
         click.echo(f"Written: {out}")

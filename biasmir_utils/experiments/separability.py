@@ -23,6 +23,7 @@ Such tracks are left out, of the probe as of its chance (`compared_rows`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -204,8 +205,10 @@ def probe(
     -------
     pandas.DataFrame
         Columns `corpus`, `embedding`, `kind`, `folds` (`by track` or `leaked`), `dataset` (with
-        two: both names), `n_clips`, `n_tracks`, `roc_auc`, `sd` (over folds), `chance` (mean
-        with permuted datasets) and `chance_max` (the largest of them).
+        two: both names), `n_clips`, `n_tracks` (one that all datasets share counts once),
+        `roc_auc`, `sd` (over folds), `chance` (mean with permuted datasets) and `chance_max` (the
+        largest of them). Permutations in which a fold holds one dataset only do not count; a
+        warning tells of them, and of a `roc_auc` that is NaN for the same reason.
     """
     embeddings = [embeddings] if isinstance(embeddings, str) else list(dict.fromkeys(embeddings))
     kinds = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
@@ -215,6 +218,8 @@ def probe(
         used[used] = compared_rows(clips["dataset"], clips["track"], N_FOLDS)[0]
     clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
+    tracks = clips["track"] if corpus.shared_tracks else clips[["dataset", "track"]]
+    n_tracks = len(tracks.drop_duplicates())
     rows = []
     for embedding in embeddings:
         X = corpus.embedding(embedding)[used]
@@ -233,8 +238,11 @@ def probe(
                     )
                 except ArgumentError as error:
                     raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
+                about = f"{embedding}, {kind} probe, {'leaked folds' if how else 'folds by track'}"
+                for text in _lacking(found[0]):
+                    warnings.warn(f"{about}: {text}", stacklevel=2)
                 for one in found:
-                    chance = one.chance_roc_auc
+                    chance = one.chance_roc_auc[~np.isnan(one.chance_roc_auc)]
                     rows.append(
                         {
                             "corpus": corpus.name,
@@ -245,7 +253,7 @@ def probe(
                             if len(corpus.datasets) > 2
                             else "/".join(corpus.datasets),
                             "n_clips": len(clips),
-                            "n_tracks": len(clips[["dataset", "track"]].drop_duplicates()),
+                            "n_tracks": n_tracks,
                             "roc_auc": one.roc_auc,
                             "sd": float(one.fold_roc_auc.std(ddof=1)),
                             "chance": float(chance.mean()) if len(chance) else np.nan,
@@ -253,6 +261,20 @@ def probe(
                         }
                     )
     return pd.DataFrame(rows)
+
+
+def _lacking(found: Separability) -> list[str]:
+    """Tell in words what could not be measured, as there are too few tracks for it."""
+    told = []
+    if np.isnan(found.roc_auc):
+        told.append("no ROC-AUC, since the clips of a fold are of one dataset only")
+    n, n_lost = len(found.chance_roc_auc), int(np.isnan(found.chance_roc_auc).sum())
+    if n_lost:
+        rest = f"chance is over the other {n - n_lost}" if n_lost < n else "so there is no chance"
+        told.append(
+            f"in {n_lost} of {n} permutations the clips of a fold are of one dataset only; {rest}"
+        )
+    return [f"{text} (too few tracks)" for text in told]
 
 
 def compared_rows(
