@@ -265,3 +265,4 @@ def test_the_help_lists_corrections_and_sets():
     assert "none lda mlda k klda mklda" in words
     assert "No set has the options alpha, groups=auto" in words
     assert "unlabelled: without the other dataset's labels: recognisers trained on all" in words
+    assert "names of the corpus, all of one kind: categories" in words

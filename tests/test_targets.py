@@ -281,7 +281,8 @@ def test_what_a_correction_has_seen(correction, mode, kind, targets, seen):
         ({"target": "label"}, "no target 'label'; there are .* Did you mean 'labels'"),
         # The misspelt target is told, not the labels, which are right.
         ({"target": "tmpo", "labels": ["piano"]}, "no target 'tmpo'; .* Did you mean 'tempo'"),
-        ({"target": ["labels", "tempo"]}, "labels stands by itself, not with labels, tempo"),
+        ({"target": ["labels", "tempo"]}, "labels stands by itself, not with tempo$"),
+        ({"target": ["era", "tempo", "tags"]}, "tags stands by itself, not with era, tempo$"),
         ({"labels": ["pino"]}, "no label 'pino'; it has piano, voice. Did you mean 'piano'"),
         ({"target": ["tempo", "era"]}, "not of one kind"),
         ({"target": "tempo", "labels": ["piano"]}, "labels and tags, not for tempo; leave"),

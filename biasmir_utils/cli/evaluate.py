@@ -67,8 +67,8 @@ class _WithCorrections(SeveralCommand):
     cls=SeveralOption,
     default=("labels",),
     show_default="labels",
-    help="labels: one recogniser for each; tags: one model for all labels; or the names of "
-    "categories (such as group) or numbers of the corpus: multi-class, regression.",
+    help="labels: one recogniser for each; tags: one model for all labels; or names of the "
+    "corpus, all of one kind: categories (such as group; multi-class) or numbers (regression).",
 )
 @click.option(
     "--out",

@@ -111,7 +111,8 @@ def subjects(
     kinds = {GROUP: CATEGORY, **{found.name: found.kind for found in corpus.targets}}
     for name in names:
         if name in (LABELS, TAGS):
-            raise ArgumentError(f"the target {name} stands by itself, not with {', '.join(names)}")
+            others = ", ".join(other for other in names if other != name)
+            raise ArgumentError(f"the target {name} stands by itself, not with {others}")
         if name not in kinds:
             known = [LABELS, TAGS, *kinds]
             raise ArgumentError(
