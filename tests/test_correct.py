@@ -304,3 +304,21 @@ def test_another_network_under_the_name_is_told(corpus: Corpus, tmp_path: Path) 
     (corpus.path / "corpus.json").write_text(json.dumps(description))
     found = apply_to_corpus(Corpus.load(corpus.path), first.path, tmp_path / "x")
     assert "check that it is the same network" in " ".join(found.description.provenance["notes"])
+
+
+def test_several_corrections_are_several_commands(tiny_corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    several = run(tiny_corpus, "--correction", "leace", "coral", "--out", out)
+    assert several.exit_code == 2
+    words = " ".join(several.output.split())
+    assert "--correction takes one correction here, found leace, coral; call the command once" in (
+        words
+    )
+    assert not out.exists()
+    # Other errors stay as they are, and so does the corpus after the option.
+    other = run(tiny_corpus, "--correction", "leace", "--oot", out)
+    assert "No such option" in other.output
+    extra = run(tiny_corpus, "more", "--correction", "leace", "--out", out)
+    assert "unexpected extra argument" in extra.output
+    last = run("--correction", "center", tiny_corpus, "--out", out)
+    assert last.exit_code == 0, last.output

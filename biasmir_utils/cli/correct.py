@@ -9,7 +9,36 @@ import click
 from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
 
-@click.command(cls=SeveralCommand)
+class _OneCorrection(SeveralCommand):
+    """A command whose `--correction`, unlike that of `evaluate`, takes one value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as usual; say so where several corrections were given."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            several = _values(given, "--correction")
+            # Subclasses are about something else: an unknown option, a value that is none.
+            if type(error) is click.UsageError and len(several) > 1:
+                raise click.UsageError(
+                    f"--correction takes one correction here, found {', '.join(several)}; call "
+                    f"the command once for each, with an --out of its own",
+                    ctx=ctx,
+                ) from error
+            raise
+
+
+def _values(args: list[str], option: str) -> list[str]:
+    """Return the words after an option, up to the next one."""
+    if option not in args:
+        return []
+    after = args[args.index(option) + 1 :]
+    end = next((k for k, word in enumerate(after) if word.startswith("-")), len(after))
+    return after[:end]
+
+
+@click.command(cls=_OneCorrection)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--correction",
