@@ -108,10 +108,32 @@ def test_intervals_stay_in_one_line_and_sentences_do_not(shown: list):
         for head, cell in zip(soup.select("thead th")[1:], soup.select("td"), strict=False)
     }
     assert styles == {
-        "gain": ("text-align: right; white-space: nowrap",) * 2,
-        "name": ("text-align: left; white-space: nowrap",) * 2,
+        "gain": ("text-align: right", "text-align: right; white-space: nowrap"),
+        "name": ("text-align: left", "text-align: left; white-space: nowrap"),
         "what": ("text-align: left",) * 2,
     }
+
+
+@pytest.mark.parametrize(("columns", "stacked"), [(1, False), (4, True)])
+def test_intervals_stand_under_their_values_where_a_table_would_be_too_wide(
+    shown: list, columns: int, stacked: bool
+):
+    texts = [notebook.with_interval(0.012, -0.003, 0.031, sign=True), "0.68", "\N{EN DASH}"]
+    table = pd.DataFrame(
+        {f"balanced accuracy, {place}": texts for place in range(columns)},
+        index=pd.Index(["lda", "none", "leace"], name="correction"),
+    )
+    notebook.show_table(table, "With 95 % intervals.")
+    soup = BeautifulSoup(shown[0].data, "html.parser")
+    assert soup.caption.text == "With 95\N{NO-BREAK SPACE}% intervals."
+    cells = soup.select("tbody td")
+    assert [cell.get_text() for cell in cells[::columns]] == texts
+    # A number without an interval stands where the others do.
+    assert {cell["style"] for cell in cells} == {"text-align: right; white-space: nowrap"}
+    assert [cell.small is not None for cell in cells[::columns]] == [stacked, False, False]
+    if stacked:
+        assert cells[0].small.get_text() == texts[0].split(" ", 1)[1]
+        assert cells[0].br is not None
 
 
 def test_players_hold_the_file_as_it_is_under_a_label(shown: list, tmp_path: Path):

@@ -34,9 +34,12 @@ _TYPES = {
 }
 _MINUS = "\N{MINUS SIGN}"
 # What `with_interval` and `percent` write.
-_WITH_INTERVAL = re.compile(rf"[+{_MINUS}]?[\d.]+(?: %)? \[[^\]]*\]")
+_WITH_INTERVAL = re.compile(rf"([+{_MINUS}]?[\d.,]+(?: %)?) (\[[^\]]*\])")
+_NUMBER = re.compile(rf"[+{_MINUS}]?[\d.,]+(?: %)?|nan|\N{{EN DASH}}")
 # Longer cells of a table are broken into lines.
 _LONGEST_LINE = 40
+_ROOM = 76
+"""Characters of a table's line for which a page of the book has room, without scrolling."""
 
 
 def say(text: str) -> None:
@@ -135,6 +138,8 @@ def show_table(
 ) -> None:
     """Display a table with a caption; numbers, with intervals or not, are aligned to the right.
 
+    Where a table with intervals would be wider than a page, these stand under their values.
+
     Parameters
     ----------
     table : pandas.DataFrame
@@ -160,44 +165,73 @@ def _table_html(
                 return "\N{EN DASH}"
             places = decimals if isinstance(decimals, int) else decimals.get(column, 3)
             return number(value, places, column in signed)
-        return html.escape(str(value))
+        return str(value)
+
+    names = list(table.columns)
+    texts = {
+        column: [cell(value, column) for value in table.iloc[:, place]]
+        for place, column in enumerate(names)
+    }
+    first = [str(name) for name in table.index]
 
     def align(column: Any) -> str:
-        values = table[column]
-        texts = [str(value) for value in values]
-        if pd.api.types.is_numeric_dtype(values):
-            return ' style="text-align: right"'
-        # An interval that is broken into lines is hard to read; a wide table scrolls.
-        if texts and all(_WITH_INTERVAL.fullmatch(text) or text == "nan" for text in texts):
-            return ' style="text-align: right; white-space: nowrap"'
-        if max(map(len, texts), default=0) <= _LONGEST_LINE:
-            return ' style="text-align: left; white-space: nowrap"'
-        return ' style="text-align: left"'
+        if pd.api.types.is_numeric_dtype(table[column]):
+            return "text-align: right"
+        if _has_intervals(texts[column]):
+            return "text-align: right; white-space: nowrap"
+        if max(map(len, texts[column]), default=0) <= _LONGEST_LINE:
+            return "text-align: left; white-space: nowrap"
+        return "text-align: left"
+
+    widths = [_width(name, texts[name]) for name in names]
+    stacked = sum(widths) + _width(table.index.name, first) > _ROOM
+
+    def written(text: str) -> str:
+        found = _WITH_INTERVAL.fullmatch(text) if stacked else None
+        if found is None:
+            return _unbroken(text)
+        return f"{_unbroken(found[1])} <br><small>{_unbroken(found[2])}</small>"
 
     left = ' style="text-align: left"'
-    heads = [f'<th scope="col"{left}>{html.escape(str(table.index.name or ""))}</th>']
+    heads = [f'<th scope="col"{left}>{_unbroken(str(table.index.name or ""))}</th>']
+    # Headings may be broken into lines, whatever stands below them.
     heads += [
-        f'<th scope="col"{align(column)}>{html.escape(str(column))}</th>'
-        for column in table.columns
+        f'<th scope="col" style="{align(name).split(";")[0]}">{_unbroken(str(name))}</th>'
+        for name in names
     ]
     rows = []
-    for name, values in zip(table.index, table.itertuples(index=False), strict=True):
-        cells = [f'<th scope="row"{left}>{html.escape(str(name))}</th>']
-        cells += [
-            f"<td{align(column)}>{cell(value, column)}</td>"
-            for column, value in zip(table.columns, values, strict=True)
-        ]
+    for place, name in enumerate(first):
+        cells = [f'<th scope="row"{left}>{_unbroken(name)}</th>']
+        cells += [f'<td style="{align(one)}">{written(texts[one][place])}</td>' for one in names]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     # Focusable, so that a table wider than the screen can be scrolled with the keyboard too.
     return (
-        f'<div role="region" tabindex="0" aria-label="{html.escape(caption)}" '
+        f'<div role="region" tabindex="0" aria-label="{_unbroken(caption)}" '
         'style="overflow-x: auto"><table class="dataframe">'
         # No wider than a phone or the text: a caption scrolls with a table that is wider.
         '<caption style="text-align: left">'
-        '<span style="display: block; max-width: min(85vw, 42rem)">'
-        f"{html.escape(caption)}</span></caption>"
+        '<span style="display: block; max-width: min(80vw, 40rem)">'
+        f"{_unbroken(caption)}</span></caption>"
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _has_intervals(texts: list[str]) -> bool:
+    """Whether these are numbers, some of them with an interval."""
+    found = [_WITH_INTERVAL.fullmatch(text) is not None for text in texts]
+    pairs = zip(found, texts, strict=True)
+    return any(found) and all(one or _NUMBER.fullmatch(text) for one, text in pairs)
+
+
+def _width(heading: Any, texts: list[str]) -> int:
+    """About how many characters wide a column is, its margin included; headings break at spaces."""
+    words = str(heading or "").split()
+    return 2 + max((len(one) for one in [*words, *texts]), default=0)
+
+
+def _unbroken(text: str) -> str:
+    """Return a text as HTML; no line breaks before a percent sign."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html.escape(text))
 
 
 def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
