@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import norm
 
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import SETS
 from biasmir_utils.corrections.agreement import group_agreement
 from biasmir_utils.experiments.compare import published_claims, published_figures
 from biasmir_utils.sources import known_counts
@@ -147,6 +148,13 @@ def test_how_far_found_groups_agree_with_genres(demo):
 
 
 # What can be computed
+
+
+def test_the_corrections_of_a_set_are_counted_alike():
+    assert len(set(SETS["standard"]) - {"none", "random"}) == 9
+    said = "nine corrections, beside none and a random control"
+    assert said in page("08")
+    assert said in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_one_mean_and_two_spreads():
