@@ -86,6 +86,7 @@ def frames(
     *,
     hop: float = 0.0,
     xlabel: str = "dimension of the embedding",
+    bar: str = "value",
     title: str | None = None,
 ) -> Figure:
     """Draw the frames of a clip as rows of a heat map, with their mean as a further row.
@@ -97,6 +98,8 @@ def frames(
         Seconds from one frame to the next, to label the rows with their time; 0 numbers them.
     xlabel : str
         What the columns are, where they are not all dimensions in their order.
+    bar : str
+        What the colours say.
     title : str, optional
 
     Returns
@@ -127,5 +130,5 @@ def frames(
     below.set_xlabel(xlabel)
     for ax in (above, below):
         ax.grid(visible=False)
-    figure.colorbar(image, ax=[above, below], label="value", fraction=0.06)
+    figure.colorbar(image, ax=[above, below], label=bar, fraction=0.06)
     return figure
