@@ -15,6 +15,7 @@ from biasmir_utils.corrections import SETS
 from biasmir_utils.corrections.agreement import group_agreement
 from biasmir_utils.experiments.compare import published_claims, published_figures
 from biasmir_utils.sources import known_counts
+from biasmir_utils.sources.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -116,6 +117,13 @@ def test_counts_of_the_real_datasets():
     labels = known_counts.IRMAS_TRAIN_LABELS
     assert max(labels, key=labels.__getitem__) == "guitar"
     assert f"{labels['guitar']:,} training clips, where the cello has {labels['cello']}." in text
+
+
+def test_size_of_openmic():
+    size = f"{Registry.load()['openmic'].files[0].size / 1e9:.1f} GB"
+    card = " ".join((ROOT / "data" / "demo" / "README.md").read_text(encoding="utf-8").split())
+    assert f"OpenMIC-2018 is a download of {size}" in card
+    assert f"OpenMIC-2018 is a download of {size}" in page("introduction.md")
 
 
 # The bundled corpora's

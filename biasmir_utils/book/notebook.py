@@ -12,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def reveal(summary: str, text: str) -> None:
 
 
 def number(value: float, decimals: int = 3, sign: bool = False) -> str:
-    """Write a number with a true minus sign, and no minus before a zero.
+    """Write a number with a true minus sign, none before a zero, and commas at thousands.
 
     Parameters
     ----------
@@ -104,8 +105,8 @@ def number(value: float, decimals: int = 3, sign: bool = False) -> str:
     sign : bool
         Whether a positive number gets its sign too.
     """
-    text = f"{abs(value):.{decimals}f}"
-    if float(text) == 0:
+    text = f"{abs(value):,.{decimals}f}"
+    if not text.strip("0."):
         return text
     return (_MINUS if value < 0 else "+" if sign else "") + text
 
@@ -165,6 +166,8 @@ def _table_html(
                 return "\N{EN DASH}"
             places = decimals if isinstance(decimals, int) else decimals.get(column, 3)
             return number(value, places, column in signed)
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            return number(int(value), 0, column in signed)
         return str(value)
 
     names = list(table.columns)
