@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from biasmir_utils.cli._options import SEED
+from biasmir_utils.cli._stopping import stoppable
 
 CLIPS = 1800
 """Clips in each of the two datasets, unless told otherwise."""
@@ -53,11 +54,16 @@ def demo_corpus(
     from biasmir_utils.demo.render import render_corpus
 
     how: dict[str, Any] = {"seed": seed, "jobs": jobs, "soundfonts": soundfonts}
-    if counterfactual:
-        pieces = PIECES if clips is None else clips
-        corpus = render_counterfactual(out, pieces=pieces, progress=not quiet, **how)
-    else:
-        corpus = render_corpus(
-            out, clips=CLIPS if clips is None else clips, progress=not quiet, **how
+    with stoppable(
+        lambda: (
+            f"Stopped; finished clips are kept in {out}, and the same command goes on from there."
         )
+    ):
+        if counterfactual:
+            pieces = PIECES if clips is None else clips
+            corpus = render_counterfactual(out, pieces=pieces, progress=not quiet, **how)
+        else:
+            corpus = render_corpus(
+                out, clips=CLIPS if clips is None else clips, progress=not quiet, **how
+            )
     click.echo(corpus.summary())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +34,10 @@ RECIPE = 1
 
 PLAN_FILE = "render.json"
 """What a folder is being rendered from; a rendering is resumed only if it is the same."""
+
+
+_stop: Event | None = None
+"""In a worker: set when the rendering is being given up."""
 
 
 class About(NamedTuple):
@@ -208,28 +215,47 @@ def _render_missing(out: Path, tasks: list[Task], jobs: int, progress: bool) -> 
     missing = [task for task in tasks if not (out / _audio(task)).exists()]
     with tqdm(total=len(tasks), unit="clip", disable=not progress, desc="rendering") as bar:
         bar.update(len(tasks) - len(missing))
-        for _ in _run(out, missing, jobs):
-            bar.update()
+        with closing(_run(out, missing, jobs)) as finished:
+            for _ in finished:
+                bar.update()
 
 
-def _run(out: Path, tasks: list[Task], jobs: int) -> Iterator[None]:
+def _run(out: Path, tasks: list[Task], jobs: int) -> Generator[None, None, None]:
     if jobs == 1 or len(tasks) < 2:
         for task in tasks:
             _render_file(out, task)
             yield
         return
     # Not joblib: it takes a worker that has loaded a SoundFont for a leaking one and restarts it.
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     pool = ProcessPoolExecutor(
         max_workers=min(len(tasks), (os.cpu_count() or 1) if jobs == -1 else jobs),
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(stop,),
     )
     try:
-        for done in as_completed([pool.submit(_render_file, out, task) for task in tasks]):
+        for done in as_completed([pool.submit(_render_in_worker, out, task) for task in tasks]):
             done.result()
             yield
     finally:
-        # On an error or an interruption the clips not yet begun are given up.
+        # On an error or an interruption the clips not yet begun are given up, also those that
+        # wait in the queue of the workers, which can no longer be cancelled.
+        stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(stop: Event) -> None:
+    global _stop
+    _stop = stop
+    # Ctrl-C reaches every process of a terminal: workers finish their clip, and end without a word.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _render_in_worker(out: Path, task: Task) -> None:
+    if _stop is None or not _stop.is_set():
+        _render_file(out, task)
 
 
 def _render_file(out: Path, task: Task) -> None:
