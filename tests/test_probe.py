@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus.embedding_file import write_embedding_file
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.results import read_table
 from biasmir_utils.experiments.separability import dataset_separability, probe
@@ -232,3 +233,13 @@ def test_permutations_that_leave_a_fold_one_dataset_do_not_count(tiny_corpus, n,
         assert f"in {20 - left} of 20 permutations" in note
         assert f"chance is over the other {left} " in note
         assert table["chance"].iloc[0] == pytest.approx(np.nanmean(every))
+
+
+def test_the_embedding_that_cannot_be_probed_is_named(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    keys = {d: corpus.clips.loc[corpus.clips["dataset"] == d, "clip"] for d in corpus.datasets}
+    flat = {d: (names.tolist(), np.ones((len(names), 3))) for d, names in keys.items()}
+    write_embedding_file(tiny_corpus / "embeddings" / "flat.h5", "flat", flat)
+    corpus = corpus.add_embedding_file(tiny_corpus / "embeddings" / "flat.h5", made_here=True)
+    with pytest.raises(ArgumentError, match="embedding 'flat', rbf: the median distance"):
+        probe(corpus, ["toy", "flat"], "rbf", n_permutations=0)
