@@ -16,6 +16,9 @@ LONGEST_DEFAULT = 60
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension; called by Sphinx."""
+    from biasmir_utils.book import bibliography
+
+    bibliography.register()
     for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"):
         app.setup_extension(needed)
     app.connect("config-inited", _offer_address)
@@ -24,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After the extensions that put the page together.
     app.connect("html-page-context", _mend_page, priority=900)
     app.add_post_transform(_linker_of_terms())
+    app.add_post_transform(_keeper_of_percents())
     # After napoleon, which is called at 500.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
     app.connect("autodoc-process-signature", _shorten_defaults)
@@ -160,6 +164,30 @@ def _linker_of_terms() -> type:
                 node.replace_self(link)
 
     return LinkTerms
+
+
+def keep_percents(document: Any) -> None:
+    """Put a space that no line breaks at before the percent signs of a page's text."""
+    from docutils import nodes
+
+    code = (nodes.FixedTextElement, nodes.literal, nodes.math, nodes.raw)
+    for text in list(document.findall(nodes.Text)):
+        if not isinstance(text.parent, code):
+            kept = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)
+            if kept != text:
+                text.parent.replace(text, nodes.Text(kept))
+
+
+def _keeper_of_percents() -> type:
+    from sphinx.transforms.post_transforms import SphinxPostTransform
+
+    class KeepPercents(SphinxPostTransform):
+        default_priority = 900  # when outputs and links have become text
+
+        def run(self, **kwargs: Any) -> None:
+            keep_percents(self.document)
+
+    return KeepPercents
 
 
 def _mend_page(
