@@ -175,7 +175,8 @@ def plan_evaluation(
     make_recogniser(recogniser, kind)
     if "classwise" in modes and kind != LABEL:
         raise ArgumentError(
-            f"the mode classwise fits corrections on a label's positives; a {kind} has none"
+            "the mode classwise fits corrections on a label's positives; "
+            + ("tags have none" if kind == TAGS else f"a {kind} has none")
         )
     every_seed = list(range(seed, seed + seeds))
     skipped, possible = [], []
