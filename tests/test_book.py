@@ -163,6 +163,7 @@ def test_every_page_can_be_edited_and_complained_about_and_has_the_logo(html):
 def test_the_bibliography_has_an_address_for_every_work(html):
     entries = soup(html / "book" / "bibliography.html").select(".bd-article div.citation")
     assert len(entries) >= 20
+    assert "\N{LATIN CAPITAL LETTER A WITH ACUTE}lvarez-Esteban" in entries[0].get_text()
     for entry in entries:
         links = [link["href"] for link in entry.find_all("a", href=True)]
         outside = [link for link in links if link.startswith("https://")]
@@ -237,6 +238,37 @@ def test_the_api_pages_have_every_public_name_and_nothing_private(html):
         private = [one for one in documented if re.search(r"\._", one)]
         assert not private
         assert "set_fit_request" not in page.get_text()
+
+
+def test_the_api_pages_write_names_and_types_as_the_docstrings_do(html):
+    text = soup(html / "book" / "api-corrections.html")
+    attributes = {
+        one.get_text(): one.parent.get_text() for one in text.select("dd li > p > strong")
+    }
+    for name in ("directions_", "rank_", "coef_", "domains_", "deviations_"):
+        assert re.match(rf"{name} \(.+\)|{name}$", attributes[name]), attributes[name]
+    for page in (html / "book").glob("api-*.html"):
+        text = soup(page)
+        for head in text.select("dl.field-list > dt"):
+            if head.get_text().startswith("Variables"):
+                for name in head.find_next_sibling("dd").select("li > p > strong"):
+                    assert re.fullmatch(r"\w+", name.get_text()), (
+                        page.name,
+                        name.parent.get_text(),
+                    )
+        # What stood before a colon would be the property's type.
+        for head in text.select("dl.py.property dl.field-list > dt"):
+            assert not head.get_text().startswith("Type"), (page.name, head.parent.get_text())
+
+
+def test_no_line_of_text_breaks_before_a_percent_sign(html):
+    for page in pages(html):
+        text = soup(page).select_one("article.bd-article")
+        if text is None:
+            continue
+        for code in text.select("pre, code, script, style, .math"):
+            code.decompose()
+        assert not re.search(r"\d %", text.get_text()), page.name
 
 
 def test_the_models_page_agrees_with_the_vectors_of_the_corpus(html):
@@ -332,10 +364,10 @@ def test_icons_that_were_left_are_those_that_are_shown(html, browser):
 def test_pages_in_a_browser(html, browser, axe):
     """At desktop and phone width: no error, no request to the network, no sideways scrolling.
 
-    And nothing serious that axe-core finds: on every page in the light mode, and on one page of
-    each kind in the dark mode, at phone width.
+    Nothing is cut off. And nothing serious that axe-core finds: on every page in the light mode;
+    on every chapter, and on one page of each other kind, in the dark mode, at phone width.
     """
-    kinds = ("introduction", "explorer", "datasets", "notation", "cli", "plots", "05_bias")
+    kinds = ("introduction", "explorer", "datasets", "notation", "cli", "plots", "/notebooks/")
 
     def inspect(browser: Browser) -> list[str]:
         name = browser.evaluate("location.pathname")
@@ -351,6 +383,47 @@ def test_pages_in_a_browser(html, browser, axe):
         if found
     }
     assert problems == {}
+
+
+def test_labels_of_players_can_be_read_in_the_dark_mode(html, browser):
+    """Their colour differs from the ground under them; axe does not see every ground."""
+    colours = (
+        "[...document.querySelectorAll('figure:has(audio) figcaption')].map(one => {"
+        " const ink = getComputedStyle(one).color; let ground = 'rgba(0, 0, 0, 0)';"
+        " for (let box = one; box && ground === 'rgba(0, 0, 0, 0)'; box = box.parentElement)"
+        " ground = getComputedStyle(box).backgroundColor; return [ink, ground]; })"
+    )
+
+    def lightness(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    labels = 0
+    for page in pages(html):
+        if page.stem == "explorer" or "<audio" not in page.read_text(encoding="utf-8"):
+            continue
+        for dark in (False, True):
+            browser.open(page.resolve().as_uri(), dark=dark)
+            for ink, ground in browser.evaluate(colours):
+                darker, lighter = sorted((lightness(ink), lightness(ground)))
+                assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (page.name, dark, ink, ground)
+                labels += 1
+    assert labels >= 20
+
+
+def test_index_and_search_on_a_phone(html, browser):
+    browser.open((html / "genindex.html").resolve().as_uri(), width=390)
+    cells = "[...document.querySelectorAll('.genindextable td')].map(one => one.offsetWidth)"
+    assert min(browser.evaluate(cells)) > 300
+    browser.open((html / "search.html").resolve().as_uri(), width=390)
+    icon, text = browser.evaluate(
+        "(form => [form.querySelector('i, svg').getBoundingClientRect().right,"
+        " (one => one.getBoundingClientRect().left"
+        " + parseFloat(getComputedStyle(one).paddingLeft))(form.querySelector('input'))])"
+        "([...document.querySelectorAll('form.bd-search')].find(one => one.offsetWidth))"
+    )
+    assert icon < text
 
 
 def test_formulas_are_set_without_a_network(html, browser):

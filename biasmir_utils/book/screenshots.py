@@ -8,6 +8,7 @@ from pathlib import Path
 
 from biasmir_utils.book.browser import Browser
 from biasmir_utils.book.checks import pages
+from biasmir_utils.book.layout import cut_off
 
 WIDTHS = (1280, 390)
 # A long page becomes several pictures, each small enough to be looked at.
@@ -34,7 +35,7 @@ def photograph(
     """Yield page, width, its pictures and what is wrong with it, page by page.
 
     Wrong is what a reader would notice and no picture shows well: a page that scrolls sideways,
-    an error on the console, a request to the network.
+    an error on the console, a request to the network, what is cut off (see `layout.cut_off`).
 
     Parameters
     ----------
@@ -68,6 +69,7 @@ def photograph(
                 wide = browser.evaluate(_TOO_WIDE)
                 if wide:
                     problems.append(f"is {wide} px wide, and scrolls sideways at {width} px")
+                problems += cut_off(browser)
                 if inspect is not None:
                     problems += inspect(browser)
                 pictures = [] if target is None else _pictures(browser, target / str(width), name)
