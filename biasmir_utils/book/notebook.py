@@ -39,7 +39,7 @@ _WITH_INTERVAL = re.compile(rf"([+{_MINUS}]?[\d.,]+(?: %)?) (\[[^\]]*\])")
 _NUMBER = re.compile(rf"[+{_MINUS}]?[\d.,]+(?: %)?|nan|\N{{EN DASH}}")
 # Longer cells of a table are broken into lines.
 _LONGEST_LINE = 40
-_ROOM = 76
+_ROOM = 80
 """Characters of a table's line for which a page of the book has room, without scrolling."""
 
 
