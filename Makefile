@@ -88,12 +88,6 @@ $(VENV)/.tinysoundfont: $(VENV)/.musicnn
 	    --no-deps -c constraints.txt tinysoundfont==0.3.7
 	@touch $@
 
-# The package that carries axe-core asks for a browser driver; only its script is used, by tests.
-$(VENV)/.axe: $(VENV)/.tinysoundfont
-	@$(STEP) pip $(VENV) "axe-core, without its package's requirements" \
-	    --no-deps -c constraints.txt axe-playwright-python==0.1.8
-	@touch $@
-
-$(SETUP): $(VENV)/.axe
+$(SETUP): $(VENV)/.tinysoundfont
 	@echo "Set-up done."
 	@touch $@

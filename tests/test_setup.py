@@ -142,7 +142,7 @@ def set_up(clone: Path) -> None:
     """Put all stamps in place."""
     venv = clone / ".venv"
     venv.mkdir()
-    stamps = (".created", ".requirements", ".musicnn", ".tinysoundfont", ".axe", ".setup-done")
+    stamps = (".created", ".requirements", ".musicnn", ".tinysoundfont", ".setup-done")
     for number, name in enumerate(stamps):
         (venv / name).touch()
         os.utime(venv / name, (2e9 + number, 2e9 + number))
