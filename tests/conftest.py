@@ -48,8 +48,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def soundfonts() -> dict[str, Path]:
     """The General MIDI SoundFonts of the demonstration corpus, by name."""
-    from biasmir_utils.demo.soundfonts import find_soundfonts
     from biasmir_utils.errors import BiasMIRError
+    from synth import find_soundfonts
 
     try:
         return find_soundfonts()

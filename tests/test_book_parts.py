@@ -123,7 +123,7 @@ def test_an_excerpt_of_an_unknown_clip_is_named(demo, tmp_path):
 
 
 def test_excerpts_need_a_corpus_with_all_its_audio(demo, tmp_path):
-    with pytest.raises(BookError, match=r"has no audio of .*biasmir demo-corpus"):
+    with pytest.raises(BookError, match=r"has no audio of .*data/make/demo.py"):
         explorer.render_excerpts(demo, tmp_path)
 
 

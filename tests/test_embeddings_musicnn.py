@@ -20,8 +20,8 @@ STEP = 0.2
 @pytest.fixture(scope="module")
 def play(soundfonts):
     """A function that plays broken chords with a General MIDI program."""
-    from biasmir_utils.demo.composition import Note
-    from biasmir_utils.demo.synthesis import SAMPLE_RATE, Sampler
+    from compose import Note
+    from synth import SAMPLE_RATE, Sampler
 
     sampler = Sampler(soundfonts["FluidR3_GM"])
     keys = [c[k] for c in BROKEN_CHORDS * 2 for k in (0, 1, 2, 3, 4, 2, 3, 4)]

@@ -22,11 +22,10 @@ from stand_in import Clip, PaperFiles, serve
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.demo.design import DATASETS, DatasetDesign, draw_tracks
-from biasmir_utils.demo.render import Task, render_clip
-from biasmir_utils.demo.table import clip_name, clip_table, track_name
 from biasmir_utils.experiments.results import read_table
 from biasmir_utils.sources.paper import INSTRUMENTS
+from design import DATASETS, DatasetDesign, draw_tracks
+from render import Task, clip_name, clip_table, render_clip, track_name
 
 SEED = 8
 LABELS = ("cello", "flute")

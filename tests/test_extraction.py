@@ -412,7 +412,8 @@ def test_the_bundled_corpus_says_where_its_embeddings_can_be_made(repository):
     with pytest.raises(CorpusError) as told:
         extract(demo, "mfcc", progress=False)
     assert "of whose 3,600 clips 60 have audio here" in str(told.value)
-    assert "(`biasmir demo-corpus OUT --clips 1800 --seed 1`) and extract in" in str(told.value)
+    rendering = "python data/make/demo.py OUT --clips 1800 --seed 1"
+    assert f"(`{rendering}`) and extract in" in str(told.value)
     assert sorted((demo / "embeddings").iterdir()) == before
 
 

@@ -23,7 +23,7 @@ LAYERS = (
     {"files"},
     {"cluster"},
     {"corpus"},
-    {"sources", "demo"},
+    {"sources"},
     {"embeddings", "corrections"},
     {"experiments"},
     {"plots", "bias"},

@@ -90,39 +90,6 @@ def test_extract(tmp_path, number):
     assert Corpus.load(corpus.path).embedding_names == []
 
 
-@pytest.mark.parametrize(
-    ("options", "number", "code"),
-    [
-        (["--jobs", 2], signal.SIGINT, 130),
-        (["--counterfactual", "--jobs", 2], signal.SIGTERM, 143),
-        (["--counterfactual", "--jobs", 1], signal.SIGINT, 130),
-    ],
-)
-def test_demo_corpus(soundfonts, tmp_path, options, number, code):
-    out = tmp_path / "demo"
-    returned, said, _ = stopped(
-        tmp_path,
-        out,
-        "audio/*/[!.]*",
-        number,
-        "demo-corpus",
-        out,
-        "--clips",
-        60,
-        "--quiet",
-        *options,
-    )
-    assert returned == code, said
-    assert said.endswith(
-        f"Stopped; finished clips are kept in {out}, and the same command goes on from there.\n"
-    )
-    assert "Traceback" not in said
-    kept = [path for path in out.glob("audio/*/*") if not path.name.startswith(".")]
-    assert 1 <= len(kept) < 60
-    assert not list(out.glob("audio/*/.*"))
-    assert not (out / "corpus.json").exists()
-
-
 def test_a_command_that_is_not_stopped_keeps_its_signal_handler(tiny_corpus, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     out = tmp_path / "r.csv"

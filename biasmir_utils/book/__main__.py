@@ -140,7 +140,7 @@ def picture_command(source: Path, results: Path) -> None:
 @_source
 @click.argument("rendered", type=click.Path(file_okay=False, exists=True, path_type=Path))
 def sounds_command(source: Path, rendered: Path) -> None:
-    """Make the sounds of the pages from a corpus of `biasmir demo-corpus`.
+    """Make the sounds of the pages from a corpus of `data/make/demo.py`.
 
     They are the excerpts of the explorer, and the clip that is heard step by step.
     """

@@ -116,7 +116,7 @@ def render_excerpts(rendered: Corpus, out: Path) -> list[str]:
     Parameters
     ----------
     rendered : Corpus
-        The demonstration corpus with all its audio, from ``biasmir demo-corpus``.
+        The demonstration corpus with all its audio, from ``data/make/demo.py``.
     out : pathlib.Path
         The page's folder; excerpts of an earlier call are replaced.
 
@@ -139,7 +139,7 @@ def render_excerpts(rendered: Corpus, out: Path) -> list[str]:
         if source is None:
             raise BookError(
                 f"{rendered.path}: has no audio of {clip['clip']}; the excerpts are made from a "
-                "corpus that `biasmir demo-corpus` rendered"
+                "corpus that `data/make/demo.py` rendered"
             )
         wave, rate = soundfile.read(source, dtype="float32", always_2d=True)
         content, start, gain_db = encode_excerpt(wave.mean(axis=1), rate)

@@ -32,8 +32,6 @@ API: dict[str, tuple[str, ...]] = {
         "biasmir_utils.sources.paper",
         "biasmir_utils.sources.audio_corpora",
         "biasmir_utils.sources.tabular",
-        "biasmir_utils.demo.render",
-        "biasmir_utils.demo.counterfactual",
     ),
     "embeddings": ("biasmir_utils.embeddings",),
     "corrections": ("biasmir_utils.corrections",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,6 @@ import numpy as np
 from biasmir_utils.book.explorer import EXCERPTS, clip_in_words, encode_excerpt
 from biasmir_utils.book.notebook import number
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.demo.design import BAND, draw_tracks
-from biasmir_utils.demo.production import draw_production
-from biasmir_utils.demo.render import Task, render_stages
-from biasmir_utils.demo.soundfonts import find_soundfont
-from biasmir_utils.demo.synthesis import SAMPLE_RATE
 from biasmir_utils.files import atomic_path, write_json
 
 FOLDER = Path("book", "extra", "steps")
@@ -59,6 +55,12 @@ def render_steps(out: Path) -> list[str]:
     SoundFontError
         The SoundFont of `band` is not installed.
     """
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "data" / "make"))
+    from design import BAND, draw_tracks
+    from production import draw_production
+    from render import Task, render_stages
+    from synth import SAMPLE_RATE, find_soundfont
+
     track = draw_tracks(BAND, 3 * (TRACK + 1), SEED)[TRACK]
     task = Task(BAND, track, 0, find_soundfont(BAND.source.soundfont), SEED)
     production = draw_production(BAND.production, track, SEED)

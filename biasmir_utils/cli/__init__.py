@@ -16,8 +16,6 @@ from biasmir_utils.errors import BiasMIRError
 # In the order in which a newcomer would use them.
 COMMANDS = {
     "info": "Summarise a corpus.",
-    "demo-corpus": "Render the two demonstration datasets, or the counterfactual ones.",
-    "demo-bundle": "Make the small corpus in data/demo from a rendered one.",
     "fetch": "Download data sets, the paper's files or networks.",
     "prepare": "Write a corpus from the files of the paper.",
     "import": "Write a corpus from a table, audio or embeddings of one's own.",

@@ -253,7 +253,7 @@ def _rendered_anew(corpus: Corpus) -> str:
     """Return what to do with a bundled part of a rendered corpus; empty for any other."""
     command = str(corpus.description.provenance.get("command", ""))
     n_audio, n_clips = int(corpus.clips["audio"].notna().sum()), len(corpus.clips)
-    if not command.startswith("biasmir demo-corpus") or n_audio == n_clips:
+    if not command.startswith("python data/make/demo.py") or n_audio == n_clips:
         return ""
     return (
         f"The embeddings came with this corpus, of whose {n_clips:,} clips {n_audio:,} have audio "

@@ -108,7 +108,7 @@ class Renderings:
         if "instruments" not in corpus.clips:
             raise ArgumentError(
                 f"corpus {corpus.name!r} has no column 'instruments'; expected one made by "
-                f"'biasmir demo-corpus --counterfactual'"
+                f"'python data/make/demo.py OUT --counterfactual'"
             )
         parts = {}
         for name in names:

@@ -5,29 +5,38 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
-from click.testing import CliRunner
 
-from biasmir_utils.cli import main
+import demo
+import synth
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.demo import soundfonts as soundfonts_module
-from biasmir_utils.demo.composition import Note, compose
-from biasmir_utils.demo.design import BAND, DATASETS, SOLO, draw_track
-from biasmir_utils.demo.genres import STYLES
-from biasmir_utils.demo.instruments import PLAYERS
-from biasmir_utils.demo.piano_filters import open_piano_filters
-from biasmir_utils.demo.production import STEPS
-from biasmir_utils.demo.render import Task, render_clip, render_corpus, render_stages
-from biasmir_utils.demo.soundfonts import SOUNDFONTS, SoundFontError, find_soundfont
-from biasmir_utils.demo.synthesis import SAMPLE_RATE, Sampler, active_rms, sampler, synthesise
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import sha256
+from compose import Note, compose
+from design import BAND, DATASETS, PLAYERS, SOLO, STYLES, draw_track
+from production import STEPS
+from render import Task, render_clip, render_corpus, render_stages
+from synth import (
+    SAMPLE_RATE,
+    SOUNDFONTS,
+    Sampler,
+    SoundFontError,
+    active_rms,
+    find_soundfont,
+    open_piano_filters,
+    sampler,
+    synthesise,
+)
 
 CLIPS, SEED = 6, 3
 
@@ -144,7 +153,7 @@ def test_arguments_out_of_range(tmp_path, arguments, message):
 def test_provenance_tells_how_it_was_made(rendered):
     description = json.loads((rendered / "corpus.json").read_text())
     provenance = description["provenance"]
-    assert provenance["command"] == f"biasmir demo-corpus OUT --clips {CLIPS} --seed {SEED}"
+    assert provenance["command"] == f"python data/make/demo.py OUT --clips {CLIPS} --seed {SEED}"
     assert set(provenance["soundfonts"]) == set(SOUNDFONTS)
     for name, fact in provenance["soundfonts"].items():
         assert fact["sha256"] == sha256(find_soundfont(name))
@@ -157,7 +166,7 @@ def test_provenance_tells_how_it_was_made(rendered):
 
 
 def test_a_missing_soundfont_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(soundfonts_module, "SYSTEM_FOLDERS", (str(tmp_path / "nothing"),))
+    monkeypatch.setattr(synth, "SYSTEM_FOLDERS", (str(tmp_path / "nothing"),))
     monkeypatch.delenv("BIASMIR_SOUNDFONTS", raising=False)
     with pytest.raises(SoundFontError) as caught:
         render_corpus(tmp_path / "out", clips=1, seed=1)
@@ -281,19 +290,46 @@ def test_sound_source_and_production_can_be_exchanged_alone(soundfonts):
 # Command line
 
 
-def test_command_renders_and_repeats(soundfonts, tmp_path):
-    arguments = ["demo-corpus", str(tmp_path / "d"), "--clips", "1", "--seed", "2", "--jobs", "1"]
+def test_command_renders_and_repeats(soundfonts, tmp_path, run_demo):
     for _ in range(2):
-        result = CliRunner().invoke(main, [*arguments, "--quiet"])
-        assert result.exit_code == 0, result.output
-        assert "solo" in result.output
+        result = run_demo(tmp_path / "d", "--clips", 1, "--seed", 2, "--jobs", 2, "--quiet")
+        assert result.returncode == 0, result.stderr
+        assert "solo" in result.stdout
     assert len(Corpus.load(tmp_path / "d").clips) == 2
 
 
-def test_command_tells_of_a_missing_soundfont(tmp_path):
+def test_command_tells_of_a_missing_soundfont(tmp_path, run_demo):
     (tmp_path / "empty").mkdir()
-    result = CliRunner().invoke(
-        main, ["demo-corpus", str(tmp_path / "d"), "--soundfonts", str(tmp_path / "empty")]
+    result = run_demo(tmp_path / "d", "--soundfonts", tmp_path / "empty")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: SoundFont FluidR3_GM.sf2 not found")
+    assert run_demo(tmp_path / "d", "--pieces", 2).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        (["--jobs", "2"], signal.SIGINT),
+        (["--counterfactual", "--jobs", "2"], signal.SIGTERM),
+        (["--counterfactual", "--jobs", "1"], signal.SIGINT),
+    ],
+)
+def test_stopped_command_keeps_what_is_finished(soundfonts, tmp_path, options, number):
+    out = tmp_path / "demo"
+    command = [sys.executable, demo.__file__, str(out), "--clips", "60", "--quiet", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(out.glob("audio/*/[!.]*")):
+        time.sleep(0.005)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number, said
+    assert said.endswith(
+        f"Stopped; finished clips are kept in {out}, and the same command goes on from there.\n"
     )
-    assert result.exit_code == 1
-    assert result.output.startswith("Error: SoundFont FluidR3_GM.sf2 not found")
+    assert "Traceback" not in said
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    kept = [path for path in out.glob("audio/*/*") if not path.name.startswith(".")]
+    assert 1 <= len(kept) < 60
+    assert not list(out.glob("audio/*/.*"))
+    assert not (out / "corpus.json").exists()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.signal
 
-from biasmir_utils.demo.design import ProductionDesign, Track
-from biasmir_utils.demo.synthesis import SAMPLE_RATE
+from design import ProductionDesign, Track
+from synth import SAMPLE_RATE
 
 PEAK = 0.89
 """Largest sample before the codec (a lossy one may overshoot a little)."""

@@ -5,6 +5,9 @@ Waveforms are mono float32 at 44.1 kHz.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +15,195 @@ from types import ModuleType
 
 import numpy as np
 
-from biasmir_utils.demo.composition import Note, Piece
-from biasmir_utils.demo.design import SourceDesign
-from biasmir_utils.demo.instruments import PLAYERS
-from biasmir_utils.demo.piano_filters import open_piano_filters
-from biasmir_utils.demo.soundfonts import SoundFontError
+from biasmir_utils.errors import BiasMIRError
+from compose import Note, Piece
+from design import PLAYERS, SourceDesign
+
+FOLDER_VARIABLE = "BIASMIR_SOUNDFONTS"
+"""Environment variable: a folder to look for SoundFonts in, before the system's own."""
+
+SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
+"""Where Linux distributions install SoundFonts."""
+
+
+class SoundFontError(BiasMIRError):
+    """A SoundFont is missing, or is not one."""
+
+
+@dataclass(frozen=True)
+class SoundFontInfo:
+    """A SoundFont under a permissive licence.
+
+    Attributes
+    ----------
+    file : str
+        File name.
+    package : str
+        Debian package that has it.
+    licence : str
+    attribution : str
+        The names to be named.
+    url : str
+        Home page.
+    """
+
+    file: str
+    package: str
+    licence: str
+    attribution: str
+    url: str
+
+
+SOUNDFONTS: dict[str, SoundFontInfo] = {
+    "FluidR3_GM": SoundFontInfo(
+        file="FluidR3_GM.sf2",
+        package="fluid-soundfont-gm",
+        licence="MIT",
+        attribution="Fluid (R3) General MIDI SoundFont, (c) 2000-2002, 2008 Frank Wen",
+        url="https://packages.debian.org/fluid-soundfont-gm",
+    ),
+    "MuseScore_General_Lite": SoundFontInfo(
+        file="MuseScore_General_Lite.sf3",
+        package="musescore-general-soundfont-small",
+        licence="MIT",
+        attribution=(
+            "MuseScore_General SoundFont, (c) 2018-2021 S. Christian Collins, after Fluid (R3) "
+            "Mono, (c) 2014-2017 Michael Cowgill, and Fluid (R3), (c) 2000-2002, 2008 Frank Wen; "
+            "parts CC0 or public domain"
+        ),
+        url="https://packages.debian.org/musescore-general-soundfont-small",
+    ),
+}
+"""The SoundFonts in use."""
+
+
+def find_soundfont(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
+    """Find a SoundFont on this machine.
+
+    Parameters
+    ----------
+    name : str
+        Name in :data:`SOUNDFONTS`.
+    folder : path, optional
+        Folder to search, with its subfolders, and nothing else. Without it, the folder that the
+        environment variable ``BIASMIR_SOUNDFONTS`` names, then the system's folders.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    SoundFontError
+        Where it is not there: the message says what to install.
+    """
+    info = SOUNDFONTS[name]
+    folders = [Path(folder)] if folder is not None else _default_folders()
+    for candidate in folders:
+        for path in sorted(candidate.rglob(info.file)):
+            if path.is_file():
+                return path
+    searched = ", ".join(str(candidate) for candidate in folders)
+    raise SoundFontError(
+        f"SoundFont {info.file} not found in {searched}. On Debian or Ubuntu install it with "
+        f"'sudo apt-get install {info.package}'; without root 'apt-get download {info.package}' "
+        f"and 'dpkg-deb -x {info.package}_*.deb soundfonts' unpack it, and "
+        f"'--soundfonts soundfonts' or {FOLDER_VARIABLE}=soundfonts says where it is."
+    )
+
+
+def find_soundfonts(
+    names: Iterable[str] = tuple(SOUNDFONTS), folder: str | os.PathLike[str] | None = None
+) -> dict[str, Path]:
+    """Find several SoundFonts, see :func:`find_soundfont`."""
+    return {name: find_soundfont(name, folder) for name in dict.fromkeys(names)}
+
+
+def _default_folders() -> list[Path]:
+    named = os.environ.get(FOLDER_VARIABLE)
+    return [Path(folder) for folder in ((named,) if named else ()) + SYSTEM_FOLDERS]
+
+
+OPEN_CENTS = 10_300
+"""Filter cutoff in absolute cents (3.1 kHz): what the modulators give at a velocity of 80."""
+SHUT_CENTS = 7_000
+"""A piano's cutoff under this (470 Hz) is meant to be opened by modulators."""
+
+_CUTOFF, _ENVELOPE_TO_CUTOFF, _INSTRUMENT = 8, 11, 41
+_RECORDS = {
+    b"phdr": np.dtype([("name", "S20"), ("numbers", "<u2", 2), ("bag", "<u2"), ("x", "<u4", 3)]),
+    b"inst": np.dtype([("name", "S20"), ("bag", "<u2")]),
+    b"bag": np.dtype([("generator", "<u2"), ("modulator", "<u2")]),
+    b"gen": np.dtype([("kind", "<u2"), ("amount", "<i2")]),
+}
+
+
+def open_piano_filters(content: bytes) -> bytes:
+    """Open the filters of pianos that only modulators would open.
+
+    Parameters
+    ----------
+    content : bytes
+        A SoundFont, SF2 or SF3.
+
+    Returns
+    -------
+    bytes
+        The same with other amounts in some generators. A SoundFont without such pianos, and
+        anything that is not a SoundFont, is returned as it is.
+    """
+    chunks = _preset_data(content)
+    if not {b"inst", b"ibag", b"igen", b"pbag", b"pgen"} <= set(chunks):
+        return content
+    changed = bytearray(content)
+
+    def records(name: bytes) -> np.ndarray:
+        start, size = chunks[name]
+        kind = _RECORDS[name if name in _RECORDS else name[1:]]
+        return np.frombuffer(changed, kind, size // kind.itemsize, start)
+
+    instruments, zones, generators = records(b"inst"), records(b"ibag"), records(b"igen")
+    shut = set()
+    for number in range(len(instruments) - 1):
+        if not instruments["name"][number].startswith(b"Piano"):
+            continue
+        first, last = zones["generator"][instruments["bag"][number : number + 2]]
+        mine = generators[first:last]
+        closed = (mine["kind"] == _CUTOFF) & (mine["amount"] < SHUT_CENTS)
+        if closed.any():
+            mine["amount"][closed] = OPEN_CENTS
+            shut.add(number)
+    # A preset's zone may close the filter of its instrument again.
+    zones, generators = records(b"pbag"), records(b"pgen")
+    for first, last in zip(zones["generator"][:-1], zones["generator"][1:], strict=True):
+        mine = generators[first:last]
+        if set(mine["amount"][mine["kind"] == _INSTRUMENT].tolist()) & shut:
+            closing = (mine["kind"] == _ENVELOPE_TO_CUTOFF) & (mine["amount"] < 0)
+            mine["amount"][closing] = 0
+    return bytes(changed)
+
+
+def _preset_data(content: bytes) -> dict[bytes, tuple[int, int]]:
+    """Find start and size of each part of the `pdta` chunk."""
+    if content[:4] != b"RIFF" or content[8:12] != b"sfbk":
+        return {}
+    for name, start, size in _chunks(content, 12, len(content)):
+        if name == b"LIST" and content[start : start + 4] == b"pdta":
+            return {part: (at, n) for part, at, n in _chunks(content, start + 4, start + size)}
+    return {}
+
+
+def _chunks(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    while start + 8 <= end:
+        name = content[start : start + 4]
+        size = int.from_bytes(content[start + 4 : start + 8], "little")
+        yield name, start + 8, size
+        start += 8 + size
+        # Chunks are padded to even length, but MuseScore's SF3 files are not.
+        if size % 2 and content[start : start + 1] == b"\0":
+            start += 1
+
 
 SAMPLE_RATE = 44_100
 """Hz."""

@@ -9,17 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from click.testing import CliRunner
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.demo.bundle import EXAMPLE_LEVEL_DB, choose_examples, write_bundle
-from biasmir_utils.demo.design import DATASETS
-from biasmir_utils.demo.genres import GENRES
-from biasmir_utils.demo.instruments import INSTRUMENTS
-from biasmir_utils.demo.table import TARGETS, clip_table
 from biasmir_utils.errors import ArgumentError
+from bundle import EXAMPLE_LEVEL_DB, choose_examples, write_bundle
+from design import DATASETS, GENRES, INSTRUMENTS
+from render import TARGETS, clip_table
 
 CLIPS, FRAMES, DIMENSION = 150, 3, 5
 
@@ -115,7 +111,10 @@ def test_bundle_tells_where_it_comes_from(bundle):
     content = json.loads((bundle.path / "corpus.json").read_text())
     assert content["provenance"]["seed"] == 1
     assert content["provenance"]["bundle"]["examples"] == 60
-    assert content["provenance"]["bundle"]["command"] == "biasmir demo-bundle RENDERED OUT"
+    assert (
+        content["provenance"]["bundle"]["command"]
+        == "python data/make/demo.py OUT --bundle RENDERED"
+    )
     assert content["licences"] == [{"what": "everything", "licence": "CC BY 4.0"}]
 
 
@@ -129,8 +128,8 @@ def test_a_folder_in_use_is_left_alone(full, bundle):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"embeddings": ["yamnet"]}, "has no embedding 'yamnet' \\(there: toy\\)"),
-        ({"per_instrument": 0}, "expected 1 or more, got 0"),
+        ({"embedding": ["yamnet"]}, "has no embedding 'yamnet' \\(there: toy\\)"),
+        ({"examples": 0}, "expected 1 or more, got 0"),
     ],
 )
 def test_arguments_that_cannot_be_met(full, tmp_path, arguments, message):
@@ -141,21 +140,25 @@ def test_arguments_that_cannot_be_met(full, tmp_path, arguments, message):
 
 def test_other_corpora_are_refused(tiny_corpus, bundle, tmp_path):
     tiny = tiny_corpus if isinstance(tiny_corpus, Corpus) else Corpus.load(Path(tiny_corpus))
-    with pytest.raises(ArgumentError, match="is no corpus made by 'biasmir demo-corpus'"):
+    with pytest.raises(ArgumentError, match=r"is no corpus made by data/make/demo\.py"):
         write_bundle(tiny, tmp_path / "out")
     with pytest.raises(ArgumentError, match="bundle a rendered corpus"):
         write_bundle(bundle, tmp_path / "out")
 
 
-def test_command(full, tmp_path):
-    arguments = ["demo-bundle", str(full.path), str(tmp_path / "b"), "--examples", "1", "--quiet"]
-    several = CliRunner().invoke(main, [*arguments, "--embedding", "toy", "yamnet"])
-    assert several.exit_code == 1
-    assert "has no embedding 'yamnet' (there: toy)" in several.output
-    result = CliRunner().invoke(main, [*arguments, "--embedding", "toy"])
-    assert result.exit_code == 0, result.output
-    assert f" MB in {tmp_path / 'b'}" in result.output
+def test_command(full, tmp_path, run_demo):
+    arguments = [tmp_path / "b", "--bundle", full.path, "--examples", "1", "--quiet"]
+    several = run_demo(*arguments, "--embedding", "toy", "yamnet")
+    assert several.returncode == 1
+    assert several.stderr.startswith("Error: ")
+    assert "has no embedding 'yamnet' (there: toy)" in several.stderr
+    result = run_demo(*arguments, "--embedding", "toy")
+    assert result.returncode == 0, result.stderr
+    assert f" MB in {tmp_path / 'b'}" in result.stdout
     bundle = Corpus.load(tmp_path / "b")
     assert bundle.clips["audio"].notna().sum() == 20
     made = bundle.description.provenance["bundle"]["command"]
-    assert made == "biasmir demo-bundle RENDERED OUT --examples 1 --embedding toy"
+    assert made == "python data/make/demo.py OUT --bundle RENDERED --examples 1 --embedding toy"
+    mixed = run_demo(*arguments, "--seed", "1")
+    assert mixed.returncode == 2
+    assert "--seed: only without --bundle" in mixed.stderr

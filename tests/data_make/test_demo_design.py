@@ -14,12 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biasmir_utils.corpus import Corpus, CorpusWriter
-from biasmir_utils.demo.composition import compose
-from biasmir_utils.demo.design import BAND, DATASETS, SOLO, LabelDesign, draw_track, draw_tracks
-from biasmir_utils.demo.genres import GENRES, STYLES
-from biasmir_utils.demo.instruments import INSTRUMENTS, PLAYERS
-from biasmir_utils.demo.patterns import CHORD_PATTERNS
-from biasmir_utils.demo.production import (
+from compose import CHORD_PATTERNS, compose
+from design import (
+    BAND,
+    DATASETS,
+    GENRES,
+    INSTRUMENTS,
+    PLAYERS,
+    SOLO,
+    STYLES,
+    LabelDesign,
+    draw_track,
+    draw_tracks,
+    stream,
+)
+from production import (
     PEAK,
     STEPS,
     draw_production,
@@ -29,15 +38,14 @@ from biasmir_utils.demo.production import (
     rms,
     stages,
 )
-from biasmir_utils.demo.randomness import stream
-from biasmir_utils.demo.synthesis import (
+from render import TARGETS, clip_table, draw_labels, draw_split
+from synth import (
     MAX_SHIFT,
     SAMPLE_RATE,
     active_rms,
     scaled,
     timbre_shifts,
 )
-from biasmir_utils.demo.table import TARGETS, clip_table, draw_labels, draw_split
 
 designs = st.sampled_from(list(DATASETS.values()))
 seeds = st.integers(0, 2**40)

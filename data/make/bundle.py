@@ -126,8 +126,8 @@ def write_bundle(
     corpus: Corpus,
     out: str | os.PathLike[str],
     *,
-    embeddings: Sequence[str] = (),
-    per_instrument: int = EXAMPLES,
+    embedding: Sequence[str] = (),
+    examples: int = EXAMPLES,
     pieces: int | None = None,
     progress: bool = True,
 ) -> Corpus:
@@ -139,9 +139,9 @@ def write_bundle(
         A rendered demonstration corpus with embeddings.
     out : path
         Folder to write to: new, or empty but for the data card.
-    embeddings : sequence of str
+    embedding : sequence of str
         Embeddings to keep; all of them by default.
-    per_instrument : int
+    examples : int
         Listening examples of each instrument in each dataset, 1 or more.
     pieces : int, optional
         For a counterfactual corpus, instead: pieces to listen to, 1 or more, each in all datasets.
@@ -161,27 +161,25 @@ def write_bundle(
         If `corpus` is no rendered corpus, lacks an embedding, or `out` holds something; with
         `pieces`, if its datasets do not hold the same clips.
     """
-    if per_instrument < 1:
-        raise ArgumentError(
-            f"examples of each instrument: expected 1 or more, got {per_instrument}"
-        )
+    if examples < 1:
+        raise ArgumentError(f"examples of each instrument: expected 1 or more, got {examples}")
     if pieces is not None and pieces < 1:
         raise ArgumentError(f"pieces to listen to: expected 1 or more, got {pieces}")
     out = Path(out)
-    names = list(embeddings) or corpus.embedding_names
+    names = list(embedding) or corpus.embedding_names
     _check(corpus, out, names)
 
     if pieces is None:
-        examples = choose_examples(corpus, per_instrument)
-        rule = "" if per_instrument == EXAMPLES else f" --examples {per_instrument}"
-        how_many = {"examples_for_each_instrument": per_instrument}
+        rows = choose_examples(corpus, examples)
+        rule = "" if examples == EXAMPLES else f" --examples {examples}"
+        how_many = {"examples_for_each_instrument": examples}
     else:
-        examples, rule = choose_pieces(corpus, pieces), f" --pieces {pieces}"
+        rows, rule = choose_pieces(corpus, pieces), f" --pieces {pieces}"
         how_many = {"pieces_to_listen_to": pieces}
     clips = corpus.clips.copy()
     clips["audio"] = pd.Series(np.nan, index=clips.index, dtype=object)
     clips["example_gain_db"] = np.nan
-    for row in tqdm(examples, unit="example", disable=not progress):
+    for row in tqdm(rows, unit="example", disable=not progress):
         source = corpus.audio_path(row)
         assert source is not None  # _check has seen to it
         content, gain = _listening_example(source)
@@ -190,7 +188,7 @@ def write_bundle(
             temporary.write_bytes(content)
         clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
 
-    rule += "".join(f" --embedding {name}" for name in embeddings)
+    rule += "".join(f" --embedding {name}" for name in embedding)
     description = corpus.description
     writer = CorpusWriter(
         out,
@@ -202,8 +200,8 @@ def write_bundle(
         provenance={
             **description.provenance,
             "bundle": {
-                "command": f"biasmir demo-bundle RENDERED OUT{rule}",
-                "examples": len(examples),
+                "command": f"python data/make/demo.py OUT --bundle RENDERED{rule}",
+                "examples": len(rows),
                 **how_many,
                 "example_level_db": EXAMPLE_LEVEL_DB,
                 "example_codec": f"MP3, variable bit rate, compression level {MP3_COMPRESSION}",
@@ -226,7 +224,7 @@ def write_bundle(
 
 def _check(corpus: Corpus, out: Path, names: list[str]) -> None:
     if not {"instruments", "soundfont"} <= set(corpus.clips.columns):
-        raise ArgumentError(f"{corpus.path}: is no corpus made by 'biasmir demo-corpus'")
+        raise ArgumentError(f"{corpus.path}: is no corpus made by data/make/demo.py")
     if not names:
         raise ArgumentError(f"{corpus.path}: has no embeddings yet; run 'biasmir extract' first")
     for name in names:

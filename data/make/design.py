@@ -9,13 +9,211 @@ four can be replaced alone with :func:`dataclasses.replace`; random draws do not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from biasmir_utils.demo.genres import GENRES
-from biasmir_utils.demo.instruments import INSTRUMENTS
-from biasmir_utils.demo.randomness import stream
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """Open the random stream of that name.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the corpus, 0 or more.
+    *names : str or int
+        Path of names, such as ``"band", 12, "notes"``. Another path is an independent stream.
+
+    Returns
+    -------
+    numpy.random.Generator
+        A generator at the start of that stream.
+    """
+    path = "/".join(str(name) for name in names)
+    digest = hashlib.blake2b(path.encode(), digest_size=16).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
+
+
+GENRES = ("pop_rock", "jazz_blue", "classical", "country_folk")
+"""Groups of both datasets, in the paper's order."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a genre fixes about the music.
+
+    Attributes
+    ----------
+    tempo : tuple of float
+        Slowest and fastest, beats per minute.
+    progressions : tuple of tuple of int
+        Chord roots, one for each bar, in semitones above the key.
+    sevenths : bool
+        Whether chords have sevenths.
+    swing : bool
+        Whether eighths are played long and short.
+    note_lengths : tuple of float
+        Lengths of melody notes in beats; a length listed twice is twice as likely.
+    chord_patterns : tuple of str
+        Ways of playing chords, names of :data:`CHORD_PATTERNS`.
+    drums : float
+        Probability of a drum kit where there is an accompaniment.
+    bass_programs : tuple of int
+        General MIDI programs of the unlabelled bass part.
+    chord_programs : tuple of int
+        Those of the unlabelled chord part.
+    """
+
+    tempo: tuple[float, float]
+    progressions: tuple[tuple[int, ...], ...]
+    sevenths: bool
+    swing: bool
+    note_lengths: tuple[float, ...]
+    chord_patterns: tuple[str, ...]
+    drums: float
+    bass_programs: tuple[int, ...]
+    chord_programs: tuple[int, ...]
+
+
+STYLES: dict[str, Style] = {
+    "pop_rock": Style(
+        tempo=(95, 145),
+        progressions=((0, 7, 9, 5), (9, 5, 0, 7), (0, 5, 7, 5), (0, 9, 5, 7)),
+        sevenths=False,
+        swing=False,
+        note_lengths=(0.5, 0.5, 1, 0.25),
+        chord_patterns=("strummed", "sustained", "arpeggio"),
+        drums=0.9,
+        bass_programs=(33, 34, 38),
+        chord_programs=(48, 50, 89, 29, 27, 4),
+    ),
+    "jazz_blue": Style(
+        tempo=(80, 200),
+        progressions=((2, 7, 0, 9), (0, 9, 2, 7), (0, 5, 0, 7), (5, 7, 4, 9)),
+        sevenths=True,
+        swing=True,
+        note_lengths=(0.5, 0.5, 1, 1.5),
+        chord_patterns=("charleston", "sustained", "off-beat"),
+        drums=0.75,
+        bass_programs=(32,),
+        chord_programs=(0, 26, 4, 11),
+    ),
+    "classical": Style(
+        tempo=(55, 115),
+        progressions=((0, 5, 7, 0), (0, 2, 7, 0), (0, 9, 5, 7), (9, 2, 4, 9)),
+        sevenths=False,
+        swing=False,
+        note_lengths=(0.5, 1, 1, 2, 0.25),
+        chord_patterns=("alberti", "sustained", "arpeggio"),
+        drums=0.0,
+        bass_programs=(43,),
+        chord_programs=(48, 49, 0, 46),
+    ),
+    "country_folk": Style(
+        tempo=(80, 135),
+        progressions=((0, 5, 0, 7), (0, 0, 7, 0), (0, 5, 7, 0)),
+        sevenths=False,
+        swing=False,
+        note_lengths=(0.5, 0.5, 1, 0.5),
+        chord_patterns=("boom-chuck", "strummed", "arpeggio"),
+        drums=0.5,
+        bass_programs=(32, 33),
+        chord_programs=(25, 105, 24, 22, 21),
+    ),
+}
+"""The style of each of :data:`GENRES`."""
+
+
+INSTRUMENTS = (
+    "cello",
+    "clarinet",
+    "flute",
+    "guitar",
+    "organ",
+    "piano",
+    "saxophone",
+    "trumpet",
+    "violin",
+    "voice",
+)
+"""Labels of both datasets, in the paper's order."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """How a labelled instrument is played.
+
+    Attributes
+    ----------
+    programs : tuple of int
+        General MIDI programs to choose from.
+    lowest : int
+        Lower end of the playing range, a MIDI note number.
+    highest : int
+        Its upper end.
+    chordal : bool
+        Whether it may play chords instead of a melody.
+    by_genre : dict of str to tuple of int
+        Programs that a genre prefers.
+    ranges : dict of int to tuple of int
+        Playing ranges of programs whose range is another one.
+    """
+
+    programs: tuple[int, ...]
+    lowest: int
+    highest: int
+    chordal: bool
+    by_genre: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def range(self, program: int) -> tuple[int, int]:
+        """Lowest and highest key of a program; both SoundFonts sound on all keys between."""
+        return self.ranges.get(program, (self.lowest, self.highest))
+
+
+PLAYERS: dict[str, Instrument] = {
+    "cello": Instrument((42,), 36, 69, False),
+    "clarinet": Instrument((71,), 50, 84, False),
+    "flute": Instrument((73, 73, 72), 60, 93, False, ranges={72: (72, 98)}),
+    "guitar": Instrument(
+        (24, 25, 26, 27, 28, 29, 30),
+        40,
+        76,
+        True,
+        {
+            "pop_rock": (25, 27, 28, 29, 30),
+            "jazz_blue": (26, 24, 27),
+            "classical": (24,),
+            "country_folk": (25, 25, 24, 26),
+        },
+    ),
+    "organ": Instrument(
+        (16, 17, 18, 19, 20),
+        36,
+        84,
+        True,
+        {"pop_rock": (16, 17, 18), "jazz_blue": (16, 17), "classical": (19, 20)},
+    ),
+    "piano": Instrument((0, 1, 0, 3), 36, 88, True, {"classical": (0,)}),
+    "saxophone": Instrument(
+        (64, 65, 66, 67),
+        44,
+        75,
+        False,
+        ranges={64: (56, 86), 65: (49, 80), 67: (37, 70)},
+    ),
+    "trumpet": Instrument((56, 56, 59), 54, 82, False, {"jazz_blue": (56, 59)}),
+    "violin": Instrument(
+        (40, 40, 110), 55, 93, False, {"classical": (40,), "country_folk": (110, 40)}
+    ),
+    "voice": Instrument((52, 53, 54), 48, 79, True),
+}
+"""How each of :data:`INSTRUMENTS` is played."""
+
+GENRE_PROGRAM_PROBABILITY = 0.8
+"""How often a genre's own programs are used where it has some."""
+
 
 CLIPS_PER_TRACK = (0.4, 0.35, 0.25)
 """Probabilities of a track of one, two and three clips."""
@@ -28,7 +226,7 @@ class SourceDesign:
     Attributes
     ----------
     soundfont : str
-        Name of a SoundFont of :data:`biasmir_utils.demo.soundfonts.SOUNDFONTS`.
+        Name of a SoundFont of :data:`SOUNDFONTS`.
     timbre_shift_sd : float
         Labelled instruments play some semitones too high and are bent back to pitch, so that other
         samples sound, with other formants: standard deviation in semitones.
@@ -101,7 +299,7 @@ class DatasetDesign:
     seconds : float
         Length of a clip.
     genre_weights : tuple of float
-        Frequency of each genre of :data:`biasmir_utils.demo.genres.GENRES`.
+        Frequency of each genre of :data:`GENRES`.
     instrument_weights : dict of str to tuple of float
         For each genre, the relative frequency of each instrument.
     ensemble : tuple of float

@@ -9,22 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from click.testing import CliRunner
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.demo.bundle import choose_pieces, write_bundle
-from biasmir_utils.demo.composition import compose
-from biasmir_utils.demo.counterfactual import COUNTERFACTUAL, render_counterfactual
-from biasmir_utils.demo.design import BAND, SOLO, draw_tracks
-from biasmir_utils.demo.genres import GENRES
-from biasmir_utils.demo.instruments import INSTRUMENTS
-from biasmir_utils.demo.production import draw_production
-from biasmir_utils.demo.render import Task, render_corpus, render_stages
-from biasmir_utils.demo.synthesis import timbre_shifts
-from biasmir_utils.demo.table import TARGETS, clip_table
 from biasmir_utils.errors import ArgumentError
+from bundle import choose_pieces, write_bundle
+from compose import compose
+from design import BAND, GENRES, INSTRUMENTS, SOLO, draw_tracks
+from production import draw_production
+from render import (
+    COUNTERFACTUAL,
+    TARGETS,
+    Task,
+    clip_table,
+    render_corpus,
+    render_counterfactual,
+    render_stages,
+)
+from synth import timbre_shifts
 
 SEED, FEW = 3, 3
 HOME, OTHER_FONT, OTHER_CHAIN, BOTH = COUNTERFACTUAL
@@ -167,17 +169,16 @@ def test_the_dry_mix_does_not_know_the_chain(soundfonts):
     assert not np.array_equal(dry(HOME), dry(OTHER_FONT))
 
 
-def test_command(soundfonts, tmp_path):
+def test_command(soundfonts, tmp_path, run_demo):
     out = tmp_path / "c"
-    arguments = ["demo-corpus", "--counterfactual", str(out), "--clips", "1", "--jobs", "1"]
-    result = CliRunner().invoke(main, [*arguments, "--seed", str(SEED), "--quiet"])
-    assert result.exit_code == 0, result.output
+    result = run_demo(out, "--counterfactual", "--clips", 1, "--jobs", 1, "--seed", SEED)
+    assert result.returncode == 0, result.stderr
     corpus = Corpus.load(out)
     assert corpus.name == "counterfactual"
     assert corpus.description.provenance["command"] == (
-        f"biasmir demo-corpus --counterfactual OUT --clips 1 --seed {SEED}"
+        f"python data/make/demo.py OUT --counterfactual --clips 1 --seed {SEED}"
     )
-    assert HOME.name in result.output
+    assert HOME.name in result.stdout
 
 
 # The bundle
@@ -225,17 +226,16 @@ def test_pieces_to_listen_to_are_heard_in_all_four(full):
     assert len(choose_pieces(full, 1000)) == len(full.clips)
 
 
-def test_bundle_of_pieces(full, tmp_path):
-    arguments = ["demo-bundle", str(full.path), str(tmp_path / "b"), "--pieces", "2", "--quiet"]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
+def test_bundle_of_pieces(full, tmp_path, run_demo):
+    result = run_demo(tmp_path / "b", "--bundle", full.path, "--pieces", 2, "--quiet")
+    assert result.returncode == 0, result.stderr
     bundle = Corpus.load(tmp_path / "b")
     assert bundle.shared_tracks
     heard = bundle.clips[bundle.clips["audio"].notna()]
     assert len(heard) == 8
     assert all(bundle.audio_path(row).is_file() for row in heard.index)
     record = bundle.description.provenance["bundle"]
-    assert record["command"] == "biasmir demo-bundle RENDERED OUT --pieces 2"
+    assert record["command"] == "python data/make/demo.py OUT --bundle RENDERED --pieces 2"
     assert record["pieces_to_listen_to"] == 2
 
 

@@ -1,4 +1,7 @@
-"""Rendering the demo corpus: from a seed to a folder of audio and a clip table."""
+"""Rendering: from a seed to a folder of audio and a clip table.
+
+The table follows from the seed alone; nothing is rendered to fill it in.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import signal
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +21,180 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from biasmir_utils.corpus import Corpus, CorpusWriter
-from biasmir_utils.demo.composition import compose
-from biasmir_utils.demo.design import DATASETS, DatasetDesign, Track, draw_tracks
-from biasmir_utils.demo.genres import GENRES
-from biasmir_utils.demo.production import draw_production, encode, master, stages
-from biasmir_utils.demo.soundfonts import SOUNDFONTS, find_soundfonts
-from biasmir_utils.demo.synthesis import require_synthesiser, synthesise
-from biasmir_utils.demo.table import TARGETS, audio_name, clip_table
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, sha256, versions, write_json
+from compose import Piece, compose
+from design import (
+    BAND,
+    DATASETS,
+    GENRES,
+    INSTRUMENTS,
+    SOLO,
+    DatasetDesign,
+    LabelDesign,
+    Track,
+    draw_tracks,
+    stream,
+)
+from production import Production, draw_production, encode, master, stages
+from synth import SOUNDFONTS, find_soundfonts, require_synthesiser, synthesise, timbre_shifts
+
+EVERY = 4
+"""One track of so many is in the test set."""
+
+SUFFIXES = {"none": ".flac", "vorbis": ".ogg"}
+"""File name suffix for each codec."""
+
+TARGETS = (
+    *(Target(name, "label", description=f"{name} is heard") for name in INSTRUMENTS),
+    Target("tempo", "number", unit="bpm", description="tempo of the piece"),
+    Target(
+        "lead_pitch",
+        "number",
+        unit="MIDI note number",
+        description="mean pitch of the lead within the clip, weighted by the notes' lengths",
+    ),
+)
+"""Targets of the corpus."""
+
+
+def clip_name(design: DatasetDesign, track: Track, clip: int) -> str:
+    """Name of a clip, such as ``solo_0012_1``: music, track, clip."""
+    return f"{track_name(design, track)}_{clip}"
+
+
+def track_name(design: DatasetDesign, track: Track) -> str:
+    """Name of a track, such as ``solo_0012``: the same in all datasets that share the music."""
+    return f"{design.music}_{track.number:04d}"
+
+
+def audio_name(design: DatasetDesign, track: Track, clip: int) -> str:
+    """Path of a clip's audio, relative to the corpus."""
+    suffix = SUFFIXES[design.production.codec]
+    return f"audio/{design.name}/{clip_name(design, track, clip)}{suffix}"
+
+
+def draw_split(design: DatasetDesign, tracks: Sequence[Track], seed: int) -> list[str]:
+    """Deal tracks to training and test set.
+
+    Every fourth track goes to the test set, in an order that goes through lead instruments and,
+    within each, through genres. An instrument that leads two tracks or more leads in both sets.
+
+    Returns
+    -------
+    list of str
+        ``"train"`` or ``"test"`` for each track.
+    """
+    order = stream(seed, design.music, "split").permutation(len(tracks)).tolist()
+    order.sort(key=lambda i: (tracks[i].instruments[0], tracks[i].genre))  # stable
+    splits = ["train"] * len(tracks)
+    for i in order[EVERY // 2 :: EVERY]:
+        splits[i] = "test"
+    for instrument in INSTRUMENTS:
+        led = [i for i in order if tracks[i].instruments[0] == instrument]
+        if len(led) > 1 and len({splits[i] for i in led}) == 1:
+            splits[led[-1]] = "train" if splits[led[-1]] == "test" else "test"
+    return splits
+
+
+def draw_labels(design: DatasetDesign, track: Track, clip: int, seed: int) -> dict[str, float]:
+    """Draw what the annotators wrote about a clip.
+
+    Returns
+    -------
+    dict of str to float
+        For each instrument a likelihood in [0, 1], positive from 0.5; NaN where not observed.
+    """
+    labels = design.labels
+    rng = track.stream(seed, "labels", clip)
+    truth = np.isin(INSTRUMENTS, track.instruments)
+    chance = np.where(truth, labels.observed_positives, labels.observed_negatives)
+    observed = rng.random(len(INSTRUMENTS)) < chance
+    written = truth ^ (rng.random(len(INSTRUMENTS)) < labels.flipped)
+    # How far the annotators disagreed, short of a tie: mostly little.
+    doubt = np.round(0.45 * rng.beta(1.0, 4.0, len(INSTRUMENTS)), 3)
+    if not labels.graded:
+        doubt[:] = 0.0
+    likelihood = np.where(written, 1.0 - doubt, doubt)
+    return dict(zip(INSTRUMENTS, np.where(observed, likelihood, np.nan).tolist(), strict=True))
+
+
+def clip_table(design: DatasetDesign, n_clips: int, seed: int) -> pd.DataFrame:
+    """Make the rows of a dataset.
+
+    Parameters
+    ----------
+    design : DatasetDesign
+        The dataset.
+    n_clips : int
+        Number of clips.
+    seed : int
+        Seed of the corpus.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each clip: the columns of a clip table, the :data:`TARGETS`, and the ground truth
+        of music and production as metadata.
+    """
+    tracks = draw_tracks(design, n_clips, seed)
+    rows: list[dict[str, Any]] = []
+    for track, split in zip(tracks, draw_split(design, tracks, seed), strict=True):
+        piece = compose(design, track, seed)
+        production = draw_production(design.production, track, seed)
+        for clip in range(track.clips):
+            rows.append(
+                {
+                    "dataset": design.name,
+                    "clip": clip_name(design, track, clip),
+                    "track": track_name(design, track),
+                    "split": split,
+                    "group": track.genre,
+                    "audio": audio_name(design, track, clip),
+                    **draw_labels(design, track, clip, seed),
+                    "tempo": round(piece.tempo, 3),
+                    "lead_pitch": round(piece.mean_pitch(clip), 3),
+                    **_music_facts(design, piece, clip, seed),
+                    **_production_facts(production),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _music_facts(design: DatasetDesign, piece: Piece, clip: int, seed: int) -> dict[str, Any]:
+    labelled = [part for part in piece.parts if part.labelled]
+    others = {part.name: part for part in piece.parts if not part.labelled}
+    chords = others.get("chords")
+    shifts = timbre_shifts(piece, design.source, seed)
+    return {
+        "instruments": " ".join(part.name for part in labelled),
+        "programs": " ".join(str(part.program) for part in labelled),
+        "accompaniment": " ".join(others),
+        "accompaniment_db": round(piece.accompaniment_db, 3) if others else np.nan,
+        "chords_program": float(chords.program) if chords else np.nan,
+        "key": float(piece.key),
+        "minor": piece.minor,
+        "start": round(piece.starts[clip], 3),
+        "soundfont": design.source.soundfont,
+        "timbre_shifts": " ".join(str(shift) for shift in shifts),
+    }
+
+
+def _production_facts(production: Production) -> dict[str, Any]:
+    return {
+        "equaliser_db": " ".join(f"{gain:.2f}" for gain in production.equaliser_db),
+        "reverb_seconds": round(production.reverb_seconds, 3),
+        "reverb_wet": round(production.reverb_wet, 3),
+        "highpass_hz": round(production.highpass_hz, 1),
+        "lowpass_hz": round(production.lowpass_hz, 1),
+        "level_db": round(production.level_db, 2),
+        "saturated": production.saturated,
+        "noise_db": round(production.noise_db, 2),
+        "codec": production.codec,
+        "codec_compression": round(production.codec_compression, 3),
+    }
+
 
 RECIPE = 1
 """Number of the recipe, to be raised whenever the same seed gives other audio or labels."""
@@ -49,7 +216,7 @@ class About(NamedTuple):
 
 
 DEMO = About(
-    "demo", "BiasMIR demonstration corpus: two rendered datasets", "biasmir demo-corpus OUT"
+    "demo", "BiasMIR demonstration corpus: two rendered datasets", "python data/make/demo.py OUT"
 )
 
 
@@ -85,7 +252,7 @@ def render_stages(task: Task) -> Iterator[tuple[str, np.ndarray]]:
     Yields
     ------
     name : str
-        ``"dry"``, then the names of :data:`biasmir_utils.demo.production.STEPS`.
+        ``"dry"``, then the names of :data:`production.STEPS`.
     wave : ndarray of shape (n,)
         Mono float32, 44.1 kHz. The dry mix has no meaningful level.
     """
@@ -123,7 +290,7 @@ def render_corpus(
     jobs : int
         Number of processes; -1 for one on each core. The audio does not depend on it.
     soundfonts : path, optional
-        Folder with the SoundFonts, see :func:`biasmir_utils.demo.soundfonts.find_soundfont`.
+        Folder with the SoundFonts, see :func:`find_soundfont`.
     designs : sequence of DatasetDesign
         The datasets.
     about : About
@@ -309,3 +476,72 @@ def _libsndfile_version() -> str:
     import soundfile
 
     return str(soundfile.__libsndfile_version__)
+
+
+CLIPS = 1800
+"""Clips in each of the two datasets, unless told otherwise."""
+PIECES = 400
+"""Pieces, unless told otherwise."""
+
+
+def _variant(name: str, font: DatasetDesign, chain: DatasetDesign) -> DatasetDesign:
+    return replace(
+        BAND,
+        name=name,
+        source=replace(BAND.source, soundfont=font.source.soundfont),
+        production=chain.production,
+        labels=LabelDesign(),
+        clips_per_track=(1.0,),
+    )
+
+
+COUNTERFACTUAL: tuple[DatasetDesign, ...] = (
+    _variant("bandfont_bandchain", BAND, BAND),
+    _variant("solofont_bandchain", SOLO, BAND),
+    _variant("bandfont_solochain", BAND, SOLO),
+    _variant("solofont_solochain", SOLO, SOLO),
+)
+"""The four datasets: as `band`, with the other SoundFont, with the other chain, with both."""
+
+ABOUT = About(
+    "counterfactual",
+    "BiasMIR counterfactual corpus: the same music with two SoundFonts and two productions",
+    "python data/make/demo.py OUT --counterfactual",
+)
+
+
+def render_counterfactual(
+    out: str | os.PathLike[str],
+    *,
+    pieces: int = PIECES,
+    seed: int = 1,
+    jobs: int = 1,
+    soundfonts: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> Corpus:
+    """Render pieces of `band` in all combinations of SoundFont and production chain.
+
+    Parameters
+    ----------
+    out : path
+        Folder to write to, as in :func:`render_corpus`.
+    pieces : int
+        Number of pieces, each a track of one clip; four times as many clips are rendered.
+    seed, jobs, soundfonts, progress
+        As in :func:`render_corpus`.
+
+    Returns
+    -------
+    Corpus
+        With the datasets of :data:`COUNTERFACTUAL`.
+    """
+    return render_corpus(
+        out,
+        clips=pieces,
+        seed=seed,
+        jobs=jobs,
+        soundfonts=soundfonts,
+        designs=COUNTERFACTUAL,
+        about=ABOUT,
+        progress=progress,
+    )
