@@ -82,18 +82,6 @@ def axe() -> Path:
         raise
 
 
-def card_table(card: str, first_column: str) -> dict[str, list[str]]:
-    """Rows of a data card's table with that heading, by their first cell."""
-    lines = card[card.index(f"\n| {first_column} |") :].lstrip().splitlines()[2:]
-    rows: dict[str, list[str]] = {}
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        rows[first] = cells
-    return rows
-
-
 def make_tiny_corpus(
     folder: Path, *, clips_per_dataset: int = 120, frames: int = 2, seed: int = 0
 ) -> Corpus:

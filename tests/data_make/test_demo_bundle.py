@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers import run_demo
 
 from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.embedding_file import write_embedding_file
@@ -146,7 +147,7 @@ def test_other_corpora_are_refused(tiny_corpus, bundle, tmp_path):
         write_bundle(bundle, tmp_path / "out")
 
 
-def test_command(full, tmp_path, run_demo):
+def test_command(full, tmp_path):
     arguments = [tmp_path / "b", "--bundle", full.path, "--examples", "1", "--quiet"]
     several = run_demo(*arguments, "--embedding", "toy", "yamnet")
     assert several.returncode == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from helpers import run_demo
 
 from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.embedding_file import write_embedding_file
@@ -169,7 +170,7 @@ def test_the_dry_mix_does_not_know_the_chain(soundfonts):
     assert not np.array_equal(dry(HOME), dry(OTHER_FONT))
 
 
-def test_command(soundfonts, tmp_path, run_demo):
+def test_command(soundfonts, tmp_path):
     out = tmp_path / "c"
     result = run_demo(out, "--counterfactual", "--clips", 1, "--jobs", 1, "--seed", SEED)
     assert result.returncode == 0, result.stderr
@@ -226,7 +227,7 @@ def test_pieces_to_listen_to_are_heard_in_all_four(full):
     assert len(choose_pieces(full, 1000)) == len(full.clips)
 
 
-def test_bundle_of_pieces(full, tmp_path, run_demo):
+def test_bundle_of_pieces(full, tmp_path):
     result = run_demo(tmp_path / "b", "--bundle", full.path, "--pieces", 2, "--quiet")
     assert result.returncode == 0, result.stderr
     bundle = Corpus.load(tmp_path / "b")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import card_table
+from helpers import card_table
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments.evaluate import evaluate

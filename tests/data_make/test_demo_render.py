@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from helpers import run_demo
 
 import demo
 import synth
@@ -290,7 +291,7 @@ def test_sound_source_and_production_can_be_exchanged_alone(soundfonts):
 # Command line
 
 
-def test_command_renders_and_repeats(soundfonts, tmp_path, run_demo):
+def test_command_renders_and_repeats(soundfonts, tmp_path):
     for _ in range(2):
         result = run_demo(tmp_path / "d", "--clips", 1, "--seed", 2, "--jobs", 2, "--quiet")
         assert result.returncode == 0, result.stderr
@@ -298,7 +299,7 @@ def test_command_renders_and_repeats(soundfonts, tmp_path, run_demo):
     assert len(Corpus.load(tmp_path / "d").clips) == 2
 
 
-def test_command_tells_of_a_missing_soundfont(tmp_path, run_demo):
+def test_command_tells_of_a_missing_soundfont(tmp_path):
     (tmp_path / "empty").mkdir()
     result = run_demo(tmp_path / "d", "--soundfonts", tmp_path / "empty")
     assert result.returncode == 1
