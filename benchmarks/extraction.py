@@ -139,9 +139,7 @@ def run_plain(corpus: Corpus, name: str, model: str | None, n_clips: int) -> dic
 
 def run_extract(corpus: Corpus, name: str, model: str | None, n_clips: int) -> dict[str, float]:
     """Run `biasmir extract`'s function; return the time taken."""
-    from biasmir_utils.embeddings import extract, load, read_audio
-    from biasmir_utils.embeddings.preparing import default_jobs
-    from biasmir_utils.embeddings.registry import has_network
+    from biasmir_utils.embeddings import default_jobs, extract, has_network, load, read_audio
 
     embedding = load(name, model)
     path = corpus.audio_path(0)

@@ -85,8 +85,7 @@ def serial(folder: Path) -> dict[str, Any]:
     """Fit in this process, and say what it took."""
     import resource
 
-    from biasmir_utils.corrections.frames import moments_of_corpus
-    from biasmir_utils.corrections.leace import LEACE
+    from biasmir_utils.corrections import LEACE, moments_of_corpus
 
     corpus = Corpus.load(folder)
     start, used = time.perf_counter(), time.process_time()
@@ -106,8 +105,7 @@ def with_dask(folder: Path, workers: int) -> dict[str, Any]:
     """Sum the moments on a local cluster."""
     from distributed import Client, LocalCluster
 
-    from biasmir_utils.corrections.frames import moments_of_corpus
-    from biasmir_utils.corrections.leace import LEACE
+    from biasmir_utils.corrections import LEACE, moments_of_corpus
 
     corpus = Corpus.load(folder)
     with (

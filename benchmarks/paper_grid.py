@@ -37,10 +37,9 @@ import pandas as pd
 import psutil
 from threadpoolctl import threadpool_limits
 
-from biasmir_utils.experiments.output import output_paths
+from biasmir_utils.datasets import GENRES, INSTRUMENTS
+from biasmir_utils.experiments import output_paths
 from biasmir_utils.files import atomic_path, versions, write_json
-from biasmir_utils.sources.genres import GENRES
-from biasmir_utils.sources.paper import INSTRUMENTS
 
 RESULTS = Path(__file__).parent / "results" / "paper_grid.md"
 PARTS = ("pooling", "grid", "corrections", "tasks")
@@ -255,8 +254,7 @@ def time_one_task(n: int, n_features: int, seed: int = 0) -> dict[str, float]:
     from sklearn.model_selection import GridSearchCV
 
     from biasmir_utils.corrections import DomainLDA
-    from biasmir_utils.experiments.recogniser import PAPER_C, LogisticRecogniser
-    from biasmir_utils.experiments.span import Span
+    from biasmir_utils.experiments import PAPER_C, LogisticRecogniser, Span
 
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(48, n_features)) / 7
@@ -380,7 +378,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    from biasmir_utils.sources.paper import prepare_paper
+    from biasmir_utils.datasets import prepare_paper
 
     # What was measured before stays, so that a part can be measured again by itself.
     numbers = arguments.out.with_suffix(".json")

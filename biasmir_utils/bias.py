@@ -1,10 +1,11 @@
 """How two datasets differ, in what they hold and in an embedding; see `experiments.bias`."""
 
-from biasmir_utils.experiments.bias import (
+from biasmir_utils.experiments import (
     DirectionSpectrum,
     cosine_similarity,
     direction_cosines,
     direction_spectrum,
+    direction_transfer,
     distribution_distances,
     group_counts,
     jensen_shannon,
@@ -12,7 +13,6 @@ from biasmir_utils.experiments.bias import (
     mutual_information,
     random_cosine,
 )
-from biasmir_utils.experiments.transfer import direction_transfer
 
 __all__ = [
     "DirectionSpectrum",

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIRED = os.environ.get("BIASMIR_REQUIRE_FIXTURES") == "1"

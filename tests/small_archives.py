@@ -182,7 +182,7 @@ def adapted_registry(path: Path, own: Mapping[str, dict[str, object]], **top: ob
         For a file's name, what replaces its entries; None removes one, and an entry of
         `gunzip` or `unpack` is merged.
     """
-    import biasmir_utils.sources.registry as registry
+    import biasmir_utils.datasets.registry as registry
 
     table = json.loads(Path(registry.__file__).with_name("registry.json").read_text("utf-8"))
     for source in table["sources"].values():

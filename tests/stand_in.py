@@ -16,9 +16,9 @@ import pytest
 from faulty_server import FaultyServer, add_zenodo_record, tls_for
 from small_archives import adapted_registry, openmic_archive, sum_of, tone, zipped
 
-from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.sources.irmas_tables import IRMAS_INSTRUMENTS
-from biasmir_utils.sources.registry import Registry
+from biasmir_utils.corpus import write_embedding_file
+from biasmir_utils.datasets import Registry
+from biasmir_utils.datasets.irmas_tables import IRMAS_INSTRUMENTS
 
 HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"]
 DOI = "10.5281/zenodo.8126908"

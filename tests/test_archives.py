@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_archives import tar_gz, zipped
 
+from biasmir_utils.datasets.archives import ArchiveError, Bounds, changed_files, gunzip, unpack
 from biasmir_utils.errors import DownloadError
-from biasmir_utils.sources.archives import ArchiveError, Bounds, changed_files, gunzip, unpack
 
 ROOMY = Bounds(size=10_000_000, members=1000)
 PACKERS = pytest.mark.parametrize("pack", [zipped, tar_gz], ids=["zip", "tgz"])
@@ -384,7 +384,7 @@ def test_a_limit_on_the_size_of_files_leaves_nothing(tmp_path):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from biasmir_utils.sources.archives import Bounds, unpack\n"
+        "from biasmir_utils.datasets.archives import Bounds, unpack\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "unpack(Path(sys.argv[1]), Path(sys.argv[2]), Bounds(10_000_000, 10))\n"
     )

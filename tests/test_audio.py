@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from biasmir_utils.embeddings.audio import check_waveform, is_silent, read_audio, resample, to_mono
+from biasmir_utils.embeddings import read_audio
+from biasmir_utils.embeddings.audio import check_waveform, is_silent, resample, to_mono
 from biasmir_utils.errors import ArgumentError, AudioError
 
 sf = pytest.importorskip("soundfile")

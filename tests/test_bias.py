@@ -13,8 +13,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from biasmir_utils import bias
-from biasmir_utils.corpus import Corpus
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.corrections import DomainLDA
 from biasmir_utils.errors import ArgumentError
 

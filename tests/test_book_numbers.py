@@ -11,11 +11,9 @@ import pytest
 from scipy.stats import norm
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections import SETS
-from biasmir_utils.corrections.agreement import group_agreement
-from biasmir_utils.experiments.compare import published_claims, published_figures
-from biasmir_utils.sources import known_counts
-from biasmir_utils.sources.registry import Registry
+from biasmir_utils.corrections import SETS, group_agreement
+from biasmir_utils.datasets import Registry, known_counts
+from biasmir_utils.experiments import published_claims, published_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 

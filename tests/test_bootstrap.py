@@ -8,22 +8,16 @@ import pytest
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.bootstrap import (
-    Bootstrap,
+from biasmir_utils.experiments import (
     bootstrap_scores,
-    interval_over_labels,
-    mean_interval,
-    small_sample_stretch,
-)
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.metrics import roc_auc
-from biasmir_utils.experiments.results import (
-    KEY_COLUMNS,
-    SCORE_COLUMNS,
     changes,
+    evaluate,
     falls,
-    mean_over_labels,
+    interval_over_labels,
+    roc_auc,
 )
+from biasmir_utils.experiments.results import KEY_COLUMNS, SCORE_COLUMNS, mean_over_labels
+from biasmir_utils.experiments.stats import Bootstrap, mean_interval, small_sample_stretch
 
 KEYS = list(KEY_COLUMNS)
 

@@ -30,8 +30,7 @@ from biasmir_utils.embeddings import extract, load
 from biasmir_utils.embeddings.parts import PartStore
 from biasmir_utils.embeddings.shards import Model, embed_shard, shard_size
 from biasmir_utils.errors import ArgumentError, ClusterError, ModelError
-from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
-from biasmir_utils.experiments.store import TaskStore
+from biasmir_utils.experiments import TaskStore, evaluate, plan_evaluation, run_plan
 
 distributed = pytest.importorskip("distributed")
 

@@ -12,21 +12,21 @@ from click.testing import CliRunner
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.bootstrap import bootstrap_scores
-from biasmir_utils.experiments.claims import check_claims
-from biasmir_utils.experiments.compare import (
-    BOTH,
+from biasmir_utils.experiments import (
+    bootstrap_scores,
+    changes,
     compare,
+    comparison_text,
+    evaluate,
+    falls,
     published_claims,
     published_figures,
     write_comparison,
+    write_evaluation,
+    write_table,
 )
-from biasmir_utils.experiments.comparison_text import comparison_text
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.output import write_evaluation
-from biasmir_utils.experiments.published import published_means, published_results
-from biasmir_utils.experiments.results import changes, falls, write_table
-from biasmir_utils.experiments.samples import Cell, Samples
+from biasmir_utils.experiments.paper import BOTH, check_claims, published_means, published_results
+from biasmir_utils.experiments.stats import Cell, Samples
 
 LABELS = [f"instrument {i}" for i in range(10)]
 
@@ -514,7 +514,7 @@ def test_not_checked_claims_are_written_without_numbers(evaluated, tmp_path):
 
 
 def test_the_oracle_is_compared_and_said_to_be_synthetic(shared, tmp_path):
-    from biasmir_utils.sources.paper import prepare_paper
+    from biasmir_utils.datasets import prepare_paper
 
     corpus: Corpus = prepare_paper(shared / "oracle" / "a", tmp_path / "paper")
     found = evaluate(corpus, "vggish", ["none", "lda", "mlda"], ["global", "classwise"], jobs=1)

@@ -10,8 +10,8 @@ import pytest
 from test_compare import as_measured
 
 from biasmir_utils.book.execute import execute
-from biasmir_utils.experiments.results import write_table
-from biasmir_utils.sources.paper import prepare_paper
+from biasmir_utils.datasets import prepare_paper
+from biasmir_utils.experiments import write_table
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "06_reproducing_the_paper.ipynb"
 

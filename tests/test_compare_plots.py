@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.compare import published_figures
-from biasmir_utils.experiments.published import DATASETS, EMBEDDINGS
+from biasmir_utils.experiments import published_figures
+from biasmir_utils.experiments.paper import PUBLISHED_DATASETS, PUBLISHED_EMBEDDINGS
 from biasmir_utils.plots.published import published_changes, published_pairs
 
 mpl.use("Agg")
@@ -41,7 +41,7 @@ def hollow(ax) -> list:
 
 
 def test_slopes_of_the_published_means():
-    figure = published_pairs(uncorrected(), order=EMBEDDINGS, datasets=DATASETS)
+    figure = published_pairs(uncorrected(), order=PUBLISHED_EMBEDDINGS, datasets=PUBLISHED_DATASETS)
     assert [ax.get_title() for ax in figure.axes] == ["tested on irmas", "tested on openmic"]
     drawn = {
         (ax.get_title(), line.get_label()): line.get_ydata().tolist()
@@ -55,11 +55,11 @@ def test_slopes_of_the_published_means():
 
 def test_slopes_with_ours():
     ours = with_ours(uncorrected()).dropna()
-    figure = published_pairs(uncorrected(), ours, datasets=DATASETS)
+    figure = published_pairs(uncorrected(), ours, datasets=PUBLISHED_DATASETS)
     points = [[line.get_ydata()[0] for line in hollow(ax)] for ax in figure.axes]
     assert points == [pytest.approx([0.9260, 0.8382]), pytest.approx([0.8895, 0.8481])]
     legends = [text.get_text() for one in figure.legends for text in one.get_texts()]
-    assert legends == [*EMBEDDINGS, "published", "ours, with interval"]
+    assert legends == [*PUBLISHED_EMBEDDINGS, "published", "ours, with interval"]
 
 
 def test_changes_of_every_correction_in_both_modes():

@@ -19,8 +19,9 @@ from biasmir_utils.corpus import (
     _corpus,
     embedding_file,
     pooling_cache,
+    write_embedding_file,
 )
-from biasmir_utils.corpus.embedding_file import mean_over_frames, write_embedding_file
+from biasmir_utils.corpus.embedding_file import mean_over_frames
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 
@@ -210,7 +211,7 @@ def test_a_cell_that_is_too_long_to_find_the_line(tiny_corpus):
 
 
 def test_lines_of_a_csv_are_those_that_pandas_reads(tmp_path):
-    from biasmir_utils.corpus.clip_table import csv_rows
+    from biasmir_utils.corpus import csv_rows
 
     path = tmp_path / "t.csv"
     for text in ('a\n1\n  \n\n"  "\n\t\n2\n', 'a,b\n1,"x\n\ny"\n \n,\n3,\r\n\r\n4,5'):

@@ -15,6 +15,8 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (
     SETS,
+    apply_to_corpus,
+    correct_corpus,
     discover_groups,
     load_correction,
     make_correction,
@@ -22,9 +24,8 @@ from biasmir_utils.corrections import (
     read_record,
     save_correction,
 )
-from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.experiments import evaluate
 from biasmir_utils.files import sha256
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.corrections.agreement import _shuffled, group_agreement
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
+from biasmir_utils.corrections import group_agreement
+from biasmir_utils.corrections.agreement import _shuffled
 from biasmir_utils.errors import ArgumentError
 
 

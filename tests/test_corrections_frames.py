@@ -19,15 +19,12 @@ from biasmir_utils.corrections import (
     DomainLDA,
     DomainWarning,
     Moments,
+    fit_to_frames,
     make_correction,
+    moments_of_corpus,
 )
 from biasmir_utils.corrections import frames as frames_module
-from biasmir_utils.corrections.frames import (
-    fit_to_frames,
-    moments_of_block,
-    moments_of_corpus,
-    row_blocks,
-)
+from biasmir_utils.corrections.frames import moments_of_block, row_blocks
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 

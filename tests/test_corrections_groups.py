@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,7 @@ from biasmir_utils.corrections import (
     save_correction,
 )
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments import fitting
-from biasmir_utils.experiments.evaluate import evaluate
+from biasmir_utils.experiments import evaluate
 
 
 def music(
@@ -246,7 +246,9 @@ def test_an_evaluation_finds_groups_in_training_rows_only(
         seen.append((X, random_state))
         return discover_groups(X, domain, random_state=random_state)
 
-    monkeypatch.setattr(fitting, "discover_groups", watched)
+    monkeypatch.setattr(
+        sys.modules["biasmir_utils.experiments.evaluate"], "discover_groups", watched
+    )
     names = ["lda:groups=auto", "leace:groups=auto", "meanproj:groups=auto"]
     results = evaluate(corpus, "toy", names, ["global"], seed=7, jobs=1).results
     assert set(results["correction"]) == set(names)

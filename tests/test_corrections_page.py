@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biasmir_utils.corrections import ALIASES, METHODS, SETS, parse_correction
-from biasmir_utils.corrections.grammar import parse_corrections
+from biasmir_utils.corrections import ALIASES, METHODS, SETS, parse_correction, parse_corrections
 from biasmir_utils.corrections.registry import Method
 from biasmir_utils.errors import ArgumentError
 

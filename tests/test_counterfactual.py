@@ -8,34 +8,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.corrections import DomainWarning
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.counterfactual import (
+from biasmir_utils.experiments import (
+    ORACLES,
     PARTS,
+    LogisticRecogniser,
     Renderings,
     describe_shift,
     factor_shares,
     group_shifts,
+    roc_auc,
+    track_weights,
+    with_intervals,
 )
-from biasmir_utils.experiments.counterfactual_corrections import (
-    CORRECTIONS,
-    ORACLES,
-    judge_corrections,
+from biasmir_utils.experiments.counterfactual import (
+    COUNTERFACTUAL_CORRECTIONS,
+    deal_pieces,
+    judge_on_renderings,
 )
-from biasmir_utils.experiments.counterfactual_deals import deal_pieces
-from biasmir_utils.experiments.metrics import roc_auc
-from biasmir_utils.experiments.paired_statistics import (
+from biasmir_utils.experiments.stats import (
     between_variance,
     mean_product,
     products_with_others,
     squared_mean_length,
-    track_weights,
     weighted_mean_of_rows,
-    with_intervals,
 )
-from biasmir_utils.experiments.recogniser import LogisticRecogniser
 
 N, D = 240, 12
 LEADS = ("cello", "flute", "organ")
@@ -391,13 +390,13 @@ def constant() -> Renderings:
 
 @pytest.fixture(scope="module")
 def judged(constant) -> pd.DataFrame:
-    table = judge_corrections(constant, "away", n_replicates=50)
+    table = judge_on_renderings(constant, "away", n_replicates=50)
     return table.set_index(["metric", "quantity", "correction"])["value"].sort_index()
 
 
 class TestJudging:
     def test_all_corrections_and_oracles_are_there(self, judged):
-        assert set(judged["", "angle"].index) == {*CORRECTIONS, *ORACLES}
+        assert set(judged["", "angle"].index) == {*COUNTERFACTUAL_CORRECTIONS, *ORACLES}
         assert judged.drop(("", "angle", "none")).drop("closed", level=1).notna().all()
 
     def test_oracles_close_all_of_a_constant_shift(self, judged):
@@ -434,7 +433,7 @@ class TestJudging:
 
     def test_the_task_is_lost_where_the_shift_lies_along_it(self):
         renderings = toy({"away": unit(0, 6.0)}, n=600)
-        table = judge_corrections(renderings, "away", ["meanproj", "center"], n_replicates=20)
+        table = judge_on_renderings(renderings, "away", ["meanproj", "center"], n_replicates=20)
         removed = table[table["quantity"] == "task_removed"].set_index("correction")["value"]
         # One of three equal directions between instruments, shared by all pairs with cello.
         assert removed["meanproj"] > 0.25
@@ -443,7 +442,7 @@ class TestJudging:
     def test_directions_known_take_away_a_shift_of_low_rank(self):
         rng = np.random.default_rng(0)
         shifts = rng.normal(size=(N, 2)) @ np.eye(D)[[8, 9]]
-        table = judge_corrections(toy({"away": shifts}), "away", [], labels=[], n_replicates=10)
+        table = judge_on_renderings(toy({"away": shifts}), "away", [], labels=[], n_replicates=10)
         removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
         assert removed["oracle:directions"] == pytest.approx(1)
         assert removed["oracle:mean"] == pytest.approx(0, abs=0.05)
@@ -453,7 +452,7 @@ class TestJudging:
         jazz = (renderings.pieces["group"] == "jazz").to_numpy()[:, None]
         away = renderings.X[0] + np.where(jazz, unit(0, 3.0), unit(8, -2.0))
         renderings = replace(renderings, X=np.array([renderings.X[0], away]))
-        table = judge_corrections(
+        table = judge_on_renderings(
             renderings, "away", [], oracles=["oracle:mean", "oracle:group"], labels=["cello"]
         ).set_index(["correction", "metric", "quantity"])["value"]
         assert table["oracle:group", "", "pieces_removed"] == pytest.approx(1)
@@ -465,7 +464,7 @@ class TestJudging:
     def test_the_angle_is_that_to_the_mean_without_its_noise(self):
         shifts = unit(4, 2.0) + np.random.default_rng(5).normal(size=(90, D))
         renderings = toy({"away": shifts}, n=90)
-        table = judge_corrections(
+        table = judge_on_renderings(
             renderings, "away", [], oracles=["oracle:mean"], labels=[], deals=1, n_replicates=2
         ).set_index(["correction", "quantity"])["value"]
         train, test = (
@@ -485,7 +484,7 @@ class TestJudging:
             shifts[:, :10] = np.random.default_rng(seed).normal(size=(150, 10))
             shifts += mean
             renderings = toy({"away": shifts}, n=150, dimensions=dimensions, seed=seed)
-            table = judge_corrections(
+            table = judge_on_renderings(
                 renderings, "away", [], oracles=["oracle:directions"], labels=[], deals=1,
                 n_replicates=2,
             ).set_index(["correction", "quantity"])["value"]  # fmt: skip
@@ -497,7 +496,7 @@ class TestJudging:
 
     def test_results_are_means_over_the_deals(self, constant):
         def judge(deals: int, seed: int) -> pd.Series:
-            table = judge_corrections(
+            table = judge_on_renderings(
                 constant, "away", ["leace"], oracles=["oracle:map"], labels=["flute", "organ"],
                 deals=deals, seed=seed, n_replicates=2,
             )  # fmt: skip
@@ -518,7 +517,7 @@ class TestJudging:
         for seed in range(runs):
             lengths = np.random.default_rng(seed).normal(1, 1, 240)[:, None]
             renderings = toy({"away": lengths * unit(0, dimensions=60)}, dimensions=60, seed=seed)
-            table = judge_corrections(
+            table = judge_on_renderings(
                 renderings, "away", [], oracles=["oracle:directions"], labels=[], deals=1,
                 n_replicates=100, seed=seed,
             )  # fmt: skip
@@ -538,7 +537,7 @@ class TestJudging:
         assert sum(map(len, vars(deal).values())) == len(constant.pieces)
 
     def test_the_scores_are_those_of_a_recogniser_trained_at_home(self, constant):
-        table = judge_corrections(constant, "away", [], oracles=[], labels=["flute"], deals=1)
+        table = judge_on_renderings(constant, "away", [], oracles=[], labels=["flute"], deals=1)
         deal = deal_pieces(constant.pieces, 0)
         y = constant.pieces["flute"].to_numpy()
         model = LogisticRecogniser().fit(constant.X[0][deal.source], y[deal.source])
@@ -548,7 +547,7 @@ class TestJudging:
             assert found[side] == pytest.approx(roc_auc(y[deal.test], scores))
 
     def test_retrained_is_trained_and_tested_away(self, constant):
-        table = judge_corrections(
+        table = judge_on_renderings(
             constant, "away", [], oracles=["oracle:retrained"], labels=["flute"], deals=1
         )
         deal = deal_pieces(constant.pieces, 0)
@@ -569,7 +568,7 @@ class TestJudging:
         renderings = replace(renderings, X=X)
         renderings.pieces["group"] = None
         names = ["leace", "leace:groups=auto"]
-        table = judge_corrections(
+        table = judge_on_renderings(
             renderings, "away", names, oracles=[], labels=[], deals=1, n_replicates=5
         )
         removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
@@ -582,13 +581,13 @@ class TestJudging:
         train = np.flatnonzero(renderings.pieces["split"] == "train")
         renderings.pieces.loc[[*train[:4], *train[-4:]], "group"] = "rare"
         with pytest.warns(DomainWarning, match="rare"):
-            judge_corrections(
+            judge_on_renderings(
                 renderings, "away", ["mlda:shrinkage=0"], oracles=[], labels=[], n_replicates=2
             )
 
     def test_the_same_seed_gives_the_same_table(self, constant):
         tables = [
-            judge_corrections(constant, "away", ["random", "lda"], labels=["flute"], seed=seed)
+            judge_on_renderings(constant, "away", ["random", "lda"], labels=["flute"], seed=seed)
             for seed in (1, 1, 2)
         ]
         pd.testing.assert_frame_equal(tables[0], tables[1])
@@ -605,7 +604,7 @@ class TestJudging:
     )
     def test_names_that_there_are_not(self, constant, arguments, message):
         with pytest.raises(ArgumentError, match=message):
-            judge_corrections(constant, **{"away": "away", "labels": [], **arguments})
+            judge_on_renderings(constant, **{"away": "away", "labels": [], **arguments})
 
     def test_rare_labels_are_left_out_and_named(self):
         renderings = toy({"away": unit(4)})
@@ -618,26 +617,26 @@ class TestJudging:
         renderings.pieces.loc[~train, "cello"] = 0.0
         options = {"oracles": [], "deals": 1, "n_replicates": 2}
         with pytest.warns(UserWarning, match="left out") as caught:
-            table = judge_corrections(renderings, "away", ["leace"], **options)
+            table = judge_on_renderings(renderings, "away", ["leace"], **options)
         assert [str(warning.message) for warning in caught] == [
             "label 'cello' is left out: the test pieces hold one class only",
             "label 'organ' is left out: in deal 1 of 1, the training pieces heard at home have 2 "
             "of the rarer class, fewer than the 3 folds",
         ]
-        alone = judge_corrections(renderings, "away", ["leace"], labels=["flute"], **options)
+        alone = judge_on_renderings(renderings, "away", ["leace"], labels=["flute"], **options)
         pd.testing.assert_frame_equal(table, alone)
 
     def test_geometry_needs_no_label(self):
         renderings = toy({"away": unit(4)})
         renderings.pieces.loc[:, "organ"] = 0.0
         with pytest.warns(UserWarning, match="'organ' is left out: in deal 1 of 2, .* have 0 of"):
-            table = judge_corrections(renderings, "away", [], labels=["organ"], n_replicates=2)
-        without = judge_corrections(renderings, "away", [], labels=[], n_replicates=2)
+            table = judge_on_renderings(renderings, "away", [], labels=["organ"], n_replicates=2)
+        without = judge_on_renderings(renderings, "away", [], labels=[], n_replicates=2)
         pd.testing.assert_frame_equal(table, without)
 
     def test_a_misspelt_label_is_guessed(self, constant):
         with pytest.raises(ArgumentError, match=r"no label 'orgn'.* Did you mean 'organ'"):
-            judge_corrections(constant, "away", [], labels=["orgn"])
+            judge_on_renderings(constant, "away", [], labels=["orgn"])
 
 
 # From a corpus

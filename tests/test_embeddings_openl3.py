@@ -27,9 +27,16 @@ import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.embeddings import available, load, openl3_frontend, openl3_weights, read_audio
+from biasmir_utils.datasets import Registry, disk
+from biasmir_utils.embeddings import (
+    available,
+    extract,
+    load,
+    openl3_frontend,
+    openl3_weights,
+    read_audio,
+)
 from biasmir_utils.embeddings.base import identity
-from biasmir_utils.embeddings.extraction import extract
 from biasmir_utils.embeddings.openl3 import OpenL3
 from biasmir_utils.embeddings.openl3_frontend import (
     MelWindows,
@@ -39,8 +46,6 @@ from biasmir_utils.embeddings.openl3_frontend import (
 )
 from biasmir_utils.embeddings.openl3_weights import FILE_NAME, expected_shapes, read_weights
 from biasmir_utils.errors import ArgumentError, AudioError, DownloadError, ModelError
-from biasmir_utils.sources import disk
-from biasmir_utils.sources.registry import Registry
 
 RATE = 48_000
 TOLERANCE = 1e-4

@@ -22,8 +22,8 @@ from stand_in import Clip, PaperFiles, serve
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.experiments.results import read_table
-from biasmir_utils.sources.paper import INSTRUMENTS
+from biasmir_utils.datasets import INSTRUMENTS
+from biasmir_utils.experiments import read_table
 from design import DATASETS, DatasetDesign, draw_tracks
 from render import Task, clip_name, clip_table, render_clip, track_name
 

@@ -9,22 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.corrections import grammar, parse_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.cost import Speed, duration
-from biasmir_utils.experiments.data import ExperimentData, label_codes
-from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
-from biasmir_utils.experiments.metrics import recognition_metrics
+from biasmir_utils.experiments import (
+    evaluate,
+    falls,
+    plan_evaluation,
+    read_table,
+    recognition_metrics,
+    run_plan,
+    write_table,
+)
+from biasmir_utils.experiments.evaluate import Speed, duration
+from biasmir_utils.experiments.protocol import ExperimentData, label_codes
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
     RESULT_COLUMNS,
     SCORE_COLUMNS,
-    falls,
     mean_over_labels,
-    read_table,
-    write_table,
 )
 
 PAIRS = [("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha"), ("beta", "beta")]

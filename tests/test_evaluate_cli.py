@@ -15,11 +15,16 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.experiments.evaluate import plan_evaluation, run_plan
-from biasmir_utils.experiments.output import output_paths, write_evaluation
-from biasmir_utils.experiments.results import read_table
-from biasmir_utils.experiments.store import FINISHED, TaskStore
-from biasmir_utils.experiments.tasks import TaskResult
+from biasmir_utils.experiments import (
+    TaskStore,
+    output_paths,
+    plan_evaluation,
+    read_table,
+    run_plan,
+    write_evaluation,
+)
+from biasmir_utils.experiments.evaluate import TaskResult
+from biasmir_utils.experiments.run import FINISHED
 
 
 def run(*arguments: object) -> str:

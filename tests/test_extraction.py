@@ -19,10 +19,16 @@ import pytest
 from click.testing import CliRunner
 
 from biasmir_utils.cli import main
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
-from biasmir_utils.embeddings import batches, extract, load, preparing, read_audio
-from biasmir_utils.embeddings.base import Embedding, FrontEnd
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
+from biasmir_utils.embeddings import (
+    Embedding,
+    FrontEnd,
+    batches,
+    extract,
+    load,
+    preparing,
+    read_audio,
+)
 from biasmir_utils.embeddings.parts import PartStore, check_same_source
 from biasmir_utils.embeddings.preparing import prepare_all
 from biasmir_utils.errors import ArgumentError, CorpusError

@@ -36,12 +36,10 @@ from small_archives import (
 )
 
 from biasmir_utils.cli import main
+from biasmir_utils.datasets import Patience, Registry, default_root, disk, fetch, fetched_model
+from biasmir_utils.datasets.records import unchecked_inputs
+from biasmir_utils.datasets.registry import Source
 from biasmir_utils.errors import ArgumentError, DownloadError
-from biasmir_utils.sources import disk
-from biasmir_utils.sources.download import Patience
-from biasmir_utils.sources.fetch import default_root, fetch, fetched_model
-from biasmir_utils.sources.records import unchecked_inputs
-from biasmir_utils.sources.registry import Registry, Source
 
 SOURCES = ["openmic", "irmas", "paper-embeddings", "paper-split", "models"]
 QUICK = Patience(attempts=2, wait=0, timeout=30)

@@ -23,9 +23,9 @@ from faulty_server import (
     WrongRange,
 )
 
+from biasmir_utils.datasets import Patience, download
+from biasmir_utils.datasets.download import ResumingDownloader
 from biasmir_utils.errors import DownloadError
-from biasmir_utils.sources import download
-from biasmir_utils.sources.download import Patience, ResumingDownloader
 
 CONTENT = random.Random(0).randbytes(1_500_000)
 ONCE = Patience(attempts=1, wait=0, timeout=30)
@@ -172,7 +172,7 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_from(server, 
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from biasmir_utils.sources.download import Patience, ResumingDownloader\n"
+        "from biasmir_utils.datasets.download import Patience, ResumingDownloader\n"
         "get = ResumingDownloader(Path(sys.argv[1] + '.partial'), Patience())\n"
         "get(sys.argv[2], sys.argv[1], None)\n"
     )
@@ -376,7 +376,7 @@ def test_a_limit_on_the_size_of_files_keeps_what_had_come(server, folder):
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from biasmir_utils.sources.download import Patience, ResumingDownloader\n"
+        "from biasmir_utils.datasets.download import Patience, ResumingDownloader\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, 700_000))\n"
         "get = ResumingDownloader(Path(sys.argv[1] + '.partial'), Patience())\n"
         "get(sys.argv[2], sys.argv[1], None)\n"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import biasmir_utils.sources.registry as module
+import biasmir_utils.datasets.registry as module
+from biasmir_utils.datasets import Registry
+from biasmir_utils.datasets.registry import Product, RemoteFile
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.sources.registry import Product, Registry, RemoteFile
 
 OWN = json.loads(Path(module.__file__).with_name("registry.json").read_text("utf-8"))
 

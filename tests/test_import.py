@@ -17,10 +17,10 @@ from small_archives import tone
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.datasets import import_corpus
+from biasmir_utils.datasets.user_table import UserTable
+from biasmir_utils.datasets.user_targets import find_targets
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.sources.tabular import import_corpus
-from biasmir_utils.sources.user_table import UserTable
-from biasmir_utils.sources.user_targets import find_targets
 
 HEADER = ["dataset", "clip", "track", "split", "group", "piano", "tempo", "era", "remark"]
 

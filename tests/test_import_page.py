@@ -24,7 +24,7 @@ from stand_in import Clip, PaperFiles, serve, synthetic_clips, synthetic_feature
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.sources.registry import Registry
+from biasmir_utils.datasets import Registry
 
 pytestmark = pytest.mark.xdist_group("real data")
 

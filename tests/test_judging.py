@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from biasmir_utils.corrections import make_correction, parse_correction
-from biasmir_utils.experiments import judging
-from biasmir_utils.experiments.data import DatasetClips
-from biasmir_utils.experiments.feature_space import FeatureSpace
-from biasmir_utils.experiments.judging import (
-    MAX_CLIPS,
+from biasmir_utils.experiments import MAX_CLIPS
+from biasmir_utils.experiments import separability as judging
+from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace
+from biasmir_utils.experiments.separability import (
     N_PERMUTATIONS,
-    judge_corrections,
+    domain_shift,
+    measure_corrections,
+    probe_scale,
     tracks_to_judge,
 )
-from biasmir_utils.experiments.shift import domain_shift, probe_scale
 
 SEED = 42
 
@@ -50,7 +50,7 @@ def judged(pair, X, corrections=("none",)):
         fitted[spec, "global"] = made
     found = {}
     space = FeatureSpace(train, None)
-    for (spec, _), row in judge_corrections(space, fitted, pair, X, SEED):
+    for (spec, _), row in measure_corrections(space, fitted, pair, X, SEED):
         found[str(spec), row["measure"]] = row
     return found
 
@@ -202,5 +202,5 @@ def test_uncorrected_rows_are_measured_once(two, monkeypatch):
     assert len(asked) == 2
     assert other["none", "mean_gap"] != first["none", "mean_gap"]
     spec = (parse_correction("none"), "none")
-    list(judge_corrections(FeatureSpace([x[:80] for x in X], None), {spec: None}, pair, X, 1))
+    list(measure_corrections(FeatureSpace([x[:80] for x in X], None), {spec: None}, pair, X, 1))
     assert len(asked) == 3

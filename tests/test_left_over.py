@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.left_over import left_over, quiet_dimensions
-from biasmir_utils.experiments.shift import mean_gap
+from biasmir_utils.experiments import left_over
+from biasmir_utils.experiments.separability import mean_gap, quiet_dimensions
 
 N, D = 240, 6
 

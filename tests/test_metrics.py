@@ -10,14 +10,12 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as reference
 
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import recognition_metrics, roc_auc, weighted_roc_auc
 from biasmir_utils.experiments.metrics import (
     METRICS,
     average_precision,
     column_roc_auc,
-    recognition_metrics,
-    roc_auc,
     weighted_balanced_accuracy,
-    weighted_roc_auc,
 )
 
 

@@ -12,10 +12,10 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasmir_utils.book import notebook
-from biasmir_utils.book.neighbours import nearest_in_other_tracks
+from biasmir_utils import notebook
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, AudioError
+from biasmir_utils.experiments import nearest_in_other_tracks
 
 
 @pytest.fixture

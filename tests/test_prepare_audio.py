@@ -25,13 +25,11 @@ from small_archives import (
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.datasets import GENRES, INSTRUMENTS, Registry, known_counts
+from biasmir_utils.datasets.genres import IRMAS_GENRES, match_genre
+from biasmir_utils.datasets.irmas_tables import IRMAS_INSTRUMENTS
+from biasmir_utils.datasets.known_counts import check_counts, published_files
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.sources import known_counts
-from biasmir_utils.sources.genres import GENRES, IRMAS_GENRES, match_genre
-from biasmir_utils.sources.irmas_tables import IRMAS_INSTRUMENTS
-from biasmir_utils.sources.known_counts import check_counts, published_files
-from biasmir_utils.sources.paper import INSTRUMENTS
-from biasmir_utils.sources.registry import Registry
 
 TITLES = {
     "000046_3840": ["Experimental Pop", "Singer-Songwriter"],

@@ -12,11 +12,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from biasmir_utils.cli import main
-from biasmir_utils.corpus import Corpus
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.results import read_table
-from biasmir_utils.experiments.separability import dataset_separability, probe
+from biasmir_utils.experiments import dataset_separability, probe, read_table
 
 
 def make(n=400, n_features=12, shift=1.0, clips_per_track=2, within=0.0, seed=0):

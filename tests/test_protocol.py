@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasmir_utils.corpus import Corpus
+from biasmir_utils.datasets import INSTRUMENTS, prepare_paper
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.resampling import match_training_rows, resample_by_group
-from biasmir_utils.sources.paper import INSTRUMENTS, prepare_paper
+from biasmir_utils.experiments import evaluate
+from biasmir_utils.experiments.protocol import match_training_rows, resample_by_group
 
 # Classes in which a genre has no positives in one of the oracle's datasets. There the authors'
 # program projects out an arbitrary direction (classwise, mlda), and ours none.

@@ -13,9 +13,8 @@ from sklearn.model_selection import GridSearchCV
 
 from biasmir_utils.corrections import ThinMap
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.logistic import balanced_weights, solve_logistic
-from biasmir_utils.experiments.recogniser import PAPER_C, LogisticRecogniser
-from biasmir_utils.experiments.span import Span
+from biasmir_utils.experiments import PAPER_C, LogisticRecogniser, Span
+from biasmir_utils.experiments.recognisers import balanced_weights, solve_logistic
 
 
 def make(n: int, n_features: int, seed: int, spread: float = 1.5, offset: float = 0.0):

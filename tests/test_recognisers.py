@@ -15,16 +15,15 @@ from sklearn.preprocessing import StandardScaler
 
 from biasmir_utils.corrections import parse_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import roc_auc
-from biasmir_utils.experiments.recogniser import LogisticRecogniser
+from biasmir_utils.experiments import LogisticRecogniser, roc_auc
+from biasmir_utils.experiments.evaluate import train_recognisers
 from biasmir_utils.experiments.recognisers import (
     DEFAULTS,
     RECOGNISERS,
+    SharedLogistic,
     make_recogniser,
     recogniser_scores,
 )
-from biasmir_utils.experiments.shared_logistic import SharedLogistic
-from biasmir_utils.experiments.trained import train_recognisers
 
 
 def shrunk():

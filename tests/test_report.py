@@ -13,18 +13,20 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli.evaluate import evaluate as command
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections.corpora import correct_corpus
-from biasmir_utils.corrections.grammar import parse_correction
+from biasmir_utils.corrections import correct_corpus, parse_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.bootstrap import bootstrap_scores
-from biasmir_utils.experiments.data import ExperimentData
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.fitting import fit_corrections
-from biasmir_utils.experiments.planning import plan_evaluation
-from biasmir_utils.experiments.report_text import report_latex, report_markdown
-from biasmir_utils.experiments.results import RESULT_COLUMNS, changes, read_table
-from biasmir_utils.experiments.significance import holm, paired_wilcoxon
-from biasmir_utils.experiments.training import subject_rows
+from biasmir_utils.experiments import (
+    bootstrap_scores,
+    changes,
+    evaluate,
+    plan_evaluation,
+    read_table,
+)
+from biasmir_utils.experiments.evaluate import fit_corrections
+from biasmir_utils.experiments.protocol import ExperimentData, subject_rows
+from biasmir_utils.experiments.report import report_latex, report_markdown
+from biasmir_utils.experiments.results import RESULT_COLUMNS
+from biasmir_utils.experiments.stats import holm, paired_wilcoxon
 
 CORRECTIONS = ["lda", "center", "leace", "random"]
 

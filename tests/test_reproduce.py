@@ -20,8 +20,7 @@ from stand_in import PaperFiles, serve, synthetic_clips, synthetic_features
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.experiments.reproduction import reproduce
-from biasmir_utils.experiments.results import read_table
+from biasmir_utils.experiments import read_table, reproduce
 
 pytestmark = pytest.mark.xdist_group("reproduce")
 
@@ -281,6 +280,6 @@ def test_a_file_with_no_embedding_of_the_paper(tmp_path, no_network):
 
 
 def _loaded(packed: PaperFiles, folder: Path):
-    from biasmir_utils.sources.registry import Registry
+    from biasmir_utils.datasets import Registry
 
     return Registry.load(packed.registry(folder / "registry.json"))

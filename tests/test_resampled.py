@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_score
 
+from biasmir_utils.experiments import roc_auc
 from biasmir_utils.experiments.metrics import (
     average_precision,
     best_threshold,
     class_metrics,
     number_metrics,
-    roc_auc,
+    shared_track_weights,
+    weighted_metrics,
 )
-from biasmir_utils.experiments.resampled import shared_track_weights, weighted_metrics
 
 
 @pytest.mark.parametrize("ties", [False, True])

@@ -12,13 +12,11 @@ from click.testing import CliRunner
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corrections.corpora import correct_corpus
+from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.experiments.bootstrap import bootstrap_scores
-from biasmir_utils.experiments.data import ExperimentData
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.report_text import report_markdown
-from biasmir_utils.experiments.separability import probe
+from biasmir_utils.experiments import bootstrap_scores, evaluate, probe
+from biasmir_utils.experiments.protocol import ExperimentData
+from biasmir_utils.experiments.report import report_markdown
 
 
 def declare(folder: Path, value=True) -> Path:

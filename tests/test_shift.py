@@ -8,12 +8,13 @@ from scipy.spatial.distance import pdist, squareform
 
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.separability import compared_rows, permuted_tracks
-from biasmir_utils.experiments.shift import (
+from biasmir_utils.experiments.separability import (
     PROBES,
+    compared_rows,
     damage,
     domain_shift,
     mean_gap,
+    permuted_tracks,
     probe_scale,
 )
 

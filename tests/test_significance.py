@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, wilcoxon
 
-from biasmir_utils.experiments.significance import holm, paired_wilcoxon, smallest_p
+from biasmir_utils.experiments.stats import holm, paired_wilcoxon, smallest_p
 
 
 def by_enumeration(values: np.ndarray) -> float:

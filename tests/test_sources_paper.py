@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections.corpora import correct_corpus
+from biasmir_utils.corrections import correct_corpus
+from biasmir_utils.datasets import GENRES, INSTRUMENTS, prepare_paper
+from biasmir_utils.datasets.genres import match_genre, words
+from biasmir_utils.datasets.irmas_tables import parse_clip_name, read_irmas
+from biasmir_utils.datasets.openmic_tables import parse_genre_titles
+from biasmir_utils.datasets.records import Records
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.sources.genres import GENRES, match_genre, words
-from biasmir_utils.sources.irmas_tables import parse_clip_name, read_irmas
-from biasmir_utils.sources.openmic_tables import parse_genre_titles
-from biasmir_utils.sources.paper import INSTRUMENTS, prepare_paper
-from biasmir_utils.sources.records import Records
 
 GENRE_WORDS = {
     "pop": "pop_rock",
@@ -130,7 +130,7 @@ def test_genre_cells():
 
 def small_root(folder: Path) -> Path:
     """A handful of clips in the layout of the real files."""
-    from biasmir_utils.corpus.embedding_file import write_embedding_file
+    from biasmir_utils.corpus import write_embedding_file
 
     (folder / "paper").mkdir(parents=True)
     (folder / "openmic-2018" / "partitions").mkdir(parents=True)

@@ -11,12 +11,16 @@ import pytest
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import parse_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.data import ExperimentData
-from biasmir_utils.experiments.evaluate import evaluate, plan_evaluation, run_plan
-from biasmir_utils.experiments.information import information_used
+from biasmir_utils.experiments import evaluate, plan_evaluation, run_plan
 from biasmir_utils.experiments.metrics import class_metrics
+from biasmir_utils.experiments.protocol import (
+    ExperimentData,
+    drawn_rows,
+    shared_classes,
+    subject_rows,
+)
+from biasmir_utils.experiments.report import information_used
 from biasmir_utils.experiments.results import CLASS_COLUMNS, NUMBER_COLUMNS, RESULT_COLUMNS
-from biasmir_utils.experiments.training import drawn_rows, shared_classes, subject_rows
 
 
 @pytest.fixture

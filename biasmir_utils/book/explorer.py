@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.book.notebook import listed
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.errors import BookError
 from biasmir_utils.files import atomic_path, write_json
+from biasmir_utils.notebook import listed
 
 FOLDER = Path("book", "extra", "explorer")
 """Where the page's script, style, excerpts and data lie in the repository."""
@@ -277,7 +277,7 @@ def dataset_auc(corpus: Corpus, embedding: str, correction: str) -> float:
     As in the chapter on corrections: the correction is fitted on training clips, the probe is
     cross-validated on test clips, with whole tracks in its folds.
     """
-    from biasmir_utils.experiments.separability import dataset_separability
+    from biasmir_utils.experiments import dataset_separability
 
     test = (corpus.clips["split"] == "test").to_numpy()
     rows = corrected(corpus, corpus.embedding(embedding).astype(np.float64), correction)[test]

@@ -27,28 +27,10 @@ HELP_WIDTH = 78
 
 API: dict[str, tuple[str, ...]] = {
     "corpus": ("biasmir_utils.corpus", "biasmir_utils.errors"),
-    "sources": (
-        "biasmir_utils.sources.fetch",
-        "biasmir_utils.sources.paper",
-        "biasmir_utils.sources.audio_corpora",
-        "biasmir_utils.sources.tabular",
-    ),
+    "sources": ("biasmir_utils.datasets",),
     "embeddings": ("biasmir_utils.embeddings",),
     "corrections": ("biasmir_utils.corrections",),
-    "experiments": (
-        "biasmir_utils.experiments.evaluate",
-        "biasmir_utils.experiments.results",
-        "biasmir_utils.experiments.bootstrap",
-        "biasmir_utils.experiments.separability",
-        "biasmir_utils.experiments.metrics",
-        "biasmir_utils.experiments.recogniser",
-        "biasmir_utils.experiments.compare",
-        "biasmir_utils.experiments.reproduction",
-        "biasmir_utils.experiments.counterfactual",
-        "biasmir_utils.experiments.left_over",
-        "biasmir_utils.experiments.counterfactual_corrections",
-        "biasmir_utils.bias",
-    ),
+    "experiments": ("biasmir_utils.experiments",),
     "plots": ("biasmir_utils.plots",),
 }
 """The modules of each API page, `book/api-<name>.md`."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from biasmir_utils.book.explorer import EXCERPTS, clip_in_words, encode_excerpt
-from biasmir_utils.book.notebook import number
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.files import atomic_path, write_json
+from biasmir_utils.notebook import number
 
 FOLDER = Path("book", "extra", "steps")
 LIST = "steps.json"

@@ -41,10 +41,13 @@ def compare(
     Rows are matched by embedding, correction, mode and train-test pair. Each claim of the paper
     that can be checked is said to hold or not, with an interval.
     """
-    from biasmir_utils.experiments.compare import compare as run
-    from biasmir_utils.experiments.compare import write_comparison
-    from biasmir_utils.experiments.comparison_text import comparison_text
-    from biasmir_utils.experiments.results import check_table_path, read_table
+    from biasmir_utils.experiments import (
+        check_table_path,
+        comparison_text,
+        read_table,
+        write_comparison,
+    )
+    from biasmir_utils.experiments import compare as run
     from biasmir_utils.files import sha256
 
     if out is not None:

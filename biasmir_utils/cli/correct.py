@@ -87,7 +87,7 @@ def correct(
     in OUT/corrections, from where --load applies it to another corpus. CORPUS stays as it is.
     """
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus
+    from biasmir_utils.corrections import apply_to_corpus, correct_corpus
     from biasmir_utils.errors import ArgumentError
 
     if (correction is None) == (not saved):

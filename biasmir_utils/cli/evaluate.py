@@ -11,7 +11,7 @@ from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption, sche
 from biasmir_utils.cli._stopping import stoppable
 
 if TYPE_CHECKING:
-    from biasmir_utils.experiments.report import Report
+    from biasmir_utils.experiments import Report
 
 
 class _WithCorrections(SeveralCommand):
@@ -19,7 +19,7 @@ class _WithCorrections(SeveralCommand):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names that `--correction` knows; imported for the help only."""
-        from biasmir_utils.corrections.registry import ALIASES, METHODS, NOT_IN_SETS, SETS
+        from biasmir_utils.corrections import ALIASES, METHODS, NOT_IN_SETS, SETS
 
         with formatter.section("Corrections"):
             formatter.write_text(", ".join(METHODS))
@@ -127,10 +127,15 @@ def evaluate(
     are kept beside the results table until that is written.
     """
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.experiments.evaluate import plan_evaluation, run_plan
-    from biasmir_utils.experiments.output import output_paths, set_aside, write_evaluation
-    from biasmir_utils.experiments.running import task_keys
-    from biasmir_utils.experiments.store import TaskStore
+    from biasmir_utils.experiments import (
+        TaskStore,
+        output_paths,
+        plan_evaluation,
+        run_plan,
+        set_aside,
+        task_keys,
+        write_evaluation,
+    )
 
     paths = output_paths(out)
     loaded = Corpus.load(corpus)
@@ -202,7 +207,7 @@ def _draw(report: Report, path: Path) -> bool:
     """Write the figure of a full report, if it has a correction to show; tell whether it has."""
     import matplotlib as mpl
 
-    from biasmir_utils.experiments.report_text import METRIC_NAMES
+    from biasmir_utils.experiments import METRIC_NAMES
     from biasmir_utils.files import atomic_path
     from biasmir_utils.plots import gain_and_loss
 

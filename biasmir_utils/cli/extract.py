@@ -73,10 +73,8 @@ def extract(
     left out with their reason. Started again, the command embeds only what is missing, also
     after it was killed.
     """
-    from biasmir_utils.embeddings import available
-    from biasmir_utils.embeddings.extraction import extract as run
-    from biasmir_utils.embeddings.preparing import default_jobs
-    from biasmir_utils.embeddings.registry import has_network
+    from biasmir_utils.embeddings import available, default_jobs, has_network
+    from biasmir_utils.embeddings import extract as run
     from biasmir_utils.errors import ArgumentError, did_you_mean
 
     for name in embeddings:

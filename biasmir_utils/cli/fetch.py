@@ -70,9 +70,8 @@ def fetch(
     A download that breaks off goes on at the next call, and what is there already is left
     alone. Behind a proxy, set HTTPS_PROXY.
     """
-    from biasmir_utils.sources.download import Patience
-    from biasmir_utils.sources.fetch import fetch as bring
-    from biasmir_utils.sources.registry import Registry
+    from biasmir_utils.datasets import Patience, Registry
+    from biasmir_utils.datasets import fetch as bring
 
     bring(
         sources,

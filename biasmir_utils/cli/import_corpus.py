@@ -83,8 +83,8 @@ def import_corpus(
     from), split (train or test), group (genre), audio (path). The others are targets: those that
     are named here, or else what they look like, which is printed.
     """
+    from biasmir_utils.datasets import import_corpus as run
     from biasmir_utils.errors import ArgumentError
-    from biasmir_utils.sources.tabular import import_corpus as run
 
     if len(features) != len(embeddings) or len(set(embeddings)) != len(embeddings):
         raise ArgumentError(

@@ -34,8 +34,7 @@ def _root(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 )
 def paper(out: Path, root: Path | None, from_audio: bool) -> None:
     """Make the corpus of the paper in OUT: IRMAS and OpenMIC-2018, published embeddings."""
-    from biasmir_utils.sources.fetch import default_root
-    from biasmir_utils.sources.paper import prepare_paper
+    from biasmir_utils.datasets import default_root, prepare_paper
 
     corpus = prepare_paper(root or default_root(), out, from_audio=from_audio)
     click.echo(corpus.summary())
@@ -46,8 +45,7 @@ def paper(out: Path, root: Path | None, from_audio: bool) -> None:
 @_root("openmic-2018/ (the archive)")
 def openmic(out: Path, root: Path | None) -> None:
     """Make a corpus of OpenMIC-2018 in OUT, whose audio is used in place."""
-    from biasmir_utils.sources.audio_corpora import prepare_openmic
-    from biasmir_utils.sources.fetch import default_root
+    from biasmir_utils.datasets import default_root, prepare_openmic
 
     click.echo(prepare_openmic(root or default_root(), out).summary())
 
@@ -57,7 +55,6 @@ def openmic(out: Path, root: Path | None) -> None:
 @_root("IRMAS-TrainingData/ (the archive) and paper/ (the split)")
 def irmas(out: Path, root: Path | None) -> None:
     """Make a corpus of the IRMAS training part in OUT, whose audio is used in place."""
-    from biasmir_utils.sources.audio_corpora import prepare_irmas
-    from biasmir_utils.sources.fetch import default_root
+    from biasmir_utils.datasets import default_root, prepare_irmas
 
     click.echo(prepare_irmas(root or default_root(), out).summary())

@@ -51,8 +51,8 @@ def probe(
     track together; chance is the same with the datasets of the tracks permuted.
     """
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.experiments.results import check_table_path, write_table
-    from biasmir_utils.experiments.separability import probe as run
+    from biasmir_utils.experiments import check_table_path, write_table
+    from biasmir_utils.experiments import probe as run
 
     if out is not None:
         check_table_path(out)

@@ -75,8 +75,8 @@ def reproduce(
     Each step is skipped when it is done. A download or an evaluation that was interrupted goes on
     where it was when the command is repeated.
     """
-    from biasmir_utils.experiments.reproduction import reproduce as run
-    from biasmir_utils.sources.registry import Registry
+    from biasmir_utils.datasets import Registry
+    from biasmir_utils.experiments import reproduce as run
 
     with stoppable(lambda: "Stopped; the same command goes on from there."):
         found = run(

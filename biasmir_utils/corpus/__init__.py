@@ -10,7 +10,39 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 """
 
 from biasmir_utils.corpus._corpus import Corpus
-from biasmir_utils.corpus.description import Description, EmbeddingFile, Target
+from biasmir_utils.corpus.clip_table import FILE_NAMES, SPLITS, csv_rows
+from biasmir_utils.corpus.description import (
+    FILE_NAME,
+    Description,
+    EmbeddingFile,
+    Target,
+    check_path_names,
+)
+from biasmir_utils.corpus.embedding_file import (
+    CHUNK_BYTES,
+    list_embeddings,
+    open_embedding_file,
+    read_keys,
+    write_embedding_file,
+)
+from biasmir_utils.corpus.pooling_cache import cache_folder
 from biasmir_utils.corpus.writer import CorpusWriter
 
-__all__ = ["Corpus", "CorpusWriter", "Description", "EmbeddingFile", "Target"]
+__all__ = [
+    "CHUNK_BYTES",
+    "FILE_NAME",
+    "FILE_NAMES",
+    "SPLITS",
+    "Corpus",
+    "CorpusWriter",
+    "Description",
+    "EmbeddingFile",
+    "Target",
+    "cache_folder",
+    "check_path_names",
+    "csv_rows",
+    "list_embeddings",
+    "open_embedding_file",
+    "read_keys",
+    "write_embedding_file",
+]

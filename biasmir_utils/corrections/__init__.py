@@ -25,11 +25,7 @@ On disk, without pickle: `save_correction`, `load_correction`. For whole corpora
 
 from biasmir_utils.corrections.agreement import group_agreement
 from biasmir_utils.corrections.auto_groups import AutoGroups
-from biasmir_utils.corrections.base import (
-    DomainTransformer,
-    NoCorrection,
-    ThinMap,
-)
+from biasmir_utils.corrections.base import DomainTransformer, NoCorrection, ThinMap
 from biasmir_utils.corrections.by_name import fit_correction
 from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus, fit_to_corpus
 from biasmir_utils.corrections.covariance import SingularCovarianceError
@@ -50,7 +46,7 @@ from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
 from biasmir_utils.corrections.leace import LEACE
 from biasmir_utils.corrections.moments import Moments
 from biasmir_utils.corrections.projections import MeanProjection, RandomProjection
-from biasmir_utils.corrections.registry import ALIASES, INFORMATION, METHODS, SETS
+from biasmir_utils.corrections.registry import ALIASES, INFORMATION, METHODS, NOT_IN_SETS, SETS
 from biasmir_utils.corrections.storage import load_correction, read_record, save_correction
 from biasmir_utils.corrections.transport import CORAL, GaussianOT
 
@@ -61,6 +57,7 @@ __all__ = [
     "INLP",
     "LEACE",
     "METHODS",
+    "NOT_IN_SETS",
     "SETS",
     "AutoGroups",
     "Correction",

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile, write_embedding_file
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.domain_maps import DomainCenter, DomainMap
 from biasmir_utils.corrections.kernel import KernelCorrection

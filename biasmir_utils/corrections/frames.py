@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from biasmir_utils.corpus import Corpus
-from biasmir_utils.corpus.embedding_file import CHUNK_BYTES, open_embedding_file
+from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
 from biasmir_utils.corrections.corpora import FIT_SPLITS
 from biasmir_utils.corrections.grammar import Correction, make_correction
 from biasmir_utils.corrections.labels import Labels

@@ -11,14 +11,17 @@ from biasmir_utils.embeddings.audio import read_audio
 from biasmir_utils.embeddings.base import Embedding, FrontEnd
 from biasmir_utils.embeddings.extraction import extract
 from biasmir_utils.embeddings.extraction_report import ExtractionReport
-from biasmir_utils.embeddings.registry import available, load
+from biasmir_utils.embeddings.preparing import default_jobs
+from biasmir_utils.embeddings.registry import available, has_network, load
 
 __all__ = [
     "Embedding",
     "ExtractionReport",
     "FrontEnd",
     "available",
+    "default_jobs",
     "extract",
+    "has_network",
     "load",
     "read_audio",
 ]

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biasmir_utils.corpus import Corpus
-from biasmir_utils.corpus.description import check_path_names
+from biasmir_utils.corpus import Corpus, check_path_names
 from biasmir_utils.embeddings.base import Embedding, local_path
 from biasmir_utils.embeddings.batches import embed_parts
 from biasmir_utils.embeddings.extraction_report import ExtractionReport, make_report, write_notes

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.corpus.embedding_file import open_embedding_file, read_keys
+from biasmir_utils.corpus import open_embedding_file, read_keys
 from biasmir_utils.embeddings.parts import Contents, Key, part_features
 from biasmir_utils.files import atomic_path
 

@@ -175,8 +175,7 @@ def _source(weights: Weights, path: Path) -> str:
 
 def _fetched(download: bool) -> Path:
     """Return the weight file that was fetched, after fetching it if that is allowed."""
-    from biasmir_utils.sources.fetch import default_root, fetch, fetched_model
-    from biasmir_utils.sources.registry import Registry
+    from biasmir_utils.datasets import Registry, default_root, fetch, fetched_model
 
     found = fetched_model("openl3")
     if found is None and download:

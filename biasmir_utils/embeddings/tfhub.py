@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.corpus.pooling_cache import cache_folder
+from biasmir_utils.corpus import cache_folder
 from biasmir_utils.embeddings.base import (
     Embedding,
     Features,
@@ -258,7 +258,7 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
     if (cached / "saved_model.pb").is_file():
         return cached
     if not download:
-        from biasmir_utils.sources.fetch import default_root
+        from biasmir_utils.datasets import default_root
 
         if given:
             raise ModelError(
@@ -290,7 +290,7 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
 
 def _fetched(name: str) -> Path | None:
     """Return the folder that `biasmir fetch models` brought, None if it did not."""
-    from biasmir_utils.sources.fetch import fetched_model
+    from biasmir_utils.datasets import fetched_model
 
     return fetched_model(name)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import CLASS_METRICS, METRICS, NUMBER_METRICS
-from biasmir_utils.experiments.targets import CATEGORY, NUMBER
+from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
 from biasmir_utils.files import atomic_path
 
 KEY_COLUMNS = (

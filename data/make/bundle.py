@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from biasmir_utils.corpus import Corpus, CorpusWriter
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, write_embedding_file
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 

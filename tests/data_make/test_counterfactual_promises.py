@@ -11,7 +11,7 @@ import soundfile
 from helpers import card_table
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.experiments.counterfactual import Renderings, describe_shift, factor_shares
+from biasmir_utils.experiments import Renderings, describe_shift, factor_shares
 from design import GENRES, INSTRUMENTS
 from render import COUNTERFACTUAL, PIECES, clip_table
 

@@ -12,8 +12,7 @@ import soundfile
 from helpers import card_table
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.experiments.evaluate import evaluate
-from biasmir_utils.experiments.separability import probe
+from biasmir_utils.experiments import evaluate, probe
 from design import DATASETS, GENRES, INSTRUMENTS
 from render import clip_table
 

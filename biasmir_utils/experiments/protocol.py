@@ -1,0 +1,628 @@
+"""What is recognised: each label by itself, all labels by one model, a category, or a number.
+
+`--target` names it: `labels` (the default, as in the paper: one recogniser for each label),
+`tags` (one multi-label model for all labels), or the name of targets or of the clip table's
+column `group`: a category makes one multi-class recogniser, a number one regression.
+
+The arrays that an experiment works on, taken from a corpus.
+
+Training rows of the paper's protocol: two datasets made alike in size, not in genre.
+
+For a label, each dataset's positives are cut down to the smaller of the two datasets' counts of
+positives, and likewise its negatives. Within a dataset, every genre keeps its share.
+
+Source: Wang, Richard and McFee, ISMIR 2023, Section 3.2, and the authors' program.
+
+Which clips a recogniser is trained on, and whether there are enough of them.
+
+For a label that is the paper's resampling. The other kinds keep its idea, that a training set is
+no larger than what the other dataset has to offer, and every genre keeps its share:
+
+- tags (one model): as many training clips from each dataset, whatever their labels;
+- a category: as many training clips of each class from both datasets;
+- a number: as many training clips from each dataset that have the number.
+
+All of that looks at the labels of both datasets. The mode `unlabelled` does not look at the
+target's: a recogniser is trained on all that its own dataset has (`own_rows`), a correction is
+fitted on rows of both datasets that were drawn without their labels (`drawn_rows`).
+
+The rows of a task in the space in which it recognises: the embedding, or random features.
+
+With random features the paper standardises: each dataset's training rows by themselves where
+they decide the bandwidth or a correction; and all rows of a recogniser, test rows too, by the
+dataset that it was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import Fastfood
+from biasmir_utils.errors import ArgumentError, did_you_mean
+
+LABEL, TAGS, CATEGORY, NUMBER = "label", "tags", "category", "number"
+LABELS = "labels"
+GROUP = "group"
+PRESENT, ABSENT, UNOBSERVED = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that recognisers are trained for.
+
+    Attributes
+    ----------
+    name : str
+        What the results call it in the column `label`; of `tags` that is each tag.
+    kind : {'label', 'tags', 'category', 'number'}
+    names : tuple of str
+        The tags, or the classes in the order of their codes; empty otherwise.
+    """
+
+    name: str
+    kind: str
+    names: tuple[str, ...] = ()
+
+    def codes(self, clips: pd.DataFrame) -> NDArray[Any]:
+        """Return what is true of each clip.
+
+        Returns
+        -------
+        ndarray
+            Label: int8, 1 present, 0 absent, -1 not observed. Tags: the same, (n_clips, n_tags).
+            Category: the position of the class in `names`, -1 where missing. Number: float64, NaN
+            where missing.
+        """
+        if self.kind == TAGS:
+            return np.column_stack([label_codes(clips[name].to_numpy()) for name in self.names])
+        if self.kind == CATEGORY:
+            position = {name: code for code, name in enumerate(self.names)}
+            return np.array([position.get(value, UNOBSERVED) for value in clips[self.name]], int)
+        values = clips[self.name].to_numpy(dtype=np.float64)
+        return label_codes(values) if self.kind == LABEL else values
+
+
+def label_codes(likelihood: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Turn likelihoods into 1 (from 0.5), 0 and, where not observed, -1."""
+    codes = (likelihood >= 0.5).astype(np.int8)
+    codes[np.isnan(likelihood)] = UNOBSERVED
+    return codes
+
+
+def is_observed(codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which clips have a value, for a multi-label matrix at least one."""
+    if codes.dtype.kind == "f":
+        return ~np.isnan(codes)
+    observed = codes != UNOBSERVED
+    return observed.any(axis=1) if codes.ndim == 2 else observed
+
+
+def subjects(
+    corpus: Corpus, target: str | Sequence[str] = LABELS, labels: Sequence[str] | None = None
+) -> list[Subject]:
+    """Return what a target stands for.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    target : str or sequence of str
+        `labels`, `tags`, `group`, or names of targets of one kind.
+    labels : sequence of str, optional
+        For `labels` and `tags`: which; default all of the corpus.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown, or the names are of several kinds, or `labels` was given with
+        another target.
+    """
+    names = [target] if isinstance(target, str) else list(dict.fromkeys(target))
+    if names in ([LABELS], [TAGS]):
+        chosen = list(corpus.labels if labels is None else dict.fromkeys(labels))
+        for name in chosen:
+            if name not in corpus.labels:
+                raise ArgumentError(
+                    f"corpus {corpus.name!r} has no label {name!r}; it has "
+                    f"{', '.join(corpus.labels) or 'none'}.{did_you_mean(name, corpus.labels)}"
+                )
+        if not chosen:
+            raise ArgumentError("at least one label is needed")
+        if names == [TAGS]:
+            return [Subject(TAGS, TAGS, tuple(chosen))]
+        return [Subject(name, LABEL) for name in chosen]
+    kinds = {GROUP: CATEGORY, **{found.name: found.kind for found in corpus.targets}}
+    for name in names:
+        if name in (LABELS, TAGS):
+            others = ", ".join(other for other in names if other != name)
+            raise ArgumentError(f"the target {name} stands by itself, not with {others}")
+        if name not in kinds:
+            known = [LABELS, TAGS, *kinds]
+            raise ArgumentError(
+                f"corpus {corpus.name!r} has no target {name!r}; there are {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
+    if labels is not None:
+        raise ArgumentError(
+            f"labels are chosen for the targets {LABELS} and {TAGS}, not for {', '.join(names)}; "
+            "leave them out"
+        )
+    if len({kinds[name] for name in names}) != 1:
+        raise ArgumentError(
+            f"the targets {', '.join(names) or '(none)'} are not of one kind; evaluate labels, "
+            "categories and numbers one after the other"
+        )
+    return [Subject(name, kinds[name], _classes(corpus, name, kinds[name])) for name in names]
+
+
+def _classes(corpus: Corpus, name: str, kind: str) -> tuple[str, ...]:
+    if kind != CATEGORY:
+        return ()
+    if name == GROUP:
+        return tuple(corpus.groups)
+    return tuple(sorted(map(str, corpus.clips[name].dropna().unique())))
+
+
+@dataclass(frozen=True)
+class DatasetClips:
+    """The clips of one dataset, sorted by name: the protocol's resampling counts in that order.
+
+    Attributes
+    ----------
+    name : str
+    index : ndarray of int, (n,)
+        Row of each clip in the corpus's clip table.
+    clips : ndarray of object, (n,)
+    tracks : ndarray of object, (n,)
+    groups : ndarray of int, (n,)
+        Position in the corpus's groups; clips without a group come after all others.
+    is_train : ndarray of bool, (n,)
+    labels : dict of str to ndarray, (n,) or, for tags, (n, n_tags)
+        What is true of each clip, see `targets.Subject.codes`. Of a label: 1 present (likelihood
+        0.5 or more), 0 absent, -1 not observed.
+    shared_tracks : bool
+        Whether a track of one name is the same track in the corpus's other datasets.
+    """
+
+    name: str
+    index: NDArray[np.intp]
+    clips: NDArray[Any]
+    tracks: NDArray[Any]
+    groups: NDArray[np.intp]
+    is_train: NDArray[np.bool_]
+    labels: dict[str, NDArray[Any]]
+    shared_tracks: bool = False
+
+    def train_rows(self, label: str, value: int) -> NDArray[np.intp]:
+        """Return the training rows in which the label has the value."""
+        return np.flatnonzero(self.is_train & (self.labels[label] == value))
+
+    def observed_train_rows(self, label: str) -> NDArray[np.intp]:
+        """Return the training rows that have a value."""
+        return np.flatnonzero(self.is_train & is_observed(self.labels[label]))
+
+    def test_rows(self, label: str) -> NDArray[np.intp]:
+        """Return the test rows that have a value: in which a label was observed."""
+        return np.flatnonzero(~self.is_train & is_observed(self.labels[label]))
+
+
+@dataclass(frozen=True)
+class ExperimentData:
+    """The clips of a corpus that have all embeddings of an experiment.
+
+    Attributes
+    ----------
+    corpus : Corpus
+    datasets : dict of str to DatasetClips
+        In the corpus's order.
+    left_out : dict of str to int
+        Clips of each dataset that lack one of the embeddings.
+    subjects : tuple of Subject
+        What recognisers are trained for.
+    """
+
+    corpus: Corpus
+    datasets: dict[str, DatasetClips]
+    left_out: dict[str, int]
+    subjects: tuple[Subject, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        corpus: Corpus,
+        embeddings: Sequence[str],
+        labels: Sequence[str] | None = None,
+        target: str | Sequence[str] = LABELS,
+    ) -> ExperimentData:
+        """Take the arrays out of a corpus; for `labels` and `target` see `targets.subjects`.
+
+        Raises
+        ------
+        ArgumentError
+            If the corpus has no such embedding, label or target, or no clip has all the
+            embeddings.
+        """
+        table, complete = corpus.clips, corpus.complete(embeddings)
+        found = tuple(subjects(corpus, target, labels))
+        if not complete.any():
+            raise ArgumentError(
+                f"no clip of corpus {corpus.name!r} has all of the embeddings "
+                f"{', '.join(embeddings)}; see `biasmir info`"
+            )
+        position = {group: code for code, group in enumerate(corpus.groups)}
+        datasets, left_out = {}, {}
+        for name in corpus.datasets:
+            in_dataset = (table["dataset"] == name).to_numpy()
+            left_out[name] = int((in_dataset & ~complete).sum())
+            rows = np.flatnonzero(in_dataset & complete)
+            clips = table["clip"].to_numpy(object)
+            rows = rows[np.argsort(clips[rows], kind="stable")]
+            part = table.iloc[rows]
+            datasets[name] = DatasetClips(
+                name=name,
+                index=rows,
+                clips=clips[rows],
+                tracks=part["track"].to_numpy(object),
+                groups=np.array([position.get(g, len(position)) for g in part["group"]], np.intp),
+                is_train=(part["split"] == "train").to_numpy(),
+                labels={subject.name: subject.codes(part) for subject in found},
+                shared_tracks=corpus.shared_tracks,
+            )
+        return cls(corpus, datasets, left_out, found)
+
+    def features(self, embedding: str, dataset: str) -> NDArray[np.float32]:
+        """Return an embedding of a dataset's clips, (n, D), in the order of `datasets`."""
+        return self.corpus.embedding(embedding)[self.datasets[dataset].index]
+
+    def group_names(self, dataset: str) -> NDArray[Any]:
+        """Return the group of each clip of a dataset, None for a clip without one."""
+        names = np.array([*self.corpus.groups, None], dtype=object)
+        return names[self.datasets[dataset].groups]
+
+
+def array_sum(*arrays: NDArray[Any]) -> str:
+    """Return a sum of the content of arrays, a hexadecimal string."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array.dtype == object:
+            digest.update("\0".join(map(str, array)).encode())
+        else:
+            digest.update(str((array.dtype, array.shape)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+Rows = NDArray[np.intp]
+
+
+def resample_by_group(groups: ArrayLike, size: int, seed: int) -> Rows:
+    """Choose about `size` rows such that every group keeps its share of them.
+
+    The random generator starts anew from the seed. For each group in order, all of its m rows
+    are shuffled and the first ``int(m * size / n)`` kept, so the result can be a few rows
+    short of `size`: at most one for each group.
+
+    Parameters
+    ----------
+    groups : array-like of int, (n,)
+        Group of each row; groups are taken in the order of these numbers.
+    size : int
+        Rows wanted, 0 to n.
+    seed : int
+        Seed of Python's `random.Random`.
+
+    Returns
+    -------
+    ndarray of int
+        Positions in `groups`, group after group, shuffled within a group.
+
+    Raises
+    ------
+    ArgumentError
+        If `size` is negative or exceeds n.
+    """
+    groups = np.asarray(groups)
+    if not 0 <= size <= len(groups):
+        raise ArgumentError(f"size must lie between 0 and the {len(groups)} rows, found {size}")
+    generator = random.Random(seed)
+    chosen = []
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        shuffled = generator.sample(range(len(members)), len(members))
+        chosen.append(members[shuffled[: int(len(members) * size / len(groups))]])
+    return np.concatenate(chosen) if chosen else np.empty(0, dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Rows that a recogniser of one dataset is trained on.
+
+    Attributes
+    ----------
+    positives : ndarray of int
+        Row numbers, in the order in which they enter the training matrix.
+    negatives : ndarray of int
+        Row numbers, likewise.
+    """
+
+    positives: Rows
+    negatives: Rows
+
+    @property
+    def all(self) -> Rows:
+        """Positives, then negatives; unshuffled folds depend on this order."""
+        return np.concatenate([self.positives, self.negatives])
+
+    @property
+    def y(self) -> NDArray[np.int8]:
+        """Labels of `all`, ones and then zeros."""
+        return np.repeat(np.array([1, 0], np.int8), [len(self.positives), len(self.negatives)])
+
+
+def match_training_rows(
+    positives: Sequence[Rows], negatives: Sequence[Rows], groups: Sequence[Rows], seed: int
+) -> list[TrainingRows]:
+    """Cut datasets down to the counts that they share.
+
+    Parameters
+    ----------
+    positives, negatives : sequence of ndarray of int
+        For each dataset, the training rows with and without the label, in sorted clip order.
+    groups : sequence of ndarray of int
+        For each dataset, the group of every row (indexed by the row numbers above).
+    seed : int
+        Used anew for each dataset and polarity.
+
+    Returns
+    -------
+    list of TrainingRows
+        One for each dataset.
+    """
+    n_positive = min(len(rows) for rows in positives)
+    n_negative = min(len(rows) for rows in negatives)
+    return [
+        TrainingRows(
+            with_label[resample_by_group(group[with_label], n_positive, seed)],
+            without[resample_by_group(group[without], n_negative, seed)],
+        )
+        for with_label, without, group in zip(positives, negatives, groups, strict=True)
+    ]
+
+
+# A recogniser needs as many clips of each class as the cross-validation has folds.
+MIN_CLIPS = 3
+MIN_NUMBERS = 10
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows that a recogniser or a correction is trained on.
+
+    Attributes
+    ----------
+    all : ndarray of int
+    y : ndarray, or None
+        What is true of each; None where nobody looked.
+    """
+
+    all: NDArray[np.intp]
+    y: NDArray[Any] | None
+
+
+def training_rows(label: str, datasets: Sequence[DatasetClips], seed: int) -> list[TrainingRows]:
+    """Return the protocol's training rows of each of the datasets for a label."""
+    return match_training_rows(
+        [clips.train_rows(label, PRESENT) for clips in datasets],
+        [clips.train_rows(label, ABSENT) for clips in datasets],
+        [clips.groups for clips in datasets],
+        seed,
+    )
+
+
+def subject_rows(
+    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
+) -> Sequence[TrainingRows | ChosenRows]:
+    """Return the training rows of each of the datasets for anything that is recognised.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DatasetClips.labels`.
+    kind : {'label', 'tags', 'category', 'number'}
+    datasets : sequence of DatasetClips
+    seed : int
+    """
+    if kind == LABEL:
+        return training_rows(name, datasets, seed)
+    if kind == CATEGORY:
+        return _of_classes(name, datasets, seed, shared_classes(name, datasets))
+    chosen = []
+    available = [clips.observed_train_rows(name) for clips in datasets]
+    size = min(len(rows) for rows in available)
+    for clips, rows in zip(datasets, available, strict=True):
+        kept = rows[resample_by_group(clips.groups[rows], size, seed)]
+        # Folds are not shuffled, and these rows are in the order of their groups.
+        kept = np.random.default_rng(seed).permutation(kept)
+        chosen.append(ChosenRows(kept, clips.labels[name][kept]))
+    return chosen
+
+
+def own_rows(
+    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
+) -> Sequence[TrainingRows | ChosenRows]:
+    """Return all training rows of each of the datasets, none cut down to another's counts.
+
+    Their order follows the rules of `subject_rows`. Of a category only the classes that the
+    datasets share are there, since there is nothing to test the others on.
+    """
+    if kind == CATEGORY:
+        codes = shared_classes(name, datasets)
+        return [_of_classes(name, [clips], seed, codes)[0] for clips in datasets]
+    return [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
+
+
+def _of_classes(
+    name: str, datasets: Sequence[DatasetClips], seed: int, codes: Sequence[int]
+) -> list[ChosenRows]:
+    parts: list[list[NDArray[np.intp]]] = [[] for _ in datasets]
+    for code in codes:
+        available = [clips.train_rows(name, code) for clips in datasets]
+        size = min(len(rows) for rows in available)
+        for part, clips, rows in zip(parts, datasets, available, strict=True):
+            part.append(rows[resample_by_group(clips.groups[rows], size, seed)])
+    rows_of = [np.concatenate(part) if part else np.empty(0, np.intp) for part in parts]
+    return [
+        ChosenRows(rows, clips.labels[name][rows])
+        for clips, rows in zip(datasets, rows_of, strict=True)
+    ]
+
+
+def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
+    """Return the codes of the classes that all datasets can train (`MIN_CLIPS`) and test."""
+    highest = max(int(clips.labels[name].max(initial=-1)) for clips in datasets)
+    return [
+        code
+        for code in range(highest + 1)
+        if all(
+            len(clips.train_rows(name, code)) >= MIN_CLIPS
+            and (clips.labels[name][clips.test_rows(name)] == code).any()
+            for clips in datasets
+        )
+    ]
+
+
+def drawn_rows(datasets: Sequence[DatasetClips], seed: int) -> list[ChosenRows]:
+    """Return training rows drawn uniformly, as many from each dataset, without their labels."""
+    train = [np.flatnonzero(clips.is_train) for clips in datasets]
+    size = min(len(rows) for rows in train)
+    return [
+        ChosenRows(np.sort(np.random.default_rng(seed).permutation(rows)[:size]), None)
+        for rows in train
+    ]
+
+
+def why_impossible(
+    name: str, pair: Sequence[DatasetClips], seed: int, kind: str = LABEL
+) -> str | None:
+    """Return why something cannot be evaluated on a pair of datasets, None if it can."""
+    if kind == LABEL:
+        return _why_impossible_label(name, pair, seed)
+    if kind == CATEGORY:
+        n_classes = len(shared_classes(name, pair))
+        if n_classes < 2:
+            return (
+                f"{n_classes} class(es) have {MIN_CLIPS} training clips or more and a test clip "
+                f"in both datasets, at least 2 are needed"
+            )
+        return None
+    for clips in pair:
+        n_train, n_test = len(clips.observed_train_rows(name)), len(clips.test_rows(name))
+        if n_train < MIN_NUMBERS or n_test < 2:
+            return (
+                f"{clips.name} has {n_train} training and {n_test} test clips with a value, at "
+                f"least {MIN_NUMBERS} and 2 are needed"
+            )
+    if kind == TAGS:
+        return _why_impossible_tags(name, pair, seed)
+    assert kind == NUMBER
+    return None
+
+
+def _why_impossible_label(label: str, pair: Sequence[DatasetClips], seed: int) -> str | None:
+    for clips in pair:
+        for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
+            n = len(clips.train_rows(label, value))
+            if n < MIN_CLIPS:
+                clips_of_it = "clip" if n == 1 else "clips"
+                return (
+                    f"{clips.name} has {n} {word} training {clips_of_it}, at least {MIN_CLIPS} are "
+                    f"needed"
+                )
+            if not (clips.labels[label][clips.test_rows(label)] == value).any():
+                return f"{clips.name} has no {word} test clips"
+    for clips, rows in zip(pair, training_rows(label, pair, seed), strict=True):
+        n = min(len(rows.positives), len(rows.negatives))
+        if n < MIN_CLIPS:
+            left = f"{n} training {'clip' if n == 1 else 'clips'}"
+            return f"the resampling leaves {left} of one class in {clips.name}"
+    return None
+
+
+def _why_impossible_tags(name: str, pair: Sequence[DatasetClips], seed: int) -> str | None:
+    for clips, rows in zip(pair, subject_rows(name, TAGS, pair, seed), strict=True):
+        test = clips.labels[name][clips.test_rows(name)]
+        for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
+            assert rows.y is not None
+            if int((rows.y == value).sum(axis=0).min()) < MIN_CLIPS:
+                return (
+                    f"a tag has fewer than {MIN_CLIPS} {word} training clips in {clips.name}; "
+                    "choose the tags with --labels"
+                )
+            if not (test == value).any(axis=0).all():
+                return f"a tag has no {word} test clips in {clips.name}"
+    return None
+
+
+Array = NDArray[Any]
+
+
+class FeatureSpace:
+    """The map from embeddings of two datasets to what recognisers and corrections get.
+
+    Parameters
+    ----------
+    train : sequence of ndarray, (n_clips, D)
+        Rows of both datasets: they decide means, scales and bandwidth.
+    random : Fastfood or None
+        Unfitted map to random features; its bandwidth is the median distance of the
+        standardised training rows of both datasets. None: the rows are taken as they are.
+    """
+
+    def __init__(self, train: Sequence[Array], random: Fastfood | None) -> None:
+        self._random = random
+        if random is not None:
+            rows = [np.asarray(X, dtype=np.float64) for X in train]
+            self._scalers = [_scaler(X) for X in rows]
+            random.fit(np.concatenate([self._scaled(X, side) for side, X in enumerate(rows)]))
+
+    def train(self, X: Array, side: int) -> Array:
+        """Return training rows of a dataset, in double precision."""
+        return self._map(X, side)
+
+    def test(self, X: Array, side: int) -> Array:
+        """Return test rows of any dataset for the recogniser of the training dataset `side`.
+
+        Random features are in single precision: nothing is fitted on test rows.
+        """
+        return self._map(X, side, np.float32)
+
+    @property
+    def depends_on_side(self) -> bool:
+        """Whether a row's features depend on the dataset that the recogniser comes from."""
+        return self._random is not None
+
+    def _map(self, X: Array, side: int, dtype: type = np.float64) -> Array:
+        X = np.asarray(X, dtype=np.float64)
+        if self._random is None:
+            return X
+        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
+        return mapped
+
+    def _scaled(self, X: Array, side: int) -> Array:
+        center, scale = self._scalers[side]
+        return (X - center) / scale
+
+
+def _scaler(X: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of each feature, 1 for the latter where constant."""
+    scale = X.std(axis=0)
+    scale[scale <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)] = 1.0
+    return X.mean(axis=0), scale

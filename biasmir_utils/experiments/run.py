@@ -1,0 +1,644 @@
+"""Finished tasks on disk, so that a stopped run goes on where it was.
+
+The tasks of a plan, done here, in several processes or on a cluster.
+
+The experiment: recognisers trained on one dataset, tested on both.
+
+Source: Wang, Richard and McFee, ISMIR 2023. For each label, embedding, correction and training
+set there is one recogniser; see `tasks` for the work and `resampling` for the training rows.
+
+The files that an evaluation leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from biasmir_utils.cluster import WorkersDied, connect
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections import Correction
+from biasmir_utils.errors import ArgumentError, ClusterError
+from biasmir_utils.experiments.evaluate import (
+    PAPER_SEED,
+    SECONDS_TO_START,
+    Plan,
+    TaskResult,
+    plan_evaluation,
+    process_count,
+    run_task,
+    skipped_lines,
+)
+from biasmir_utils.experiments.protocol import LABELS, DatasetClips, array_sum
+from biasmir_utils.experiments.report import (
+    Report,
+    build_report,
+    report_latex,
+    report_markdown,
+    report_summary,
+)
+from biasmir_utils.experiments.results import (
+    KEY_COLUMNS,
+    SCORE_COLUMNS,
+    check_table_path,
+    result_columns,
+    summarise,
+    write_table,
+)
+from biasmir_utils.files import atomic_path, versions, write_json
+
+FINISHED = "[!.]*.json"
+"""Files of finished tasks; one that is being written has a dot before its name."""
+
+
+class TaskStore:
+    """A folder with two files for each finished task: rows (JSON) and scores (npz).
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Made when the first task is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, key: str, with_scores: bool) -> TaskResult | None:
+        """Return the result kept under a key, None if it is absent, damaged or lacks scores."""
+        try:
+            kept = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
+            rows = [_from_json(row) for row in kept["rows"]]
+            scores = []
+            if with_scores:
+                with np.load(self.folder / f"{key}.npz", allow_pickle=False) as arrays:
+                    for number, score_key in enumerate(kept["score_keys"]):
+                        part = {name: arrays[f"{number}/{name}"] for name in kept["score_arrays"]}
+                        scores.append((_from_json(score_key), _from_arrays(part)))
+            judged = [_from_json(row) for row in kept["judged"]]
+            return TaskResult(rows, scores, kept["warnings"], kept["skipped"], judged)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, key: str, result: TaskResult) -> None:
+        """Keep a result; the JSON file comes last and tells that the task is finished."""
+        names: list[str] = []
+        if result.scores:
+            arrays = {}
+            for number, (_, part) in enumerate(result.scores):
+                names = list(part)
+                for name, array in _to_arrays(part).items():
+                    arrays[f"{number}/{name}"] = array
+            with atomic_path(self.folder / f"{key}.npz") as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        kept = {
+            "rows": [_to_json(row) for row in result.rows],
+            "score_keys": [_to_json(score_key) for score_key, _ in result.scores],
+            "score_arrays": names,
+            "warnings": result.warnings,
+            "skipped": result.skipped,
+            "judged": [_to_json(row) for row in result.judged],
+        }
+        with atomic_path(self.folder / f"{key}.json") as temporary:
+            temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")
+
+    def keys(self) -> set[str]:
+        """Return the keys under which something is kept, by any command."""
+        return {path.stem for path in self.folder.glob(FINISHED)}
+
+    def remove(self, keys: Iterable[str] | None = None) -> None:
+        """Remove what is kept under some keys, or everything; the folder goes with the last."""
+        if keys is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for key in keys:
+            for suffix in (".json", ".npz"):
+                (self.folder / f"{key}{suffix}").unlink(missing_ok=True)
+        if self.folder.is_dir() and not self.keys():
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _to_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value != value else value for key, value in row.items()}
+
+
+def _from_json(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: np.nan if value is None else value for key, value in row.items()}
+
+
+def _to_arrays(part: dict[str, Any]) -> dict[str, Any]:
+    """Turn arrays of texts into plain text arrays; "" stands for a missing group."""
+    return {
+        name: np.array(["" if v is None else str(v) for v in array], dtype=str)
+        if array.dtype == object
+        else array
+        for name, array in part.items()
+    }
+
+
+def _from_arrays(part: dict[str, Any]) -> dict[str, Any]:
+    result = {}
+    for name, array in part.items():
+        if array.dtype.kind == "U":
+            array = array.astype(object)
+            array[array == ""] = None
+        result[name] = array
+    return result
+
+
+Features = dict[tuple[str, str], np.ndarray]
+Numbered = tuple[int, TaskResult]
+"""The position of a task in its plan, and what it found."""
+PACKAGES = ("numpy", "scipy", "scikit-learn")
+"""Packages whose versions decide the numbers."""
+
+
+def run_tasks(
+    plan: Plan,
+    *,
+    scores: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
+    store: TaskStore | None = None,
+    scheduler: str | None = None,
+) -> list[TaskResult]:
+    """Do the tasks of a plan, and return their results in its order.
+
+    Parameters
+    ----------
+    plan : Plan
+    scores : bool
+        Whether to return the score of every test clip.
+    jobs : int, optional
+        Processes; default all cores. The numbers do not depend on it.
+    progress : bool
+        Whether to show a progress bar on stderr.
+    store : TaskStore, optional
+        Where results are kept as they come, and looked for before a task is done.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers do the tasks, or `local`; see
+        `biasmir_utils.cluster.connect`.
+    """
+    from tqdm import tqdm
+
+    features = _features(plan)
+    done: dict[int, TaskResult] = {}
+    keys = _task_keys(plan, features) if store is not None else []
+    for number, key in enumerate(keys):
+        kept = store.load(key, scores) if store is not None else None
+        if kept is not None:
+            done[number] = kept
+    waiting = [number for number in range(len(plan.tasks)) if number not in done]
+    # The longest first, so that no worker is left alone with one in the end.
+    seconds = plan.task_seconds()
+    waiting.sort(key=lambda number: -seconds[number])
+    bar = tqdm(
+        total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
+    )
+    if scheduler is None:
+        n_jobs = process_count(jobs, len(waiting))
+        if jobs is None and sum(seconds[number] for number in waiting) < 2 * SECONDS_TO_START:
+            n_jobs = 1  # workers would still be starting when one process is done
+        finished = _with_joblib(plan, waiting, features, scores, n_jobs)
+    else:
+        finished = _with_dask(plan, waiting, features, scores, jobs, scheduler)
+    with bar, closing(finished):
+        for number, result in finished:
+            done[number] = result
+            if store is not None:
+                store.save(keys[number], result)
+            bar.update()
+    return [done[number] for number in range(len(plan.tasks))]
+
+
+def task_keys(plan: Plan) -> list[str]:
+    """Return the key of each task of a plan, under which a `TaskStore` keeps its result."""
+    return _task_keys(plan, _features(plan))
+
+
+def _features(plan: Plan) -> Features:
+    return {
+        (embedding, dataset): plan.data.features(embedding, dataset)
+        for embedding in plan.parameters["embeddings"]
+        for dataset in plan.data.datasets
+    }
+
+
+def _with_joblib(
+    plan: Plan, numbers: Sequence[int], features: Features, scores: bool, n_jobs: int
+) -> Generator[Numbered, None, None]:
+    """Yield each result as it comes, from this process or from several of this machine."""
+    calls = (
+        joblib.delayed(_numbered)(number, *arguments, scores)
+        for number, arguments in _arguments(plan, numbers, features, _as_it_is)
+    )
+    with joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
+        yield from parallel(calls)
+
+
+def _with_dask(
+    plan: Plan,
+    numbers: Sequence[int],
+    features: Features,
+    scores: bool,
+    jobs: int | None,
+    scheduler: str,
+) -> Generator[Numbered, None, None]:
+    """Yield each result as it comes from the workers of a cluster, to which data go once."""
+    if not numbers:
+        return
+    held: dict[Hashable, Any] = {}
+    with connect(scheduler, jobs, PACKAGES) as cluster:
+
+        def hold(name: Hashable, value: Any) -> Any:
+            if name not in held:
+                held[name] = cluster.hold(value)
+            return held[name]
+
+        calls = (
+            (number, (*arguments, scores))
+            for number, arguments in _arguments(plan, numbers, features, hold)
+        )
+        for number, result in cluster.run(run_task, calls):
+            if isinstance(result, WorkersDied):
+                task = plan.tasks[number]
+                raise ClusterError(
+                    f"scheduler {scheduler}: several workers ended during the task "
+                    f"{task.embedding}, {task.label}, {'/'.join(task.pair)}; have they enough "
+                    f"memory? What is finished is kept"
+                )
+            yield number, result
+
+
+def _arguments(
+    plan: Plan,
+    numbers: Sequence[int],
+    features: Features,
+    hold: Callable[[Hashable, Any], Any],
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield the number of each task, and what it needs: the task, and arrays given to `hold`."""
+    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
+    for number in numbers:
+        task = plan.tasks[number]
+        clips = {name: _only(plan.data.datasets[name], task.label) for name in task.pair}
+        yield (
+            number,
+            (
+                task,
+                {name: hold(("clips", name, task.label), clips[name]) for name in task.pair},
+                {
+                    name: hold(("features", task.embedding, name), features[task.embedding, name])
+                    for name in task.pair
+                },
+                {name: hold(("groups", name), groups[name]) for name in task.pair},
+            ),
+        )
+
+
+def _as_it_is(name: Hashable, value: Any) -> Any:
+    return value
+
+
+def _numbered(number: int, *arguments: Any) -> Numbered:
+    return number, run_task(*arguments)
+
+
+def _only(clips: DatasetClips, label: str) -> DatasetClips:
+    """Return the clips with one label, which is all that a task needs."""
+    return replace(clips, labels={label: clips.labels[label]})
+
+
+def _task_keys(plan: Plan, features: Features) -> list[str]:
+    """Return a name for each task that changes with everything its result depends on."""
+    sums = {name: array_sum(array) for name, array in features.items()}
+    keys = []
+    for task in plan.tasks:
+        content = {
+            "task": asdict(task),
+            "versions": versions(*PACKAGES),
+            "features": [sums[task.embedding, name] for name in task.pair],
+            "clips": [
+                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.label])
+                for c in (plan.data.datasets[name] for name in task.pair)
+            ],
+        }
+        text = json.dumps(content, sort_keys=True, default=str)
+        keys.append(hashlib.sha256(text.encode()).hexdigest()[:24])
+    return keys
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    results : pandas.DataFrame
+        The columns of `results.RESULT_COLUMNS` (for a category or a number of
+        `results.CLASS_COLUMNS`, `NUMBER_COLUMNS`): a row for each label, embedding, correction,
+        mode, ordered pair of datasets and seed.
+    scores : pandas.DataFrame or None
+        The columns of `results.SCORE_COLUMNS`: a row for each test clip of each of those rows.
+    record : dict
+        Parameters, versions, sums of the data, clips left out, labels skipped, warnings.
+    report : Report or None
+        The full report, if it was asked for.
+    """
+
+    results: pd.DataFrame
+    scores: pd.DataFrame | None
+    record: dict[str, Any] = field(repr=False)
+    report: Report | None = field(default=None, repr=False)
+
+    def summary(self) -> str:
+        """Return the table that `biasmir evaluate` prints, and what to know about it."""
+        if self.report is None:
+            lines = [summarise(self.results)]
+        else:
+            lines = [report_summary(self.report, self.record), ""]
+        for dataset, n in self.record["left_out"].items():
+            if n:
+                lines.append(f"{n} clip(s) of {dataset} left out: they lack one of the embeddings")
+        lines.extend(skipped_lines(self.record["skipped"]))
+        warned = self.record["warnings"]
+        if warned:
+            lines.append(f"{len(warned)} warning(s), all in the record; the first: {warned[0]}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    corpus: Corpus,
+    embeddings: str | Sequence[str],
+    corrections: str | Iterable[str | Correction] = ("none",),
+    modes: str | Sequence[str] = ("global",),
+    *,
+    labels: Sequence[str] | None = None,
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
+    seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
+    scores: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
+    scheduler: str | None = None,
+) -> Evaluation:
+    """Train and test recognisers inside and across the datasets of a corpus.
+
+    Only clips that have all of the embeddings take part, so that embeddings are compared on
+    the same clips. With more than two datasets, every pair of them is evaluated.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    embeddings : str or sequence of str
+    corrections : str, or iterable of str or Correction
+        See `corrections.grammar`; default none.
+    modes : str or sequence of str
+        On which rows of both datasets corrections are fitted. `global`: the training rows of
+        the recognisers, positives and negatives, which the paper's resampling chose by their
+        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
+        a look at any label, with recognisers that are trained on all that their own dataset has,
+        not on as many clips as the other one can match.
+    labels : sequence of str, optional
+        Default: all labels of the corpus.
+    target : str or sequence of str
+        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
+        them; or targets of the corpus (or `group`), see `targets`.
+    recogniser : str, optional
+        A name of `recognisers.RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        default is `logistic`, for a number `ridge`.
+    seed : int
+        Of the resampling and the random features; 42 in the paper.
+    seeds : int
+        How many seeds to run, from `seed` on.
+    report : bool
+        Whether to judge the corrections in full; see `report`. Adds the correction `none`.
+    scores : bool
+        Whether to keep the score of every test clip.
+    jobs : int, optional
+        Processes; default all cores. The numbers do not depend on it.
+    progress : bool
+        Whether to show a progress bar on stderr.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers do the tasks, or `local` to start some here;
+        the numbers are the same.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
+        with the reason in `record["skipped"]`.
+    """
+    plan = plan_evaluation(
+        corpus,
+        embeddings,
+        corrections,
+        modes,
+        labels=labels,
+        target=target,
+        recogniser=recogniser,
+        seed=seed,
+        seeds=seeds,
+        report=report,
+    )
+    return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    scores: bool = False,
+    jobs: int | None = None,
+    progress: bool = False,
+    resume: Path | None = None,
+    scheduler: str | None = None,
+) -> Evaluation:
+    """Do the tasks of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    scores, jobs, progress, scheduler
+        As in `evaluate`.
+    resume : pathlib.Path, optional
+        Folder in which finished tasks are kept, and looked for before they are done; removed
+        in the end by whoever has saved the result (see `TaskStore.remove`).
+    """
+    if not plan.tasks:
+        reasons = "; ".join(f"{s['label']}: {s['reason']}" for s in plan.skipped[:5])
+        raise ArgumentError(f"no label can be evaluated: {reasons}")
+    found = run_tasks(
+        plan,
+        scores=scores or plan.report,
+        jobs=jobs,
+        progress=progress,
+        store=TaskStore(resume) if resume else None,
+        scheduler=scheduler,
+    )
+    name = plan.data.corpus.name
+    rows = [{"corpus": name, **row} for result in found for row in result.rows]
+    results = pd.DataFrame(rows, columns=list(result_columns(plan.kind)))
+    table = None
+    if scores:
+        parts = [
+            pd.DataFrame({"corpus": name, **{k: key[k] for k in KEY_COLUMNS[1:]}, **arrays})
+            for result in found
+            for key, arrays in result.scores
+        ]
+        table = pd.concat(parts, ignore_index=True)[list(SCORE_COLUMNS)]
+    record = {
+        "parameters": plan.parameters,
+        "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "joblib"),
+        "data": plan.data.corpus.data_sums(),
+        "left_out": plan.data.left_out,
+        "skipped": [*plan.skipped, *(entry for result in found for entry in result.skipped)],
+        "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
+    }
+    report = build_report(plan, found, jobs=jobs) if plan.report else None
+    return Evaluation(results, table, record, report)
+
+
+# Table of a `Report` -> what its file is called, between the results' stem and suffix.
+REPORT_TABLES = {"summary": "report", "changes": "changes", "task": "task", "shift": "shift"}
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where the files of one evaluation go.
+
+    Attributes
+    ----------
+    results : pathlib.Path
+        The results table.
+    record : pathlib.Path
+        Parameters, versions and sums, beside it.
+    scores : pathlib.Path
+        Scores clip by clip, if they are asked for.
+    tasks : pathlib.Path
+        Folder of finished tasks while the evaluation runs.
+    report : dict of str to pathlib.Path
+        The tables of a full report: `summary`, `changes`, `task`, `shift`.
+    text : pathlib.Path
+        The report to read.
+    latex : pathlib.Path
+        Its first table as LaTeX.
+    figure : pathlib.Path
+        Its figure.
+    """
+
+    results: Path
+    record: Path
+    scores: Path
+    tasks: Path
+    report: dict[str, Path]
+    text: Path
+    latex: Path
+    figure: Path
+
+
+def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
+    """Return the paths for a results table `out`, .csv or .parquet."""
+    results = check_table_path(out)
+    return OutputPaths(
+        results=results,
+        record=results.with_suffix(".json"),
+        scores=results.with_suffix(".scores.parquet"),
+        tasks=results.with_name(f"{results.name}.tasks"),
+        report={
+            table: results.with_suffix(f".{name}{results.suffix}")
+            for table, name in REPORT_TABLES.items()
+        },
+        text=results.with_suffix(".report.md"),
+        latex=results.with_suffix(".report.tex"),
+        figure=results.with_suffix(".report.png"),
+    )
+
+
+def set_aside(evaluation: Evaluation, out: str | os.PathLike[str]) -> Path | None:
+    """Rename the files of an earlier evaluation that was not this one, so that nothing is lost.
+
+    Each gets ``.bak`` behind its name, or ``.bak2`` and so on where that is taken.
+
+    Returns
+    -------
+    pathlib.Path or None
+        What became of the results table; None if there is none, or it is of the same parameters
+        and data.
+    """
+    paths = output_paths(out)
+    if not paths.results.is_file():
+        return None
+    try:
+        earlier = json.loads(paths.record.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(evaluation.record))
+        if all(earlier[key] == now[key] for key in ("parameters", "data")):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nobody knows what it is of
+    every = [paths.results, paths.record, paths.scores, *paths.report.values()]
+    files = [path for path in (*every, paths.text, paths.latex, paths.figure) if path.is_file()]
+    suffixes = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
+    suffix = next(
+        one for one in suffixes if not any(Path(f"{path}{one}").exists() for path in files)
+    )
+    for path in files:
+        os.replace(path, f"{path}{suffix}")
+    return Path(f"{paths.results}{suffix}")
+
+
+def write_evaluation(
+    evaluation: Evaluation, out: str | os.PathLike[str], tasks: Iterable[str] | None = None
+) -> list[Path]:
+    """Write results, record, scores and report, and remove the finished tasks that were kept.
+
+    The figure of a report is drawn by whoever calls this, before.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    out : path
+    tasks : iterable of str, optional
+        Keys of the tasks to remove; default: all that are kept beside `out`.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files written. The results table comes last.
+    """
+    paths = output_paths(out)
+    written = [paths.record]
+    if evaluation.scores is not None:
+        write_table(evaluation.scores, paths.scores)
+        written.append(paths.scores)
+    if evaluation.report is not None:
+        for table, path in paths.report.items():
+            write_table(getattr(evaluation.report, table), path)
+            written.append(path)
+        figure = paths.figure.name if paths.figure.is_file() else None
+        of_report = (evaluation.report, evaluation.record)
+        texts = {paths.text: report_markdown(*of_report, figure)}
+        texts[paths.latex] = report_latex(*of_report)
+        for path, text in texts.items():
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+            written.append(path)
+    write_json(paths.record, evaluation.record)
+    write_table(evaluation.results, paths.results)
+    TaskStore(paths.tasks).remove(tasks)
+    return [*written, paths.results]

@@ -1,1 +1,0 @@
-"""Where corpora come from: readers of published data sets' own files."""
