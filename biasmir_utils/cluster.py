@@ -122,7 +122,7 @@ def connect(
                 client = stack.enter_context(
                     Client(scheduler, timeout=SECONDS_TO_ANSWER, set_as_default=False)
                 )
-            except (OSError, ValueError, TypeError, asyncio.TimeoutError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 reason = f"{type(error).__name__}: {error}".removesuffix(": ")
                 raise ClusterError(
                     f"scheduler {scheduler}: nobody answered within {SECONDS_TO_ANSWER:.0f} s "
@@ -131,7 +131,7 @@ def connect(
                 ) from error
         try:
             client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
-        except (TimeoutError, asyncio.TimeoutError) as error:  # two classes before Python 3.11
+        except TimeoutError as error:
             raise ClusterError(
                 f"scheduler {scheduler}: it has no workers ({SECONDS_TO_ANSWER:.0f} s waited); "
                 f"start some: dask worker {scheduler} --nthreads 1"

@@ -68,7 +68,8 @@ def sha256(path: str | os.PathLike[str], chunk_size: int = 1 << 20) -> str:
 def versions(*packages: str) -> dict[str, str]:
     """Return the installed version of each package, Python and BiasMIR first.
 
-    Packages that are not installed are left out.
+    Packages that are not installed are left out. TensorFlow without CUDA is installed under
+    another name, and counts as TensorFlow.
     """
     from biasmir_utils._version import __version__
 
@@ -76,8 +77,10 @@ def versions(*packages: str) -> dict[str, str]:
     for package in packages:
         if package in found:  # what runs, whatever an installer wrote down of it
             continue
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        for name in (package, f"{package}-cpu"):
+            try:
+                found[package] = importlib.metadata.version(name)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
     return found

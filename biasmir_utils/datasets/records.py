@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Records:
 
     def _record(self, name: str, entry: dict[str, Any]) -> None:
         sums = _read(self._sums)
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         known = {key: value for key, value in entry.items() if value is not None}
         sums[name] = {**known, "date": now}
         write_json(self._sums, sums)
