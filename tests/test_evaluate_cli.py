@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import biasmir_utils
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import (
@@ -171,6 +175,29 @@ def test_finished_tasks_of_other_data_or_parameters_are_not_taken(tiny_corpus, t
     table.to_parquet(tiny_corpus / "clips.parquet", index=False)
     # Of the two labels, one has changed.
     assert tasks_after(42) == 5
+
+
+def test_tasks_of_other_code_are_not_taken(tiny_corpus, tmp_path):
+    package = Path(biasmir_utils.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        "from biasmir_utils.corpus import Corpus\n"
+        "from biasmir_utils.experiments import plan_evaluation, task_keys\n"
+        f"print(task_keys(plan_evaluation(Corpus.load({str(tiny_corpus)!r}), 'toy')))\n"
+    )
+
+    def keys() -> str:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    before = keys()
+    assert keys() == before
+    with (tmp_path / package.name / "experiments" / "metrics.py").open("a") as file:
+        file.write("# Another definition.\n")
+    assert keys() != before
 
 
 def test_a_damaged_task_file_is_done_again(tiny_corpus, tmp_path):

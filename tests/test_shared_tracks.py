@@ -14,7 +14,7 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.experiments import bootstrap_scores, evaluate, probe
+from biasmir_utils.experiments import bootstrap_scores, evaluate, plan_evaluation, probe, run_plan
 from biasmir_utils.experiments.protocol import ExperimentData
 from biasmir_utils.experiments.report import report_markdown
 
@@ -108,6 +108,18 @@ def test_an_import_may_say_so(tmp_path):
 
 
 # What follows from it
+
+
+def test_tasks_kept_before_a_corpus_said_so_are_not_taken_for_it(tiny_corpus, tmp_path):
+    def run(resume: Path | None):
+        plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", "center", report=True)
+        return run_plan(plan, resume=resume, jobs=1).report.shift
+
+    kept = tmp_path / "kept"
+    apart = run(kept)
+    declare(tiny_corpus)
+    assert run(kept).equals(run(None))
+    assert not run(kept).equals(apart)
 
 
 def test_the_arrays_of_an_experiment_and_the_probe_know_of_it(tiny_corpus):

@@ -12,6 +12,7 @@ The files that an evaluation leaves.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -319,6 +320,16 @@ def _only(clips: DatasetClips, label: str) -> DatasetClips:
     return replace(clips, labels={label: clips.labels[label]})
 
 
+@functools.cache
+def _code_sum() -> str:
+    """Return a sum of this package's own source, which decides what a number means."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _task_keys(plan: Plan, features: Features) -> list[str]:
     """Return a name for each task that changes with everything its result depends on."""
     sums = {name: array_sum(array) for name, array in features.items()}
@@ -327,9 +338,11 @@ def _task_keys(plan: Plan, features: Features) -> list[str]:
         content = {
             "task": asdict(task),
             "versions": versions(*PACKAGES),
+            "code": _code_sum(),
             "features": [sums[task.embedding, name] for name in task.pair],
             "clips": [
                 array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.label])
+                + f" shared_tracks={c.shared_tracks}"
                 for c in (plan.data.datasets[name] for name in task.pair)
             ],
         }
