@@ -1,6 +1,7 @@
 """BiasMIR: dataset bias in pre-trained audio embeddings, and how to correct it."""
 
-from biasmir_utils._version import __version__
 from biasmir_utils.corpus import Corpus
+
+__version__ = "0.1.0"
 
 __all__ = ["Corpus", "__version__"]

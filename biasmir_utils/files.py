@@ -71,7 +71,7 @@ def versions(*packages: str) -> dict[str, str]:
     Packages that are not installed are left out. TensorFlow without CUDA is installed under
     another name, and counts as TensorFlow.
     """
-    from biasmir_utils._version import __version__
+    from biasmir_utils import __version__
 
     found = {"python": platform.python_version(), "biasmir_utils": __version__}
     for package in packages:

@@ -18,7 +18,7 @@ PACKAGE = Path(biasmir_utils.__file__).parent
 # From the bottom to the top; `bias` is the public name of a module of `experiments`. The book
 # describes the commands, and no command needs the book.
 LAYERS = (
-    {"_version"},
+    {"__version__"},
     {"errors"},
     {"files"},
     {"cluster"},
@@ -37,7 +37,7 @@ MAY_IMPORT = {
 }
 # The two producers of corpora do not know the networks, nor each other; biasmir_utils/__init__.py
 # offers the data model.
-MAY_IMPORT[""] = {"_version", "errors", "corpus"}
+MAY_IMPORT[""] = {"__version__", "errors", "corpus"}
 HEAVY = {
     "IPython",
     "dask",

@@ -10,7 +10,7 @@ import importlib
 
 import click
 
-from biasmir_utils._version import __version__
+from biasmir_utils import __version__
 from biasmir_utils.errors import BiasMIRError
 
 # In the order in which a newcomer would use them.

@@ -9,7 +9,7 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 *group* is a genre, an *embedding* is one vector for each clip, the mean over its *frames*.
 """
 
-from biasmir_utils.corpus._corpus import Corpus
+from biasmir_utils.corpus._corpus import Corpus, CorpusWriter
 from biasmir_utils.corpus.clip_table import FILE_NAMES, SPLITS, csv_rows
 from biasmir_utils.corpus.description import (
     FILE_NAME,
@@ -20,13 +20,12 @@ from biasmir_utils.corpus.description import (
 )
 from biasmir_utils.corpus.embedding_file import (
     CHUNK_BYTES,
+    cache_folder,
     list_embeddings,
     open_embedding_file,
     read_keys,
     write_embedding_file,
 )
-from biasmir_utils.corpus.pooling_cache import cache_folder
-from biasmir_utils.corpus.writer import CorpusWriter
 
 __all__ = [
     "CHUNK_BYTES",

@@ -1,8 +1,10 @@
-"""The `Corpus`: one folder that every producer writes and everything downstream reads."""
+"""The `Corpus`: one folder that every producer writes and everything downstream reads.
+
+`CorpusWriter` writes one, `Corpus.load` reads it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,8 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from biasmir_utils.corpus import pooling_cache
 from biasmir_utils.corpus.clip_table import (
+    FILE_NAMES,
+    SPLITS,
+    check_clip_table,
     find_clip_table,
     read_clip_table,
     tracks_on_both_sides,
@@ -24,16 +28,20 @@ from biasmir_utils.corpus.description import (
     Description,
     EmbeddingFile,
     Target,
+    check_path_names,
+    check_targets,
     load_description,
 )
 from biasmir_utils.corpus.embedding_file import (
     list_embeddings,
-    mean_over_frames,
+    pooled_embedding,
     read_frames,
     read_skipped,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.files import sha256
+from biasmir_utils.files import atomic_path, sha256
+
+NO_GROUP = "(none)"
 
 
 class Corpus:
@@ -203,9 +211,10 @@ class Corpus:
                 if (dataset, name) in self._files:
                     rows = np.flatnonzero(self.clips["dataset"] == dataset)
                     clips = self.clips["clip"].iloc[rows].tolist()
-                    part = _pooled(self._files[dataset, name], dataset, name, clips)
-                    means[rows] = part["means"]
-                    self._unlisted[name] += int(part["unlisted"])
+                    means[rows], unlisted = pooled_embedding(
+                        self._files[dataset, name], dataset, name, clips
+                    )
+                    self._unlisted[name] += unlisted
             means.setflags(write=False)
             self._means[name] = means
         return self._means[name]
@@ -314,10 +323,77 @@ class Corpus:
         return Corpus.load(self.path)
 
     def summary(self) -> str:
-        """Return what `biasmir info` prints."""
-        from biasmir_utils.corpus.summary import summarise
+        """Return what `biasmir info` prints: counts, embeddings with their gaps, warnings."""
+        sections = [f"{self.title} ({self.name})\n{self.path}"]
+        sections.append(_titled("Clips", self._split_counts()))
+        if self.shared_tracks:
+            sections[-1] += "\n  A track of one name is the same track in all datasets."
+        if self.labels:
+            sections.append(_titled("Labels, positive/observed", self._label_counts()))
+        others = [target for target in self.targets if target.kind != "label"]
+        if others:
+            lines = [
+                f"{target.name} ({target.kind}{', ' + target.unit if target.unit else ''}): "
+                f"{int(self.clips[target.name].notna().sum())} clips"
+                for target in others
+            ]
+            sections.append(_titled("Other targets", lines))
+        if self.groups:
+            sections.append(_titled("Groups", self._group_counts()))
+        if self.embedding_names:
+            sections.append(_titled("Embeddings", self._embedding_table()))
+        else:
+            sections.append(_titled("Embeddings", ["none yet (see `biasmir extract`)"]))
+        for name in self.embedding_names:
+            reasons = self.missing(name)["reason"].value_counts()
+            if len(reasons):
+                lines = [f"{count} x {reason}" for reason, count in reasons.items()]
+                sections.append(_titled(f"Clips without {name}", lines))
+        if self.warnings:
+            sections.append(_titled("Warnings", self.warnings))
+        return "\n\n".join(sections)
 
-        return summarise(self)
+    def _parts(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Return the clips of each dataset and split that has some, in order."""
+        parts = dict(iter(self.clips.groupby(["dataset", "split"])))
+        cells = [(dataset, split) for dataset in self.datasets for split in SPLITS]
+        return {cell: parts[cell] for cell in cells if cell in parts}
+
+    def _split_counts(self) -> pd.DataFrame:
+        rows = {
+            cell: [len(part), part["track"].nunique(), part["audio"].count()]
+            for cell, part in self._parts().items()
+        }
+        index = pd.MultiIndex.from_tuples(rows, names=["dataset", "split"])
+        return pd.DataFrame(rows.values(), index, ["clips", "tracks", "with audio"])
+
+    def _label_counts(self) -> pd.DataFrame:
+        columns = {}
+        for cell, part in self._parts().items():
+            positive, observed = (part[self.labels] >= 0.5).sum(), part[self.labels].count()
+            columns[cell] = positive.astype(str) + "/" + observed.astype(str)
+        return pd.DataFrame(columns, index=self.labels)
+
+    def _group_counts(self) -> pd.DataFrame:
+        """Return the clips of each group; clips without a group come last."""
+        columns = {
+            cell: part["group"].fillna(NO_GROUP).value_counts()
+            for cell, part in self._parts().items()
+        }
+        table = pd.DataFrame(columns).reindex([*self.groups, NO_GROUP]).fillna(0).astype(int)
+        return table if table.loc[NO_GROUP].any() else table.drop(index=NO_GROUP)
+
+    def _embedding_table(self) -> pd.DataFrame:
+        rows = {}
+        for name in self.embedding_names:
+            complete = self.complete([name])
+            rows[name] = {
+                "dimensions": self.dimension(name),
+                "clips": int(complete.sum()),
+                "missing": int((~complete).sum()),
+                "not in the table": self.n_unlisted(name),
+            }
+        return pd.DataFrame.from_dict(rows, orient="index")
 
     def _check_name(self, name: str) -> None:
         if name not in self._dimensions:
@@ -327,20 +403,87 @@ class Corpus:
             )
 
 
-def _pooled(path: Path, dataset: str, name: str, clips: list[str]) -> dict[str, NDArray]:
-    large = path.stat().st_size >= pooling_cache.SMALLEST_FILE
-    key = ""
-    if large:
-        listing = hashlib.sha256("\0".join(clips).encode()).hexdigest()
-        key = pooling_cache.cache_key(path, dataset, name, listing, "mean over frames, 1")
-        kept = pooling_cache.load(key)
-        if kept is not None:
-            return kept
-    means, _, unlisted = mean_over_frames(path, dataset, name, clips)
-    arrays: dict[str, NDArray] = {"means": means, "unlisted": np.array(unlisted)}
-    if large:
-        pooling_cache.store(key, arrays)
-    return arrays
+class CorpusWriter:
+    """Writes `corpus.json` and the clip table of a new corpus.
+
+    Parameters
+    ----------
+    path : path
+        The folder; made if missing.
+    name, title : str
+        A short name for tables, and one for people.
+    datasets, groups : sequence of str
+        The values of the columns `dataset` and `group`, in order.
+    targets : sequence of Target
+        Each is a column of the clip table.
+    provenance : dict, optional
+        What made the corpus, from what, with which versions and seeds.
+    licences : sequence of dict, optional
+        `what`, `licence`, and perhaps `url` and `attribution`.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all datasets.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str,
+        title: str,
+        datasets: Sequence[str],
+        groups: Sequence[str],
+        targets: Sequence[Target],
+        provenance: Mapping[str, Any] | None = None,
+        licences: Sequence[Mapping[str, Any]] = (),
+        shared_tracks: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        check_targets(targets, self.path)
+        check_path_names("dataset", datasets, self.path)
+        self.description = Description(
+            name=name,
+            title=title,
+            datasets=tuple(datasets),
+            groups=tuple(groups),
+            targets=tuple(targets),
+            provenance=dict(provenance or {}),
+            licences=[dict(licence) for licence in licences],
+            shared_tracks=shared_tracks,
+        )
+
+    def write(self, clips: pd.DataFrame, table_format: str = "parquet") -> Corpus:
+        """Check and write the clip table, then `corpus.json`, and return the corpus.
+
+        Parameters
+        ----------
+        clips : pandas.DataFrame
+            As `check_clip_table` wants it.
+        table_format : {'parquet', 'csv'}
+            How the table is stored.
+
+        Raises
+        ------
+        CorpusError
+            If the table breaks a rule, or the folder holds another corpus or clip table.
+        """
+        names = {Path(name).suffix[1:]: name for name in FILE_NAMES}
+        if table_format not in names:
+            raise CorpusError(f"table format {table_format!r}: expected {' or '.join(names)}")
+        target = self.path / names[table_format]
+        there = [name for name in ("corpus.json", *FILE_NAMES) if (self.path / name).exists()]
+        if there:
+            raise CorpusError(
+                f"{self.path}: there is a {there[0]} already; choose an empty folder, or remove it"
+            )
+        table = check_clip_table(clips, self.description, target)
+        with atomic_path(target) as temporary:
+            if table_format == "csv":
+                table.to_csv(temporary, index=False)
+            else:
+                table.to_parquet(temporary, index=False)
+        # Last, since a folder counts as a corpus once it has this file.
+        self.description.save(self.path)
+        return Corpus.load(self.path)
 
 
 def _relative(file: Path, folder: Path) -> str:
@@ -350,3 +493,9 @@ def _relative(file: Path, folder: Path) -> str:
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in keys)
+
+
+def _titled(title: str, content: pd.DataFrame | Sequence[str]) -> str:
+    """Return a title and the lines below it, set in."""
+    lines = content.to_string().splitlines() if isinstance(content, pd.DataFrame) else content
+    return "\n".join([title, *(f"  {line}" for line in lines)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ FORMAT = "biasmir-corpus"
 FORMAT_VERSION = 1
 FILE_NAME = "corpus.json"
 TARGET_KINDS = ("label", "category", "number")
+_KINDS = {str: "a non-empty text", list: "a list", dict: "an object", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class Description:
     groups : tuple of str
         Those of its column `group`, in order.
     targets : tuple of Target
+        What can be predicted, in order; each is a column of the clip table.
     embedding_files : tuple of EmbeddingFile
+        The HDF5 files, in order.
     embedding_models : dict
         For each embedding, what made it (source, hop, pooling, sums); empty if unknown.
     provenance : dict
@@ -116,6 +119,11 @@ class Description:
 def load_description(folder: Path) -> Description:
     """Read and check `corpus.json`.
 
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The corpus folder.
+
     Raises
     ------
     CorpusError
@@ -133,32 +141,63 @@ def load_description(folder: Path) -> Description:
         raise CorpusError(f"{path}: not valid JSON ({error}); make it anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorpusError(f'{path}: expected a JSON object with "format": "{FORMAT}"')
-    version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if content.get("format_version") != FORMAT_VERSION:
         raise CorpusError(
-            f"{path}: format version {version!r} is unknown, this program reads version "
-            f"{FORMAT_VERSION}; use the version of BiasMIR that wrote it, or a newer one"
+            f"{path}: format version {content.get('format_version')!r} is unknown, this program "
+            f"reads version {FORMAT_VERSION}; use the version of BiasMIR that wrote it, or a newer "
+            f"one"
         )
-    targets = tuple(_target(path, entry) for entry in _list(path, content, "targets"))
-    description = Description(
-        name=_text(path, content, "name"),
-        title=_text(path, content, "title"),
-        datasets=_names(path, "datasets", _list(path, content, "datasets")),
-        groups=_names(path, "groups", _list(path, content, "groups")),
-        targets=targets,
-        embedding_files=tuple(
-            _embedding_file(path, entry) for entry in _list(path, content, "embedding_files")
-        ),
-        embedding_models=_mapping(path, content, "embedding_models"),
-        provenance=_mapping(path, content, "provenance"),
-        licences=_list(path, content, "licences"),
-        shared_tracks=_flag(path, content, "shared_tracks"),
-    )
-    _names(path, "targets", [target.name for target in targets])
-    check_path_names("dataset", description.datasets, path)
-    if not description.datasets:
+
+    def field(key: str, kind: type, default: Any = None) -> Any:
+        value = content.get(key, default)
+        if not isinstance(value, kind) or value == "":
+            raise CorpusError(f'{path}: "{key}" must be {_KINDS[kind]}, found {value!r}')
+        return value
+
+    def names(key: str, values: Sequence[Any]) -> tuple[str, ...]:
+        for name in values:
+            if not isinstance(name, str) or not name:
+                raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
+            if values.count(name) > 1:
+                raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
+        return tuple(values)
+
+    def objects(key: str, what: str) -> list[dict[str, Any]]:
+        for entry in field(key, list):
+            if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
+                raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
+        return content[key]
+
+    targets = [
+        Target(
+            entry["name"],
+            str(entry.get("kind")),
+            str(entry.get("unit", "")),
+            str(entry.get("description", "")),
+        )
+        for entry in objects("targets", "name")
+    ]
+    check_targets(targets, path)
+    names("targets", [target.name for target in targets])
+    if not field("datasets", list):
         raise CorpusError(f'{path}: "datasets" is empty; name at least one')
-    return description
+    datasets = names("datasets", content["datasets"])
+    check_path_names("dataset", datasets, path)
+    return Description(
+        name=field("name", str),
+        title=field("title", str),
+        datasets=datasets,
+        groups=names("groups", field("groups", list)),
+        targets=tuple(targets),
+        embedding_files=tuple(
+            EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
+            for entry in objects("embedding_files", "path")
+        ),
+        embedding_models=field("embedding_models", dict, {}),
+        provenance=field("provenance", dict, {}),
+        licences=field("licences", list),
+        shared_tracks=field("shared_tracks", bool, False),
+    )
 
 
 def check_path_names(what: str, names: Iterable[str], where: object) -> None:
@@ -169,6 +208,7 @@ def check_path_names(what: str, names: Iterable[str], where: object) -> None:
     what : str
         What is named, for the message.
     names : iterable of str
+        The names to check.
     where : object
         The file or folder that the message names.
     """
@@ -180,70 +220,11 @@ def check_path_names(what: str, names: Iterable[str], where: object) -> None:
             )
 
 
-def check_targets(targets: Iterable[Target], where: str) -> None:
-    """Raise `CorpusError` for a target kind that does not exist."""
+def check_targets(targets: Iterable[Target], where: object) -> None:
+    """Raise `CorpusError` for a target kind that does not exist, naming the file `where`."""
     for target in targets:
         if target.kind not in TARGET_KINDS:
             raise CorpusError(
                 f"{where}: target {target.name!r} has kind {target.kind!r}, "
                 f"expected one of {', '.join(TARGET_KINDS)}"
             )
-
-
-def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
-    value = content.get(key)
-    if not isinstance(value, str) or not value:
-        raise CorpusError(f'{path}: "{key}" must be a non-empty text, found {value!r}')
-    return value
-
-
-def _list(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
-    value = content.get(key)
-    if not isinstance(value, list):
-        raise CorpusError(f'{path}: "{key}" must be a list, found {value!r}')
-    return value
-
-
-def _mapping(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key, {})
-    if not isinstance(value, dict):
-        raise CorpusError(f'{path}: "{key}" must be an object, found {value!r}')
-    return value
-
-
-def _flag(path: Path, content: Mapping[str, Any], key: str) -> bool:
-    value = content.get(key, False)
-    if not isinstance(value, bool):
-        raise CorpusError(f'{path}: "{key}" must be true or false, found {value!r}')
-    return value
-
-
-def _names(path: Path, key: str, values: Iterable[Any]) -> tuple[str, ...]:
-    names = tuple(values)
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
-        if names.count(name) > 1:
-            raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
-    return names
-
-
-def _target(path: Path, entry: Any) -> Target:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise CorpusError(
-            f'{path}: each target is an object with "name" and "kind", found {entry!r}'
-        )
-    target = Target(
-        name=entry["name"],
-        kind=str(entry.get("kind")),
-        unit=str(entry.get("unit", "")),
-        description=str(entry.get("description", "")),
-    )
-    check_targets([target], str(path))
-    return target
-
-
-def _embedding_file(path: Path, entry: Any) -> EmbeddingFile:
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-        raise CorpusError(f'{path}: each embedding file is an object with "path", found {entry!r}')
-    return EmbeddingFile(path=entry["path"], made_here=bool(entry.get("made_here", False)))

@@ -3,12 +3,16 @@
 This is the layout of the file that the paper's authors published, so theirs is read in place.
 Several rows with one key are the frames of one clip. Files that BiasMIR writes may also hold
 `skipped_keys` and `skipped_reasons`: the clips that were tried and left out.
+
+Means over the frames of large files are kept between runs in the cache (`cache_folder`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.corpus.description import check_path_names
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.files import atomic_path
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path
 
 CHUNK_BYTES = 64 << 20
 SMALL_BYTES = 8 << 20
+# Reading a smaller file again costs less than a cache entry is worth.
+SMALLEST_CACHED = 64 << 20
 
 
 @contextmanager
@@ -87,7 +93,7 @@ def read_keys(group: h5py.Group, name: str = "keys") -> NDArray[np.str_]:
 
 def mean_over_frames(
     path: Path, dataset: str, embedding: str, clips: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+) -> tuple[NDArray[np.float32], int]:
     """Average the frames of each clip, in one pass and bounded memory.
 
     Rows may stand in any order. Sums are kept in float64; beside them only one block of
@@ -104,8 +110,6 @@ def mean_over_frames(
     -------
     means : ndarray of shape (n, D), float32
         NaN for a clip with no frames in the file.
-    counts : ndarray of shape (n,), int64
-        Frames found for each clip.
     n_unlisted : int
         Clips of the file that are not in `clips`.
 
@@ -143,7 +147,52 @@ def mean_over_frames(
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (sums / counts[:, None]).astype(np.float32)
-    return means, counts, int((rank < 0).sum())
+    return means, int((rank < 0).sum())
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: `$BIASMIR_CACHE`, or the user's cache folder."""
+    given = os.environ.get("BIASMIR_CACHE")
+    if given:
+        return Path(given)
+    # Late: in a notebook, importing pooch makes tqdm warn that there are no widgets.
+    import pooch
+
+    return Path(pooch.os_cache("biasmir"))
+
+
+def pooled_embedding(
+    path: Path, dataset: str, embedding: str, clips: Sequence[str]
+) -> tuple[NDArray[np.float32], int]:
+    """Return what `mean_over_frames` gives; of a large file it is computed once for all runs.
+
+    Parameters
+    ----------
+    path, dataset, embedding, clips
+        As for `mean_over_frames`.
+
+    Returns
+    -------
+    means : ndarray of shape (n, D), float32
+        NaN for a clip with no frames in the file.
+    n_unlisted : int
+        Clips of the file that are not in `clips`.
+    """
+    status = path.stat()
+    if status.st_size < SMALLEST_CACHED:
+        return mean_over_frames(path, dataset, embedding, clips)
+    listing = hashlib.sha256("\0".join(clips).encode()).hexdigest()
+    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    asked = [*identity, dataset, embedding, listing, "mean over frames, 1"]
+    kept = cache_folder() / f"{hashlib.sha256(repr(asked).encode()).hexdigest()}.npz"
+    try:
+        with np.load(kept, allow_pickle=False) as arrays:
+            return arrays["means"], int(arrays["unlisted"])
+    except BROKEN_ARRAYS:
+        means, unlisted = mean_over_frames(path, dataset, embedding, clips)
+    with suppress(OSError), atomic_path(kept) as temporary:  # a cache that cannot be written
+        np.savez(temporary, means=means, unlisted=unlisted)
+    return means, unlisted
 
 
 def read_frames(path: Path, dataset: str, embedding: str, clip: str) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ import requests
 from requests import exceptions as failures
 from tqdm import tqdm
 
-from biasmir_utils._version import __version__
+from biasmir_utils import __version__
 from biasmir_utils.datasets.disk import full_disk_as_error, human_size, require_space
 from biasmir_utils.errors import DownloadError
 from biasmir_utils.files import write_json
