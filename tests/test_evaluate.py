@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
-from biasmir_utils.corrections import grammar, parse_correction
+from biasmir_utils.corrections import METHODS, parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     evaluate,
@@ -319,8 +319,8 @@ def test_the_short_cut_for_thin_maps_gives_what_transforming_the_rows_gives(
 ):
     short = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
     method = parse_correction(correction).method
-    plain = replace(grammar.METHODS[method], is_low_rank=False)
-    monkeypatch.setitem(grammar.METHODS, method, plain)
+    plain = replace(METHODS[method], is_low_rank=False)
+    monkeypatch.setitem(METHODS, method, plain)
     long = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
     np.testing.assert_array_equal(short.results["C"], long.results["C"])
     for score in ("score", "probability"):

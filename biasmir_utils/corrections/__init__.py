@@ -23,32 +23,45 @@ On disk, without pickle: `save_correction`, `load_correction`. For whole corpora
 ==================  =====================================================================
 """
 
-from biasmir_utils.corrections.agreement import group_agreement
-from biasmir_utils.corrections.auto_groups import AutoGroups
-from biasmir_utils.corrections.base import DomainTransformer, NoCorrection, ThinMap
-from biasmir_utils.corrections.by_name import fit_correction
-from biasmir_utils.corrections.corpora import apply_to_corpus, correct_corpus, fit_to_corpus
+from biasmir_utils.corrections.apply import (
+    apply_to_corpus,
+    correct_corpus,
+    fit_to_corpus,
+    fit_to_frames,
+    moments_of_corpus,
+)
+from biasmir_utils.corrections.base import DomainTransformer, DomainWarning, NoCorrection, ThinMap
 from biasmir_utils.corrections.covariance import SingularCovarianceError
-from biasmir_utils.corrections.domain_maps import DomainCenter
-from biasmir_utils.corrections.fastfood import Fastfood, median_distance
-from biasmir_utils.corrections.frames import fit_to_frames, moments_of_corpus
-from biasmir_utils.corrections.grammar import (
+from biasmir_utils.corrections.groups import (
+    AutoGroups,
+    SharedClusters,
+    discover_groups,
+    group_agreement,
+)
+from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection, median_distance
+from biasmir_utils.corrections.maps import CORAL, DomainCenter, GaussianOT
+from biasmir_utils.corrections.moments import Moments
+from biasmir_utils.corrections.names import (
+    ALIASES,
+    INFORMATION,
+    METHODS,
+    NOT_IN_SETS,
+    SETS,
     Correction,
+    fit_correction,
     make_correction,
     parse_correction,
     parse_corrections,
 )
-from biasmir_utils.corrections.groups import SharedClusters, discover_groups
-from biasmir_utils.corrections.inlp import INLP
-from biasmir_utils.corrections.kernel import KernelCorrection
-from biasmir_utils.corrections.labels import DomainWarning
-from biasmir_utils.corrections.lda import DomainLDA, lda_coefficients
-from biasmir_utils.corrections.leace import LEACE
-from biasmir_utils.corrections.moments import Moments
-from biasmir_utils.corrections.projections import MeanProjection, RandomProjection
-from biasmir_utils.corrections.registry import ALIASES, INFORMATION, METHODS, NOT_IN_SETS, SETS
+from biasmir_utils.corrections.projections import (
+    INLP,
+    LEACE,
+    DomainLDA,
+    MeanProjection,
+    RandomProjection,
+    lda_coefficients,
+)
 from biasmir_utils.corrections.storage import load_correction, read_record, save_correction
-from biasmir_utils.corrections.transport import CORAL, GaussianOT
 
 __all__ = [
     "ALIASES",

@@ -3,25 +3,41 @@
 The grouped corrections compare domains within subsets that hold the same kind of music in each
 (genres, in the paper). Where nobody has labelled them, `discover_groups` looks for such subsets
 in the embedding itself.
+
+A grouped correction that finds its groups itself.
+
+How well groups that were found in an embedding agree with those that somebody has named.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
-from sklearn.metrics import silhouette_score
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from biasmir_utils.corrections.base import FLOAT_DTYPES, FloatArray, check_share
-from biasmir_utils.corrections.differences import rounding
-from biasmir_utils.corrections.labels import DomainWarning, Labels, domain_labels
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.corrections.base import (
+    FLOAT_DTYPES,
+    DomainTransformer,
+    DomainWarning,
+    FloatArray,
+    Labels,
+    ThinMap,
+    check_share,
+    domain_labels,
+)
+from biasmir_utils.corrections.projections import DomainLDA, MeanProjection, rounding
 from biasmir_utils.errors import ArgumentError
 
 IntArray = npt.NDArray[np.intp]
@@ -282,3 +298,172 @@ def _check_whole(value: Any, name: str, least: int, also: str = "") -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise ArgumentError(f"{name} must be {also}a whole number from {least}, not {value!r}.")
+
+
+class AutoGroups(DomainTransformer):
+    r"""A grouped correction with the groups of `SharedClusters`: ``groups=auto``.
+
+    `fit` finds groups that the domains share in the rows that it is given, and fits the
+    correction with these; a `sample_group` is not needed, and is not used. `transform` does not
+    need groups.
+
+    Parameters
+    ----------
+    correction : DomainTransformer or None, default None
+        One that has a grouped form; None is `DomainLDA`, the paper's `mlda`.
+    clusters : SharedClusters or None, default None
+        How groups are found; None is `SharedClusters()`.
+
+    Attributes
+    ----------
+    clusters_ : SharedClusters
+    correction_ : DomainTransformer
+    domains_ : list
+
+    Notes
+    -----
+    With c(x) the cluster that `SharedClusters` puts a row of `fit` into,
+
+    .. math:: x' = f(x), \qquad f \text{ fitted to } (x_i, z_i, c(x_i)),
+
+    where f is the correction, with the domains :math:`z_i` and the clusters as groups.
+
+    Information used: unlabelled rows of all domains, with their domain.
+    Nothing at transform time.
+
+    Guarantee: that of the correction with groups, within the groups found. None on what these
+    are: they may be groups of something else than a genre.
+
+    References
+    ----------
+    C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained
+    audio embeddings", ISMIR 2023, for corrections by named groups. P. J. Rousseeuw, "Silhouettes:
+    a graphical aid to the interpretation and validation of cluster analysis", Journal of
+    Computational and Applied Mathematics 20, 1987, for the number of clusters.
+    """
+
+    def __init__(
+        self, correction: DomainTransformer | None = None, clusters: SharedClusters | None = None
+    ) -> None:
+        self.correction = correction
+        self.clusters = clusters
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        self.correction_: DomainTransformer = clone(self.correction or DomainLDA())
+        if domains is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DomainWarning)  # `fit` has warned already
+                self.correction_.fit(X)
+            return
+        names = np.array(domains.names)[domains.codes]
+        self.clusters_: SharedClusters = clone(self.clusters or SharedClusters())
+        found = self.clusters_.fit(X, sample_domain=names).labels_
+        self.correction_.fit(X, y, sample_domain=names, sample_group=found)
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        corrected: FloatArray = self.correction_.transform(X, sample_domain=sample_domain)
+        return corrected
+
+    @property
+    def thin_map(self) -> ThinMap:
+        """The map of the fitted correction, at full dose."""
+        return self.correction_.thin_map
+
+
+def group_agreement(
+    corpus: Corpus,
+    embeddings: Sequence[str] = (),
+    *,
+    n_groups: int | str = "auto",
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Compare the groups of a corpus with those that `SharedClusters` finds without them.
+
+    Groups are found in the training clips of all datasets that have the embedding and a group.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With groups.
+    embeddings : sequence of str
+        Default: all that the corpus has.
+    n_groups : 'auto' or int
+        See `SharedClusters`.
+    random_state : int
+        Seed of the search, and of the shuffled groups of `overlap_chance`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by `embedding`:
+
+        - `clips`; `groups`, how many were found; `smallest_share`, the smallest share of a
+          dataset in one of them, counted as if the datasets were of one size;
+        - `adjusted_rand`, agreement with the corpus's groups: 1 is perfect, 0 is chance;
+        - `adjusted_rand_dataset`, the same with the datasets, which should be near 0;
+        - `label` and `adjusted_rand_label`: the label that agrees best, which tells what the
+          groups are groups of;
+        - `overlap`, the share of the subspace of the groups' mean differences (what `meanproj`
+          with ``groups=group`` takes out, each direction counted once) that lies in the one of the
+          groups found; `overlap_chance`, the same for the groups found, shuffled within each
+          dataset.
+
+    Raises
+    ------
+    ArgumentError
+        If the corpus has no groups.
+    """
+    table = corpus.clips
+    if not table["group"].notna().any():
+        raise ArgumentError(f"corpus {corpus.name!r} names no groups to compare with")
+    rows = []
+    for name in embeddings or corpus.embedding_names:
+        used = corpus.complete([name]) & table["group"].notna().to_numpy()
+        used &= (table["split"] == "train").to_numpy()
+        X = corpus.embedding(name)[used].astype(np.float64)
+        domain = table.loc[used, "dataset"].to_numpy(dtype=str)
+        group = table.loc[used, "group"].to_numpy(dtype=str)
+        clusters = SharedClusters(n_groups, random_state=random_state)
+        found = clusters.fit(X, sample_domain=domain).labels_
+        labels = {
+            label: adjusted_rand_score(table.loc[used, label].to_numpy() >= 0.5, found)
+            for label in corpus.labels
+        }
+        best = max(labels, key=labels.__getitem__, default=None)
+        even = clusters.counts_ / clusters.counts_.sum(axis=0)
+        shuffled = _shuffled(found, domain, random_state)
+        named = _span(X, domain, group)
+        rows.append(
+            {
+                "embedding": name,
+                "clips": len(X),
+                "groups": clusters.n_groups_,
+                "smallest_share": float((even / even.sum(axis=1, keepdims=True)).min()),
+                "adjusted_rand": adjusted_rand_score(group, found),
+                "adjusted_rand_dataset": adjusted_rand_score(domain, found),
+                "label": best,
+                "adjusted_rand_label": np.nan if best is None else labels[best],
+                "overlap": _overlap(named, _span(X, domain, found)),
+                "overlap_chance": _overlap(named, _span(X, domain, shuffled)),
+            }
+        )
+    return pd.DataFrame(rows).set_index("embedding")
+
+
+def _span(X: FloatArray, domain: NDArray[np.str_], group: NDArray[np.generic]) -> FloatArray:
+    return MeanProjection().fit(X, sample_domain=domain, sample_group=group).directions_
+
+
+def _overlap(one: FloatArray, other: FloatArray) -> float:
+    return float(((one @ other.T) ** 2).sum() / len(one))
+
+
+def _shuffled(
+    group: NDArray[np.intp], domain: NDArray[np.str_], random_state: int
+) -> NDArray[np.intp]:
+    rng = np.random.default_rng(random_state)
+    shuffled = group.copy()
+    for name in np.unique(domain):
+        rows = np.flatnonzero(domain == name)
+        shuffled[rows] = group[rng.permutation(rows)]
+    return shuffled

@@ -1,17 +1,286 @@
-"""A correction behind a map to random features, as one transformer."""
+"""A correction behind a map to random features, as one transformer.
+
+Random Fourier features of a Gaussian kernel by fast Hadamard transforms.
+
+References
+----------
+Q. Le, T. Sarlos and A. Smola, "Fastfood: approximating kernel expansions in loglinear time",
+ICML 2013. D. J. Sutherland and J. Schneider, "On the error of random Fourier features",
+UAI 2015, for the use of cosine and sine of each basis function. F. X. Yu et al., "Orthogonal
+random features", NeurIPS 2016, for the variant with signs.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from scipy.linalg import hadamard
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from biasmir_utils.corrections.base import DomainTransformer, FloatArray, NoCorrection
-from biasmir_utils.corrections.differences import rounding
-from biasmir_utils.corrections.domain_maps import DomainCenter
-from biasmir_utils.corrections.fastfood import Fastfood
-from biasmir_utils.corrections.labels import Labels
+from biasmir_utils.corrections.base import (
+    FLOAT_DTYPES,
+    DomainTransformer,
+    FloatArray,
+    Labels,
+    NoCorrection,
+)
+from biasmir_utils.corrections.maps import DomainCenter
+from biasmir_utils.corrections.projections import rounding
+from biasmir_utils.errors import ArgumentError
+
+# Rows are mapped in pieces of about this many numbers, which stay in the processor's cache.
+_PIECE = 1 << 16
+
+
+def hadamard_transform(X: FloatArray) -> FloatArray:
+    """Return ``X @ H`` for the unnormalised Hadamard matrix H, over the last axis.
+
+    H of size d = a b is the Kronecker product of two small ones, so the transform is two
+    matrix products with matrices of about sqrt(d) rows: 2 d sqrt(d) multiplications a row
+    instead of d log2(d) additions, but at the speed of matrix products.
+
+    Parameters
+    ----------
+    X : ndarray, (..., d)
+        d is a power of two.
+
+    Raises
+    ------
+    ArgumentError
+        If d is not a power of two.
+    """
+    width = X.shape[-1]
+    if width < 1 or width & (width - 1):
+        raise ArgumentError(f"the last axis must be a power of two long, not {width}.")
+    log = width.bit_length() - 1
+    outer, inner = 1 << (log // 2), 1 << (log - log // 2)
+    cells = X.reshape(-1, inner) @ hadamard(inner, dtype=X.dtype)
+    if outer > 1:
+        cells = hadamard(outer, dtype=X.dtype) @ cells.reshape(-1, outer, inner)
+    return cells.reshape(X.shape)
+
+
+def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> float:
+    """Return the median of the Euclidean distances between all pairs of rows.
+
+    Parameters
+    ----------
+    X : array-like, (n_samples, n_features)
+        At least two rows.
+    max_rows : int, default 5000
+        With more rows, the median is that of a random subset of this size (the cost is
+        quadratic; the paper's training sets stay below).
+    random_state : int, RandomState or None
+        For the subset.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two rows, or the median is zero or not finite.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    if len(X) > max_rows:
+        chosen = check_random_state(random_state).choice(len(X), max_rows, replace=False)
+        X = X[np.sort(chosen)]
+    n_samples = len(X)
+    if n_samples < 2:
+        raise ArgumentError(
+            f"the median distance needs at least two rows, but n_samples={n_samples}; "
+            "set sigma to a number."
+        )
+    X = X - X.mean(axis=0)  # keeps the differences of squares below exact
+    lengths = np.einsum("ij,ij->i", X, X)
+    squares = np.empty(n_samples * (n_samples - 1) // 2)
+    end = 0
+    for first in range(0, n_samples, 512):
+        block = X[first : first + 512]
+        product = lengths[first : first + 512, np.newaxis] + lengths - 2.0 * (block @ X.T)
+        for offset in range(len(block)):
+            pairs = product[offset, first + offset + 1 :]
+            squares[end : end + len(pairs)] = pairs
+            end += len(pairs)
+    middle = [(len(squares) - 1) // 2, len(squares) // 2]
+    squares.partition(middle)
+    median = float(np.sqrt(np.maximum(squares[middle], 0.0)).mean())
+    if not (np.isfinite(median) and median > 0):
+        raise ArgumentError(
+            f"the median distance between rows is {median}, so it gives no bandwidth: "
+            "most rows are equal or too large. Standardise them, or set sigma to a number."
+        )
+    return median
+
+
+class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Random Fourier features of the kernel ``exp(-|x - y|^2 / (2 sigma^2))``.
+
+    Each block of d basis functions is ``V = S H G P H B / (sigma sqrt(d))`` with random signs
+    B, a permutation P, Gaussian G, the Hadamard matrix H, and lengths S that make the rows of V
+    as long as Gaussian vectors. The features of x are cos(Vx) and sin(Vx), divided by the root
+    of the number of basis functions: the inner product of two rows approximates the kernel,
+    and each row has length one.
+
+    Rows are padded with zeros to d, the next power of two. With the default number of basis
+    functions the features are 8 d: 1,024 for 128 dimensions (VGGish), 4,096 for 512 (OpenL3),
+    8,192 for 1,024 (YAMNet), and 8,192 as well for musicnn's 753, which are padded to 1,024.
+
+    The map has no opinion on standardisation: do it before.
+
+    Why not scikit-learn's `RBFSampler`: with as many features it needs about the same time at
+    128 dimensions and 3 to 5 times as much at 1,024 (1,200 rows, one thread).
+    In accuracy it wins slightly over 'gaussian', whose error is 1.04 to 1.14 times as large,
+    and loses to 'signs', whose error is a quarter of its (`benchmarks/corrections_lda.py`).
+
+    Parameters
+    ----------
+    n_components : int or None, default None
+        Number of basis functions; there are twice as many features. None is 4 d.
+    sigma : 'median' or float, default 'median'
+        Bandwidth; 'median' is the median distance between the rows of `fit`.
+    diagonal : {'gaussian', 'signs'}, default 'gaussian'
+        What G holds. 'gaussian' is Fastfood, the paper's map. 'signs' makes the basis
+        functions of a block orthogonal (Yu et al. 2016, with two Hadamard matrices): the same
+        cost and a fourth to a fifth of the error.
+    random_state : int, RandomState or None, default 0
+        Seed of the random matrices.
+
+    Attributes
+    ----------
+    sigma_ : float
+    n_components_ : int
+    padded_ : int
+        d, the power of two that rows are padded to.
+    signs_ : ndarray, (n_blocks, padded_)
+        Diagonals of B.
+    diagonals_ : ndarray, (n_blocks, padded_)
+        Diagonals of G.
+    lengths_ : ndarray, (n_blocks, padded_)
+        Diagonals of S, over sigma and the norms of G and H.
+    permutations_ : ndarray of int, (n_blocks, padded_)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biasmir_utils.corrections import Fastfood
+    >>> X = np.random.default_rng(0).normal(size=(6, 128))
+    >>> features = Fastfood().fit_transform(X)
+    >>> features.shape
+    (6, 1024)
+    >>> bool(np.allclose(np.linalg.norm(features, axis=1), 1))
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        sigma: Any = "median",
+        diagonal: str = "gaussian",
+        random_state: Any = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.sigma = sigma
+        self.diagonal = diagonal
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Fastfood:
+        """Find the bandwidth and draw the random matrices.
+
+        Parameters
+        ----------
+        X : array-like, (n_samples, n_features)
+            Rows, standardised as those of `transform` will be.
+        y : ignored
+
+        Raises
+        ------
+        ArgumentError
+            If a parameter has an impossible value, or the rows give no bandwidth.
+        """
+        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        width = 1 << (X.shape[1] - 1).bit_length()
+        wanted = 4 * width if self.n_components is None else self.n_components
+        if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer) or wanted < 1:
+            raise ArgumentError(
+                f"n_components must be a positive integer or None, not {self.n_components!r}."
+            )
+        if self.diagonal not in ("gaussian", "signs"):
+            raise ArgumentError(f"diagonal must be 'gaussian' or 'signs', not {self.diagonal!r}.")
+        self.n_components_ = int(wanted)
+        self.padded_ = width
+        self.sigma_ = self._bandwidth(X)
+        random = check_random_state(self.random_state)
+        shape = (-(-self.n_components_ // width), width)
+        self.signs_ = random.choice([-1.0, 1.0], size=shape)
+        self.permutations_ = np.stack([random.permutation(width) for _ in range(shape[0])])
+        self.diagonals_ = random.standard_normal(shape)
+        if self.diagonal == "signs":
+            self.diagonals_ = np.where(self.diagonals_ < 0, -1.0, 1.0)
+        chi = np.sqrt(random.chisquare(width, size=shape))
+        norms = np.linalg.norm(self.diagonals_, axis=1, keepdims=True)
+        self.lengths_ = chi / (norms * np.sqrt(width) * self.sigma_)
+        return self
+
+    def _bandwidth(self, X: FloatArray) -> float:
+        if isinstance(self.sigma, str):
+            if self.sigma != "median":
+                raise ArgumentError(f"sigma must be 'median' or a number, not {self.sigma!r}.")
+            return median_distance(X)
+        if isinstance(self.sigma, bool) or not isinstance(self.sigma, int | float | np.number):
+            raise ArgumentError(f"sigma must be 'median' or a number, not {self.sigma!r}.")
+        if not 0 < float(self.sigma) < np.inf:
+            raise ArgumentError(f"sigma must be positive and finite, not {self.sigma!r}.")
+        return float(self.sigma)
+
+    def transform(self, X: Any) -> Any:
+        """Return the features of the rows.
+
+        Parameters
+        ----------
+        X : array-like, (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, (n_samples, 2 * n_components_)
+            Cosines first, then sines; float32 for float32 input and float64 otherwise.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        n_basis, width = self.n_components_, self.padded_
+        features = np.empty((len(X), 2 * n_basis), dtype=X.dtype)
+        step = max(1, _PIECE // width)
+        for first in range(0, len(X), step):
+            piece = features[first : first + step]
+            padded = np.zeros((len(piece), width), dtype=X.dtype)
+            padded[:, : X.shape[1]] = X[first : first + step]
+            for block in range(len(self.signs_)):
+                start, stop = block * width, min((block + 1) * width, n_basis)
+                angles = self._angles(padded, block)[:, : stop - start]
+                np.cos(angles, out=piece[:, start:stop])
+                np.sin(angles, out=piece[:, n_basis + start : n_basis + stop])
+            piece *= X.dtype.type(1.0 / np.sqrt(n_basis))
+        return features
+
+    def _angles(self, padded: FloatArray, block: int) -> FloatArray:
+        """Return Vx for each row and the basis functions of one block, (n_rows, padded_)."""
+        dtype = padded.dtype
+        angles = hadamard_transform(padded * self.signs_[block].astype(dtype))
+        angles = np.take(angles, self.permutations_[block], axis=1)
+        angles *= self.diagonals_[block].astype(dtype)
+        angles = hadamard_transform(angles)
+        angles *= self.lengths_[block].astype(dtype)
+        return angles
+
+    @property
+    def _n_features_out(self) -> int:
+        return 2 * self.n_components_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 class KernelCorrection(DomainTransformer):

@@ -1,4 +1,33 @@
-"""Orthogonal projections of the mean difference, and a random one to compare with."""
+"""Orthogonal projections of the mean difference, and a random one to compare with.
+
+What tells domains apart in the mean: the vectors that projections of the mean remove.
+
+All of them are covariances of the features with the domain, up to a factor: for two domains
+the difference of their means; with groups one for each group; and, given a covariate, the
+covariance with what of the domain the covariate does not explain.
+
+The paper's correction: the direction that tells two datasets apart, projected out.
+
+References
+----------
+C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained audio
+embeddings", ISMIR 2023, Equations 1 to 3.
+
+Least-squares concept erasure: the mean difference removed with the least change.
+
+References
+----------
+N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023,
+Theorem 4.3. Y. Chen et al., "Shrinkage algorithms for MMSE covariance estimation", IEEE
+Transactions on Signal Processing 58, 2010, for the shrinkage.
+
+Iterative null-space projection.
+
+References
+----------
+S. Ravfogel et al., "Null it out: guarding protected attributes by iterative nullspace
+projection", ACL 2020.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +35,375 @@ import warnings
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils import check_random_state
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
+    DomainWarning,
     FloatArray,
+    Labels,
     ThinCorrection,
+    ThinMap,
     check_share,
+    comparable_groups,
+    encode_labels,
     orthonormal_rows,
 )
-from biasmir_utils.corrections.differences import (
-    GIVEN,
-    conditional_differences,
-    covariate_columns,
-    mean_differences,
+from biasmir_utils.corrections.covariance import (
+    Dense,
+    DiagonalPlusRows,
+    SingularCovarianceError,
+    shrunk,
+    total_covariance,
+    within_domain_covariance,
 )
-from biasmir_utils.corrections.labels import DomainWarning, Labels, comparable_groups
-from biasmir_utils.corrections.moments import Moments
-from biasmir_utils.corrections.streaming import MomentCorrection
+from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
+
+GIVEN = ("label", "group")
+
+
+def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
+    """Return the differences of the domains' means, within each group if there are groups.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of one domain or none, there are no differences.
+
+    Returns
+    -------
+    rows : ndarray, (n_differences, n_features)
+        Means of the second and later domains minus that of the first, group after group; zero
+        where they differ by no more than rounding.
+    of_group : list
+        Group of each row, None without groups.
+    """
+    domains = moments.domains
+    if len(domains) < 2:
+        return np.empty((0, moments.n_features)), []
+    groups = moments.groups
+    counts = np.array([[_count(moments, domain, group) for domain in domains] for group in groups])
+    chosen = (
+        comparable_groups(counts, groups, domains)
+        if moments.grouped
+        else [(0, np.arange(len(domains)))]
+    )
+    rows, of_group = [], []
+    for g, present in chosen:
+        means = [moments.cells[domains[d], groups[g]].mean for d in present]
+        for mean in means[1:]:
+            rows.append(mean - means[0])
+            of_group.append(groups[g])
+    return without_rounding(np.array(rows), moments.largest), of_group
+
+
+def _count(moments: Moments, domain: Any, group: Any) -> int:
+    cell = moments.cells.get((domain, group))
+    return 0 if cell is None else cell.count
+
+
+def conditional_differences(X: FloatArray, domains: Labels, covariate: FloatArray) -> FloatArray:
+    """Return the covariances of the features with the domain, given a covariate.
+
+    The domain's indicators are regressed on the covariate, and the features' covariances with
+    the residuals are returned: zero where domains differ only because the covariate does.
+
+    Parameters
+    ----------
+    X : ndarray, (n_samples, n_features)
+    domains : Labels
+    covariate : ndarray, (n_samples, n_columns)
+        From `covariate_columns`.
+
+    Returns
+    -------
+    ndarray, (n_domains - 1, n_features)
+    """
+    indicators = np.eye(len(domains.names))[domains.codes][:, 1:]
+    design = np.column_stack([np.ones(len(X)), covariate])
+    coefficients, *_ = np.linalg.lstsq(design, indicators, rcond=None)
+    residuals = indicators - design @ coefficients
+    if np.abs(residuals).max() < 1e-9:
+        warnings.warn(
+            "the domain is determined by what it is conditioned on, so nothing is left to remove.",
+            DomainWarning,
+            stacklevel=5,
+        )
+        return np.zeros((residuals.shape[1], X.shape[1]))
+    rows = residuals.T @ (X - X.mean(axis=0)) / len(X)
+    return without_rounding(rows, np.abs(X).max(axis=0))
+
+
+def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
+    """Turn a covariate, an array or `Labels`, into columns of numbers.
+
+    `Labels` and one-dimensional integers, booleans and strings are categories, a column each;
+    floating-point numbers and matrices (for instance indicators of several labels) enter as
+    they are, at unit variance.
+
+    Raises
+    ------
+    ArgumentError
+        If the covariate is missing, has another number of rows or holds NaN.
+    """
+    if values is None:
+        raise ArgumentError(
+            f"the correction is conditional on the {name}, but fit got none; pass "
+            f"{'y' if name == 'label' else 'sample_group'}."
+        )
+    if isinstance(values, Labels):
+        return np.eye(len(values.names))[values.codes]
+    array = np.asarray(values)
+    if array.ndim not in (1, 2) or len(array) != n_samples:
+        raise ArgumentError(
+            f"the {name} to condition on must have {n_samples} rows, its shape is {array.shape}."
+        )
+    if array.ndim == 1 and array.dtype.kind != "f":
+        labels = encode_labels(array, n_samples, name, missing_is_label=True)
+        return np.eye(len(labels.names))[labels.codes]
+    numbers = array.reshape(n_samples, -1).astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise ArgumentError(
+            f"the {name} to condition on is NaN or infinite in row "
+            f"{int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0])}; leave such rows out."
+        )
+    numbers = numbers - numbers.mean(axis=0)
+    deviation = numbers.std(axis=0)
+    return numbers / np.where(deviation > 0, deviation, 1.0)
+
+
+def without_rounding(rows: FloatArray, largest: npt.NDArray[Any]) -> FloatArray:
+    """Set to zero what does not exceed the rounding of the largest value of its feature."""
+    rows[np.abs(rows) <= rounding(largest)] = 0.0
+    return rows
+
+
+def rounding(largest: npt.NDArray[Any]) -> FloatArray:
+    """Return below what differences of means are rounding, given the features' largest values."""
+    return np.asarray(32 * np.finfo(np.float64).eps * largest)
+
+
+def lda_coefficients(
+    X: FloatArray, codes: npt.NDArray[np.intp], shrinkage: Any = "auto"
+) -> FloatArray:
+    """Return the coefficients of a linear discriminant analysis between domains.
+
+    Row k - 1 is ``S^-1 (mean_k - mean_0)`` with the pooled, shrunk covariance S within the
+    domains and priors from the numbers of rows. For two domains it is the `coef_` of
+    scikit-learn's ``LinearDiscriminantAnalysis(solver='eigen', shrinkage='auto')``; for more,
+    the rows span what the differences of its `coef_` span. With n < D the system is solved in
+    n dimensions, otherwise in D; there is no eigenproblem.
+
+    Parameters
+    ----------
+    X : array-like, (n_samples, n_features)
+    codes : array of int, (n_samples,)
+        Domain of each row, 0 to K - 1, each occurring.
+    shrinkage : 'auto' or float in [0, 1]
+        'auto' is the Ledoit-Wolf formula on each standardised domain.
+
+    Returns
+    -------
+    ndarray, (K - 1, n_features)
+        A row is zero where two means differ by no more than rounding.
+
+    Raises
+    ------
+    SingularCovarianceError
+        If S is singular.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    means, covariance = within_domain_covariance(X, codes, shrinkage)
+    # Of a constant feature the rounding must go, too: its variance here is 1 (see the covariance),
+    # so that in large units the rounding alone would make a direction.
+    differences = without_rounding(means[1:] - means[0], np.abs(X).max(axis=0))
+    return covariance.solve(differences)
+
+
+class DomainLDA(ThinCorrection, DomainTransformer):
+    r"""Project out the directions of a linear discriminant analysis between domains.
+
+    With two domains A and B, w = S^-1 (mean_B - mean_A) and ``v = w / |w|``, a row x becomes
+    ``x - alpha (v'x) v``: `lda` in the paper. With `sample_group` one such w is computed in
+    each group, and the span of all of them is projected out: `mlda`. With more than two
+    domains, the K - 1 directions of the multi-class analysis are (one pooled S for all
+    domains), in each group for the domains that it has.
+
+    Needs rows of both domains, no labels, and no domain at transform time.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]; 0 is the identity, 1 the projection.
+    shrinkage : 'auto' or float in [0, 1], default 'auto'
+        Shrinkage of each domain's covariance: the Ledoit-Wolf formula on the standardised
+        domain (the paper's), or a fixed share.
+    tol : float, default 1e-6
+        A direction counts towards the rank when the singular value of the stacked unit
+        directions exceeds `tol` times the largest.
+    singular : {'error', 'warn'}, default 'error'
+        What to do with a group whose shrunk covariance is singular (for instance one row in
+        each domain): raise an error, or warn and leave it without a direction.
+
+    Attributes
+    ----------
+    directions_ : ndarray, (rank_, n_features)
+        Orthonormal rows that span what is projected out.
+    rank_ : int
+        Number of directions.
+    coef_ : ndarray, (n_coefficients, n_features)
+        The coefficient vectors as they come out of the analysis, one group after the other; W
+        in the paper.
+    coef_groups_ : list
+        Group of each row of `coef_`; None without groups, and for missing group labels.
+    singular_values_ : ndarray
+        Singular values of the rows of `coef_` at unit length.
+    domains_ : list
+        The domains seen in `fit`.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of str
+        Names of the features, where X had them.
+
+    Warns
+    -----
+    DomainWarning
+        If there is one domain only, if a group lacks a domain, or if the domains' means are
+        equal.
+
+    Raises
+    ------
+    SingularCovarianceError
+        If the shrunk covariance is singular; the message names the group.
+    ArgumentError
+        If no group has rows of two domains, or a parameter has an impossible value.
+
+    Notes
+    -----
+    With two domains, their means :math:`\bar x_A, \bar x_B` and the shrunk covariance S within
+    them,
+
+    .. math::
+
+        x' = x - \alpha\, v v^\top x, \qquad v = w / \lVert w \rVert, \qquad
+        w = S^{-1} (\bar x_B - \bar x_A),
+
+    and with groups ``V V' x`` in place of ``v v' x``, the columns of V an orthonormal basis of the
+    directions of all groups.
+
+    Information used: unlabelled rows of all domains, with their domain;
+    with `sample_group` the groups of these rows as well. Nothing at transform time.
+
+    Guarantee: with alpha 1, nothing is left along the directions, on any row: v'x' = 0. None on
+    the means, which stay apart unless v is parallel to their difference, nor on what a linear
+    classifier of the domain then finds.
+
+    References
+    ----------
+    C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained
+    audio embeddings", ISMIR 2023, Equations 1 to 3. O. Ledoit and M. Wolf, "A well-conditioned
+    estimator for large-dimensional covariance matrices", Journal of Multivariate Analysis 88,
+    2004, for the shrinkage.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biasmir_utils.corrections import DomainLDA
+    >>> rng = np.random.default_rng(0)
+    >>> domain = np.repeat(["a", "b"], 50)
+    >>> X = rng.normal(size=(100, 3)) + np.outer(domain == "b", [4.0, 0.0, 0.0])
+    >>> correction = DomainLDA().fit(X, sample_domain=domain)
+    >>> correction.rank_
+    1
+    >>> corrected = correction.transform(X)
+    >>> bool(np.allclose(corrected @ correction.directions_.T, 0))
+    True
+
+    In a pipeline, scikit-learn's metadata routing brings the domains to the correction; switched on
+    for these lines only, it changes nothing elsewhere.
+
+    >>> import sklearn
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> y = (X[:, 2] > 0).astype(int)
+    >>> with sklearn.config_context(enable_metadata_routing=True):
+    ...     pipeline = make_pipeline(StandardScaler(), DomainLDA(), LogisticRegression())
+    ...     pipeline = pipeline.fit(X, y, sample_domain=domain)
+    ...     accuracy = pipeline.score(X, y)
+    >>> accuracy > 0.9
+    True
+    >>> pipeline["domainlda"].domains_
+    ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        shrinkage: Any = "auto",
+        tol: float = 1e-6,
+        singular: str = "error",
+    ) -> None:
+        self.alpha = alpha
+        self.shrinkage = shrinkage
+        self.tol = tol
+        self.singular = singular
+
+    def _check_parameters(self) -> None:
+        check_share(self.alpha, "alpha")
+        check_share(self.tol, "tol")
+        if self.shrinkage != "auto":
+            check_share(self.shrinkage, "shrinkage")
+        if self.singular not in ("error", "warn"):
+            raise ArgumentError(f"singular must be 'error' or 'warn', not {self.singular!r}.")
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        rows: list[FloatArray] = [np.empty((0, X.shape[1]))]
+        of_group: list[Any] = []
+        if domains is not None and groups is None:
+            rows.append(lda_coefficients(X, domains.codes, self.shrinkage))
+            of_group.extend([None] * len(rows[-1]))
+        elif domains is not None and groups is not None:
+            for group, coefficients in self._group_coefficients(X, domains, groups):
+                rows.append(coefficients)
+                of_group.extend([group] * len(coefficients))
+        self._keep(np.concatenate(rows), of_group)
+
+    def _group_coefficients(
+        self, X: FloatArray, domains: Labels, groups: Labels
+    ) -> list[tuple[Any, FloatArray]]:
+        counts = np.zeros((len(groups.names), len(domains.names)), dtype=int)
+        np.add.at(counts, (groups.codes, domains.codes), 1)
+        found: list[tuple[Any, FloatArray]] = []
+        for code, _ in comparable_groups(counts, groups.names, domains.names):
+            group, members = groups.names[code], groups.codes == code
+            _, codes = np.unique(domains.codes[members], return_inverse=True)
+            try:
+                found.append((group, lda_coefficients(X[members], codes, self.shrinkage)))
+            except SingularCovarianceError as error:
+                if self.singular == "error":
+                    raise SingularCovarianceError(f"group {group!r}: {error}") from None
+                warnings.warn(
+                    f"group {group!r} gives no direction: {error}", DomainWarning, stacklevel=4
+                )
+        return found
+
+    def _keep(self, coef: FloatArray, of_group: list[Any]) -> None:
+        self.coef_ = coef
+        self.coef_groups_ = of_group
+        self.directions_, self.singular_values_ = orthonormal_rows(coef, self.tol)
+        self.rank_ = len(self.directions_)
+        if len(coef) and not coef.any():
+            warnings.warn(
+                "the means of the domains are equal, so there is no direction to remove.",
+                DomainWarning,
+                stacklevel=4,
+            )
 
 
 class DifferenceCorrection(ThinCorrection, MomentCorrection):
@@ -243,3 +622,281 @@ class RandomProjection(ThinCorrection, DomainTransformer):
         )
         self.directions_ = np.linalg.qr(gaussian)[0].T
         self.rank_ = len(self.directions_)
+
+
+class LEACE(DifferenceCorrection):
+    r"""Remove the differences of the domains' means with the least change of the rows.
+
+    With S the covariance of all rows, mu their mean and the columns of Q an orthonormal basis
+    of the differences between the domains' means, a row x becomes
+    ``x - alpha Q (Q' S^-1 Q)^-1 Q' S^-1 (x - mu)``. For two domains that is the score of the
+    paper's LDA, w'(x - mu) with w = S^-1 delta, subtracted along delta instead of along w:
+    ``x - alpha delta w'(x - mu) / (w' delta)``. With `sample_group` the differences in all groups
+    are removed together.
+
+    Needs rows of both domains, no labels (unless given) and no domain at transform time.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]; 0 is the identity, 1 the erasure.
+    shrinkage : 'auto' or float in [0, 1], default 'auto'
+        Share of S that is replaced by its mean variance on the diagonal: by the oracle
+        approximating formula, or fixed. With 0 and a singular S the pseudo-inverse is taken.
+        With 1 the map is `MeanProjection`, around mu.
+    tol : float, default 1e-8
+        A difference counts towards the rank when the singular value of the stacked unit
+        differences (in standard deviations of each feature) exceeds `tol` times the largest.
+    given : {'label', 'group'} or None, default None
+        Condition on the labels or the groups: what is removed is the covariance of the
+        features with what of the domain they do not explain.
+
+    Attributes
+    ----------
+    left_ : ndarray, (rank_, n_features)
+        What is read off a centred row: ``(Q' S^-1 Q)^-1 Q' S^-1``.
+    directions_ : ndarray, (rank_, n_features)
+        The orthonormal rows Q' along which the rows move.
+    mean_ : ndarray, (n_features,)
+        mu, which stays where it is.
+    rank_ : int
+    coef_ : ndarray, (n_differences, n_features)
+        The differences, one group after the other.
+    coef_groups_ : list
+        Group of each row of `coef_`; None without groups.
+    domains_ : list
+
+    Notes
+    -----
+    For two domains, with :math:`\delta` the difference of their means,
+
+    .. math:: x' = x - \alpha\, \delta\, \frac{w^\top (x - \mu)}{w^\top \delta},
+        \qquad w = S^{-1} \delta,
+
+    and in general, with the columns of Q an orthonormal basis of all differences,
+
+    .. math:: x' = x - \alpha\, Q (Q^\top S^{-1} Q)^{-1} Q^\top S^{-1} (x - \mu).
+
+    S may be the covariance of all rows or that within the domains: for two domains both give the
+    same map, before shrinkage.
+
+    Information used: unlabelled rows of all domains, with their domain;
+    with `sample_group` or ``given='group'`` the groups of these rows as well, with
+    ``given='label'`` their labels. Nothing at transform time.
+
+    Guarantee: with alpha 1, and whatever the shrinkage, the features have no covariance with the
+    domain on the rows of `fit` (with groups, none within each group that is shared; over all rows
+    there may be one, where groups are in other shares in each domain). So no affine predictor of
+    the domain has a lower expected loss there than the best constant, for the squared, the
+    logistic and any other convex loss. That is no statement on accuracy or ROC-AUC: domains of
+    equal means may differ in their spread, and a threshold may then tell them apart better than
+    chance. On fresh rows it holds as nearly as the means were estimated. Without shrinkage it is,
+    among the affine maps with this property, the one that changes the rows least in mean squared
+    distance. With `given`, all of this holds for what of the domain the labels or groups do not
+    explain.
+
+    References
+    ----------
+    N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023,
+    Theorem 3.1 for the losses, Theorem 4.3 for the map. Y. Chen, A. Wiesel, Y. C. Eldar and A. O.
+    Hero, "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on Signal
+    Processing 58, 2010, for the shrinkage.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from biasmir_utils.corrections import LEACE
+    >>> rng = np.random.default_rng(0)
+    >>> domain = np.repeat(["a", "b"], 50)
+    >>> X = rng.normal(size=(100, 3)) + np.outer(domain == "b", [4.0, 0.0, 1.0])
+    >>> erased = LEACE().fit_transform(X, sample_domain=domain)
+    >>> bool(np.allclose(erased[:50].mean(axis=0), erased[50:].mean(axis=0)))
+    True
+    """
+
+    _scatter = "pooled"
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        shrinkage: Any = "auto",
+        tol: float = 1e-8,
+        given: str | None = None,
+    ) -> None:
+        self.alpha = alpha
+        self.shrinkage = shrinkage
+        self.tol = tol
+        self.given = given
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.shrinkage != "auto":
+            check_share(self.shrinkage, "shrinkage")
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        if self.given is not None or domains is None or len(X) >= X.shape[1]:
+            super()._learn(X, y, domains, groups)
+            return
+        # Fewer rows than features: the covariance stays in the rows.
+        self._moments = None
+        means = Moments(X.shape[1]).add(X, domains, groups)
+        self._learn_differences(X, *mean_differences(means))
+
+    def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
+        covariance = total_covariance(X, self.shrinkage)
+        constant = covariance.variance <= rounding(np.abs(X).max(axis=0)) ** 2
+        self._keep(rows, of_group, covariance.without(constant), X.mean(axis=0))
+
+    def _solve(self, moments: Moments) -> None:
+        rows, of_group = mean_differences(moments)
+        if not len(rows):
+            n = moments.n_features
+            self._keep(rows, of_group, Dense(np.empty((n, n))), np.zeros(n))
+            return
+        covariance = shrunk(moments.total_covariance(), moments.count, self.shrinkage)
+        constant = covariance.variance <= rounding(moments.largest) ** 2
+        self._keep(rows, of_group, covariance.without(constant), moments.mean())
+
+    def _keep(
+        self,
+        rows: FloatArray,
+        of_group: list[Any],
+        covariance: Dense | DiagonalPlusRows,
+        mean: FloatArray,
+    ) -> None:
+        self.coef_, self.coef_groups_, self.mean_ = rows, of_group, mean
+        self.left_: FloatArray = np.empty((0, rows.shape[1]))
+        self.directions_: FloatArray = self.left_
+        self._warn_of_equal_means(rows)
+        if rows.any():
+            self.directions_ = _span(rows, np.sqrt(covariance.variance), self.tol)
+            solved = _solve(covariance, self.directions_)
+            self.left_ = np.linalg.solve(self.directions_ @ solved.T, solved)
+        self.rank_ = len(self.directions_)
+
+    @property
+    def thin_map(self) -> ThinMap:
+        """The erasure at full dose."""
+        return ThinMap(self.left_, self.directions_, self.mean_)
+
+
+def _span(rows: FloatArray, deviation: FloatArray, tol: float) -> FloatArray:
+    """Return an orthonormal basis of the rows; the rank is decided in standard deviations.
+
+    Features without a deviation have no part in it, not even by the rounding of the basis.
+    """
+    rows = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
+    basis, _ = orthonormal_rows(rows, tol)
+    return np.ascontiguousarray(np.linalg.qr((basis * deviation).T)[0].T)
+
+
+def _solve(covariance: Dense | DiagonalPlusRows, right: FloatArray) -> FloatArray:
+    try:
+        return covariance.solve(right)
+    except SingularCovarianceError:
+        return covariance.pseudo_solve(right)
+
+
+class INLP(ThinCorrection, DomainTransformer):
+    r"""Project out the weights of linear domain classifiers, one after the other.
+
+    A logistic regression is trained to tell the domains apart, its weights are projected out,
+    another one is trained on what remains, and so on: here for comparison, `LEACE` erases the
+    same information in closed form with one direction.
+
+    Needs rows of both domains, no labels and no domain at transform time. With fewer rows than
+    features it takes out direction after direction, since some linear classifier always succeeds.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]; 0 is the identity, 1 the projection.
+    n_classifiers : int, default 20
+        How many at most.
+    tol : float, default 0.05
+        The iteration stops when the balanced accuracy on the rows of `fit` is at most
+        1 / n_domains + tol.
+    C : float, default 1.0
+        Inverse strength of the classifiers' penalty, on rows scaled to a mean variance of 1.
+
+    Attributes
+    ----------
+    directions_ : ndarray, (rank_, n_features)
+        Orthonormal rows that span what is projected out.
+    rank_ : int
+    accuracies_ : list of float
+        Balanced accuracy of each classifier on the rows that it was fitted on.
+    domains_ : list
+
+    Notes
+    -----
+    With :math:`q_1` the weights of the first classifier, and :math:`q_{k+1}` those of one that is
+    trained on the rows after :math:`I - Q_k Q_k^\top`, where the columns of :math:`Q_k` are an
+    orthonormal basis of :math:`q_1, \dots, q_k`,
+
+    .. math:: x' = x - \alpha\, Q_k Q_k^\top x,
+
+    with the last of the bases.
+
+    Information used: unlabelled rows of all domains, with their domain.
+    Nothing at transform time.
+
+    Guarantee: with alpha 1, and if the iteration stopped before `n_classifiers`, that the last of
+    these classifiers had a balanced accuracy of at most 1 / n_domains + tol on the rows of `fit`.
+    None on other classifiers, on the means, which may stay apart, or on other rows.
+
+    References
+    ----------
+    S. Ravfogel, Y. Elazar, H. Gonen, M. Twiton and Y. Goldberg, "Null it out: guarding protected
+    attributes by iterative nullspace projection", ACL 2020.
+    """
+
+    def __init__(
+        self, alpha: float = 1.0, *, n_classifiers: int = 20, tol: float = 0.05, C: float = 1.0
+    ) -> None:
+        self.alpha = alpha
+        self.n_classifiers = n_classifiers
+        self.tol = tol
+        self.C = C
+
+    def _check_parameters(self) -> None:
+        check_share(self.alpha, "alpha")
+        check_share(self.tol, "tol")
+        if not isinstance(self.n_classifiers, int | np.integer) or self.n_classifiers < 1:
+            raise ArgumentError(
+                f"n_classifiers must be a positive integer, not {self.n_classifiers!r}."
+            )
+        if not isinstance(self.C, int | float | np.number) or not 0 < self.C < np.inf:
+            raise ArgumentError(f"C must be a positive number, not {self.C!r}.")
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        self.directions_: FloatArray = np.empty((0, X.shape[1]))
+        self.accuracies_: list[float] = []
+        if domains is not None:
+            self._iterate(X - X.mean(axis=0), domains)
+        self.rank_ = len(self.directions_)
+
+    def _iterate(self, X: FloatArray, domains: Labels) -> None:
+        # With fewer rows than features, work in coordinates of their span: an L2 penalty keeps
+        # the weights there.
+        basis: FloatArray | None = None
+        if len(X) < X.shape[1]:
+            basis = np.linalg.qr(X.T)[0].T
+            X = X @ basis.T
+        deviation = np.sqrt((X**2).sum() / (len(X) * self.n_features_in_))
+        left = X / (deviation or 1.0)
+        weights: list[FloatArray] = []
+        for _ in range(self.n_classifiers):
+            classifier = LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000)
+            classifier.fit(left, domains.codes)
+            accuracy = balanced_accuracy_score(domains.codes, classifier.predict(left))
+            self.accuracies_.append(float(accuracy))
+            if accuracy <= 1 / len(domains.names) + self.tol:
+                break
+            weights.extend(np.asarray(classifier.coef_, dtype=np.float64))
+            removed, _ = orthonormal_rows(np.array(weights), 1e-8)
+            left = ThinMap(removed, removed)(left)
+        if weights:
+            rows = np.array(weights)
+            self.directions_, _ = orthonormal_rows(rows if basis is None else rows @ basis, 1e-8)

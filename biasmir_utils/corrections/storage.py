@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from biasmir_utils.corrections.auto_groups import AutoGroups
 from biasmir_utils.corrections.base import DomainTransformer
-from biasmir_utils.corrections.fastfood import Fastfood
-from biasmir_utils.corrections.groups import SharedClusters
-from biasmir_utils.corrections.kernel import KernelCorrection
-from biasmir_utils.corrections.registry import METHODS
-from biasmir_utils.corrections.spanmatrix import SpanMatrix
-from biasmir_utils.corrections.streaming import MomentCorrection
+from biasmir_utils.corrections.groups import AutoGroups, SharedClusters
+from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
+from biasmir_utils.corrections.maps import SpanMatrix
+from biasmir_utils.corrections.moments import MomentCorrection
+from biasmir_utils.corrections.names import METHODS
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 

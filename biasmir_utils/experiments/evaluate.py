@@ -668,7 +668,7 @@ class Task:
         The two datasets.
     kernel : str or None
         Feature space: the embedding's own, or that of random Fourier features (a key of
-        `corrections.grammar.KERNELS`).
+        `corrections.names.KERNELS`).
     variants : tuple of (Correction, str)
         Corrections with their mode: `global`, `classwise`, `unlabelled`; `none` for nothing to
         fit, on the training rows of the first two.

@@ -28,7 +28,7 @@ corrections) and fits nothing itself. Its tables have the columns `embedding`, `
 
 What a correction was allowed to see of the dataset that its recogniser is taken to.
 
-The levels, from nothing to everything, are `corrections.registry.INFORMATION`: `source only`;
+The levels, from nothing to everything, are `corrections.names.INFORMATION`: `source only`;
 `unlabelled target`, its training clips; `grouped target`, with their genres; `labelled target`,
 with the labels that are to be recognised.
 
@@ -104,7 +104,7 @@ def information_used(
     Returns
     -------
     str
-        One of `corrections.registry.INFORMATION`. The number of clips that a recogniser is
+        One of `corrections.names.INFORMATION`. The number of clips that a recogniser is
         trained on is cut down to what the target has to offer; that does not count here.
     """
     level = spec.information

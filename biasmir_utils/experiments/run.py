@@ -417,7 +417,7 @@ def evaluate(
     corpus : Corpus
     embeddings : str or sequence of str
     corrections : str, or iterable of str or Correction
-        See `corrections.grammar`; default none.
+        See `corrections.names`; default none.
     modes : str or sequence of str
         On which rows of both datasets corrections are fitted. `global`: the training rows of
         the recognisers, positives and negatives, which the paper's resampling chose by their

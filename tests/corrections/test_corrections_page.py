@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from biasmir_utils.corrections import ALIASES, METHODS, SETS, parse_correction, parse_corrections
-from biasmir_utils.corrections.registry import Method
+from biasmir_utils.corrections.names import Method
 from biasmir_utils.errors import ArgumentError
 
 SHARED = {"alpha", "groups", "kernel"}

@@ -23,8 +23,8 @@ from biasmir_utils.corrections import (
     make_correction,
     moments_of_corpus,
 )
-from biasmir_utils.corrections import frames as frames_module
-from biasmir_utils.corrections.frames import moments_of_block, row_blocks
+from biasmir_utils.corrections import apply as frames_module
+from biasmir_utils.corrections.apply import moments_of_block, row_blocks
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 

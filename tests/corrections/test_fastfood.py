@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
 from biasmir_utils.corrections import Fastfood, median_distance
-from biasmir_utils.corrections.fastfood import hadamard_transform
+from biasmir_utils.corrections.kernel import hadamard_transform
 from biasmir_utils.errors import ArgumentError
 
 

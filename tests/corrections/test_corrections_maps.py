@@ -25,8 +25,7 @@ from biasmir_utils.corrections import (
     SingularCovarianceError,
     make_correction,
 )
-from biasmir_utils.corrections.spanmatrix import SpanCovariance, SpanMatrix
-from biasmir_utils.corrections.transport import barycenter, monge_map
+from biasmir_utils.corrections.maps import SpanCovariance, SpanMatrix, barycenter, monge_map
 from biasmir_utils.errors import ArgumentError
 
 

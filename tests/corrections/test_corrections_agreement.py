@@ -12,7 +12,7 @@ import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.corrections import group_agreement
-from biasmir_utils.corrections.agreement import _shuffled
+from biasmir_utils.corrections.groups import _shuffled
 from biasmir_utils.errors import ArgumentError
 
 
