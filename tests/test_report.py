@@ -266,7 +266,8 @@ def test_the_text_says_what_the_numbers_rest_on(found):
     worth = text.split("## What the labels of the target were worth")[1].splitlines()[2]
     assert [cell.strip() for cell in worth.strip("|").split("|")] == [
         *("embedding", "correction", "ROC-AUC across", "p across", "ROC-AUC inside", "p inside"),
-        *("pooled ROC-AUC", "balanced accuracy across", "balanced accuracy inside"),
+        "pooled ROC-AUC",
+        *(f"balanced accuracy (source's threshold) {where}" for where in ("across", "inside")),
     ]
     rows = text.split(worth)[1].split("\n\n")[0].splitlines()[2:]
     assert [line.split("|")[2].strip() for line in rows] == 2 * ["none", *CORRECTIONS]
@@ -374,17 +375,23 @@ def test_a_report_on_a_category_marks_groups_as_labels(corpus):
     assert summary.loc["lda", "information"] == "unlabelled target"
     assert "The groups are the target here" in report_markdown(found.report, found.record)
     assert "The groups are the target here" in found.summary()
-    task = found.report.task
-    balanced = row_of(
-        task[task["correction"] == "none"],
-        metric="balanced_accuracy",
-        label="(mean)",
-        train_set="alpha",
-        test_set="beta",
+
+
+@pytest.mark.parametrize("target", ["labels", "group"])
+def test_a_name_in_results_and_report_has_one_value(corpus, target):
+    found = evaluate(corpus, "toy", "none", target=target, report=True, jobs=1)
+    task = found.report.task[found.report.task["label"] == "(mean)"]
+    own = task.set_index(["train_set", "test_set", "metric"])["value"]
+    means = found.results.groupby(["train_set", "test_set"])
+    told = {name for name in own.index.unique("metric") if name in found.results}
+    by_class = target == "group"
+    assert told == {"roc_auc", "average_precision", "brier"} | (
+        {"balanced_accuracy"} if by_class else set()
     )
-    result = row_of(found.results, correction="none", train_set="alpha", test_set="beta")
-    # The mean of the classes' recalls.
-    assert balanced["value"] == pytest.approx(result["balanced_accuracy"], abs=1e-6)
+    assert ("balanced_accuracy_source" in own.index.unique("metric")) != by_class
+    for metric in told:
+        for pair, value in means[metric].mean().items():
+            assert own[(*pair, metric)] == pytest.approx(value, abs=1e-6), metric
 
 
 def test_the_command_writes_tables_text_and_figure(tiny_corpus, tmp_path):

@@ -6,7 +6,11 @@ Conventions
 - `score` is a decision value, any real number; larger means more likely present. Present is
   predicted where it exceeds 0, which for a logistic recogniser is a probability above 0.5.
 - `probability` lies in [0, 1].
-- All metrics but the Brier score are better when larger; all lie in [0, 1].
+- `LOWER_IS_BETTER` names the metrics that are better when smaller. All lie in [0, 1] but those of
+  numbers: R2 is at most 1, the correlation lies in [-1, 1], the errors have the number's unit.
+- `balanced_accuracy` is taken where a probability exceeds one half (of a category: for the class
+  with the largest score), `balanced_accuracy_source` at the threshold that was best on the
+  source's training clips.
 
 The metrics: `roc_auc`, `weighted_roc_auc` and `weighted_balanced_accuracy` (many weightings at
 once, for bootstraps), and `recognition_metrics` (all that a results table holds). Of several
@@ -221,8 +225,8 @@ def class_metrics(y_true: ArrayLike, score: ArrayLike, probability: ArrayLike) -
     -------
     dict
         ROC-AUC and average precision: each class against the rest, mean over the classes that
-        occur. Balanced accuracy: mean of their recalls. Macro F1: mean over them. Brier score:
-        summed over the classes, 0 to 2.
+        occur. Balanced accuracy: mean of their recalls. Macro F1: mean over them. Brier score: each
+        class against the rest, mean over all classes (Brier's sum over their number).
     """
     truth, scores = np.asarray(y_true), np.asarray(score, dtype=np.float64)
     if scores.ndim != 2 or truth.shape != scores.shape[:1]:
@@ -251,7 +255,7 @@ def class_metrics(y_true: ArrayLike, score: ArrayLike, probability: ArrayLike) -
     return {
         **dict(zip(CLASS_METRICS[:4], map(float, values), strict=True)),
         "accuracy": float((recognised == truth).mean()),
-        "brier": float(((probabilities - one_hot) ** 2).sum(axis=1).mean()),
+        "brier": float(((probabilities - one_hot) ** 2).mean()),
     }
 
 
@@ -314,13 +318,15 @@ def best_threshold(y_true: ArrayLike, score: ArrayLike) -> float:
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
 
-LABEL_METRICS = ("roc_auc", "average_precision", "balanced_accuracy", "brier")
+LABEL_METRICS = ("roc_auc", "average_precision", "balanced_accuracy_source", "brier")
+_WEIGHTED_CLASS_METRICS = ("roc_auc", "average_precision", "balanced_accuracy", "brier")
 _WEIGHTED_NUMBER_METRICS = ("r2", "mae")
 
 
 def metrics_of(kind: str) -> tuple[str, ...]:
     """Return the metrics of a report for a kind of target, the main one first."""
-    return _WEIGHTED_NUMBER_METRICS if kind == NUMBER else LABEL_METRICS
+    special = {NUMBER: _WEIGHTED_NUMBER_METRICS, CATEGORY: _WEIGHTED_CLASS_METRICS}
+    return special.get(kind, LABEL_METRICS)
 
 
 def draw_counts(n: int, n_replicates: int, seed: Any) -> NDArray[np.int64]:

@@ -674,8 +674,10 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
         )
     if report.kind in (LABEL, TAGS):
         lines.append(
-            "Balanced accuracy is taken at the threshold that is best on the source's training "
-            "clips, each scored by the fold that was not trained on it (3 folds)."
+            "Balanced accuracy (source's threshold), in the tables balanced_accuracy_source, is "
+            "taken at the threshold that is best on the source's training clips, each scored by "
+            "the fold that was not trained on it (3 folds). The balanced_accuracy of the results "
+            "is taken where a probability exceeds one half."
         )
     elif report.kind == CATEGORY:
         lines.append(
@@ -819,6 +821,7 @@ METRIC_NAMES = {
     "roc_auc": "ROC-AUC",
     "average_precision": "average precision",
     "balanced_accuracy": "balanced accuracy",
+    "balanced_accuracy_source": "balanced accuracy (source's threshold)",
     "brier": "Brier",
     "r2": "R2",
     "mae": "MAE",
@@ -1010,8 +1013,9 @@ def modes_compared(report: Report) -> str:
         return ""
     main = report.metric
     shown = [(main, "across"), (main, "inside"), (main, "pooled")]
-    if (chosen["metric"] == "balanced_accuracy").any():
-        shown += [("balanced_accuracy", "across"), ("balanced_accuracy", "inside")]
+    for metric in ("balanced_accuracy", "balanced_accuracy_source"):
+        if (chosen["metric"] == metric).any():
+            shown += [(metric, "across"), (metric, "inside")]
     rows = []
     keys = ["embedding", "correction", "alpha", "pair"]
     for about, part in chosen.groupby(keys, sort=False, dropna=False):
