@@ -134,7 +134,11 @@ def test_pooled_metrics_are_of_both_test_sets_together(found):
         ("roc_auc", roc_auc_score),
         ("average_precision", average_precision_score),
     ):
-        by_seed = [measure(part["y_true"], part["score"]) for _, part in chosen.groupby("seed")]
+        by_seed = []
+        for _, part in chosen.groupby("seed"):
+            sizes = part.groupby(["test_set", "y_true"])["clip"].transform("size")
+            weights = 1 / sizes
+            by_seed.append(measure(part["y_true"], part["score"], sample_weight=weights))
         row = row_of(
             found.report.task,
             embedding="toy",

@@ -8,6 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_sco
 
 from biasmir_utils.experiments import roc_auc
 from biasmir_utils.experiments.metrics import (
+    alike,
     average_precision,
     best_threshold,
     class_metrics,
@@ -63,6 +64,37 @@ def test_a_test_set_of_one_class_has_a_brier_score_only(kind, only):
     recall = [2 / 3, 1] if (kind, only) == ("category", 1) else [np.nan, np.nan]
     np.testing.assert_allclose(found[2], recall)
     np.testing.assert_allclose(found[3], [0.5 if only == 0 else 0.5 / 3, 0.25])
+
+
+def simulated(offset: float, seed: int = 0):
+    """Two datasets with 10 and 40 % positives, ROC-AUC .80 in each; one scores higher."""
+    rng = np.random.default_rng(seed)
+    rich = np.repeat([False, True], 20_000)
+    y = rng.random(40_000) < np.where(rich, 0.4, 0.1)
+    score = rng.normal(size=40_000) + 1.19 * y + offset * rich
+    arrays = {"y_true": y, "score": score, "probability": np.full(40_000, 0.5)}
+    return arrays, alike(np.ones((1, 40_000)), 2 * rich + y)
+
+
+def test_scoring_the_dataset_with_more_positives_higher_gains_nothing_in_pooled_metrics():
+    """Every dataset-and-class cell counts alike."""
+    values = {}
+    for offset in (0, 0.3, -0.3, 1):
+        arrays, weights = simulated(offset)
+        values[offset] = weighted_metrics("label", arrays, 0.6, weights)[:, 0]
+        by_clip = weighted_metrics("label", arrays, 0.6, np.ones_like(weights))[:, 0]
+        if offset == 1:
+            assert by_clip[0] > values[0][0] + 0.03
+    assert values[0][0] == pytest.approx(0.8, abs=0.005)
+    for offset in (0.3, -0.3):
+        assert values[offset][0] == pytest.approx(0.8, abs=0.01)
+    for metric in (0, 1):
+        assert all(values[offset][metric] < values[0][metric] for offset in (0.3, -0.3, 1))
+
+
+def test_a_cell_without_weight_is_left_out():
+    weights = alike(np.array([[1, 3, 2, 0], [0, 0, 1, 1]]), [0, 0, 1, 1])
+    assert weights.tolist() == [[0.25, 0.75, 1, 0], [0, 0, 0.5, 0.5]]
 
 
 def test_recall_of_a_class():

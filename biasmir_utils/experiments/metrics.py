@@ -367,8 +367,34 @@ def shared_track_weights(
     return weights
 
 
+def alike(weights: Array, cells: ArrayLike) -> FloatArray:
+    """Return weights of the clips in which every cell has the same share, under each weighting.
+
+    Where clips of two test sets are ranked together, a metric would otherwise reward a recogniser
+    for scoring the dataset with more positives higher, which tells nothing of a clip.
+
+    Parameters
+    ----------
+    weights : ndarray, (n_weightings, n_clips)
+        Not negative.
+    cells : array-like of int, (n_clips,)
+        The cell of each clip, such as its dataset and whether it is positive; 0 and up.
+
+    Returns
+    -------
+    ndarray, (n_weightings, n_clips)
+        Those of a cell sum to 1, or to 0 where it has no weight.
+    """
+    shares = np.zeros(np.shape(weights))
+    for cell in np.unique(cells):
+        own = np.asarray(cells) == cell
+        total = weights[:, own].sum(axis=1, keepdims=True, dtype=np.float64)
+        shares[:, own] = np.divide(weights[:, own], total, out=shares[:, own], where=total > 0)
+    return shares
+
+
 def weighted_metrics(
-    kind: str, arrays: Mapping[str, Array], threshold: float, weights: NDArray[np.float32]
+    kind: str, arrays: Mapping[str, Array], threshold: float, weights: Array
 ) -> FloatArray:
     """Return the metrics of a report under each weighting.
 
@@ -429,7 +455,7 @@ def weighted_metrics(
     return np.array([roc_auc, average_precision, balanced, brier])
 
 
-def _number(truth: FloatArray, score: FloatArray, weights: NDArray[np.float32]) -> FloatArray:
+def _number(truth: FloatArray, score: FloatArray, weights: Array) -> FloatArray:
     total = weights.sum(axis=1, dtype=np.float64)
     error = weights @ (score - truth) ** 2
     mean = (weights @ truth) / total

@@ -8,8 +8,10 @@ corrections) and fits nothing itself. Its tables have the columns `embedding`, `
     What each correction changes, mean over labels, over both directions and over seeds.
     `baseline`: against what (`none`, with recognisers trained on the same clips; or the same
     correction in the mode `unlabelled`); `where`: `across` datasets, `inside`, or `pooled` over
-    both test sets; `metric`; `before`, `after`, `change`, with `low` and `high`, the 95 % interval
-    from tracks drawn again; `worst_change`, `worst_low`, `worst_high`: of the worst label, the one
+    both test sets (the clips with the label of each dataset, and those without, counting alike:
+    else whoever scores the dataset with more positives higher would gain by it); `metric`;
+    `before`, `after`, `change`, with `low` and `high`, the 95 % interval from tracks drawn again;
+    `worst_change`, `worst_low`, `worst_high`: of the worst label, the one
     that is worst after against the one that was worst before; `n_labels`; `p`, of Wilcoxon's test
     over the labels, and `p_holm`, corrected for all corrections of the embedding and pair;
     `seed_sd`, `seed_low`, `seed_high`: of the change over the resampling seeds.
@@ -67,6 +69,7 @@ from biasmir_utils.experiments.evaluate import (
 )
 from biasmir_utils.experiments.metrics import (
     LOWER_IS_BETTER,
+    alike,
     metrics_of,
     shared_track_weights,
     weighted_metrics,
@@ -585,7 +588,11 @@ def _block(
             for column in both[0][0]
             if column != "track"
         }
-        parts.append((together, np.hstack(weights)))
+        w = np.hstack(weights)
+        if kind != NUMBER:
+            dataset = np.repeat([0, 1], [part.shape[1] for part in weights])
+            w = alike(w, 2 * dataset + (together["y_true"] == 1))
+        parts.append((together, w))
         for test, (arrays, w) in enumerate(parts):
             measured = weighted_metrics(kind, arrays, both[0][1], w)
             values[(*at, test, labels.index(label))] += measured
@@ -687,7 +694,9 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
     if report.kind != NUMBER:
         lines.append(
             f"{name} on one test set cannot see a shift of all scores; balanced accuracy, Brier "
-            "and the metrics pooled over both test sets can."
+            "and the metrics pooled over both test sets can. In these, each dataset's positive "
+            "clips, and each one's negative clips, count as much as the other's: scoring the "
+            "dataset with more positives higher gains nothing."
         )
     lines += [
         "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold, "
