@@ -12,8 +12,10 @@ from biasmir_utils.experiments import MAX_CLIPS
 from biasmir_utils.experiments import separability as judging
 from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace
 from biasmir_utils.experiments.separability import (
-    N_PERMUTATIONS,
-    domain_shift,
+    DISTANCE_PERMUTATIONS,
+    PROBE_PERMUTATIONS,
+    dataset_distances,
+    dataset_probes,
     measure_corrections,
     probe_scale,
     tracks_to_judge,
@@ -37,7 +39,7 @@ def clips_of(name: str, tracks: list[str], n_train: int = 0, shared: bool = Fals
     )
 
 
-def judged(pair, X, corrections=("none",)):
+def judged(pair, X, corrections=("none",), label="piano"):
     """What is told of corrections that are fitted on the training rows."""
     train = [rows[clips.is_train] for clips, rows in zip(pair, X, strict=True)]
     domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in train])
@@ -50,7 +52,7 @@ def judged(pair, X, corrections=("none",)):
         fitted[spec, "global"] = made
     found = {}
     space = FeatureSpace(train, None)
-    for (spec, _), row in measure_corrections(space, fitted, pair, X, SEED):
+    for (spec, _), row in measure_corrections(space, fitted, pair, X, SEED, label):
         found[str(spec), row["measure"]] = row
     return found
 
@@ -102,7 +104,8 @@ def test_datasets_of_a_few_long_recordings_are_judged():
     # Of one track a probe cannot hold anything out.
     assert np.isnan(found["none", "linear_probe"]["value"])
     assert found["none", "mean_gap"]["value"] > 0.5
-    assert np.isfinite(found["none", "mmd2"]["value"])
+    # Nor are there pairs of clips of different tracks.
+    assert np.isnan(found["none", "mmd2"]["value"])
 
 
 @pytest.mark.parametrize("n", [8, 250])
@@ -165,13 +168,16 @@ def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
     train = np.concatenate([rows[:80] for rows in X])
     leace = make_correction("leace").fit(train, sample_domain=np.repeat(["a", "b"], 80))
     before, after = (
-        domain_shift(
-            rows,
-            domain,
-            track,
-            n_permutations=N_PERMUTATIONS,
+        dataset_probes(
+            *(rows, domain, track),
+            n_permutations=PROBE_PERMUTATIONS,
             scale=probe_scale(test),
             seed=SEED,
+        )
+        | dataset_distances(
+            *(rows, domain, track),
+            n_permutations=DISTANCE_PERMUTATIONS,
+            seed=[SEED, *b"piano"],
         )
         for rows in (test, leace.transform(test))
     )
@@ -187,12 +193,12 @@ def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
         assert found["none", measure]["chance_high"] != found["leace", measure]["chance_high"]
 
 
-def test_uncorrected_rows_are_measured_once(two, monkeypatch):
+def test_uncorrected_rows_are_probed_once(two, monkeypatch):
     pair, X, _ = two
     monkeypatch.setattr(judging, "_MEASURED", {})
     asked = []
     monkeypatch.setattr(
-        judging, "domain_shift", lambda *a, **k: asked.append(k) or domain_shift(*a, **k)
+        judging, "dataset_probes", lambda *a, **k: asked.append(k) or dataset_probes(*a, **k)
     )
     first, again = judged(pair, X), judged(pair, X)
     assert len(asked) == 1
@@ -204,3 +210,12 @@ def test_uncorrected_rows_are_measured_once(two, monkeypatch):
     spec = (parse_correction("none"), "none")
     list(measure_corrections(FeatureSpace([x[:80] for x in X], None), {spec: None}, pair, X, 1))
     assert len(asked) == 3
+
+
+def test_the_chance_of_distances_is_drawn_anew_for_each_label(two):
+    pair, X, found = two
+    other = judged(pair, X, label="voice")
+    for measure in ("mean_gap", "mmd2"):
+        one, another = found["none", measure], other["none", measure]
+        assert one["value"] == another["value"]
+        assert one["chance"] != another["chance"]

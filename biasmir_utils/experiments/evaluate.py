@@ -921,7 +921,7 @@ class _Work:
         }
         for part in self.parts:
             for (spec, mode), row in measure_corrections(
-                part.space, part.corrections, self.pair, self.X, task.seed
+                part.space, part.corrections, self.pair, self.X, task.seed, task.label
             ):
                 yield {**about, **_setting(spec, mode), **row}
 

@@ -702,7 +702,8 @@ def notes(report: Report, record: Mapping[str, Any], name: str) -> list[str]:
         "The probes of the dataset (ROC-AUC, 5 folds, no track in training and test of a fold, "
         "features in units of their spread before any correction), "
         "the mean gap (in standard deviations of the embedding) and the squared MMD (Gaussian "
-        "kernel, median bandwidth, unbiased) are measured on test clips, on which no correction "
+        "kernel, median bandwidth, unbiased: over pairs of clips of different tracks) are measured "
+        "on test clips, on which no correction "
         f"was fitted, for the fit of each of the {items} and averaged. Chance: the same with the "
         "datasets of tracks permuted; of the probes before any correction, of mean gap and MMD "
         "after it.",

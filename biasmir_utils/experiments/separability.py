@@ -31,7 +31,9 @@ there, and more than nothing on fresh rows.
 - `mean_gap`: distance of the two means, in units of the spread within the datasets (the root of
   the summed variances);
 - `mmd2`: squared maximum mean discrepancy, unbiased, with a Gaussian kernel whose bandwidth is
-  the median distance of the rows; it may be slightly negative where there is no difference.
+  the median distance of the rows; it is negative about as often as positive where there is no
+  difference. Clips of one track resemble each other in any dataset, so its means are over pairs of
+  clips of different tracks.
 
 Chance is the same measure with the datasets of whole tracks permuted. If both datasets hold the
 same tracks (`paired`), only these count, twins stay in one fold of a probe, and chance swaps the
@@ -405,7 +407,7 @@ def permuted_tracks(
     y: NDArray[np.bool_],
     tracks: NDArray[np.intp],
     n: int,
-    seed: int,
+    seed: int | Sequence[int],
     twins: NDArray[np.intp] | None = None,
 ) -> NDArray[np.bool_]:
     """Return labels in which whole tracks have changed places, (n, n_clips).
@@ -447,7 +449,8 @@ Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
 
 PROBES = ("linear_probe", "rbf_probe")
-SHIFT_MEASURES = (*PROBES, "mean_gap", "mmd2")
+DISTANCES = ("mean_gap", "mmd2")
+SHIFT_MEASURES = (*PROBES, *DISTANCES)
 DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
 SCALE_FLOOR = 0.1
 
@@ -470,18 +473,17 @@ class Measured:
     chance_high: float = float("nan")
 
 
-def domain_shift(
+def dataset_probes(
     X: ArrayLike,
     sample_domain: ArrayLike,
     sample_track: ArrayLike | None = None,
     *,
     n_permutations: int = 0,
-    probe_permutations: int | None = None,
     scale: ArrayLike | None = None,
     paired: bool = False,
     seed: int = 0,
 ) -> dict[str, Measured]:
-    """Return how far two datasets are apart, by each of `SHIFT_MEASURES`.
+    """Return how well two datasets are told apart by each of `PROBES`.
 
     Parameters
     ----------
@@ -489,53 +491,43 @@ def domain_shift(
     sample_domain : array-like, (n_clips,)
         Two datasets.
     sample_track : array-like, (n_clips,), optional
-        Clips of one track are on one side of every fold of the probes; tracks of different
-        datasets are different even if they have one name, unless `paired`.
+        Clips of one track are on one side of every fold; tracks of different datasets are
+        different even if they have one name, unless `paired`.
     n_permutations : int
         How often to measure chance.
-    probe_permutations : int, optional
-        How often for the probes, which take long to train; default as often.
     scale : array-like, (n_features,), optional
-        What the probes divide each feature by, see `probe_scale`; default that of `X`.
+        What each feature is divided by, see `probe_scale`; default that of `X`.
     paired : bool
         Whether a track of one name is the same track in both datasets: `Corpus.shared_tracks`.
-        All measures are of the `separability.compared_rows` then.
+        Only the `compared_rows` are used then.
     seed : int
         Of folds, random features and permutations.
 
     Returns
     -------
     dict of str to Measured
-        NaN for a probe where a dataset has fewer tracks than the 5 folds, and for the probe with
-        random features where most rows are equal, so that these have no bandwidth.
+        NaN where a dataset has fewer tracks than the 5 folds, and for the probe with random
+        features where most rows are equal, so that these have no bandwidth.
 
     Raises
     ------
     ArgumentError
         If there are not two datasets, or shapes differ.
     """
-    rows, domain = _two(X, sample_domain)
-    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
-    twins = None
-    if paired and sample_track is not None:
-        compared, twins = compared_rows(domain, track)
-        rows, domain, track = rows[compared], domain[compared], track[compared]
-    found = {}
+    rows, domain, track, twins = _compared(X, sample_domain, sample_track, paired)
     scale = probe_scale(rows) if scale is None else scale
     tracks = track_codes(domain, track)
-    enough = min(len(np.unique(tracks[domain == code])) for code in (0, 1)) >= N_FOLDS
-    for kind in ("linear", "rbf"):
-        if not enough:
-            found[f"{kind}_probe"] = Measured(float("nan"))
-            continue
+    found = dict.fromkeys(PROBES, Measured(float("nan")))
+    if min(len(np.unique(tracks[domain == code])) for code in (0, 1)) < N_FOLDS:
+        return found
+    for kind in KINDS:
         try:
             (probe,) = dataset_separability(
                 rows,
                 domain,
                 track,
                 kind=kind,
-                n_folds=N_FOLDS,
-                n_permutations=n_permutations if probe_permutations is None else probe_permutations,
+                n_permutations=n_permutations,
                 scale=scale,
                 paired=twins is not None,
                 seed=seed,
@@ -543,15 +535,59 @@ def domain_shift(
         except ArgumentError:
             if kind == "linear":  # what is wrong with the arguments is wrong for both
                 raise
-            found[f"{kind}_probe"] = Measured(float("nan"))
             continue
         found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
-    second = np.vstack(
-        [domain == 1, permuted_tracks(domain == 1, tracks, n_permutations, seed, twins)]
-    ).astype(np.float64)
-    found["mean_gap"] = _measured(_mean_gaps(rows, second))
-    found["mmd2"] = _measured(_squared_mmds(rows, second))
     return found
+
+
+def dataset_distances(
+    X: ArrayLike,
+    sample_domain: ArrayLike,
+    sample_track: ArrayLike | None = None,
+    *,
+    n_permutations: int = 0,
+    paired: bool = False,
+    seed: int | Sequence[int] = 0,
+) -> dict[str, Measured]:
+    """Return how far two datasets are apart by each of `DISTANCES`.
+
+    Parameters
+    ----------
+    X, sample_domain, sample_track, n_permutations, paired
+        As for `dataset_probes`. The clips of a track have no part in the squared MMD as pairs.
+    seed : int or sequence of int
+        Of the permutations.
+
+    Returns
+    -------
+    dict of str to Measured
+        NaN for the squared MMD where a dataset has one track only.
+
+    Raises
+    ------
+    ArgumentError
+        If there are not two datasets, or shapes differ.
+    """
+    rows, domain, track, twins = _compared(X, sample_domain, sample_track, paired)
+    tracks = track_codes(domain, track)
+    permuted = permuted_tracks(domain == 1, tracks, n_permutations, seed, twins)
+    second = np.vstack([domain == 1, permuted]).astype(np.float64)
+    return {
+        "mean_gap": _measured(_mean_gaps(rows, second)),
+        "mmd2": _measured(_squared_mmds(rows, second, tracks if twins is None else twins)),
+    }
+
+
+def _compared(
+    X: ArrayLike, sample_domain: ArrayLike, sample_track: ArrayLike | None, paired: bool
+) -> tuple[FloatArray, NDArray[np.intp], Array, NDArray[np.intp] | None]:
+    """Return rows, dataset and track of what is compared, and its twins; see `compared_rows`."""
+    rows, domain = _two(X, sample_domain)
+    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
+    if not paired or sample_track is None:
+        return rows, domain, track, None
+    compared, twins = compared_rows(domain, track)
+    return rows[compared], domain[compared], track[compared], twins
 
 
 def probe_scale(X: ArrayLike) -> FloatArray:
@@ -653,26 +689,28 @@ def _mean_gaps(rows: FloatArray, second: FloatArray) -> FloatArray:
     return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
 
 
-def _squared_mmds(rows: FloatArray, second: FloatArray) -> FloatArray:
+def _squared_mmds(rows: FloatArray, second: FloatArray, track: Array) -> FloatArray:
+    """Return the squared MMD under each labelling; pairs of rows of one track do not count."""
     norms = np.einsum("ij,ij->i", rows, rows)
     squared = np.maximum(norms[:, np.newaxis] + norms - 2 * rows @ rows.T, 0.0)
     median = float(np.median(squared[np.triu_indices(len(rows), 1)]))
     if not median > 0:
         return np.zeros(len(second))
-    kernel = np.exp(-squared / (2 * median))
-    np.fill_diagonal(kernel, 0.0)
-    first = 1 - second
-    n, m = first.sum(axis=1), second.sum(axis=1)
-    from_second = second @ kernel
+    apart = (track[:, np.newaxis] != track).astype(np.float64)
+    kernel = np.exp(-squared / (2 * median)) * apart
+    similar, pairs = (_sums_over_pairs(of, second) for of in (kernel, apart))
+    # A single track has no pairs; what rounding leaves of them is not one.
+    means = np.divide(similar, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0.5)
+    found: FloatArray = means[0] + means[1] - 2 * means[2]
+    return found
+
+
+def _sums_over_pairs(values: FloatArray, second: FloatArray) -> FloatArray:
+    """Return sums of a symmetric matrix: inside the first, the second dataset, between them."""
+    from_second = second @ values
     inside_second = np.einsum("ij,ij->i", from_second, second)
-    between = np.einsum("ij,ij->i", from_second, first)
-    inside_first = kernel.sum() - 2 * between - inside_second
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: FloatArray = (
-            inside_first / (n * (n - 1)) + inside_second / (m * (m - 1)) - 2 * between / (n * m)
-        )
-    # A single row has no distance to others of its dataset.
-    return np.where(np.minimum(n, m) < 2, np.nan, found)
+    between = np.einsum("ij,ij->i", from_second, 1 - second)
+    return np.array([values.sum() - 2 * between - inside_second, inside_second, between])
 
 
 QUIET_SHARE = 0.95
@@ -808,11 +846,13 @@ JudgedVariant = tuple[Correction, str]
 
 MAX_CLIPS = 300
 """Test clips of each dataset that are judged at most; probes cost the cube of their number."""
-N_PERMUTATIONS = 10
-"""How often chance is measured for each fit."""
+PROBE_PERMUTATIONS = 10
+"""How often the chance of the probes is measured; they take long to train."""
+DISTANCE_PERMUTATIONS = 100
+"""How often the chance of the distances is measured for each fit."""
 JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
 
-# What uncorrected rows gave, by what it depends on.
+# What probes of uncorrected rows gave, by what it depends on.
 _MEASURED: dict[str, dict[str, Measured]] = {}
 _MAX_MEASURED = 64
 
@@ -823,6 +863,7 @@ def measure_corrections(
     pair: Sequence[DatasetClips],
     features: Sequence[Array],
     seed: int,
+    label: str = "",
 ) -> Iterator[tuple[JudgedVariant, dict[str, Any]]]:
     """Measure shift and damage of fitted corrections on test clips of both datasets.
 
@@ -838,6 +879,8 @@ def measure_corrections(
         The embedding of all clips of each dataset.
     seed : int
         Of the choice of clips, of folds, random features and permutations.
+    label : str
+        What is recognised: the chance of the distances is drawn anew for each.
 
     Yields
     ------
@@ -865,7 +908,7 @@ def measure_corrections(
         side: np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
         for side in sides
     }
-    clips = _Judged(domain, track, pair[0].shared_tracks, seed)
+    clips = _Judged(domain, track, pair[0].shared_tracks, seed, label)
     scale = {side: probe_scale(X) for side, X in before.items()}
     unchanged = _mean([_before(before[side], clips, scale[side]) for side in sides])
     for variant, correction in corrections.items():
@@ -897,29 +940,43 @@ class _Judged:
     track: Array
     paired: bool
     seed: int
+    label: str
 
-    def shift(self, X: Array, scale: Array, probe_permutations: int = 0) -> dict[str, Measured]:
-        return domain_shift(
+    def shift(self, X: Array, scale: Array) -> dict[str, Measured]:
+        """Return what tells the datasets apart; of the probes without chance."""
+        found = dataset_probes(
+            X, self.domain, self.track, scale=scale, paired=self.paired, seed=self.seed
+        )
+        return {**found, **self.distances(X)}
+
+    def distances(self, X: Array) -> dict[str, Measured]:
+        return dataset_distances(
             X,
             self.domain,
             self.track,
-            n_permutations=N_PERMUTATIONS,
-            probe_permutations=probe_permutations,
-            scale=scale,
+            n_permutations=DISTANCE_PERMUTATIONS,
             paired=self.paired,
-            seed=self.seed,
+            seed=[self.seed, *self.label.encode()],
         )
 
 
 def _before(X: Array, clips: _Judged, scale: Array) -> dict[str, Measured]:
-    """Return the shift of uncorrected rows with chance, which takes longer than a correction's."""
+    """Return the shift of uncorrected rows, of the probes with chance, which takes long."""
     # All labels are judged on the same rows, as long as these are embeddings.
     key = f"{array_sum(X, clips.domain, clips.track)} {clips.paired} {clips.seed}"
     if key not in _MEASURED:
         if len(_MEASURED) >= _MAX_MEASURED:
             _MEASURED.clear()
-        _MEASURED[key] = clips.shift(X, scale, N_PERMUTATIONS)
-    return _MEASURED[key]
+        _MEASURED[key] = dataset_probes(
+            X,
+            clips.domain,
+            clips.track,
+            n_permutations=PROBE_PERMUTATIONS,
+            scale=scale,
+            paired=clips.paired,
+            seed=clips.seed,
+        )
+    return {**_MEASURED[key], **clips.distances(X)}
 
 
 def _damage(
