@@ -32,8 +32,9 @@ help: ## List the targets (the default)
 
 setup: $(TEST) ## Create .venv and install the pinned dependencies and the package
 
-book: $(BOOK) ## Run every notebook, build the book into _build/html, check its pages
-	@$(PY) -m biasmir_utils.book make
+book: $(BOOK) ## Run the notebooks that changed, build the book into _build/html
+	@$(PY) tools/execute.py
+	@$(PY) tools/build.py
 
 test: $(TEST) lint ## Lint, types, and all tests (they run the notebooks and build the book too)
 	@# By file, since a file's tests share what is slow to make: the book is built once.
@@ -62,10 +63,10 @@ lock: $(TEST) ## Bring constraints.txt in line with pyproject.toml (LOCK_ARGS=--
 picture: $(BOOK) ## Measure the main result again and draw its picture, book/images/gap.svg
 	@$(VENV)/bin/biasmir evaluate data/demo --embedding yamnet musicnn msd_vgg mfcc \
 	    --out _build/picture/results.csv
-	@$(PY) -m biasmir_utils.book picture _build/picture/results.csv
+	@$(PY) tools/picture.py _build/picture/results.csv
 
 screenshots: $(TEST) ## Photograph every page of the built book at 1,280 and 390 px (needs Chromium)
-	@$(PY) -m biasmir_utils.book screenshots
+	@$(PY) tools/screenshots.py
 
 clean: ## Remove what was built (not .venv)
 	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,10 +32,6 @@ class ClusterError(BiasMIRError):
     """A Dask scheduler does not answer, or its workers cannot do the work."""
 
 
-class BookError(BiasMIRError):
-    """A notebook of the book does not run, or a built page breaks one of the book's rules."""
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" if one of the known words is close, or else nothing."""
     by_lower = {one.lower(): one for one in known}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 import sys
 import warnings
@@ -16,7 +17,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, AudioError
@@ -33,6 +36,12 @@ _TYPES = {
     ".wav": "audio/wav",
     ".m4a": "audio/mp4",
 }
+# Excerpts: Hz; RMS level in dB relative to full scale and its limit; seconds of fade at either end;
+# libsndfile's compression level at constant bit rate, 32 kbit/s in mono at 24 kHz.
+_EXCERPT_RATE = 24_000
+_LEVEL_DB, _PEAK = -20.0, 0.89
+_FADE_SECONDS = 0.02
+_MP3_COMPRESSION = 0.85
 _MINUS = "\N{MINUS SIGN}"
 # What `with_interval` and `percent` write.
 _WITH_INTERVAL = re.compile(rf"([+{_MINUS}]?[\d.,]+(?: %)?) (\[[^\]]*\])")
@@ -327,8 +336,58 @@ def _players_html(clips: Mapping[str, Path | str], seconds: float | None = None)
 
 
 def _beginning(path: Path, seconds: float) -> bytes:
-    from biasmir_utils.book.explorer import encode_excerpt
     from biasmir_utils.embeddings import read_audio
 
     waveform, rate = read_audio(path)
     return encode_excerpt(waveform.mean(axis=1), rate, seconds, start=0)[0]
+
+
+def encode_excerpt(
+    wave: NDArray[np.float32], rate: int, seconds: float, start: float | None = None
+) -> tuple[bytes, float, float]:
+    """Cut a stretch out of a clip, bring it to the common level, and encode it as MP3.
+
+    Parameters
+    ----------
+    wave : ndarray, (n,)
+        Mono.
+    rate : int
+        In Hz.
+    seconds : float
+        Length of the excerpt.
+    start : float, optional
+        Where in the clip it begins, in seconds; by default where the clip is loudest.
+
+    Returns
+    -------
+    content : bytes
+    start : float
+        Where in the clip it begins, in seconds.
+    gain_db : float
+        By how much it was made louder.
+    """
+    import soundfile
+    import soxr
+
+    length = min(round(seconds * rate), len(wave))
+    power = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
+    # Half seconds are enough to land on music rather than on a rest.
+    starts = np.arange(0, len(wave) - length + 1, max(rate // 2, 1))
+    first = int(starts[np.argmax(power[starts + length] - power[starts])])
+    if start is not None:
+        first = round(start * rate)
+    part = soxr.resample(wave[first : first + length], rate, _EXCERPT_RATE, "VHQ")
+    level = max(float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))), 1e-9)
+    gain = min(10 ** (_LEVEL_DB / 20) / level, _PEAK / float(np.abs(part).max()))
+    fade = np.minimum(1, np.arange(len(part)) / (_FADE_SECONDS * _EXCERPT_RATE))
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer,
+        (part * gain * fade * fade[::-1]).astype(np.float32),
+        _EXCERPT_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=_MP3_COMPRESSION,
+    )
+    return buffer.getvalue(), round(first / rate, 3), round(float(20 * np.log10(gain)), 2)

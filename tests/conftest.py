@@ -57,28 +57,31 @@ def soundfonts() -> dict[str, Path]:
         raise
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium that can run headless."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    absent("no Chromium on the PATH (Debian package: chromium)")
-    raise AssertionError
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium; ended with the file, since Playwright keeps an event loop running."""
+    import screenshots
+
+    if screenshots.CHROMIUM is None:
+        absent("no Chromium on the PATH (Debian package: chromium)")
+    with screenshots.chromium() as browser:
+        yield browser
 
 
-@pytest.fixture(scope="session")
-def axe() -> Path:
-    """The script of axe-core, which checks a page's accessibility."""
-    from biasmir_utils.book.accessibility import find_axe
-    from biasmir_utils.errors import BookError
+@pytest.fixture
+def new_page(browser):
+    """Open pages, `new_page(width, dark=False)`, that are closed after the test."""
+    import screenshots
 
-    try:
-        return find_axe()
-    except BookError as error:
-        absent(str(error))
-        raise
+    opened = []
+
+    def new_page(width: int = 1280, dark: bool = False):
+        opened.append(screenshots.new_page(browser, width, dark))
+        return opened[-1]
+
+    yield new_page
+    for page in opened:
+        page.close()
 
 
 def make_tiny_corpus(

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from test_compare import as_measured
 
-from biasmir_utils.book.execute import execute
 from biasmir_utils.datasets import prepare_paper
 from biasmir_utils.experiments import write_table
+from execute import execute
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "06_reproducing_the_paper.ipynb"
 

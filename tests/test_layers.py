@@ -15,8 +15,7 @@ import biasmir_utils
 
 PACKAGE = Path(biasmir_utils.__file__).parent
 
-# From the bottom to the top; `bias` is the public name of a module of `experiments`. The book
-# describes the commands, and no command needs the book.
+# From the bottom to the top; `bias` is the public name of a module of `experiments`.
 LAYERS = (
     {"__version__"},
     {"errors"},
@@ -28,7 +27,6 @@ LAYERS = (
     {"experiments"},
     {"plots", "bias"},
     {"cli"},
-    {"book"},
     {"notebook"},
 )
 # Part of the package -> the parts that it may import, besides itself.

@@ -18,9 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from biasmir_utils import __version__
-from biasmir_utils.book.address import COPIES, read_address, set_address, slug
 from biasmir_utils.cli import main
-from biasmir_utils.errors import BookError
 from biasmir_utils.files import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +71,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_the_layout_is_complete():
-    expected = """book notebooks biasmir_utils data tests benchmarks _config.yml _toc.yml
+    expected = """book notebooks biasmir_utils data tests tools benchmarks _config.yml _toc.yml
         environment.yml postBuild pyproject.toml constraints.txt Makefile README.md LICENSE
         CITATION.cff CONTRIBUTING.md .ci/run
         requirements-nodeps.txt"""
@@ -237,49 +235,31 @@ def test_workflows_follow_their_schema_and_run_what_exists():
 # The repository's address
 
 
-def test_the_address_stands_in_one_place():
-    address = slug(read_address(ROOT))
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert slug(citation["repository-code"]) == address
-    assert f"git clone https://github.com/{address}\n" in README
-    copies = {path for pattern in COPIES for path in ROOT.glob(pattern)}
+def test_the_address_stands_in_one_place_and_one_line_sets_it_everywhere(tmp_path):
+    """_config.yml has it, for the book; the files that need it in full agree."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    address = config["repository"]["url"].removeprefix("https://github.com/")
     owner = address.split("/")[0]
+    copies = set()
     for path in tracked_files():
-        # Tests of the address itself have examples of it.
-        if path.parent == ROOT / "tests" or path == ROOT / "_config.yml":
-            continue
         if path.suffix in {".py", ".md", ".cff", ".ipynb", ".yml", ".toml", ".css", ".html"}:
-            named = set(re.findall(rf"\b{owner}/[\w.-]+", path.read_text(encoding="utf-8")))
+            named = set(re.findall(rf"\b{owner}/BiasMIR", path.read_text(encoding="utf-8")))
+            assert named <= {address}, path.name
             if named:
-                assert path in copies, f"{path.name} has the owner's name; read it from _config.yml"
-                assert named == {address}, path.name
-
-
-def test_one_command_sets_the_address_everywhere(tmp_path):
-    for pattern in ("_config.yml", *COPIES):
-        for path in ROOT.glob(pattern):
-            copy = tmp_path / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    old = slug(read_address(ROOT))
-    changed = set_address(tmp_path, "https://github.com/some-one/a.book")
-    assert {"_config.yml", "README.md", "CITATION.cff"} <= set(changed)
-    assert read_address(tmp_path) == "https://github.com/some-one/a.book"
-    left = [
-        path.name
-        for path in tmp_path.rglob("*")
-        if path.is_file() and old in path.read_text(encoding="utf-8")
-    ]
-    assert not left
-    assert set_address(tmp_path, "https://github.com/some-one/a.book") == []
-
-
-@pytest.mark.parametrize(
-    "address", ["github.com/a/b", "https://github.com/a", "https://github.com/a/b/tree/main"]
-)
-def test_an_address_of_another_form_is_refused(address):
-    with pytest.raises(BookError, match="<owner>/<name>"):
-        set_address(ROOT, address)
+                copies.add(path)
+                (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert {"_config.yml", "README.md", "CITATION.cff"} <= {path.name for path in copies}
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ +(sed -i .*)$", contributing, re.MULTILINE)
+    assert "you/name" in line
+    line = line.replace("you/name", "some-one/a.book").replace("git grep -l", "grep -l")
+    subprocess.run(
+        line.replace(f"{address})", f"{address} *)"), shell=True, cwd=tmp_path, check=True
+    )
+    for path in tmp_path.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert address not in text
+        assert "some-one/a.book" in text
 
 
 # Makefile

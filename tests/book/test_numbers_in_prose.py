@@ -15,7 +15,7 @@ from biasmir_utils.corrections import SETS, group_agreement
 from biasmir_utils.datasets import Registry, known_counts
 from biasmir_utils.experiments import published_claims, published_figures
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def page(name: str) -> str:

@@ -1,0 +1,202 @@
+"""The book's Sphinx extension: parts of pages that come from the program, links to the glossary.
+
+Pages take the parts by name, ``{{ models }}``; they are made at every build, so that they cannot
+say anything else than the program does. The commands' page is made by sphinx-click, the pages of
+functions by autodoc and numpydoc.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension; called by Sphinx."""
+    app.connect("config-inited", _offer_parts)
+    # After numpydoc, and after the extensions that put the page together.
+    app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
+    app.connect("html-page-context", _name_parts_of_contents, priority=900)
+    app.add_post_transform(LinkTerms)
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _offer_parts(app: Sphinx, config: Config) -> None:
+    source = Path(app.srcdir)
+    config.myst_substitutions = {
+        **config.myst_substitutions,
+        "repository": config.html_theme_options["repository_url"],
+        "models": models_table(),
+    }
+    for name, path, part in (
+        ("citation", source / "CITATION.cff", citation),
+        ("timings", source / "timings.json", timings_table),
+    ):
+        if path.is_file():
+            config.myst_substitutions[name] = part(path)
+
+
+def models_table() -> str:
+    """Return a table of what each embedding takes and gives, from the program's own constants."""
+    from biasmir_utils.embeddings import mfcc, musicnn, openl3, tfhub
+
+    rate, patch = musicnn.SAMPLE_RATE, musicnn.PATCH * musicnn.HOP_LENGTH
+    rows: list[tuple[str, int, float, float, int]] = [
+        *(
+            (one.name, tfhub.SAMPLE_RATE, tfhub.WINDOW, one.hop_samples, one.size)
+            for one in (tfhub.Yamnet, tfhub.Vggish)
+        ),
+        (
+            openl3.OpenL3.name,
+            openl3.SAMPLE_RATE,
+            openl3.WINDOW,
+            openl3.DEFAULT_HOP * openl3.SAMPLE_RATE,
+            openl3.FILTERS[-1],
+        ),
+        *(
+            (one.name, rate, patch, patch, one.size)
+            for one in (
+                musicnn.Musicnn,
+                musicnn.MusicnnPenultimate,
+                musicnn.MttMusicnn,
+                musicnn.MsdVgg,
+            )
+        ),
+        (mfcc.Mfcc.name, mfcc.SAMPLE_RATE, 0, 0, 2 * mfcc.N_MFCC),
+    ]
+    lines = ["| name | rate (Hz) | window (s) | hop (s) | dimension |", "|:--|--:|--:|--:|--:|"]
+    for name, rate, window, hop, size in rows:
+        spans = [f"{one / rate:.3f}" if one else "the whole clip" for one in (window, hop)]
+        lines.append(f"| `{name}` | {rate:,} | {' | '.join(spans)} | {size:,} |")
+    return "\n".join(lines)
+
+
+def citation(path: Path) -> str:
+    """Return how to cite the book, as a sentence and as BibTeX, from CITATION.cff."""
+    entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+    authors = [one.get("name") or f"{one['given-names']} {one['family-names']}"
+               for one in entry["authors"]]  # fmt: skip
+    version, address = entry["version"], entry["repository-code"]
+    year = str(entry.get("date-released", ""))[:4]
+    lines = [
+        f"> {', '.join(authors)}{f' ({year})' if year else ''}. *{entry['title']}*, version "
+        f"{version}. <{address}>",
+        "",
+        "```bibtex",
+        "@software{biasmir,",
+        f"  author = {{{' and '.join(f'{{{name}}}' for name in authors)}}},",
+        f"  title = {{{{{entry['title']}}}}},",
+        *([f"  year = {{{year}}},"] if year else []),
+        f"  version = {{{version}}},",
+        f"  url = {{{address}}},",
+        "}",
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def timings_table(path: Path) -> str:
+    """Return a table of what the chapters took, from what tools/execute.py wrote."""
+    lines = ["| Chapter | Seconds | Slowest cell (s) | Peak memory (MB) |", "|:--|--:|--:|--:|"]
+    runs = json.loads(path.read_text(encoding="utf-8"))
+    for name, run in sorted(runs.items()):
+        lines.append(
+            f"| [](/notebooks/{name}) | {run['seconds']:.1f} | {run['slowest_cell']:.1f} "
+            f"| {run['peak_megabytes']:.0f} |"
+        )
+    lines.append(f"| All chapters | {sum(run['seconds'] for run in runs.values()):.1f} | | |")
+    return "\n".join(lines)
+
+
+def public_names(module: Any) -> list[str]:
+    """Return what a module offers: its `__all__`, or else what it defines itself."""
+    defined = [
+        name
+        for name, value in vars(module).items()
+        if (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == module.__name__
+    ]
+    return [one for one in getattr(module, "__all__", defined) if not one.startswith("_")]
+
+
+def _mend_docstring(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Put a table of all its names, with the first line of each, before a module's functions.
+
+    In a type such as `ndarray, (rank_, D)`, a name with `_` at its end is no reference. Headings in
+    the text of a module are no sections of the page.
+    """
+    lines[:] = [re.sub(r"(?<=[ (])(\w+)_(?=[ ,)])", r"\1\_", line) for line in lines]
+    if what == "module":
+        for at in range(len(lines) - 1):
+            if lines[at].strip() and re.fullmatch(r"([-=~])\1{2,}", lines[at + 1].strip()):
+                lines[at : at + 2] = [f".. rubric:: {lines[at].strip()}", ""]
+        names = [f"   {one}" for one in public_names(obj) if callable(getattr(obj, one))]
+        lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]
+
+
+def heading_anchor(heading: str) -> str:
+    """Return the anchor that JupyterLab gives to a heading of a notebook."""
+    return heading.strip().replace(" ", "-")
+
+
+def term_anchor(term: str) -> str:
+    """Return how a link names a term of the glossary: `glossary.md#dataset-bias`."""
+    return re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+class LinkTerms(SphinxPostTransform):
+    """Follow the plain links by which chapters name terms of the glossary.
+
+    A notebook says `[fall](../book/glossary.md#fall)`, which JupyterLab and GitHub show as a link
+    to the glossary; in the book it leads to the term itself. A term that the glossary does not
+    have is a warning, and so an error of the build.
+    """
+
+    default_priority = 5  # before MyST looks for a heading of that name
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace the references of one page."""
+        terms = {
+            (page, term_anchor(name)): anchor
+            for (kind, name), (page, anchor) in self.env.get_domain("std").objects.items()
+            if kind == "term"
+        }
+        pages = {page for page, _ in terms}
+        for node in list(self.document.findall(addnodes.pending_xref)):
+            page, wanted = node["reftarget"], node.get("reftargetid")
+            if node.get("refdomain") != "doc" or not wanted or page not in pages:
+                continue
+            if (page, wanted) not in terms:
+                logging.getLogger(__name__).warning(
+                    "the glossary %s has no term %r", page, wanted, location=node
+                )
+                continue
+            address = self.app.builder.get_relative_uri(self.env.docname, page)
+            address += f"#{terms[page, wanted]}"
+            link = nodes.reference("", "", internal=True, refuri=address, classes=["term"])
+            link += node.children
+            node.replace_self(link)
+
+
+def _name_parts_of_contents(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Give the arrows that fold parts of the contents a name that can be read out."""
+    contents = context.get("generate_toctree_html")
+    if contents is not None:
+        context["generate_toctree_html"] = lambda *given, **named: str(
+            contents(*given, **named)
+        ).replace("<summary>", '<summary aria-label="Pages of this part">')

@@ -1,0 +1,281 @@
+"""Running notebooks and building pages, on small ones made for the test; the explorer's data."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from papermill import PapermillExecutionError
+
+import build
+import execute
+import explorer
+import sounds
+from biasmir_utils.corpus import Corpus
+from biasmir_utils.notebook import encode_excerpt
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# Of all excerpts, dB relative to full scale.
+LEVEL_DB = -20
+
+
+def write_notebook(path: Path, *sources: str) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "x", "language": "python"}
+    notebook.cells = [nbformat.v4.new_markdown_cell("# The first chapter\n\n## The end of it")]
+    for source in sources:
+        tags = {"tags": ["parameters"]} if source.startswith("seed =") else {}
+        notebook.cells.append(nbformat.v4.new_code_cell(source, metadata=tags))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+# Running
+
+
+def test_a_notebook_runs_in_its_own_folder_with_this_python_and_its_memory_is_measured(tmp_path):
+    notebook = write_notebook(
+        tmp_path / "here" / "a.ipynb",
+        "seed = 3",
+        "import os, sys, time; print(os.getcwd(), sys.executable, seed)",
+        "held = bytearray(os.urandom(1)) * 300_000_000; time.sleep(0.5)",
+    )
+    target = tmp_path / "out" / "a.ipynb"
+    run = execute.execute(notebook, target, {"seed": 8})
+    cells = nbformat.read(target, as_version=4).cells
+    said = "".join(output.text for cell in cells for output in cell.get("outputs", []))
+    assert said.split() == [str(notebook.parent), sys.executable, "8"]
+    assert 300 < run["peak_megabytes"] < 1000
+    assert 0.5 < run["slowest_cell"] <= run["seconds"]
+    # Neither the hour nor paths of this machine but those that the notebook itself printed.
+    assert "papermill" not in {key for cell in cells for key in cell.metadata}
+    assert target.read_text().count(str(tmp_path)) == 1
+
+
+def test_a_cell_that_fails_is_an_error_and_leaves_nothing(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb", "1 / 0")
+    with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
+        execute.execute(notebook, tmp_path / "out" / "a.ipynb")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_what_is_older_than_its_sources_is_run_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["execute.py", "--out", str(tmp_path)])
+    (tmp_path / "constraints.txt").touch()
+    for name in "ab":
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", "1")
+    ran = []
+
+    def run(source: Path, target: Path) -> dict[str, float]:
+        ran.append(source.stem)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+        return {"seconds": 1.0, "slowest_cell": 1.0, "peak_megabytes": 1.0}
+
+    def times(path: Path, by: float) -> None:
+        import os
+
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime + by))
+
+    monkeypatch.setattr(execute, "execute", run)
+    for source in (*(tmp_path / "notebooks").iterdir(), tmp_path / "constraints.txt"):
+        times(source, -100)
+    execute.main()
+    execute.main()
+    assert ran == ["a", "b"]
+    times(tmp_path / "notebooks" / "b.ipynb", 200)
+    execute.main()
+    assert ran == ["a", "b", "b"]
+    module = tmp_path / "biasmir_utils" / "a.py"
+    module.parent.mkdir()
+    module.touch()
+    times(module, 300)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "a"])
+    execute.main()
+    assert ran == ["a", "b", "b", "a"]
+    runs = json.loads((tmp_path / "_build" / "staged" / "timings.json").read_text())
+    assert set(runs) == {"a.ipynb", "b.ipynb"}
+
+
+# Building
+
+CONFIG = """
+title: A small book
+only_build_toc_files: true
+repository: {url: "https://github.com/OWNER/small", branch: main}
+execute: {execute_notebooks: "off", stderr_output: error}
+sphinx:
+  recursive_update: true
+  local_extensions: {biasmir_book: _ext}
+  config: {myst_heading_anchors: 3, myst_heading_slug_func: biasmir_book.heading_anchor}
+parse: {myst_enable_extensions: [substitution]}
+"""
+START = """# Start
+
+See {{ repository }}, [how it ends](notebooks/a.ipynb#The-end-of-it) and [a fall](glossary.md#fall).
+
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A book of three pages, ready to be built; build it with `small(notebook cell, page text)`."""
+    staged = tmp_path / "_build" / "staged"
+    shutil.copytree(ROOT / "book" / "_ext", staged / "_ext")
+    (staged / "_config.yml").write_text(CONFIG)
+    files = [
+        "format: jb-book",
+        "root: start",
+        "chapters:",
+        "- file: notebooks/a",
+        "- file: glossary",
+    ]
+    (staged / "_toc.yml").write_text("\n".join(files))
+    (staged / "glossary.md").write_text("# Glossary\n\n```{glossary}\nfall\n  What is lost.\n```\n")
+
+    def make(cell: str = "print('said')", text: str = "") -> Path:
+        source = write_notebook(tmp_path / "a.ipynb", cell)
+        execute.execute(source, staged / "notebooks" / "a.ipynb")
+        (staged / "start.md").write_text(START + text)
+        return build.build(tmp_path)
+
+    return make
+
+
+def test_links_to_sections_and_terms_are_followed(small):
+    page = (small() / "start.html").read_text()
+    assert 'href="notebooks/a.html#the-end-of-it"' in page
+    assert 'href="glossary.html#term-fall"' in page
+    assert "See https://github.com/OWNER/small," in page
+
+
+@pytest.mark.parametrize(
+    ("cell", "text", "told"),
+    [
+        ("import sys; print('oh', file=sys.stderr)", "", "notebooks/a.ipynb"),
+        ("import warnings; warnings.warn('look out')", "", "notebooks/a.ipynb"),
+        ("1", "[x](glossary.md#rise)", "start.md:5: WARNING: the glossary glossary has no term"),
+        ("1", "[x](nowhere.md)", "start.md:5: WARNING: "),
+    ],
+)
+def test_what_a_reader_would_stumble_over_is_an_error(small, cell, text, told):
+    with pytest.raises(SystemExit) as failed:
+        small(cell, text)
+    assert f"\n{told}" in str(failed.value).replace("\x1b[91m", "").replace("\x1b[31m", "")
+
+
+# The explorer and its sounds
+
+
+@pytest.fixture(scope="module")
+def demo() -> Corpus:
+    return explorer.demo_corpus()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explorer")
+    shutil.copy2(ROOT / explorer.FOLDER / explorer.EXCERPTS, folder)
+    text = explorer.write_data(folder).read_text(encoding="ascii")
+    head, tail = "window.BIASMIR_EXPLORER = ", ";\n"
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    return json.loads(text[len(head) : -len(tail)])
+
+
+def test_the_committed_excerpts_are_of_the_chosen_clips(demo, data):
+    chosen = sounds.choose_clips(demo)
+    assert [sound["row"] for sound in data["sounds"]] == chosen
+    clips = demo.clips.iloc[chosen]
+    assert not clips.duplicated(["dataset", "track"]).any()
+    # Every instrument leads in every genre of both datasets, up to the few that never do.
+    cells = clips.assign(lead=explorer.leads(demo)[chosen]).groupby(["dataset", "lead", "group"])
+    assert len(cells) >= 75
+    assert cells.size().max() == sounds.PER_CELL
+
+
+def test_excerpts_have_one_length_and_one_level(data):
+    import soundfile
+
+    for sound in data["sounds"][::13]:
+        wave, rate = soundfile.read(ROOT / explorer.FOLDER / sound["file"])
+        assert wave.ndim == 1
+        assert abs(len(wave) / rate - sounds.SECONDS) < 0.15
+        level = 20 * np.log10(np.sqrt(np.mean(wave**2)))
+        assert -27 < level < LEVEL_DB + 1
+        assert np.abs(wave).max() < 1
+
+
+def test_an_excerpt_is_cut_where_the_clip_is_loudest_and_brought_to_the_level():
+    import soundfile
+
+    rate = 8000
+    wave = 0.001 * np.random.default_rng(0).normal(size=10 * rate).astype(np.float32)
+    wave[6 * rate : 8 * rate] *= 100
+    content, start, gain = encode_excerpt(wave, rate, seconds=2)
+    assert start == 6
+    decoded, _ = soundfile.read(io.BytesIO(content))
+    level = 20 * np.log10(np.sqrt(np.mean(decoded**2)))
+    assert abs(level - LEVEL_DB) < 1
+    assert abs(gain - (LEVEL_DB + 20)) < 1
+    assert encode_excerpt(wave, rate, seconds=2, start=1)[1] == 1
+
+
+def test_what_the_explorer_page_says_about_its_pictures(demo, data):
+    """The sentences under "What to look for"; the numbers are the page's own."""
+    from sklearn.metrics import roc_auc_score
+
+    band = (demo.clips["dataset"] == demo.datasets[1]).to_numpy()
+
+    def apart(embedding: str, correction: str) -> float:
+        raw = base64.b64decode(data["embeddings"][embedding][correction]["points"])
+        points = np.frombuffer(raw, "<u2").reshape(-1, 2)
+        assert len(points) == len(demo.clips)
+        assert points.max() <= data["grid"]
+        aucs = [roc_auc_score(band, points[:, axis]) for axis in range(2)]
+        return max(max(auc, 1 - auc) for auc in aucs)
+
+    auc = {
+        (embedding, correction): view["auc"]
+        for embedding, views in data["embeddings"].items()
+        for correction, view in views.items()
+    }
+    assert apart("musicnn", "none") > 0.9
+    assert apart("yamnet", "none") < 0.75
+    assert auc["yamnet", "none"] > 0.9
+    for embedding in ("yamnet", "musicnn"):
+        assert auc[embedding, "lda"] >= auc[embedding, "none"] - 0.005
+    for correction in ("leace", "center"):
+        for embedding in ("musicnn", "mfcc"):
+            assert apart(embedding, correction) < 0.65 < apart(embedding, "none")
+            assert auc[embedding, correction] < 0.65
+        for embedding in ("yamnet", "msd_vgg"):
+            assert auc[embedding, correction] > auc[embedding, "none"] - 0.01
+
+
+def test_the_steps_of_a_clip_can_be_made_again(soundfonts, demo, tmp_path):
+    import soundfile
+
+    sounds.render_steps(tmp_path, tmp_path / "players.html")
+    committed = ROOT / sounds.STEPS
+    players = (ROOT / sounds.PLAYERS).read_text(encoding="utf-8")
+    made = (tmp_path / "players.html").read_text(encoding="utf-8")
+    assert made.replace(f"../{tmp_path.name}/", "../steps/") == players
+    for path in sorted(committed.glob("*.mp3")):
+        one, other = (soundfile.read(folder / path.name)[0] for folder in (tmp_path, committed))
+        assert np.corrcoef(one, other)[0, 1] > 0.99, path.name
+        assert f'src="../steps/{path.name}"' in players
+    clip = demo.clips.set_index("clip").loc[f"band_{sounds.TRACK:04d}_0"]
+    assert f"{clip['reverb_seconds']:.1f} s" in players
+    assert f"{clip['lowpass_hz']:,.0f} Hz" in players
+    assert clip["instruments"] == "saxophone"
