@@ -320,7 +320,7 @@ def factor_shares(
     For each piece the four embeddings x00 (home), x10 (other SoundFont), x01 (other production)
     and x11 (both) give the effects F = (x10 - x00 + x11 - x01) / 2, C = (x01 - x00 + x11 - x10) / 2
     and I = (x11 - x10 - x01 + x00) / 2. The sum of squares of the four around their mean is
-    exactly |F|^2 + |C|^2 + |I|^2.
+    exactly `|F|^2 + |C|^2 + |I|^2`.
 
     Parameters
     ----------

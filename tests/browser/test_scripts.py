@@ -96,7 +96,7 @@ LINK = (
         (OUTPUT, 390, []),
         (OUTPUT, 1280, ["px too wide"]),
         (OUTPUT.replace("overflow-x: auto", "overflow: hidden"), 390, ["is cut off by"]),
-        ('<div style="width: 700px">wide</div>', 390, ["the page is 700 px wide"]),
+        ('<div style="width: 700px">wide</div>', 390, ["the page is 708 px wide"]),
         (LINK, 390, []),
         (f"{LINK}<style>* {{white-space: pre !important}}</style>", 390, ["the link"]),
         (f'<div class="highlight"><pre>{"x" * 88}</pre></div>', 1280, []),
