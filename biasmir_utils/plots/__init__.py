@@ -4,33 +4,39 @@ Every function takes a tidy table or arrays, draws with seaborn and matplotlib i
 style (`style`), and returns the Axes or Figure. matplotlib is loaded only when one is called.
 """
 
-from biasmir_utils.plots.bias import (
-    cosine_similarities,
-    group_shares,
-    label_by_group,
-    singular_values,
+from biasmir_utils.plots.clips import (
+    category_means,
+    domain_means,
+    frames,
+    projection,
+    spectrogram,
+    toy_domains,
 )
-from biasmir_utils.plots.counterfactual import (
-    closing_gap,
-    cosine_grid,
-    factor_bars,
-    found_and_lost,
-    shift_arrows,
-)
-from biasmir_utils.plots.erasure import by_size, domain_means
-from biasmir_utils.plots.judging import gain_and_loss
-from biasmir_utils.plots.pairs import ranking, train_test_pairs
-from biasmir_utils.plots.points import category_means, projection, toy_domains
-from biasmir_utils.plots.published import published_changes, published_pairs
 from biasmir_utils.plots.scores import (
+    by_size,
     change_by_label,
     changes,
     dots_and_whiskers,
     falls,
+    gain_and_loss,
     label_scores,
+    published_changes,
+    published_pairs,
+    ranking,
     score_distributions,
+    train_test_pairs,
 )
-from biasmir_utils.plots.sound import frames, spectrogram
+from biasmir_utils.plots.shifts import (
+    closing_gap,
+    cosine_grid,
+    cosine_similarities,
+    factor_bars,
+    found_and_lost,
+    group_shares,
+    label_by_group,
+    shift_arrows,
+    singular_values,
+)
 from biasmir_utils.plots.style import Look, looks, style
 
 __all__ = [

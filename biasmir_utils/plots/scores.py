@@ -1,4 +1,4 @@
-"""Scores with their intervals: of labels, of train-test pairs, of changes.
+"""Scores with their intervals: of labels, of train-test pairs, of changes, of corrections judged.
 
 Tables are tidy, as `biasmir evaluate` writes them: a row for each label, embedding and ordered
 pair of datasets. Intervals are two columns, `low` and `high`, beside the value.
@@ -6,25 +6,34 @@ pair of datasets. Intervals are two columns, `low` and `high`, beside the value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
+    WIDTH,
+    Look,
     check_table,
+    key,
     legend_below,
+    list_rows,
     looks,
+    mark,
     new_axes,
     order_of,
+    side_by_side,
     styled,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 
 @styled
@@ -63,7 +72,7 @@ def dots_and_whiskers(
     reference : float, optional
         A vertical line: 0.5 for ROC-AUC, 0 for a change.
     reference_name : str
-        Written beneath the line's end in the legend.
+        Its name in the legend.
     baseline : str, optional
         A further column, drawn as a short vertical stroke in each row.
     baseline_name : str
@@ -76,63 +85,38 @@ def dots_and_whiskers(
         Number of looks to leave out, for categories that must not be taken for the datasets of
         other figures.
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
     matplotlib Axes
         With one line of markers for each category, labelled with its name.
     """
-    from matplotlib.ticker import MaxNLocator
-
     keys = [row] if by is None else [row, by]
     check_table(table, [*keys, value, *([baseline] if baseline else [])], unique=keys)
     rows = order_of(table, row, order)
     kinds = looks([value] if by is None else order_of(table, by, by_order), skip)
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
-    offsets = (np.arange(len(kinds)) - (len(kinds) - 1) / 2) * 0.8 / len(kinds)
     handles: list[Any] = []
-    for (name, look), offset in zip(kinds.items(), offsets, strict=True):
+    strokes: list[Any] = []
+    for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.8), strict=True):
         part = table if by is None else table[table[by] == name]
         part = part.set_index(row).reindex(rows)
         heights = np.arange(len(rows)) + offset
         if {"low", "high"} <= set(part.columns):
             ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=1.6, zorder=2)
-        handles += ax.plot(
-            part[value],
-            heights,
-            linestyle="none",
-            marker=look.marker,
-            color=look.colour,
-            markeredgecolor=INK,
-            markersize=8,
-            label=str(name),
-            zorder=3,
-        )
+        handles += mark(ax, part[value], heights, look, name)
         if baseline:
-            strokes = ax.plot(
-                part[baseline],
-                heights,
-                linestyle="none",
-                marker="|",
-                color=INK,
-                markersize=11,
-                markeredgewidth=2.4,
-                label=baseline_name,
-                zorder=2,
-            )
-    if baseline:
-        handles += strokes
+            stroke = {"marker": "|", "color": INK, "markersize": 11, "markeredgewidth": 2.4}
+            strokes = mark(ax, part[baseline], heights, look, baseline_name, zorder=2, **stroke)
+    handles += strokes
     if reference is not None:
         line = ax.axvline(reference, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
         line.set_label(reference_name)
         handles.append(line)
-    ax.set(xlabel=xlabel, ylabel="", ylim=(len(rows) - 0.5, -0.5))
-    ax.set_yticks(range(len(rows)), [str(name) for name in rows])
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    ax.grid(axis="y", visible=False)
-    for boundary in np.arange(len(rows) - 1) + 0.5:
-        ax.axhline(boundary, color="#e8e8e8", linewidth=0.8, zorder=0)
+    ax.set(xlabel=xlabel)
+    list_rows(ax, rows, bins=5)
     legend_below(ax, handles if by or baseline else handles[1:], title=legend)
     return ax
 
@@ -147,7 +131,7 @@ def label_scores(table: pd.DataFrame, **options: Any) -> Axes:
     **options
         See `dots_and_whiskers`.
     """
-    return dots_and_whiskers(table, **{"xlabel": "ROC-AUC", **options})
+    return dots_and_whiskers(table, **options)
 
 
 def falls(table: pd.DataFrame, **options: Any) -> Axes:
@@ -214,6 +198,7 @@ def change_by_label(
     name : str
         What the value is.
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -227,34 +212,27 @@ def change_by_label(
     wide = table.pivot(index="label", columns="correction", values=value).loc[rows, columns]
     ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
     thousandths = 1000 * wide
-    limit = max(float(np.nanmax(np.abs(thousandths.to_numpy()))), 1e-9)
-    texts = thousandths.map(signed)
+    limit = 1.6 * max(float(np.nanmax(np.abs(thousandths.to_numpy()))), 1e-9)
     sns.heatmap(
         thousandths,
-        annot=texts,
+        annot=thousandths.map(_signed, na_action="ignore"),
         fmt="",
         cmap="RdBu",
-        vmin=-1.6 * limit,
-        vmax=1.6 * limit,
+        vmin=-limit,
+        vmax=limit,
         linewidths=1,
         cbar=False,
         annot_kws={"color": INK, "fontsize": 12},
         ax=ax,
     )
     ax.set(xlabel=f"{name}, in thousandths", ylabel="")
-    ax.tick_params(axis="x", rotation=0)
-    ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(rotation=0)
     return ax
 
 
-def signed(value: float) -> str:
+def _signed(value: float) -> str:
     """Write a number without decimals and with its sign; a true minus, and a plain zero."""
-    if np.isnan(value):
-        return "\N{EN DASH}"
-    whole = round(value)
-    if whole == 0:
-        return "0"
-    return f"+{whole}" if whole > 0 else f"\N{MINUS SIGN}{-whole}"
+    return f"{round(value):+d}".replace("-", "\N{MINUS SIGN}").replace("+0", "0")
 
 
 @styled
@@ -280,7 +258,9 @@ def score_distributions(
     xlabel : str
         What the score is.
     title : str, optional
+        Stands above the axes.
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -290,24 +270,20 @@ def score_distributions(
     from matplotlib.patches import Patch
 
     ax = new_axes(ax, height=3.4)
-    everything = np.concatenate([np.asarray(part, dtype=float) for part in scores.values()])
-    edges = np.linspace(everything.min(), everything.max(), bins + 1)
+    parts = {name: np.asarray(part, dtype=float) for name, part in scores.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(parts.values())), bins)
     handles: list[Any] = []
-    for name, look in looks(scores).items():
-        part = np.asarray(scores[name], dtype=float)
-        heights = np.histogram(part, edges)[0] / max(len(part), 1)
-        fill: dict[str, Any] = {"facecolor": look.colour, "hatch": look.hatch, "edgecolor": INK}
-        ax.bar(
-            edges[:-1],
-            heights,
-            width=np.diff(edges),
-            align="edge",
-            alpha=0.55,
-            linewidth=0.6,
-            label=str(name),
-            **fill,
-        )
-        handles.append(Patch(alpha=0.55, label=str(name), **fill))
+    for name, look in looks(parts).items():
+        heights = np.histogram(parts[name], edges)[0] / max(len(parts[name]), 1)
+        fill: dict[str, Any] = {
+            "facecolor": look.colour,
+            "hatch": look.hatch,
+            "edgecolor": INK,
+            "alpha": 0.55,
+        }
+        bars: dict[str, Any] = {"width": np.diff(edges), "align": "edge", "linewidth": 0.6}
+        ax.bar(edges[:-1], heights, label=str(name), **bars, **fill)
+        handles.append(Patch(label=str(name), **fill))
     if threshold is not None:
         line = ax.axvline(threshold, color=INK, linestyle="--", linewidth=2)
         line.set_label("threshold")
@@ -316,3 +292,554 @@ def score_distributions(
     ax.grid(axis="x", visible=False)
     legend_below(ax, handles, columns=3)
     return ax
+
+
+@styled
+def by_size(
+    table: pd.DataFrame,
+    *,
+    value: str = "roc_auc",
+    size: str = "clips",
+    by: str = "correction",
+    order: Sequence[Any] | None = None,
+    reference: float | None = 0.5,
+    reference_name: str = "chance",
+    xlabel: str = "training clips",
+    ylabel: str = "ROC-AUC",
+    skip: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a value against a number of clips on a logarithmic axis, a line for each category.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `size`, `by`, `value`; one row for each combination.
+    value, size, by : str
+        What is drawn upwards, along, and told apart by colour, marker and line style.
+    order : sequence, optional
+        Values of `by` in the order of the legend.
+    reference : float, optional
+        A horizontal line.
+    reference_name : str
+        Its name in the legend.
+    xlabel, ylabel : str
+        What stands at the axes.
+    skip : int
+        Number of looks to leave out, for categories that are no datasets.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        With one line for each category, labelled with its name.
+    """
+    check_table(table, [size, by, value], unique=[size, by])
+    ax = new_axes(ax, height=4.4)
+    handles: list[Any] = []
+    for name, look in looks(order_of(table, by, order), skip).items():
+        part = table[table[by] == name].sort_values(size)
+        handles += mark(ax, part[size], part[value], look, name, linestyle=look.line)
+    if reference is not None:
+        line = ax.axhline(reference, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
+        line.set_label(reference_name)
+        handles.append(line)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    sizes = sorted(table[size].unique())
+    ax.set_xticks(sizes, [f"{count:g}" for count in sizes])
+    ax.set_xticks([], minor=True)
+    ax.grid(axis="x", visible=False)
+    legend_below(ax, handles, columns=3)
+    return ax
+
+
+@styled
+def train_test_pairs(
+    table: pd.DataFrame,
+    *,
+    value: str = "roc_auc",
+    order: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    ylabel: str = "mean ROC-AUC",
+) -> Figure:
+    """Draw the four train-test pairs of each embedding as slopes, the test set held fixed.
+
+    Each panel is one test set. Its left end is the recogniser trained on the same dataset, its
+    right end the one trained on the other, so that the slope is the fall.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `embedding`, `train_set`, `test_set` and the value; several rows for one
+        combination (the labels) are averaged. `low` and `high` are drawn where there is one
+        row for each combination.
+    value : str
+        Column to draw.
+    order : sequence, optional
+        Embeddings in the order of the legend.
+    datasets : sequence, optional
+        Two datasets in the order of the panels.
+    ylabel : str
+        What the value is.
+
+    Returns
+    -------
+    matplotlib Figure
+        Two axes, with a line of two points for each embedding.
+    """
+    import matplotlib.pyplot as plt
+
+    keys = ["test_set", "train_set", "embedding"]
+    check_table(table, [*keys, value])
+    sets = order_of(table, "test_set", datasets)
+    if len(sets) != 2:
+        raise ArgumentError(f"expected results on two test sets, found {sets}")
+    kinds = looks(order_of(table, "embedding", order))
+    means = table.groupby(keys)[value].mean()
+    whole = {"low", "high"} <= set(table.columns) and not table.duplicated(keys).any()
+    ends = table.set_index(keys)[["low", "high"]] if whole else None
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.6), sharey=True)
+    for ax, test_set, other in zip(axes, sets, sets[::-1], strict=True):
+        for (name, look), shift in zip(kinds.items(), _shifts(len(kinds)), strict=True):
+            x = np.array([0, 1]) + shift
+            pairs = [(test_set, train, name) for train in (test_set, other)]
+            if ends is not None:
+                for at, pair in zip(x, pairs, strict=True):
+                    ax.vlines(
+                        at, *ends.loc[[pair]].to_numpy()[0], color=INK, linewidth=1.4, zorder=2
+                    )
+            mark(ax, x, [means[pair] for pair in pairs], look, name, linestyle=look.line)
+        ax.set(title=f"tested on {test_set}", xlim=(-0.35, 1.35), xlabel="trained on")
+        ax.set_xticks([0, 1], [str(test_set), str(other)])
+        ax.grid(axis="x", visible=False)
+    axes[0].set_ylabel(ylabel)
+    legend_below(axes[0], [key(look, name, linestyle=look.line) for name, look in kinds.items()])
+    return figure
+
+
+def _shifts(count: int) -> list[float]:
+    """Return how far each of several lines is moved aside, so that none hides another."""
+    return side_by_side(count, 0.05 * count)
+
+
+@styled
+def ranking(
+    table: pd.DataFrame,
+    *,
+    value: str = "roc_auc",
+    pairs: Sequence[tuple[str, str]] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the rank of each embedding in each train-test pair, with its mean value.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `embedding`, `train_set`, `test_set` and the value; the labels are averaged.
+    value : str
+        Column to rank by, the largest first.
+    pairs : sequence of (train_set, test_set), optional
+        Pairs from left to right; without it first the pairs inside a dataset.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        With a line for each embedding; 1 is the best rank, on top.
+    """
+    check_table(table, ["embedding", "train_set", "test_set", value])
+    means = table.groupby(["train_set", "test_set", "embedding"])[value].mean()
+    if pairs is None:
+        found = list(means.index.droplevel("embedding").unique())
+        pairs = sorted(found, key=lambda pair: pair[0] != pair[1])
+    wide = pd.DataFrame({pair: means.loc[pair] for pair in pairs})
+    ranks = wide.rank(ascending=False, method="min")
+    kinds = looks(order_of(table, "embedding"))
+    ax = new_axes(ax, height=1.9 + 0.62 * len(kinds))
+    for name, look in kinds.items():
+        heights = ranks.loc[name].to_numpy()
+        mark(ax, range(len(pairs)), heights, look, name, linestyle=look.line, markersize=11)
+        for x, (height, score) in enumerate(zip(heights, wide.loc[name], strict=True)):
+            ax.annotate(
+                f"{score:.3f}",
+                (x, height),
+                xytext=(0, -11),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=12,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+                zorder=4,
+            )
+    ax.set(ylim=(len(kinds) + 0.6, 0.6), xlim=(-0.4, len(pairs) - 0.6), ylabel="rank")
+    ax.set_yticks(range(1, len(kinds) + 1))
+    names = [f"{train}\n\N{DOWNWARDS ARROW}\n{test}" for train, test in pairs]
+    ax.set_xticks(range(len(pairs)), names)
+    ax.grid(visible=False)
+    legend_below(ax, [key(look, name, linestyle=look.line) for name, look in kinds.items()])
+    return ax
+
+
+MODE_NAMES = {"none": "nothing to fit", "global": "global", "classwise": "classwise"}
+
+
+@styled
+def published_pairs(
+    published: pd.DataFrame,
+    ours: pd.DataFrame | None = None,
+    *,
+    order: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+) -> Figure:
+    """Draw the published means without correction as slopes, and ours as hollow markers.
+
+    Parameters
+    ----------
+    published : pandas.DataFrame
+        Columns `embedding`, `train_set`, `test_set`, `published`, one row for each
+        combination, in units of ROC-AUC.
+    ours : pandas.DataFrame, optional
+        The same with `ours`, `low`, `high`; embeddings that were not published are left out.
+    order : sequence, optional
+        Embeddings in the order of the legend.
+    datasets : sequence, optional
+        Two datasets in the order of the panels.
+
+    Returns
+    -------
+    matplotlib Figure
+        Two axes with a line of two filled points for each embedding, and with `ours` also one of
+        two hollow points.
+    """
+    keys = ["embedding", "train_set", "test_set"]
+    check_table(published, [*keys, "published"], unique=keys)
+    figure: Figure = train_test_pairs(
+        published, value="published", order=order, datasets=datasets, ylabel="mean ROC-AUC"
+    )
+    if ours is None:
+        return figure
+    check_table(ours, [*keys, "ours", "low", "high"], unique=keys)
+    found = ours.set_index(keys)[["ours", "low", "high"]]
+    sets = order_of(published, "test_set", datasets)
+    kinds = looks(order_of(published, "embedding", order))
+    for ax, test_set, other in zip(figure.axes, sets, sets[::-1], strict=False):
+        for (name, look), shift in zip(kinds.items(), _shifts(len(kinds)), strict=True):
+            for x, train in enumerate((test_set, other)):
+                if (name, train, test_set) in found.index:
+                    value, low, high = found.loc[[(name, train, test_set)]].to_numpy()[0]
+                    # Beside the published point of the same embedding, which is shifted too.
+                    at = x + shift + 0.025
+                    ax.vlines(at, low, high, color=look.colour, linewidth=1.4, zorder=4)
+                    _hollow(ax, at, value, look)
+    _say_which(figure)
+    return figure
+
+
+@styled
+def published_changes(
+    table: pd.DataFrame,
+    *,
+    corrections: Sequence[str] | None = None,
+    names: dict[str, str] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    xlabel: str = "change, points",
+) -> Figure:
+    """Draw what each correction changes across datasets, in both modes, as published and by us.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `embedding`, `correction`, `mode`, `train_set`, `test_set`, `published` (a
+        change in units of ROC-AUC); with `ours`, `low`, `high` these are drawn too.
+    corrections : sequence, optional
+        In the order to draw, from the top; as they appear without it.
+    names : dict, optional
+        What to call the embeddings.
+    pairs : sequence of (train_set, test_set), optional
+        A panel for each; without it all pairs of two different datasets.
+    xlabel : str
+        A point is 0.01 of ROC-AUC.
+
+    Returns
+    -------
+    matplotlib Figure
+        An axes for each pair; rows are corrections, grouped by embedding.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
+
+    keys = ["embedding", "correction", "mode", "train_set", "test_set"]
+    check_table(table, [*keys, "published"], unique=keys)
+    found = dict.fromkeys(zip(table["train_set"], table["test_set"], strict=True))
+    shown = list(pairs or [pair for pair in found if pair[0] != pair[1]])
+    if not shown:
+        raise ArgumentError("the table has no rows of two different datasets")
+    methods = order_of(table, "correction", corrections)
+    # Each embedding has a line with its name, and then a row for each correction.
+    ticks: dict[float, str] = {}
+    rows: dict[tuple[Any, Any], float] = {}
+    height = 0.0
+    for embedding in order_of(table, "embedding"):
+        ticks[height] = (names or {}).get(embedding, str(embedding))
+        for method in methods:
+            height += 1
+            ticks[height] = f"{method}  "
+            rows[embedding, method] = height
+        height += 1.4
+    kinds = {mode: look for mode, look in looks(MODE_NAMES).items() if mode in set(table["mode"])}
+    with_ours = {"ours", "low", "high"} <= set(table.columns)
+    # Published above, ours below the middle of a row, and the two modes apart in either.
+    middle, apart = (-0.2, 0.1) if with_ours else (0.0, 0.16)
+    offsets = {"none": middle, "global": middle - apart, "classwise": middle + apart}
+    size = (WIDTH, 1.9 + (0.44 if with_ours else 0.31) * len(ticks))
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=size, sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (train, test) in zip(axes[0], shown, strict=True):
+        part = table[(table["train_set"] == train) & (table["test_set"] == test)]
+        ax.axvline(0, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
+        for mode, look in kinds.items():
+            chosen = part[(part["mode"] == mode) & part["correction"].isin(methods)]
+            both = zip(chosen["embedding"], chosen["correction"], strict=True)
+            places = np.array([rows[one] for one in both]) + offsets[mode]
+            mark(ax, 100 * chosen["published"], places, look, MODE_NAMES[mode])
+            if with_ours:
+                ends = 100 * chosen["low"], 100 * chosen["high"]
+                ax.hlines(places + 0.4, *ends, color=look.colour, linewidth=1.4, zorder=4)
+                _hollow(ax, 100 * chosen["ours"], places + 0.4, look)
+        ax.set(title=f"{train} to {test}", xlabel=xlabel)
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes[0][0].set(ylim=(height - 0.6, -0.8))
+    axes[0][0].set_yticks(list(ticks), list(ticks.values()))
+    handles = [key(look, MODE_NAMES[mode]) for mode, look in kinds.items()]
+    legend_below(axes[0][0], handles, columns=3)
+    if with_ours:
+        _say_which(figure)
+    return figure
+
+
+def _hollow(ax: Axes, x: Any, y: Any, look: Look) -> None:
+    """Draw figures of ours, on top of the published ones."""
+    edge = {"markeredgecolor": look.colour, "markeredgewidth": 1.8}
+    mark(ax, x, y, look, "_ours", markerfacecolor="white", zorder=5, **edge)
+
+
+def _say_which(figure: Figure) -> None:
+    plain = Look(MUTED, "o", "", "-")
+    handles = [
+        key(plain, "published"),
+        key(plain, "ours, with interval", markerfacecolor="white"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+
+
+# From nothing to everything that could be seen of the target: ever darker, with markers of
+# their own, so that they are told apart in grey.
+INFORMATION_LOOKS = {
+    "source only": Look("#ffffff", "s", "", "-"),
+    "unlabelled target": Look("#cfe3f5", "o", "", "-"),
+    "grouped target": Look("#3f90da", "D", "", "-"),
+    "labelled target": Look("#17344f", "h", "", "-"),
+}
+LONGEST_NAME = 20
+"""Characters of a correction's name; longer ones go on in another line."""
+CLIPPED_BEYOND = 12
+"""Times the usual change; what reaches further stands at the edge, with its number."""
+
+
+@styled
+def gain_and_loss(
+    summary: pd.DataFrame,
+    *,
+    embeddings: Sequence[str] | None = None,
+    metric: str = "ROC-AUC",
+    columns: int = 1,
+) -> Figure:
+    """Draw the gain of each correction across datasets beside its loss inside.
+
+    Each correction has a row, so that no two can hide one another, as they would in a scatter
+    plot: most corrections change little and some a lot. The axis of the loss runs backwards: in
+    both halves a correction is better the further right it stands. All have the same linear
+    scale, so that intervals can be compared by their lengths. Where a change reaches more than
+    12 times as far from 0 as the median one (each by the furthest of its mean and the ends of its
+    interval), the axes end there: a mean beyond them stands at the edge with its number, and the
+    figure says so. An interval that is not seen is narrower than its marker.
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        `Report.summary`: columns `embedding`, `correction`, `information`, `gain`, `loss`, and
+        for intervals `gain_low`, `gain_high`, `loss_low`, `loss_high`; with `mode` or `alpha`,
+        these are named where they differ (the mode "none", of a correction with nothing to fit,
+        is "global" where it stands beside "unlabelled", and is left out otherwise). Rows without
+        gain (no correction) are left out.
+    embeddings : sequence of str, optional
+        A block of rows for each, and for each `pair` of datasets, in order; default all.
+    metric : str
+        What was gained or lost.
+    columns : int
+        Blocks beside one another, at least 1.
+
+    Returns
+    -------
+    matplotlib Figure
+        For each block an Axes with the gain and one with the loss. Corrections stand in one
+        order in all blocks, by their mean gain, those of one correction (its doses and modes)
+        next to one another; the shape and shade of a marker tell what it has seen.
+
+    Raises
+    ------
+    ArgumentError
+        If a column is missing, no row has a gain, or a level of information is unknown.
+    """
+    import matplotlib.pyplot as plt
+
+    check_table(summary, ("embedding", "correction", "information", "gain", "loss"))
+    table = summary[summary["gain"].notna()]
+    if table.empty:
+        raise ArgumentError("the table has no correction with a gain; evaluate more than 'none'")
+    unknown = set(table["information"]) - set(INFORMATION_LOOKS)
+    if unknown:
+        raise ArgumentError(
+            f"column 'information' has {min(unknown)!r}; expected {', '.join(INFORMATION_LOOKS)}"
+        )
+    blocks = list(_blocks(table.assign(name=_correction_names(table)), embeddings))
+    drawn = pd.concat([block for _, block in blocks])
+    columns = min(columns, len(blocks))
+    # Inches of a row: one for each line of the longest name.
+    height = 0.1 + 0.2 * (1 + int(drawn["name"].str.count("\n").max()))
+    tallest = [
+        max(len(block) for _, block in blocks[start : start + columns])
+        for start in range(0, len(blocks), columns)
+    ]
+    figure = plt.figure(
+        figsize=(WIDTH * columns, 1.75 + sum(0.95 + height * rows for rows in tallest))
+    )
+    low, high, clipped = _limits(drawn)
+    for column, part in enumerate(figure.subfigures(1, columns, squeeze=False)[0]):
+        grid = part.subplots(len(tallest), 2, squeeze=False, height_ratios=tallest, sharey="row")
+        mine = blocks[column::columns]
+        for (gain, loss), (title, block) in zip(grid, mine, strict=False):
+            gain.set(xlim=(low, high))
+            loss.set(xlim=(-low, -high))
+            _block(part, (gain, loss), title, block)
+        for ax in grid[len(mine) :].flat:
+            ax.set_visible(False)
+        note = "\n(what is further away stands at the edge, with its number)" if clipped else ""
+        part.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
+    seen = set(drawn["information"])
+    handles = [key(look, level) for level, look in INFORMATION_LOOKS.items() if level in seen]
+    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * columns}
+    figure.legend(handles=handles, title="information used", title_fontsize=13, **where)
+    return figure
+
+
+def _blocks(
+    table: pd.DataFrame, embeddings: Sequence[str] | None
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the title and the rows, from the top, of each embedding and pair of datasets."""
+    order = order_of(table, "embedding", embeddings)
+    table = table[table["embedding"].isin(order)]
+    # Doses and modes of a correction are what one wants to compare, so they stay together.
+    gain = table.groupby("correction")["gain"].transform("mean")
+    table = table.assign(by=-gain).sort_values(["by", "correction"], kind="stable")
+    table = table.assign(pair=table.get("pair", ""))
+    pairs = order_of(table, "pair")
+    for embedding in order:
+        for pair in pairs:
+            own = table[(table["embedding"] == embedding) & (table["pair"] == pair)]
+            if len(own):
+                yield (f"{embedding}: {pair}" if len(pairs) > 1 else str(embedding)), own
+
+
+def _block(part: SubFigure, axes: Sequence[Axes], title: str, block: pd.DataFrame) -> None:
+    """Draw the rows of one block: the gain in the first Axes, the loss in the second."""
+    # Over the names and both Axes.
+    text = axes[0].annotate(
+        title,
+        (0.01, 1),
+        xycoords=(part.transSubfigure, "axes fraction"),
+        xytext=(0, 23),
+        textcoords="offset points",
+        weight="bold",
+    )
+    text.set_in_layout(False)
+    headings = ("gain across \N{RIGHTWARDS ARROW}", "\N{LEFTWARDS ARROW} loss inside")
+    for ax, quantity, heading in zip(axes, ("gain", "loss"), headings, strict=True):
+        # The first line is that of the block's title.
+        ax.set_title(f"\n{heading}", fontsize=13)
+        list_rows(ax, block["name"], bins=4)
+        ax.axvline(0, color=MUTED, linewidth=1.4, zorder=1)
+        ends = [f"{quantity}_low", f"{quantity}_high"]
+        if set(ends) <= set(block):
+            low, high = block[ends].to_numpy(float).T
+            ax.hlines(range(len(block)), low, high, color=INK, linewidth=1.6, zorder=2)
+        for row, values in enumerate(block.to_dict("records")):
+            _mean(ax, row, values[quantity], INFORMATION_LOOKS[values["information"]], values)
+    axes[0].tick_params(axis="y", labelsize=12.5)
+
+
+def _mean(ax: Axes, row: int, value: float, look: Look, values: Mapping[Any, Any]) -> None:
+    """Draw a mean, at the edge of the axes with its number where it lies beyond."""
+    low, high = sorted(ax.get_xlim())
+    inside = float(np.clip(value, low, high))
+    mark(ax, inside, row, look, values["name"], markeredgewidth=1.2, clip_on=False)
+    if inside != value:
+        towards_right = (inside == high) != ax.xaxis_inverted()
+        ax.annotate(
+            f"{value:.2f}".replace("-", "\N{MINUS SIGN}"),
+            (inside, row),
+            xytext=(-9 if towards_right else 9, 0),
+            textcoords="offset points",
+            ha="right" if towards_right else "left",
+            va="center",
+            fontsize=11,
+        )
+
+
+def _limits(table: pd.DataFrame) -> tuple[float, float, bool]:
+    """Return the limits of changes for the better, and whether something lies beyond them."""
+    gains, losses = (
+        table[[name for name in (axis, f"{axis}_low", f"{axis}_high") if name in table]]
+        for axis in ("gain", "loss")
+    )
+    changes = np.concatenate([gains.to_numpy(float).ravel(), -losses.to_numpy(float).ravel(), [0]])
+    reaches = np.concatenate([quantity.abs().max(axis=1) for quantity in (gains, losses)])
+    # What changes nothing at all says nothing about the scale.
+    reaches = reaches[reaches > 0]
+    if not len(reaches):
+        return -0.02, 0.02, False
+    furthest = CLIPPED_BEYOND * float(np.median(reaches))
+    ends = np.clip([np.nanmin(changes), np.nanmax(changes)], -furthest, furthest)
+    low, high = ends + 0.07 * np.ptp(ends) * np.array([-1, 1])
+    return float(low), float(high), bool(reaches.max() > furthest)
+
+
+def _correction_names(table: pd.DataFrame) -> pd.Series:
+    """Return the name of each correction, with dose and mode where there are several."""
+    names = table["correction"].astype(str)
+    if "alpha" in table:
+        odd = table["alpha"].notna() & (table["alpha"] != 1)
+        names = names.where(~odd, names + " alpha=" + table["alpha"].map("{:g}".format))
+    if "mode" in table:
+        # Without anything to fit, the recogniser alone still has the clips picked by their
+        # labels, or, in the mode unlabelled, has not.
+        modes = table["mode"].replace(
+            "none", "global" if "unlabelled" in set(table["mode"]) else np.nan
+        )
+        if modes.nunique() > 1:
+            names = names + (" (" + modes.astype(str) + ")").where(modes.notna(), "")
+    return names.map(_wrapped)
+
+
+def _wrapped(name: str) -> str:
+    """Break a long name at spaces and behind colons."""
+    lines = [""]
+    for piece in re.split(r"(?<=:)|(?= )", name):
+        if lines[-1] and len(lines[-1] + piece) > LONGEST_NAME:
+            lines.append("")
+        lines[-1] += piece if lines[-1] else piece.lstrip()
+    return "\n".join(lines)

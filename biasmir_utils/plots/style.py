@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from biasmir_utils.errors import ArgumentError
@@ -219,6 +220,68 @@ def check_table(table: pd.DataFrame, columns: Iterable[str], unique: Iterable[st
             f"the table has more than one row for {first}; select one first "
             f"(for instance one embedding, correction and mode)"
         )
+
+
+def mark(ax: Axes, x: Any, y: Any, look: Look, label: Any, **options: Any) -> list[Any]:
+    """Draw points of a category; with `linestyle=look.line`, joined. Returns the one line."""
+    drawn = {
+        "linestyle": "none",
+        "marker": look.marker,
+        "color": look.colour,
+        "markeredgecolor": INK,
+        "zorder": 3,
+        **options,
+    }
+    return ax.plot(x, y, label=str(label), **drawn)
+
+
+def key(look: Look, label: Any, **options: Any) -> Any:
+    """Return what stands for a category in a legend: its marker; with a line where asked for."""
+    from matplotlib.lines import Line2D
+
+    drawn = {"linestyle": "none", "marker": look.marker, "color": look.colour, **options}
+    return Line2D([], [], **{"markeredgecolor": INK, "label": str(label), **drawn})
+
+
+def list_rows(ax: Axes, rows: Iterable[Any], bins: int | None = None) -> None:
+    """Name rows at the left of the axes, the first on top, with a faint line between them.
+
+    With `bins`, the horizontal axis has at most so many steps between its ticks.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    names = [str(row) for row in rows]
+    ax.set_yticks(range(len(names)), names)
+    ax.set(ylabel="", ylim=(len(names) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    if bins is not None:
+        ax.xaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
+        for boundary in range(len(names) - 1):
+            ax.axhline(boundary + 0.5, color="#e8e8e8", linewidth=0.8, zorder=0)
+
+
+def side_by_side(count: int, share: float) -> list[float]:
+    """Return where `count` marks stand around a row's middle, over a share of its height."""
+    return [(at - (count - 1) / 2) * share / count for at in range(count)]
+
+
+def plane(points: Any, *labels: Any) -> np.ndarray:
+    """Return points as an array (n, 2), each with as many labels.
+
+    Raises
+    ------
+    ArgumentError
+        Saying what was found.
+    """
+    array = np.asarray(points, dtype=float)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ArgumentError(f"points: expected shape (n, 2), found {array.shape}")
+    for values in map(np.asarray, labels):
+        if len(values) != len(array):
+            raise ArgumentError(
+                f"expected one category for each of {len(array)} points, found {len(values)}"
+            )
+    return array
 
 
 def legend_below(ax: Axes, handles: list[Any], columns: int = 2, title: str | None = None) -> None:

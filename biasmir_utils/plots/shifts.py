@@ -1,24 +1,30 @@
-"""Pictures of a shift that is known: arrows, its parts, who finds it, what that is good for."""
+"""Shifts between datasets: groups, directions and their spectra, a shift that is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.plots.clips import COMPONENTS
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
     WIDTH,
+    Look,
     check_table,
+    key,
     legend_below,
+    list_rows,
     looks,
+    mark,
     new_axes,
     order_of,
+    plane,
+    side_by_side,
     styled,
 )
 
@@ -28,13 +34,234 @@ if TYPE_CHECKING:
 
 
 @styled
+def group_shares(
+    table: pd.DataFrame,
+    *,
+    value: str = "share",
+    row: str = "group",
+    order: Sequence[Any] | None = None,
+    datasets: Sequence[str] | None = None,
+    xlabel: str = "share of clips",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the share of each group (genre), or of each instrument, in each dataset.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `dataset`, `row` and the value, one row for each combination.
+    value : str
+        Column to draw, in [0, 1].
+    row : str
+        Column listed from top to bottom.
+    order, datasets : sequence, optional
+        Rows and datasets in the order to draw.
+    xlabel : str
+        What the value is.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        One container of bars for each dataset, with its hatch.
+    """
+    import seaborn as sns
+
+    check_table(table, ["dataset", row, value], unique=["dataset", row])
+    rows, kinds = order_of(table, row, order), looks(order_of(table, "dataset", datasets))
+    ax = new_axes(ax, height=1.6 + 0.3 * len(kinds) * len(rows))
+    sns.barplot(
+        data=table,
+        x=value,
+        y=row,
+        hue="dataset",
+        order=rows,
+        hue_order=list(kinds),
+        palette=[look.colour for look in kinds.values()],
+        saturation=1,
+        edgecolor=INK,
+        linewidth=0.8,
+        errorbar=None,
+        legend=False,
+        orient="h",
+        ax=ax,
+    )
+    handles: list[Any] = []
+    for container, (name, look) in zip(ax.containers, kinds.items(), strict=True):
+        for bar in container:
+            bar.set_hatch(look.hatch)
+        container.set_label(str(name))
+        handles.append(container)
+    ax.set(xlabel=xlabel, ylabel="")
+    legend_below(ax, handles)
+    return ax
+
+
+@styled
+def label_by_group(
+    table: pd.DataFrame,
+    *,
+    value: str = "clips",
+    labels: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    datasets: Sequence[str] | None = None,
+) -> Figure:
+    """Draw how many clips of each label each group has, a panel for each dataset.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `dataset`, `label`, `group` and the value (a count), one row for each
+        combination; a combination that is absent counts as zero.
+    value : str
+        Column to write into the cells.
+    labels, groups, datasets : sequence, optional
+        Rows, columns and panels in the order to draw.
+
+    Returns
+    -------
+    matplotlib Figure
+        One heat map for each dataset. Tints show the share within the label (row).
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    keys = ["dataset", "label", "group"]
+    check_table(table, [*keys, value], unique=keys)
+    rows, columns = order_of(table, "label", labels), order_of(table, "group", groups)
+    sets = order_of(table, "dataset", datasets)
+    figure, axes = plt.subplots(
+        1, len(sets), figsize=(WIDTH, 2.4 + 0.4 * len(rows)), sharey=True, squeeze=False
+    )
+    for ax, dataset in zip(axes[0], sets, strict=True):
+        counts = (
+            table[table["dataset"] == dataset]
+            .pivot(index="label", columns="group", values=value)
+            .reindex(index=rows, columns=columns)
+            .fillna(0)
+        )
+        shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
+        sns.heatmap(
+            shares,
+            annot=counts,
+            fmt=".0f",
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+            linewidths=1,
+            cbar=False,
+            annot_kws={"fontsize": 11},
+            ax=ax,
+        )
+        ax.set(title=str(dataset), xlabel="", ylabel="")
+        ax.set_xticklabels([str(name).replace("_", " ") for name in columns])
+        ax.tick_params(axis="x", rotation=90, length=0)
+        ax.tick_params(axis="y", rotation=0, length=0)
+    return figure
+
+
+@styled
+def cosine_similarities(
+    table: pd.DataFrame,
+    *,
+    value: str = "cosine",
+    by: str = "train_set",
+    chance: Mapping[str, float] | None = None,
+    order: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the absolute cosine between dataset and label directions, a row for each embedding.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `embedding`, `label`, `by` and the value in [-1, 1], one row for each
+        combination; its absolute value is drawn.
+    value : str
+        Column to draw.
+    by : str
+        Column told apart by colour and marker.
+    chance : mapping of str to float, optional
+        For each embedding, the mean absolute cosine of two random directions, drawn as a
+        stroke.
+    order : sequence, optional
+        Embeddings from top to bottom.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        With one line of markers for each category of `by`, in the order of the table's rows.
+    """
+    keys = ["embedding", "label", by]
+    check_table(table, [*keys, value], unique=keys)
+    rows, kinds = order_of(table, "embedding", order), looks(order_of(table, by))
+    at = {name: position for position, name in enumerate(rows)}
+    ax = new_axes(ax, height=1.6 + 0.62 * len(rows))
+    handles: list[Any] = []
+    for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.7), strict=True):
+        part = table[(table[by] == name) & table["embedding"].isin(rows)]
+        heights = part["embedding"].map(at) + offset
+        handles += mark(ax, part[value].abs(), heights, look, name, alpha=0.75, zorder=2)
+    if chance:
+        stroke = Look(INK, "|", "", "-")
+        text, wide = "two random directions", {"markeredgewidth": 2.4}
+        means = [chance[name] for name in rows]
+        mark(ax, means, range(len(rows)), stroke, text, markersize=34, zorder=2, **wide)
+        handles.append(key(stroke, text, markersize=14, **wide))
+    ax.set(xlabel="absolute cosine similarity")
+    list_rows(ax, rows)
+    ax.set_xlim(left=0)
+    legend_below(ax, handles, columns=3)
+    return ax
+
+
+@styled
+def singular_values(
+    values: Mapping[str, ArrayLike], *, ylabel: str = "singular value", ax: Axes | None = None
+) -> Axes:
+    """Draw the singular values of stacked unit directions, a line for each embedding.
+
+    Parameters
+    ----------
+    values : mapping of str to array-like
+        Descending singular values. The squares of G unit directions sum to G: G equal values
+        of 1 are G directions at right angles, one value of the root of G and else zeros are
+        one direction G times.
+    ylabel : str
+        What the values are.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        With a line for each embedding.
+    """
+    ax = new_axes(ax, height=4.2)
+    heights = {name: np.asarray(part, dtype=float) for name, part in values.items()}
+    for name, look in looks(heights).items():
+        places = range(1, len(heights[name]) + 1)
+        mark(ax, places, heights[name], look, name, linestyle=look.line, zorder=2)
+    line = ax.axhline(1, color=MUTED, linestyle=":", linewidth=1.4, zorder=1)
+    line.set_label("all at right angles")
+    ax.set(xlabel="position", ylabel=ylabel)
+    ax.set_xticks(range(1, max(map(len, heights.values())) + 1))
+    ax.set_ylim(bottom=0)
+    legend_below(ax, ax.get_lines())
+    return ax
+
+
+@styled
 def shift_arrows(
     home: ArrayLike,
     away: ArrayLike,
     category: ArrayLike | None = None,
     *,
     order: Sequence[Any] | None = None,
-    names: tuple[str, str] = ("first component", "second component"),
+    names: tuple[str, str] = COMPONENTS,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -52,52 +279,36 @@ def shift_arrows(
         Labels of the axes.
     title : str, optional
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
     matplotlib Axes
         With a quiver for each category, then one for the mean shift, drawn from the mean.
     """
-    from matplotlib.lines import Line2D
-
-    start, end = np.asarray(home, dtype=float), np.asarray(away, dtype=float)
-    if start.ndim != 2 or start.shape[1] != 2 or start.shape != end.shape:
-        raise ArgumentError(
-            f"home and away: expected one shape (n, 2), found {start.shape} and {end.shape}"
-        )
-    kinds = np.full(len(start), "pieces") if category is None else np.asarray(category)
-    if len(kinds) != len(start):
-        raise ArgumentError(f"expected a category for each of {len(start)} pieces")
+    kinds = np.full(len(np.asarray(home)), "pieces") if category is None else np.asarray(category)
+    start, end = plane(home, kinds), plane(away, kinds)
+    steps = end - start
     ax = new_axes(ax, height=5.4)
     handles: list[Any] = []
     drawn: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1}
     table = pd.DataFrame({"category": kinds})
+    feet: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0.5, "zorder": 2}
     for name, look in looks(order_of(table, "category", order)).items():
-        chosen = kinds == name
-        at, step = start[chosen], (end - start)[chosen]
-        ax.quiver(*at.T, *step.T, color=look.colour, alpha=0.65, width=0.004, label=name, **drawn)
-        handles += ax.plot(
-            *at.T,
-            linestyle="none",
-            marker=look.marker,
-            color=look.colour,
-            markeredgecolor=INK,
-            markeredgewidth=0.5,
-            markersize=5,
-            label=str(name),
-        )
-    mean, step = start.mean(axis=0), (end - start).mean(axis=0)
+        at, step = start[kinds == name].T, steps[kinds == name].T
+        ax.quiver(*at, *step, color=look.colour, alpha=0.65, width=0.004, label=name, **drawn)
+        handles += mark(ax, at[0], at[1], look, name, **feet)
+    mean, step = start.mean(axis=0), steps.mean(axis=0)
     head: dict[str, Any] = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
     ax.quiver(*mean, *step, color=INK, width=0.012, zorder=4, label="mean shift", **head, **drawn)
-    handles = handles if category is not None else []
-    handles.append(Line2D([], [], color=INK, linewidth=5, label="mean shift"))
+    bold = key(Look(INK, "", "", "-"), "mean shift", linestyle="-", linewidth=5)
     both = np.concatenate([start, end])
     margin = 0.05 * np.ptp(both, axis=0)
     low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1])
     ax.set(xticks=[], yticks=[], title=title or "")
     ax.set_aspect("equal", adjustable="box")
-    legend_below(ax, handles, columns=3)
+    legend_below(ax, [*(handles if category is not None else []), bold], columns=3)
     return ax
 
 
@@ -125,6 +336,7 @@ def factor_bars(
         Values of `row` and `part` in the order to draw.
     xlabel : str
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -147,21 +359,14 @@ def factor_bars(
             edgecolor="white",
             label=str(name),
         )
-        for bar, width in zip(bars, widths, strict=True):
-            if width >= 0.05:
-                ax.text(
-                    bar.get_x() + width / 2,
-                    bar.get_y() + bar.get_height() / 2,
-                    f"{100 * width:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=12,
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-                )
+        texts = [f"{100 * width:.0f}" if width >= 0.05 else "" for width in widths]
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        for text in ax.bar_label(bars, texts, label_type="center", fontsize=12):
+            if text.get_text():
+                text.set_bbox(ground)
         left += np.maximum(widths.to_numpy(), 0)
-    ax.set(xlabel=xlabel, ylabel="", ylim=(len(rows) - 0.5, -0.5), xlim=(0, max(1.0, left.max())))
-    ax.set_yticks(range(len(rows)), [str(name) for name in rows])
-    ax.grid(axis="y", visible=False)
+    ax.set(xlabel=xlabel, xlim=(0, max(1.0, left.max())))
+    list_rows(ax, rows)
     legend_below(ax, list(ax.containers), columns=3)
     return ax
 
@@ -190,6 +395,7 @@ def cosine_grid(
     order, columns : sequence, optional
         Values of `row` and `column` in the order to draw.
     ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -265,17 +471,17 @@ def found_and_lost(
     figure, axes = plt.subplots(
         1, len(quantities), figsize=(WIDTH, height), sharey=True, squeeze=False
     )
-    offsets = (np.arange(len(kinds)) - (len(kinds) - 1) / 2) * 0.75 / len(kinds)
+    offsets = side_by_side(len(kinds), 0.75)
     for ax, quantity, title in zip(axes[0], quantities, titles, strict=True):
         handles: list[Any] = []
         for (name, look), offset in zip(kinds.items(), offsets, strict=True):
             part = table[(table["quantity"] == quantity) & (table["embedding"] == name)]
             part = part.set_index("correction").reindex(rows)
-            handles += _dots(ax, part, np.arange(len(rows)) + offset, look, str(name))
+            handles += _dots(ax, part, np.arange(len(rows)) + offset, look, name)
         for level in (0, 1):
             ax.axvline(level, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
         ax.set(title=title, xlabel="share taken away")
-        _rows(ax, rows)
+        list_rows(ax, rows, bins=4)
     legend_below(axes[0, 0], handles, columns=4)
     return figure
 
@@ -341,35 +547,14 @@ def closing_gap(
                 zorder=1,
             )
         ax.set(title=str(embedding))
-        _rows(ax, rows)
+        list_rows(ax, rows, bins=4)
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
     legend_below(axes[0, 0], handles)
     return figure
 
 
-def _dots(ax: Axes, part: pd.DataFrame, heights: np.ndarray, look: Any, label: str) -> list[Any]:
+def _dots(ax: Axes, part: pd.DataFrame, heights: np.ndarray, look: Look, label: Any) -> list[Any]:
     if {"low", "high"} <= set(part.columns):
         ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=1.2, zorder=2)
-    return ax.plot(
-        part["value"],
-        heights,
-        linestyle="none",
-        marker=look.marker,
-        color=look.colour,
-        markeredgecolor=INK,
-        markersize=6.5,
-        label=label,
-        zorder=3,
-    )
-
-
-def _rows(ax: Axes, rows: Sequence[Any]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    ax.set_yticks(range(len(rows)), [str(name) for name in rows])
-    ax.set(ylabel="", ylim=(len(rows) - 0.5, -0.5))
-    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.grid(axis="y", visible=False)
-    for boundary in np.arange(len(rows) - 1) + 0.5:
-        ax.axhline(boundary, color="#e8e8e8", linewidth=0.8, zorder=0)
+    return mark(ax, part["value"], heights, look, label, markersize=6.5)

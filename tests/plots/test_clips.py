@@ -1,0 +1,182 @@
+"""Pictures of clips: points, toys, spectrograms and frames show the arrays they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawn import legend, lines, texts
+from matplotlib.colors import to_hex
+
+from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
+
+
+class TestPoints:
+    def test_each_category_has_its_points_colour_and_marker(self):
+        points = np.arange(12.0).reshape(6, 2)
+        category = ["a", "b", "a", "c", "b", "a"]
+        ax = plots.projection(points, category, order=["b", "a"], names=("one", "two"))
+        drawn = {c.get_label(): c for c in ax.collections}
+        assert list(drawn) == ["b", "a"], "categories that are not in the order are left out"
+        for name, collection in drawn.items():
+            expected = points[[value == name for value in category]]
+            np.testing.assert_array_equal(collection.get_offsets(), expected)
+        faces = {to_hex(c.get_facecolor()[0]) for c in drawn.values()}
+        shapes = {c.get_paths()[0].vertices.tobytes() for c in drawn.values()}
+        assert len(faces) == len(shapes) == 2
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("one", "two")
+        assert legend(ax.figure) == ["b", "a"]
+
+    @pytest.mark.parametrize("shape", [(4, 3), (4,)])
+    def test_points_must_be_in_the_plane(self, shape: tuple[int, ...]):
+        with pytest.raises(ArgumentError, match=r"expected shape \(n, 2\)"):
+            plots.projection(np.zeros(shape), list("abcd"))
+
+    def test_categories_must_fit_the_points(self):
+        with pytest.raises(ArgumentError, match="each of 4 points, found 3"):
+            plots.projection(np.zeros((4, 2)), list("abc"))
+
+    def test_means_are_those_of_the_category_within_the_dataset(self):
+        rng = np.random.default_rng(1)
+        points = rng.normal(size=(40, 2))
+        category = np.array(["cello", "flute"] * 20)
+        dataset = np.repeat(["solo", "band"], 20)
+        ax = plots.category_means(points, category, dataset, order=["flute", "cello"])
+        for name in ("solo", "band"):
+            expected = [
+                points[(category == kind) & (dataset == name)].mean(axis=0)
+                for kind in ("flute", "cello")
+            ]
+            np.testing.assert_allclose(lines(ax)[name], expected)
+        written = {text.get_text(): text.xy for text in ax.texts if text.get_text()}
+        cello = [lines(ax)[name][1] for name in ("solo", "band")]
+        np.testing.assert_allclose(written["cello"], max(cello, key=lambda point: point[0]))
+        right = max(point[0] for name in ("solo", "band") for point in lines(ax)[name])
+        assert all(text.xyann[0] > right for text in ax.texts if text.get_text())
+
+    def test_means_of_three_datasets_are_refused(self):
+        with pytest.raises(ArgumentError, match="two datasets"):
+            plots.category_means(np.zeros((3, 2)), ["x"] * 3, ["a", "b", "c"])
+
+    def test_the_toy_shows_domains_classes_direction_and_boundary(self):
+        X = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]])
+        ax = plots.toy_domains(
+            X, list("AABB"), [0, 1, 0, 1], direction=(2, 0), boundary=(0.0, 1.0, -0.5)
+        )
+        drawn = lines(ax)
+        assert drawn["A, negative"].tolist() == [[0, 0]]
+        assert drawn["B, positive"].tolist() == [[2, 1]]
+        faces = [line.get_markerfacecolor() for line in ax.get_lines()[:4]]
+        assert faces[0] == faces[2] == "white"
+        assert "white" not in (faces[1], faces[3])
+        boundary = ax.get_lines()[4]
+        assert (boundary.get_xy1()[1], boundary.get_xy2()[1]) == (0.5, 0.5)
+        arrow = ax.texts[0]
+        assert arrow.xyann == (1.0, 0.5)
+        assert arrow.xy[0] > 1.0
+        assert arrow.xy[1] == pytest.approx(0.5)
+
+    def test_a_steep_boundary_passes_through_its_line(self):
+        X = np.array([[0.0, 0.0], [2.0, 1.0]])
+        ax = plots.toy_domains(X, list("AB"), [0, 1], boundary=(2.0, 0.1, -1.0), legend=False)
+        boundary = ax.get_lines()[-1]
+        for x, y in (boundary.get_xy1(), boundary.get_xy2()):
+            assert 2 * x + 0.1 * y == pytest.approx(1)
+
+
+class TestDomainMeans:
+    @pytest.fixture
+    def toy(self):
+        rng = np.random.default_rng(0)
+        domain = np.repeat(["A", "B"], [30, 50])
+        return rng.normal(size=(80, 2)) + np.outer(domain == "B", [4, 1]), domain
+
+    def test_points_and_means_are_those_of_the_domains(self, toy):
+        X, domain = toy
+        drawn = lines(plots.domain_means(X, domain))
+        assert list(drawn) == ["A", "B", "mean of A", "mean of B"]
+        for name in "AB":
+            np.testing.assert_allclose(drawn[name], X[domain == name])
+            np.testing.assert_allclose(drawn[f"mean of {name}"][0], X[domain == name].mean(axis=0))
+
+    def test_domains_are_told_apart_without_colour(self, toy):
+        lines = {line.get_label(): line for line in plots.domain_means(*toy).get_lines()}
+        assert lines["A"].get_marker() != lines["B"].get_marker()
+        assert lines["mean of A"].get_marker() == lines["A"].get_marker()
+
+    def test_arrows_have_the_directions_and_one_length(self, toy):
+        X, domain = toy
+        directions = {"w": np.array([0.0, 3.0]), "d": np.array([8.0, -6.0])}
+        ax = plots.domain_means(X, domain, arrows=directions)
+        drawn = [text for text in ax.texts if text.arrow_patch is not None]
+        labels = [text.get_text() for text in ax.texts if text.arrow_patch is None]
+        assert labels == ["w", "d"]
+        steps = [np.subtract(text.xy, text.xyann) for text in drawn]
+        for step, direction in zip(steps, directions.values(), strict=True):
+            np.testing.assert_allclose(
+                step / np.linalg.norm(step), direction / np.linalg.norm(direction)
+            )
+        np.testing.assert_allclose(*[np.linalg.norm(step) for step in steps])
+        np.testing.assert_allclose(drawn[0].xyann, X.mean(axis=0))
+
+    def test_limits_can_be_shared_and_scales_are_equal(self, toy):
+        ax = plots.domain_means(*toy, limits=((-3, 9), (-5, 7)), legend=False)
+        assert (ax.get_xlim(), ax.get_ylim()) == ((-3, 9), (-5, 7))
+        assert ax.get_aspect() == 1
+        assert not ax.figure.legends
+
+    def test_every_point_is_in_the_picture(self, toy):
+        ax = plots.domain_means(*toy)
+        assert (ax.get_xlim()[0] < toy[0][:, 0]).all()
+        assert (ax.get_ylim()[1] > toy[0][:, 1]).all()
+
+    @pytest.mark.parametrize(
+        ("X", "domain", "message"),
+        [
+            (np.zeros((3, 3)), list("ABA"), r"\(n, 2\)"),
+            (np.zeros((3, 2)), list("AB"), "each of 3 points, found 2"),
+            (np.zeros((3, 2)), list("ABC"), "two domains"),
+        ],
+    )
+    def test_wrong_shapes_are_refused(self, X, domain, message):
+        with pytest.raises(ArgumentError, match=message):
+            plots.domain_means(X, domain)
+
+
+class TestSound:
+    def test_a_tone_is_bright_at_its_frequency_and_at_its_level(self):
+        import librosa
+
+        rate, hz, amplitude = 22_050, 1000.0, 0.1
+        t = np.arange(2 * rate) / rate
+        ax = plots.spectrogram(amplitude * np.sin(2 * np.pi * hz * t), rate, title="a tone")
+        image = ax.images[0]
+        pixels = np.asarray(image.get_array())
+        left, right, bottom, top = image.get_extent()
+        assert (left, right) == (0.0, 2.0)
+        middle = pixels[:, pixels.shape[1] // 2]
+        mel = bottom + (np.argmax(middle) + 0.5) / len(middle) * (top - bottom)
+        assert librosa.mel_to_hz(mel) == pytest.approx(hz, rel=0.05)
+        louder = plots.spectrogram(2 * amplitude * np.sin(2 * np.pi * hz * t), rate)
+        difference = np.asarray(louder.images[0].get_array()) - pixels
+        assert difference.max() == pytest.approx(20 * np.log10(2), abs=0.01)
+        assert image.get_clim() == louder.images[0].get_clim(), "levels can be compared"
+
+    def test_two_channels_are_refused(self):
+        with pytest.raises(ArgumentError, match=r"shape \(n_samples,\)"):
+            plots.spectrogram(np.zeros((100, 2)), 22_050)
+
+    def test_frames_are_rows_and_the_mean_is_theirs(self):
+        values = np.random.default_rng(2).gamma(1.0, size=(4, 30)).astype(np.float32)
+        figure = plots.frames(values, hop=0.5, xlabel="chosen")
+        above, below = figure.axes[:2]
+        np.testing.assert_allclose(above.images[0].get_array(), values)
+        np.testing.assert_allclose(below.images[0].get_array()[0], values.mean(axis=0), rtol=1e-6)
+        assert above.images[0].get_clim() == below.images[0].get_clim()
+        assert texts(above) == ["0 s", "0.5 s", "1 s", "1.5 s"]
+        assert texts(below) == ["mean"]
+        assert below.get_xlabel() == "chosen"
+
+    def test_a_clip_without_frames_is_refused(self):
+        with pytest.raises(ArgumentError, match="n_frames"):
+            plots.frames(np.zeros((0, 5)))

@@ -1,0 +1,318 @@
+"""Figures of scores draw what the tables say: positions, whiskers, names, order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import EMBEDDINGS, legend, lines, texts
+from matplotlib.figure import Figure
+
+from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import (
+    PUBLISHED_DATASETS,
+    PUBLISHED_EMBEDDINGS,
+    published_figures,
+)
+
+LABELS = ["violin", "cello", "flute"]
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    """Rows as `biasmir evaluate` writes them; every value is another number."""
+    rows = [
+        {"label": label, "embedding": embedding, "train_set": train, "test_set": test}
+        for embedding in EMBEDDINGS
+        for train in ("solo", "band")
+        for test in ("solo", "band")
+        for label in LABELS
+    ]
+    table = pd.DataFrame(rows)
+    table["roc_auc"] = np.random.default_rng(0).permutation(np.linspace(0.6, 0.97, len(table)))
+    return table.assign(low=table["roc_auc"] - 0.02, high=table["roc_auc"] + 0.03)
+
+
+class TestDotsAndWhiskers:
+    @pytest.fixture
+    def one(self, results: pd.DataFrame) -> pd.DataFrame:
+        return results[
+            (results["embedding"] == "yamnet") & (results["train_set"] == results["test_set"])
+        ]
+
+    def test_dots_stand_at_the_values_in_the_order_asked_for(self, one: pd.DataFrame):
+        order = sorted(LABELS)
+        ax = plots.label_scores(one, by="test_set", order=order)
+        assert texts(ax) == order
+        assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first label is on top"
+        for test_set in ("solo", "band"):
+            expected = one[one["test_set"] == test_set].set_index("label")["roc_auc"][order]
+            points = lines(ax)[test_set]
+            np.testing.assert_allclose(points[:, 0], expected)
+            np.testing.assert_array_equal(np.round(points[:, 1]), [0, 1, 2])
+
+    def test_whiskers_reach_from_low_to_high_at_the_height_of_their_dot(self, one: pd.DataFrame):
+        ax = plots.label_scores(one, by="test_set")
+        whiskers = [c for c in ax.collections if len(c.get_segments())]
+        for test_set, collection in zip(("solo", "band"), whiskers, strict=True):
+            part = one[one["test_set"] == test_set]
+            segments = np.array(collection.get_segments())
+            np.testing.assert_allclose(segments[:, 0, 0], part["low"])
+            np.testing.assert_allclose(segments[:, 1, 0], part["high"])
+            np.testing.assert_allclose(segments[:, 0, 1], lines(ax)[test_set][:, 1])
+
+    def test_chance_and_the_baseline_are_drawn_and_named(self, one: pd.DataFrame):
+        solo = one[one["test_set"] == "solo"].assign(genre=[0.55, 0.61, 0.52])
+        ax = plots.label_scores(solo, baseline="genre", baseline_name="genre only")
+        assert lines(ax)["genre only"][:, 0].tolist() == [0.55, 0.61, 0.52]
+        assert lines(ax)["chance"][:, 0].tolist() == [0.5, 0.5]
+        assert legend(ax.figure) == ["roc_auc", "genre only", "chance"]
+
+    def test_a_label_without_a_value_keeps_its_row(self, one: pd.DataFrame):
+        solo = one[(one["test_set"] == "solo") & (one["label"] != "cello")]
+        both = pd.concat([solo, one[one["test_set"] == "band"]])
+        ax = plots.label_scores(both, by="test_set", order=LABELS)
+        assert np.isnan(lines(ax)["solo"][1, 0])
+        assert lines(ax)["solo"][2, 0] == solo.set_index("label").at["flute", "roc_auc"]
+
+    def test_a_table_with_two_rows_for_a_label_is_refused(self, results: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="more than one row for label 'violin'"):
+            plots.label_scores(results)
+
+    def test_a_missing_column_is_named(self, one: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="no column 'fall'; it has label"):
+            plots.falls(one, by="test_set")
+
+    def test_an_unknown_label_in_the_order_is_named(self, one: pd.DataFrame):
+        with pytest.raises(ArgumentError, match="no 'tuba'"):
+            plots.label_scores(one, by="test_set", order=["violin", "tuba"])
+
+    def test_falls_and_changes_are_drawn_around_zero(self):
+        table = pd.DataFrame({"label": LABELS, "fall": [0.1, 0.05, -0.02]})
+        ax = plots.falls(table)
+        assert lines(ax)["fall"][:, 0].tolist() == [0.1, 0.05, -0.02]
+        assert lines(ax)["no fall"][:, 0].tolist() == [0.0, 0.0]
+        table = pd.DataFrame({"correction": ["lda", "mlda"], "change": [0.001, -0.002]})
+        ax = plots.changes(table)
+        assert texts(ax) == ["lda", "mlda"]
+        assert lines(ax)["change"][:, 0].tolist() == [0.001, -0.002]
+
+    def test_it_draws_into_given_axes(self, one: pd.DataFrame):
+        ax = Figure().subplots()
+        assert plots.label_scores(one, by="test_set", ax=ax) is ax
+        assert set(lines(ax)) == {"solo", "band", "chance"}
+
+
+class TestPairs:
+    def test_each_panel_holds_one_test_set_and_its_slopes_are_the_falls(self, results):
+        figure = plots.train_test_pairs(results)
+        for ax, test_set, other in zip(
+            figure.axes, ("solo", "band"), ("band", "solo"), strict=True
+        ):
+            assert ax.get_title() == f"tested on {test_set}"
+            assert [tick.get_text() for tick in ax.get_xticklabels()] == [test_set, other]
+            for embedding in EMBEDDINGS:
+                of = results[
+                    (results["embedding"] == embedding) & (results["test_set"] == test_set)
+                ]
+                means = of.groupby("train_set")["roc_auc"].mean()
+                drawn = lines(ax)[embedding]
+                np.testing.assert_allclose(drawn[:, 1], [means[test_set], means[other]])
+                np.testing.assert_array_equal(np.round(drawn[:, 0]), [0, 1])
+
+    def test_intervals_are_drawn_where_there_is_one_row_for_each_pair(self, results):
+        keys = ["embedding", "train_set", "test_set"]
+        table = results.groupby(keys)[["roc_auc", "low", "high"]].mean().reset_index()
+        figure = plots.train_test_pairs(table, datasets=["band", "solo"])
+        assert figure.axes[0].get_title() == "tested on band"
+        drawn = [c.get_segments()[0] for c in figure.axes[0].collections]
+        expected = table[table["test_set"] == "band"]
+        assert sorted(segment[0, 1] for segment in drawn) == pytest.approx(sorted(expected["low"]))
+        assert sorted(segment[1, 1] for segment in drawn) == pytest.approx(sorted(expected["high"]))
+        with_labels = plots.train_test_pairs(results)
+        assert not with_labels.axes[0].collections
+
+    def test_three_test_sets_are_refused(self, results):
+        more = pd.concat([results, results.assign(test_set="third")])
+        with pytest.raises(ArgumentError, match="two test sets"):
+            plots.train_test_pairs(more)
+
+    def test_ranks_are_those_of_the_means_and_the_best_is_on_top(self, results):
+        ax = plots.ranking(results, pairs=[("solo", "solo"), ("solo", "band")])
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]
+        means = results.groupby(["train_set", "test_set", "embedding"])["roc_auc"].mean()
+        for position, pair in enumerate([("solo", "solo"), ("solo", "band")]):
+            best = means.loc[pair].idxmax()
+            assert lines(ax)[best][position].tolist() == [position, 1]
+        written = [text.get_text() for text in ax.texts]
+        assert f"{means['solo', 'band', 'yamnet']:.3f}" in written
+
+    def test_pairs_inside_a_dataset_come_first(self, results):
+        ax = plots.ranking(results)
+        names = [
+            tick.get_text().replace("\n\N{DOWNWARDS ARROW}\n", " ") for tick in ax.get_xticklabels()
+        ]
+        assert {names[0], names[1]} == {"solo solo", "band band"}
+
+    def test_ties_share_a_rank(self):
+        table = pd.DataFrame(
+            {"embedding": ["a", "b"], "train_set": "s", "test_set": "s", "roc_auc": [0.9, 0.9]}
+        )
+        ax = plots.ranking(table)
+        assert lines(ax)["a"][0, 1] == lines(ax)["b"][0, 1] == 1
+
+
+class TestChangeByLabel:
+    def test_cells_hold_the_signed_change_in_thousandths(self):
+        table = pd.DataFrame(
+            {
+                "label": ["cello", "cello", "flute", "flute"],
+                "correction": ["lda", "mlda"] * 2,
+                "change": [np.nan, -0.0061, 0.0002, -0.0004],
+            }
+        )
+        ax = plots.change_by_label(table, order=["mlda", "lda"])
+        assert [text.get_text() for text in ax.texts] == ["\N{MINUS SIGN}6", "0", "0"]
+        np.testing.assert_allclose(
+            np.asarray(ax.collections[0].get_array()).reshape(2, 2), [[-6.1, np.nan], [-0.4, 0.2]]
+        )
+        assert texts(ax) == ["cello", "flute"]
+        low, high = ax.collections[0].get_clim()
+        assert low == -high, "tints are symmetric around zero"
+
+
+def test_score_distributions_sum_to_one_for_each_class():
+    scores = {"negative": np.linspace(-3, 0, 300), "positive": np.linspace(0, 2, 40)}
+    ax = plots.score_distributions(scores, threshold=0.5, bins=10)
+    for container, values in zip(ax.containers, scores.values(), strict=True):
+        heights = [bar.get_height() for bar in container]
+        assert sum(heights) == pytest.approx(1)
+        middle = sum(bar.get_height() * (bar.get_x() + bar.get_width() / 2) for bar in container)
+        assert middle == pytest.approx(values.mean(), abs=0.1)
+    assert lines(ax)["threshold"][:, 0].tolist() == [0.5, 0.5]
+    assert legend(ax.figure) == ["negative", "positive", "threshold"]
+
+
+class TestBySize:
+    @pytest.fixture
+    def table(self):
+        return pd.DataFrame(
+            {
+                "clips": [400, 100, 100, 400],
+                "correction": ["lda", "lda", "leace", "leace"],
+                "roc_auc": [0.98, 0.99, 0.8, 0.6],
+            }
+        )
+
+    def test_each_line_runs_through_its_values_in_order_of_size(self, table):
+        ax = plots.by_size(table, order=["leace", "lda"])
+        drawn = lines(ax)
+        assert legend(ax.figure) == ["leace", "lda", "chance"]
+        np.testing.assert_allclose(drawn["lda"], [[100, 0.99], [400, 0.98]])
+        np.testing.assert_allclose(drawn["leace"], [[100, 0.8], [400, 0.6]])
+        np.testing.assert_allclose(drawn["chance"][:, 1], 0.5)
+        assert ax.get_xscale() == "log"
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["100", "400"]
+
+    def test_lines_are_told_apart_without_colour(self, table):
+        lines = plots.by_size(table, reference=None).get_lines()
+        assert len(lines) == 2
+        assert len({line.get_marker() for line in lines}) == 2
+        assert len({line.get_linestyle() for line in lines}) == 2
+
+    def test_two_values_for_one_size_are_refused(self, table):
+        with pytest.raises(ArgumentError, match="more than one row"):
+            plots.by_size(pd.concat([table, table]))
+
+
+CORRECTIONS = ["lda", "mlda", "k", "klda", "mklda"]
+
+
+def uncorrected() -> pd.DataFrame:
+    table = published_figures("mean")
+    return table[table["correction"] == "none"]
+
+
+def with_ours(table: pd.DataFrame, shift: float = 0.01) -> pd.DataFrame:
+    """Ours for one embedding only."""
+    value = (table["published"] + shift).where(table["embedding"] == "vggish")
+    return table.assign(ours=value, low=value - 0.02, high=value + 0.02)
+
+
+def hollow(ax) -> list:
+    return [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+
+
+def test_slopes_of_the_published_means():
+    figure = plots.published_pairs(
+        uncorrected(), order=PUBLISHED_EMBEDDINGS, datasets=PUBLISHED_DATASETS
+    )
+    assert [ax.get_title() for ax in figure.axes] == ["tested on irmas", "tested on openmic"]
+    drawn = {
+        (ax.get_title(), line.get_label()): line.get_ydata().tolist()
+        for ax in figure.axes
+        for line in ax.lines
+    }
+    assert drawn["tested on irmas", "vggish"] == pytest.approx([0.9160, 0.8282])
+    assert drawn["tested on openmic", "yamnet"] == pytest.approx([0.8974, 0.8547])
+    assert len(drawn) == 6
+
+
+def test_slopes_with_ours():
+    ours = with_ours(uncorrected()).dropna()
+    figure = plots.published_pairs(uncorrected(), ours, datasets=PUBLISHED_DATASETS)
+    points = [[line.get_ydata()[0] for line in hollow(ax)] for ax in figure.axes]
+    assert points == [pytest.approx([0.9260, 0.8382]), pytest.approx([0.8895, 0.8481])]
+    legends = [text.get_text() for one in figure.legends for text in one.get_texts()]
+    assert legends == [*PUBLISHED_EMBEDDINGS, "published", "ours, with interval"]
+
+
+def test_changes_of_every_correction_in_both_modes():
+    table = published_figures("change against none")
+    names = {"vggish": "VGGish", "openl3": "OpenL3", "yamnet": "YAMNet"}
+    figure = plots.published_changes(table, corrections=CORRECTIONS, names=names)
+    assert len(figure.axes) == 2
+    ticks = figure.axes[0].get_yticks()
+    texts = [text.get_text().strip() for text in figure.axes[0].get_yticklabels()]
+    assert texts == [
+        *("VGGish", *CORRECTIONS),
+        *("OpenL3", *CORRECTIONS),
+        *("YAMNet", *CORRECTIONS),
+    ]
+    for ax in figure.axes:
+        train, test = ax.get_title().split(" to ")
+        part = table[(table["train_set"] == train) & (table["test_set"] == test)]
+        drawn = []
+        for line in ax.lines:
+            if line.get_marker() != "None":
+                for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True):
+                    row = int(np.argmin(np.abs(ticks - y)))
+                    group = [n for n, name in names.items() if name in texts[: row + 1]][-1]
+                    drawn.append((group, texts[row], line.get_label(), round(float(x), 6)))
+        modes = part["mode"].replace({"none": "nothing to fit"})
+        expected = zip(
+            part["embedding"], part["correction"], modes, (100 * part["published"]).round(6),
+            strict=True,
+        )  # fmt: skip
+        assert sorted(drawn) == sorted(expected)
+
+
+def test_changes_with_ours():
+    table = with_ours(published_figures("change against k"))
+    figure = plots.published_changes(table, pairs=[("irmas", "openmic")])
+    (ax,) = figure.axes
+    part = table[(table["train_set"] == "irmas") & (table["test_set"] == "openmic")].dropna()
+    found = sorted(x for line in hollow(ax) for x in line.get_xdata() if not np.isnan(x))
+    np.testing.assert_allclose(found, sorted(100 * part["ours"]))
+
+
+def test_tables_that_cannot_be_drawn():
+    table = published_figures("change against none")
+    inside = table[table["train_set"] == table["test_set"]]
+    with pytest.raises(ArgumentError, match="no rows of two different datasets"):
+        plots.published_changes(inside)
+    with pytest.raises(ArgumentError, match="no column 'published'"):
+        plots.published_changes(table.drop(columns="published"))
+    with pytest.raises(ArgumentError, match="more than one row"):
+        plots.published_pairs(published_figures("mean"))

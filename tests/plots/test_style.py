@@ -1,0 +1,75 @@
+"""One style for all figures."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
+
+
+@pytest.fixture
+def results() -> pd.DataFrame:
+    pairs = [(train, test) for train in ("solo", "band") for test in ("solo", "band")]
+    table = pd.DataFrame(pairs, columns=["train_set", "test_set"])
+    return table.assign(embedding="yamnet", roc_auc=[0.9, 0.8, 0.7, 0.85])
+
+
+class TestStyle:
+    def test_ten_categories_are_told_apart_by_every_means(self):
+        looks = list(plots.looks(range(10)).values())
+        assert len({look.colour for look in looks}) == 10
+        assert len({look.marker for look in looks}) == 10
+        assert len({look.hatch for look in looks}) == 10
+        assert len({look.line for look in looks}) == 10
+
+    def test_skipped_looks_are_those_that_come_first(self):
+        assert list(plots.looks("ab", skip=2).values()) == list(plots.looks("abcd").values())[2:]
+        with pytest.raises(ArgumentError, match=r"3 categories .* at most 2"):
+            plots.looks("abc", skip=8)
+
+    def test_eleven_categories_are_refused(self):
+        with pytest.raises(ArgumentError, match="11 categories"):
+            plots.looks(range(11))
+
+    def test_the_first_four_differ_in_lightness_from_their_neighbours(self):
+        def grey(colour: str) -> float:
+            red, green, blue = mpl.colors.to_rgb(colour)
+            return 0.299 * red + 0.587 * green + 0.114 * blue
+
+        greys = [grey(look.colour) for look in plots.looks(range(4)).values()]
+        assert np.abs(np.diff(greys)).min() > 0.15
+
+    def test_figures_have_an_opaque_white_ground_and_large_type(self, results):
+        figure = plots.train_test_pairs(results)
+        assert to_hex(figure.get_facecolor(), keep_alpha=True) == "#ffffffff"
+        ax = figure.axes[0]
+        assert to_hex(ax.get_facecolor(), keep_alpha=True) == "#ffffffff"
+        # At a phone's 350 px for the figure's width, in pixels of the screen.
+        smallest = min(tick.get_fontsize() for tick in ax.get_xticklabels())
+        assert smallest / 72 * 350 / figure.get_figwidth() > 10
+
+    def test_drawing_leaves_the_settings_of_the_caller_alone(self, results):
+        before = dict(mpl.rcParams)
+        plots.train_test_pairs(results)
+        assert dict(mpl.rcParams) == before
+
+
+def test_a_notebook_shows_every_figure_once(tmp_path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    draw = "plots.singular_values({'a': [1.0, 0.5]});"
+    cells = [nbformat.v4.new_code_cell(f"from biasmir_utils import plots\n{draw}")]
+    cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    kinds = [
+        [kind for output in cell.outputs for kind in output.get("data", {}) if "image" in kind]
+        for cell in notebook.cells
+    ]
+    assert [len(images) for images in kinds] == [1, 1, 2]
