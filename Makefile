@@ -36,6 +36,10 @@ book: $(BOOK) ## Run the notebooks that changed, build the book into _build/html
 	@$(PY) tools/execute.py
 	@$(PY) tools/build.py
 
+# Processes that share the cores do not divide each matrix among threads as well: threads that wait
+# for each other took four times the processor time in tests of linear algebra.
+test book: export OMP_NUM_THREADS ?= 1
+
 test: $(TEST) lint ## Lint, types, and all tests (they run the notebooks and build the book too)
 	@# By file, since a file's tests share what is slow to make: the book is built once.
 	@$(PY) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
