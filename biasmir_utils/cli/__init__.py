@@ -1,62 +1,42 @@
 """The command line, `biasmir`.
 
-Each command is a module of this package, loaded only when it is called, so that `--help` and
-the light commands do not wait for the heavy libraries of the others.
+Each module here whose name has no underscore in front is a command, and holds a function of the
+module's name. It imports what it works with inside that function, so that `--help` and the light
+commands do not wait for the heavy libraries of the others. `STEP` is the command's place among the
+others, in the order in which a newcomer would use them.
 """
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 import click
 
 from biasmir_utils import __version__
 from biasmir_utils.errors import BiasMIRError
 
-# In the order in which a newcomer would use them.
-COMMANDS = {
-    "info": "Summarise a corpus.",
-    "fetch": "Download data sets, the paper's files or networks.",
-    "prepare": "Write a corpus from the files of the paper.",
-    "import": "Write a corpus from a table, audio or embeddings of one's own.",
-    "extract": "Embed the clips of a corpus with pre-trained networks.",
-    "probe": "Tell how well the dataset can be read from an embedding.",
-    "evaluate": "Train and test recognisers inside and across datasets.",
-    "correct": "Write a corpus with corrected embeddings.",
-    "compare": "Put results beside the published ones.",
-    "reproduce": "Do all of the paper: fetch, prepare, evaluate, compare.",
-}
-# Where the module has another name than the command, because that is a word of Python.
-MODULES = {"import": "import_corpus"}
 
-
-class _LazyGroup(click.Group):
-    """A group that lists its commands without importing them."""
+class _Commands(click.Group):
+    """A group in its own order, which shows our errors as one line and exit code 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module_name = MODULES.get(cmd_name, cmd_name.replace("-", "_"))
-        module = importlib.import_module(f"{__name__}.{module_name}")
-        command: click.Command = getattr(module, module_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BiasMIRError as error:
-            # Shown as one line and exit code 1, without a traceback.
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="biasmir")
 def main() -> None:
     """Measure and correct dataset bias in pre-trained audio embeddings."""
+
+
+_names = [info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")]
+_modules = [importlib.import_module(f"{__name__}.{name}") for name in _names]
+for _module in sorted(_modules, key=lambda module: module.STEP):
+    main.add_command(getattr(_module, _module.__name__.rpartition(".")[2]))

@@ -44,7 +44,7 @@ class SeveralCommand(click.Command):
         several = [option for option in self.params if isinstance(option, SeveralOption)]
         names = {name for option in several for name in option.opts}
         try:
-            return super().parse_args(ctx, repeat_options(args, names))
+            return super().parse_args(ctx, _repeat_options(args, names))
         except click.MissingParameter as error:
             if isinstance(error.param, click.Argument) and names & set(args):
                 listed = " and ".join(sorted(name for name in names if name in args))
@@ -56,7 +56,7 @@ class SeveralCommand(click.Command):
             raise
 
 
-def repeat_options(args: list[str], names: set[str]) -> list[str]:
+def _repeat_options(args: list[str], names: set[str]) -> list[str]:
     """Return arguments in which each of several values has its option before it.
 
     Parameters

@@ -8,8 +8,10 @@ import click
 
 from biasmir_utils.cli._options import SEED
 
+STEP = 9
 
-@click.command()
+
+@click.command(short_help="Put results beside the published ones.")
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
     "--scores",

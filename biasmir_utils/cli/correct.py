@@ -8,6 +8,8 @@ import click
 
 from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
+STEP = 8
+
 
 class _OneCorrection(SeveralCommand):
     """A command whose `--correction`, unlike that of `evaluate`, takes one value."""
@@ -38,7 +40,7 @@ def _values(args: list[str], option: str) -> list[str]:
     return after[:end]
 
 
-@click.command(cls=_OneCorrection)
+@click.command(cls=_OneCorrection, short_help="Write a corpus with corrected embeddings.")
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--correction",

@@ -13,6 +13,8 @@ from biasmir_utils.cli._stopping import stoppable
 if TYPE_CHECKING:
     from biasmir_utils.experiments import Report
 
+STEP = 7
+
 
 class _WithCorrections(SeveralCommand):
     """A command whose help ends with the corrections and their sets."""
@@ -33,7 +35,9 @@ class _WithCorrections(SeveralCommand):
             )
 
 
-@click.command(cls=_WithCorrections)
+@click.command(
+    cls=_WithCorrections, short_help="Train and test recognisers inside and across datasets."
+)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--embedding",

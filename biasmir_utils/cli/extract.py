@@ -9,8 +9,12 @@ import click
 from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
 from biasmir_utils.cli._stopping import stoppable
 
+STEP = 5
 
-@click.command(cls=SeveralCommand)
+
+@click.command(
+    cls=SeveralCommand, short_help="Embed the clips of a corpus with pre-trained networks."
+)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--embedding",

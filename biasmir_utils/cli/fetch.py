@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+STEP = 2
 
-@click.command()
+
+@click.command(short_help="Download data sets, the paper's files or networks.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "--root",

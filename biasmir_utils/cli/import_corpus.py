@@ -8,8 +8,14 @@ import click
 
 from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
+STEP = 4
 
-@click.command("import", cls=SeveralCommand)
+
+@click.command(
+    "import",
+    cls=SeveralCommand,
+    short_help="Write a corpus from a table, audio or embeddings of one's own.",
+)
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--clips",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+STEP = 1
 
-@click.command()
+
+@click.command(short_help="Summarise a corpus.")
 @click.argument("corpus", type=click.Path(path_type=Path))
 def info(corpus: Path) -> None:
     """Summarise a corpus: clips, tracks, targets, groups, embeddings and warnings."""

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+STEP = 3
 
-@click.group()
+
+@click.group(short_help="Write a corpus from the files of the paper.")
 def prepare() -> None:
     """Write a corpus from the files that `biasmir fetch` brings, or others in their layout."""
 

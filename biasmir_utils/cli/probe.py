@@ -9,8 +9,12 @@ import click
 
 from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
 
+STEP = 6
 
-@click.command(cls=SeveralCommand)
+
+@click.command(
+    cls=SeveralCommand, short_help="Tell how well the dataset can be read from an embedding."
+)
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
     "--embedding",

@@ -9,8 +9,12 @@ import click
 from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
 from biasmir_utils.cli._stopping import stoppable
 
+STEP = 10
 
-@click.command(cls=SeveralCommand)
+
+@click.command(
+    cls=SeveralCommand, short_help="Do all of the paper: fetch, prepare, evaluate, compare."
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),

@@ -8,10 +8,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from biasmir_utils.cli import COMMANDS, main
+from biasmir_utils.cli import main
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", main.commands)
 def test_every_command_explains_itself(command):
     result = CliRunner().invoke(main, [command, "--help"])
     assert result.exit_code == 0, result.output

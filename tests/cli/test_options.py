@@ -2,74 +2,49 @@
 
 from __future__ import annotations
 
-import click
 import pytest
 from click.testing import CliRunner
 
-from biasmir_utils.cli import COMMANDS, main
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption, repeat_options
+from biasmir_utils.cli import main
+
+
+def table_of(tmp_path, *options: str) -> str:
+    out = tmp_path / "table.csv"
+    done = CliRunner().invoke(main, ["probe", "--permutations", "0", "--out", str(out), *options])
+    assert done.exit_code == 0, done.output
+    return out.read_text()
 
 
 @pytest.mark.parametrize(
-    ("typed", "rewritten"),
+    "typed",
     [
-        ("c --e a b --out r.csv", "c --e a --e b --out r.csv"),
-        ("c --e a --e b", "c --e a --e b"),
-        ("c --e=a b", "c --e=a --e b"),
-        ("c --e a --out r.csv d", "c --e a --out r.csv d"),
-        ("c --e a b -- d", "c --e a --e b -- d"),
-        ("c --e - b", "c --e - --e b"),
-        ("c --e", "c --e"),
-        ("c d", "c d"),
-        ("", ""),
+        "CORPUS --embedding toy toy2",
+        "CORPUS --embedding toy --embedding toy2",
+        "CORPUS --embedding=toy toy2",
+        "--embedding toy toy2 -- CORPUS",
+        "--embedding toy toy2 --leaked CORPUS",
     ],
 )
-def test_repeating(typed, rewritten):
-    assert repeat_options(typed.split(), {"--e"}) == rewritten.split()
+def test_options_take_several_values(tiny_corpus, tmp_path, typed):
+    options = typed.replace("CORPUS", str(tiny_corpus)).split()
+    told = table_of(tmp_path, *options)
+    assert {line.split(",")[1] for line in told.splitlines()[1:]} == {"toy", "toy2"}
 
 
-@click.command(cls=SeveralCommand)
-@click.argument("corpus")
-@click.option("--embedding", "-e", "embeddings", cls=SeveralOption, required=True)
-@click.option("--seed", "seeds", cls=SeveralOption, type=int, default=(0,))
-@click.option("--out")
-def command(corpus, embeddings, seeds, out):
-    click.echo(repr((corpus, embeddings, seeds, out)))
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("c --embedding a b --seed 1 2 --out o", ("c", ("a", "b"), (1, 2), "o")),
-        ("c -e a b", ("c", ("a", "b"), (0,), None)),
-        ("--out o c --embedding a", ("c", ("a",), (0,), "o")),
-        ("--embedding a b --out o c", ("c", ("a", "b"), (0,), "o")),
-        ("--embedding a b -- c", ("c", ("a", "b"), (0,), None)),
-    ],
-)
-def test_command(typed, expected):
-    result = CliRunner().invoke(command, typed.split())
-    assert result.output == f"{expected!r}\n"
-
-
-def test_errors_and_help():
-    swallowed = CliRunner().invoke(command, ["--embedding", "a", "c"])
+def test_what_an_option_has_swallowed_is_told():
+    swallowed = CliRunner().invoke(main, ["probe", "--embedding", "toy", "corpus"])
     assert swallowed.exit_code == 2
     assert "stands before --embedding" in swallowed.output
-    wrong = CliRunner().invoke(command, ["c", "--embedding", "a", "--seed", "1", "x"])
-    assert "'x' is not a valid integer" in wrong.output
-    assert "--embedding TEXT..." in CliRunner().invoke(command, ["--help"]).output
+    assert "--embedding TEXT..." in CliRunner().invoke(main, ["probe", "--help"]).output
 
 
 SEEDED = {"compare", "correct", "evaluate", "import", "probe"}
 
 
 def test_the_commands_with_a_seed_are_known():
-    context = click.Context(main)
-    commands = {name: main.get_command(context, name) for name in COMMANDS}
     seeded = {
         name
-        for name, command in commands.items()
+        for name, command in main.commands.items()
         if any("--seed" in option.opts for option in command.params)
     }
     assert seeded == SEEDED
