@@ -15,18 +15,15 @@ Conventions
 - Distances between distributions are Jensen-Shannon distances with logarithms to base 2, in
   [0, 1]; mutual information is in bits.
 
-How well a dataset can be read from an embedding is the business of the probe.
+- Whether the direction between datasets that is found in one group holds in another, the angle
+  between the two does not say: directions at right angles may both separate the datasets, and
+  parallel ones may agree in a dimension that hardly any clip moves along. Scores of clips that no
+  direction was fitted on do (`direction_transfer`).
 
 References
 ----------
 C. Wang, G. Richard and B. McFee, ISMIR 2023, Section 5. J. Lin, "Divergence measures based on
 the Shannon entropy", IEEE Transactions on Information Theory 37, 1991.
-
-Whether the direction between datasets that is found in one group holds in another.
-
-The angle between two directions does not say so: directions at right angles may both separate
-the datasets, and parallel ones may agree in a dimension that hardly any clip moves along. Scores
-of clips that no direction was fitted on do.
 """
 
 from __future__ import annotations
@@ -314,7 +311,7 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
     return pd.DataFrame(rows)
 
 
-# As in `tasks.run_task`: more threads are slower on matrices of this size.
+# As in `evaluate`: more threads are slower on matrices of this size.
 @threadpool_limits.wrap(limits=1)
 def direction_cosines(
     corpus: Corpus,
@@ -380,7 +377,7 @@ def direction_cosines(
     return pd.DataFrame(rows)
 
 
-# As in `tasks.run_task`: more threads are slower on matrices of this size.
+# As in `evaluate`: more threads are slower on matrices of this size.
 @threadpool_limits.wrap(limits=1)
 def direction_transfer(corpus: Corpus, embedding: str) -> pd.DataFrame:
     """Return how well the dataset's direction of each group separates the datasets in each group.

@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import mutual_info_score, roc_auc_score
 
-from biasmir_utils import bias
+from biasmir_utils import experiments
 from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.corrections import DomainLDA
 from biasmir_utils.errors import ArgumentError
@@ -22,7 +22,7 @@ def test_published_cosine_similarities(shared: Path) -> None:
     published = pd.read_csv(shared / "paper" / "cosine_similarity_global.csv")
     with np.load(shared / "paper" / "coefs_global.npz", allow_pickle=False) as coefficients:
         found = [
-            bias.cosine_similarity(
+            experiments.cosine_similarity(
                 coefficients[f"{row.embedding}/{row.train_set}/{row.instrument}/lda"][0],
                 coefficients[f"{row.embedding}/{row.train_set}/{row.instrument}/lr"],
             )
@@ -34,7 +34,7 @@ def test_published_cosine_similarities(shared: Path) -> None:
 
 def test_published_group_directions_have_full_rank(shared: Path) -> None:
     with np.load(shared / "paper" / "coefs_global.npz", allow_pickle=False) as coefficients:
-        spectrum = bias.direction_spectrum(coefficients["openl3/irmas/cello/mlda"])
+        spectrum = experiments.direction_spectrum(coefficients["openl3/irmas/cello/mlda"])
     assert spectrum.rank == 4
     # The genres' directions are neither the same (2, 0, 0, 0) nor unrelated (1, 1, 1, 1).
     np.testing.assert_allclose(
@@ -43,9 +43,9 @@ def test_published_group_directions_have_full_rank(shared: Path) -> None:
 
 
 def test_cosine_similarity() -> None:
-    assert bias.cosine_similarity([1, 0], [3, 3]) == pytest.approx(np.sqrt(0.5))
-    assert bias.cosine_similarity([1, 2], [-2, -4]) == pytest.approx(-1.0)
-    table = bias.cosine_similarity(np.eye(3)[:, None], [[1, 1, 0], [0, 0, 5]])
+    assert experiments.cosine_similarity([1, 0], [3, 3]) == pytest.approx(np.sqrt(0.5))
+    assert experiments.cosine_similarity([1, 2], [-2, -4]) == pytest.approx(-1.0)
+    table = experiments.cosine_similarity(np.eye(3)[:, None], [[1, 1, 0], [0, 0, 5]])
     np.testing.assert_allclose(table, [[np.sqrt(0.5), 0], [np.sqrt(0.5), 0], [0, 1]])
 
 
@@ -60,24 +60,26 @@ def test_cosine_similarity() -> None:
 )
 def test_cosines_that_do_not_exist(first: Any, second: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        bias.cosine_similarity(first, second)
+        experiments.cosine_similarity(first, second)
 
 
 @pytest.mark.parametrize("d", [1, 2, 30, 1024])
 def test_random_cosine_is_the_mean_of_random_directions(d: int) -> None:
     rng = np.random.default_rng(0)
     pairs = rng.normal(size=(2, 4000, d))
-    measured = np.abs(bias.cosine_similarity(*pairs)).mean()
-    assert bias.random_cosine(d) == pytest.approx(measured, rel=0.05)
-    assert bias.random_cosine(1) == pytest.approx(1.0)
+    measured = np.abs(experiments.cosine_similarity(*pairs)).mean()
+    assert experiments.random_cosine(d) == pytest.approx(measured, rel=0.05)
+    assert experiments.random_cosine(1) == pytest.approx(1.0)
 
 
 def test_spectrum_of_orthogonal_and_parallel_directions() -> None:
-    orthogonal = bias.direction_spectrum(np.diag([3.0, 1.0, 2.0]))
+    orthogonal = experiments.direction_spectrum(np.diag([3.0, 1.0, 2.0]))
     np.testing.assert_allclose(orthogonal.singular_values, [3, 2, 1])
     np.testing.assert_allclose(orthogonal.unit_singular_values, 1)
     assert orthogonal.rank == 3
-    parallel = bias.direction_spectrum([[1.0, 2.0, 0.0], [-2.0, -4.0, 0.0], [0.0, 1e-9, 0.0]])
+    parallel = experiments.direction_spectrum(
+        [[1.0, 2.0, 0.0], [-2.0, -4.0, 0.0], [0.0, 1e-9, 0.0]]
+    )
     assert parallel.rank == 2  # a short direction counts like a long one
     assert parallel.unit_singular_values[-1] < 1e-8
 
@@ -85,16 +87,16 @@ def test_spectrum_of_orthogonal_and_parallel_directions() -> None:
 @pytest.mark.parametrize("bad", [np.zeros((0, 3)), [1.0, 2.0], [[0.0, 0.0]], [[np.inf, 1.0]]])
 def test_spectra_that_do_not_exist(bad: Any) -> None:
     with pytest.raises(ArgumentError):
-        bias.direction_spectrum(bad)
+        experiments.direction_spectrum(bad)
 
 
 def test_jensen_shannon_equals_scipy() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         p, q = rng.integers(0, 9, (2, 6)) + np.eye(6, dtype=int)[:2]
-        assert bias.jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2))
-    assert bias.jensen_shannon([1, 0], [0, 7]) == 1.0
-    assert bias.jensen_shannon([1, 2], [2, 4]) == 0.0
+        assert experiments.jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2))
+    assert experiments.jensen_shannon([1, 0], [0, 7]) == 1.0
+    assert experiments.jensen_shannon([1, 2], [2, 4]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_jensen_shannon_equals_scipy() -> None:
 )
 def test_distributions_that_are_none(p: Any, q: Any) -> None:
     with pytest.raises(ArgumentError, match="distribution"):
-        bias.jensen_shannon(p, q)
+        experiments.jensen_shannon(p, q)
 
 
 def test_mutual_information_equals_scikit_learn() -> None:
@@ -110,41 +112,41 @@ def test_mutual_information_equals_scikit_learn() -> None:
     a, b = rng.integers(0, 4, (2, 300))
     b = np.where(rng.random(300) < 0.5, a, b)
     expected = mutual_info_score(a, b) / np.log(2)
-    assert bias.mutual_information(a, b) == pytest.approx(expected)
-    assert bias.mutual_information(["x", "y"], [0, 1]) == pytest.approx(1.0)
-    assert bias.mutual_information([None, "y"], [0, 1]) == pytest.approx(1.0)
-    assert bias.mutual_information(["x", "x"], [0, 1]) == 0.0
+    assert experiments.mutual_information(a, b) == pytest.approx(expected)
+    assert experiments.mutual_information(["x", "y"], [0, 1]) == pytest.approx(1.0)
+    assert experiments.mutual_information([None, "y"], [0, 1]) == pytest.approx(1.0)
+    assert experiments.mutual_information(["x", "x"], [0, 1]) == 0.0
     with pytest.raises(ArgumentError, match="same rows"):
-        bias.mutual_information([1, 2], [1])
+        experiments.mutual_information([1, 2], [1])
 
 
 def test_counts_of_a_corpus(tiny_corpus: Path) -> None:
     corpus = Corpus.load(tiny_corpus)
     train = corpus.clips[corpus.clips["split"] == "train"]
-    groups = bias.group_counts(corpus)
+    groups = experiments.group_counts(corpus)
     assert list(groups.columns) == ["alpha", "beta"]
     assert list(groups.index) == ["rock", "jazz", "folk", "(none)"]
     assert groups.to_numpy().sum() == len(train)
     rock = (train["group"] == "rock") & (train["dataset"] == "beta")
     assert groups.loc["rock", "beta"] == rock.sum()
-    labels = bias.label_counts(corpus)
+    labels = experiments.label_counts(corpus)
     voice = (train["voice"] >= 0.5) & (train["dataset"] == "beta")
     assert list(labels.index) == corpus.labels
     assert labels.loc["voice", "beta"] == voice.sum()
-    both = bias.label_counts(corpus, by_group=True)
+    both = experiments.label_counts(corpus, by_group=True)
     assert both.loc[("rock", "voice"), "beta"] == (voice & rock).sum()
     pd.testing.assert_frame_equal(both.groupby("label").sum().loc[corpus.labels], labels)
-    test = bias.group_counts(corpus, split="test").reindex(groups.index, fill_value=0)
-    pd.testing.assert_frame_equal(bias.group_counts(corpus, split=None) - test, groups)
+    test = experiments.group_counts(corpus, split="test").reindex(groups.index, fill_value=0)
+    pd.testing.assert_frame_equal(experiments.group_counts(corpus, split=None) - test, groups)
     with pytest.raises(ArgumentError, match="split"):
-        bias.group_counts(corpus, split="valid")
+        experiments.group_counts(corpus, split="valid")
 
 
 def test_distances_of_a_corpus(tiny_corpus: Path) -> None:
     corpus = Corpus.load(tiny_corpus)
-    (row,) = bias.distribution_distances(corpus).to_dict("records")
+    (row,) = experiments.distribution_distances(corpus).to_dict("records")
     assert (row["first"], row["second"]) == ("alpha", "beta")
-    groups = bias.group_counts(corpus)
+    groups = experiments.group_counts(corpus)
     expected = jensenshannon(groups["alpha"], groups["beta"], base=2)
     assert row["group_distance"] == pytest.approx(expected)
     # With datasets of equal size, the information is the squared distance.
@@ -157,7 +159,7 @@ def test_distances_of_a_corpus(tiny_corpus: Path) -> None:
 @pytest.mark.parametrize("mode", ["global", "classwise"])
 def test_direction_cosines_of_a_corpus(tiny_corpus: Path, mode: str) -> None:
     corpus = Corpus.load(tiny_corpus)
-    table = bias.direction_cosines(corpus, "toy", mode=mode)
+    table = experiments.direction_cosines(corpus, "toy", mode=mode)
     assert len(table) == 4  # two labels, two training sets
     assert set(table["train_set"]) == {"alpha", "beta"}
     assert (table["train_set"] != table["partner"]).all()
@@ -173,7 +175,7 @@ def test_the_dataset_direction_is_the_correction_s(tiny_corpus: Path) -> None:
     direction = DomainLDA().fit(X, sample_domain=domain).directions_[0]
     assert np.argmax(np.abs(direction)) == 2
     with pytest.raises(ArgumentError, match="mode"):
-        bias.direction_cosines(corpus, "toy", mode="local")
+        experiments.direction_cosines(corpus, "toy", mode="local")
 
 
 def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
@@ -190,7 +192,7 @@ def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
     write_embedding_file(path, "turned", features)
     corpus = corpus.add_embedding_file(path, made_here=True)
 
-    table = bias.direction_transfer(corpus, "turned")
+    table = experiments.direction_transfer(corpus, "turned")
     assert len(table) == 9
     assert table[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["alpha", "beta"]]
     found = table.pivot(index="fitted_on", columns="tested_on", values="roc_auc")
@@ -210,12 +212,12 @@ def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
 def test_transfer_leaves_out_a_group_with_too_few_clips_for_a_direction(tiny_corpus: Path) -> None:
     table_file = tiny_corpus / "clips.parquet"
     clips = pd.read_parquet(table_file)
-    whole = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    whole = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
     jazz = clips[(clips["group"] == "jazz") & (clips["split"] == "train")]
     clips.loc[jazz.index[jazz.duplicated("dataset")], "group"] = None
     clips.to_parquet(table_file)
     with pytest.warns(UserWarning, match="toy, alpha/beta: no direction from the 2 .* 'jazz'"):
-        table = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+        table = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
     kept = whole[whole["fitted_on"] != "jazz"].reset_index(drop=True)
     pd.testing.assert_frame_equal(table, kept)
 
@@ -227,11 +229,11 @@ def test_transfer_leaves_out_what_a_dataset_lacks(tiny_corpus: Path) -> None:
     assert jazz.any()
     clips.loc[jazz, "group"] = None
     clips.to_parquet(table_file)
-    table = bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    table = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
     assert set(table["fitted_on"]) == {"rock", "jazz", "folk"}
     assert set(table["tested_on"]) == {"rock", "folk"}
 
     clips["group"] = None
     clips.to_parquet(table_file)
     with pytest.raises(ArgumentError, match="no groups"):
-        bias.direction_transfer(Corpus.load(tiny_corpus), "toy")
+        experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
