@@ -14,7 +14,6 @@ Conventions
   it is normalised here.
 - Distances between distributions are Jensen-Shannon distances with logarithms to base 2, in
   [0, 1]; mutual information is in bits.
-
 - Whether the direction between datasets that is found in one group holds in another, the angle
   between the two does not say: directions at right angles may both separate the datasets, and
   parallel ones may agree in a dimension that hardly any clip moves along. Scores of clips that no
