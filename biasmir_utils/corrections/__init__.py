@@ -5,6 +5,7 @@ What a correction is fitted on, and how it is applied, follows one set of conven
 `fit_correction`.
 On disk, without pickle: `save_correction`, `load_correction`. For whole corpora: `correct_corpus`,
 `apply_to_corpus`; for frames that do not fit into memory: `fit_to_frames`, `moments_of_corpus`.
+A correction of one's own is a class in a file of its own, registered by the decorator `Method`.
 
 ==================  =====================================================================
 `DomainLDA`         the LDA direction between domains, projected out: the paper's `lda`
@@ -23,14 +24,21 @@ On disk, without pickle: `save_correction`, `load_correction`. For whole corpora
 ==================  =====================================================================
 """
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from biasmir_utils.corrections.apply import (
     apply_to_corpus,
     correct_corpus,
     fit_to_corpus,
     fit_to_frames,
-    moments_of_corpus,
 )
-from biasmir_utils.corrections.base import DomainTransformer, DomainWarning, NoCorrection, ThinMap
+from biasmir_utils.corrections.base import (
+    DomainTransformer,
+    DomainWarning,
+    NoCorrection,
+    ThinMap,
+)
 from biasmir_utils.corrections.covariance import SingularCovarianceError
 from biasmir_utils.corrections.groups import (
     AutoGroups,
@@ -40,13 +48,17 @@ from biasmir_utils.corrections.groups import (
 )
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection, median_distance
 from biasmir_utils.corrections.maps import CORAL, DomainCenter, GaussianOT
-from biasmir_utils.corrections.moments import Moments
-from biasmir_utils.corrections.names import (
+from biasmir_utils.corrections.methods import (
     ALIASES,
     INFORMATION,
     METHODS,
     NOT_IN_SETS,
     SETS,
+    Method,
+    Option,
+)
+from biasmir_utils.corrections.moments import Moments, moments_of_corpus
+from biasmir_utils.corrections.names import (
     Correction,
     fit_correction,
     make_correction,
@@ -82,8 +94,10 @@ __all__ = [
     "GaussianOT",
     "KernelCorrection",
     "MeanProjection",
+    "Method",
     "Moments",
     "NoCorrection",
+    "Option",
     "RandomProjection",
     "SharedClusters",
     "SingularCovarianceError",
@@ -105,3 +119,6 @@ __all__ = [
     "read_record",
     "save_correction",
 ]
+
+for _module in iter_modules(__path__):  # a correction in a new file registers itself
+    import_module(f"{__name__}.{_module.name}")

@@ -13,26 +13,39 @@ Conventions
 
 A linear correction is kept as a `ThinMap`, two matrices of as many rows as the correction has
 directions. The n_features x n_features projection is never built.
-
-Labels of rows: their domain and their group, checked and counted.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from biasmir_utils.corrections.methods import Method, Options
 from biasmir_utils.errors import ArgumentError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+FLOAT_DTYPES = (np.float64, np.float32)
 
 
 class DomainWarning(UserWarning):
     """A correction does something else than its arguments suggest, and says what and why."""
+
+
+def rounding(largest: npt.NDArray[Any]) -> FloatArray:
+    """Return below what differences of means are rounding, given the features' largest values."""
+    return np.asarray(32 * np.finfo(np.float64).eps * largest)
+
+
+def largest_values(X: FloatArray) -> FloatArray:
+    """Return the largest absolute value of each feature, (n_features,)."""
+    return np.asarray(np.maximum(np.abs(X.max(axis=0)), np.abs(X.min(axis=0))))
 
 
 @dataclass(frozen=True)
@@ -50,77 +63,77 @@ class Labels:
     codes: npt.NDArray[np.intp]
     names: list[Any]
 
+    @classmethod
+    def of(cls, values: Any, n_samples: int, name: str) -> Labels:
+        """Check one label a row and turn the labels into integers.
 
-def encode_labels(values: Any, n_samples: int, name: str, *, missing_is_label: bool) -> Labels:
-    """Check one label a row and turn the labels into integers.
+        Parameters
+        ----------
+        values : array-like, (n_samples,)
+            Integers, strings or booleans; None and NaN are missing.
+        n_samples : int
+            Number of rows that the labels must be for.
+        name : str
+            Name of the argument, for messages.
 
-    Parameters
-    ----------
-    values : array-like, (n_samples,)
-        Integers, strings or booleans; None and NaN are missing.
-    n_samples : int
-        Number of rows that the labels must be for.
-    name : str
-        Name of the argument, for messages.
-    missing_is_label : bool
-        Whether missing labels form a label of their own, or are an error.
+        Raises
+        ------
+        ArgumentError
+            If the shape is wrong, or the labels cannot be put in order.
+        """
+        array = np.asarray(values)
+        if array.ndim != 1 or array.shape[0] != n_samples:
+            raise ArgumentError(
+                f"{name} must hold one label for each of the {n_samples} rows of X, "
+                f"but its shape is {array.shape}."
+            )
+        missing = np.asarray(pd.isna(array))
+        present = array[~missing]
+        try:
+            names, inverse = np.unique(present, return_inverse=True)
+        except TypeError as error:
+            kinds = sorted({type(value).__name__ for value in present.tolist()})
+            raise ArgumentError(
+                f"{name} mixes labels that cannot be put in order ({', '.join(kinds)}); "
+                "use only integers or only strings."
+            ) from error
+        codes = np.full(n_samples, len(names), dtype=np.intp)
+        codes[~missing] = inverse
+        return cls(codes, [*names.tolist(), *([None] if missing.any() else [])])
 
-    Raises
-    ------
-    ArgumentError
-        If the shape is wrong or a label is missing that may not be.
-    """
-    array = np.asarray(values)
-    if array.ndim != 1 or array.shape[0] != n_samples:
-        raise ArgumentError(
-            f"{name} must hold one label for each of the {n_samples} rows of X, "
-            f"but its shape is {array.shape}."
-        )
-    missing = _missing(array)
-    if missing.any() and not missing_is_label:
-        raise ArgumentError(
-            f"{name} is missing (None or NaN) in {int(missing.sum())} rows, the first of them "
-            f"row {int(np.flatnonzero(missing)[0])}; drop these rows or name their label."
-        )
-    present = array[~missing]
-    try:
-        names, inverse = np.unique(present, return_inverse=True)
-    except TypeError as error:
-        kinds = sorted({type(value).__name__ for value in present.tolist()})
-        raise ArgumentError(
-            f"{name} mixes labels that cannot be put in order ({', '.join(kinds)}); "
-            "use only integers or only strings."
-        ) from error
-    codes = np.full(n_samples, len(names), dtype=np.intp)
-    codes[~missing] = inverse
-    return Labels(codes, [*names.tolist(), *([None] if missing.any() else [])])
+    def __getitem__(self, members: Any) -> Labels:
+        """Return the labels of some rows, with the names that occur among them."""
+        found, codes = np.unique(self.codes[members], return_inverse=True)
+        return Labels(codes, [self.names[code] for code in found])
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The label of each row, as it was given."""
+        return np.array(self.names, dtype=object if None in self.names else None)[self.codes]
 
 
 def domain_labels(sample_domain: Any, n_samples: int) -> Labels:
     """Return the domain of each row; none may be missing."""
-    return encode_labels(sample_domain, n_samples, "sample_domain", missing_is_label=False)
+    labels = Labels.of(sample_domain, n_samples, "sample_domain")
+    if None in labels.names:
+        missing = np.flatnonzero(labels.codes == len(labels.names) - 1)
+        raise ArgumentError(
+            f"sample_domain is missing (None or NaN) in {len(missing)} rows, the first of them "
+            f"row {missing[0]}; drop these rows or name their label."
+        )
+    return labels
 
 
 def group_labels(sample_group: Any, n_samples: int) -> Labels:
     """Return the group of each row; missing ones are a group of their own."""
-    return encode_labels(sample_group, n_samples, "sample_group", missing_is_label=True)
+    return Labels.of(sample_group, n_samples, "sample_group")
 
 
-def _missing(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    if array.dtype.kind == "f":
-        return np.isnan(array)
-    if array.dtype != object:
-        return np.zeros(array.shape, dtype=bool)
-    return np.fromiter((_is_missing(value) for value in array), bool, count=len(array))
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None:
-        return True
-    try:
-        return bool(value != value)  # only NaN differs from itself
-    except TypeError:  # pandas.NA refuses to be compared
-        return True
+def cell_counts(groups: Labels, domains: Labels) -> npt.NDArray[np.intp]:
+    """Return the numbers of rows, (n_groups, n_domains)."""
+    counts = np.zeros((len(groups.names), len(domains.names)), dtype=np.intp)
+    np.add.at(counts, (groups.codes, domains.codes), 1)
+    return counts
 
 
 def comparable_groups(
@@ -156,11 +169,7 @@ def comparable_groups(
         if len(present) < len(domains):
             lacking = ", ".join(repr(d) for k, d in enumerate(domains) if k not in present)
             outcome = "gives no direction" if len(present) < 2 else "is compared without it"
-            warnings.warn(
-                f"group {group!r} has no rows in domain {lacking}, so it {outcome}.",
-                DomainWarning,
-                stacklevel=4,
-            )
+            warn(f"group {group!r} has no rows in domain {lacking}, so it {outcome}.")
         if len(present) > 1:
             found.append((g, present))
     if not found:
@@ -172,8 +181,9 @@ def comparable_groups(
     return found
 
 
-FloatArray = npt.NDArray[np.floating[Any]]
-FLOAT_DTYPES = (np.float64, np.float32)
+def warn(message: str) -> None:
+    """Give a `DomainWarning`."""
+    warnings.warn(message, DomainWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -211,54 +221,47 @@ class ThinMap:
         return np.subtract(X, moved, out=moved)
 
 
-def check_share(value: Any, name: str) -> float:
-    """Return `value` as a float in [0, 1], or raise an `ArgumentError` that names it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise ArgumentError(f"{name} must be a number in [0, 1], not {value!r}.")
-    if not 0 <= float(value) <= 1:
-        raise ArgumentError(f"{name} must lie in [0, 1], not {value!r}.")
-    return float(value)
+class Storable(BaseEstimator):
+    """A scikit-learn estimator whose parameters are checked, and which can be saved.
 
+    What is saved are its parameters and what it has learned, the attributes whose names end in an
+    underscore: numbers, texts, arrays, lists of these, and other `Storable` objects.
 
-def orthonormal_rows(rows: FloatArray, tol: float) -> tuple[FloatArray, FloatArray]:
-    """Return an orthonormal basis of the row space, and the singular values behind its rank.
-
-    The rows are scaled to unit length first, so that the rank is a matter of their angles and
-    not of their scales; rows of zeros are left out.
-
-    Parameters
+    Attributes
     ----------
-    rows : ndarray, (n_rows, n_features)
-    tol : float
-        A direction counts when its singular value exceeds `tol` times the largest.
-
-    Returns
-    -------
-    basis : ndarray, (rank, n_features)
-    singular_values : ndarray
-        Of the unit rows, descending; `basis` holds the right singular vectors of the first
-        `rank` of them. A single row keeps its sign.
+    options : mapping of str to (Option or None)
+        What each parameter may be; None is not checked here.
     """
-    lengths = np.linalg.norm(rows, axis=1)
-    units = rows[lengths > 0] / lengths[lengths > 0, np.newaxis]
-    if len(units) <= 1:
-        return units, np.ones(len(units))
-    _, values, basis = np.linalg.svd(units, full_matrices=False)
-    return basis[values > tol * values[0]], values
+
+    options: ClassVar[Options] = {}
+    classes: ClassVar[dict[str, type[Storable]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Storable.classes[cls.__name__] = cls
+
+    def _check_parameters(self) -> None:
+        """Raise an `ArgumentError` for parameters that no fit can use."""
+        for name, option in self.options.items():
+            if option is not None:
+                option.check(getattr(self, name), name)
 
 
-class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
     """Base of the corrections: a scikit-learn transformer that knows the domain of each row.
 
-    A subclass stores its parameters in `__init__`, learns in `_learn` and maps rows in
-    `_correct`. In a pipeline with scikit-learn's metadata routing enabled, `sample_domain` and
-    `sample_group` are requested by default; nothing is switched on globally.
+    A subclass stores its parameters in `__init__`, says in `options` what they may be, learns in
+    `_learn` and maps rows in `_correct`. In a pipeline with scikit-learn's metadata routing
+    enabled, `sample_domain` and `sample_group` are requested by default; nothing is switched on
+    globally.
     """
 
     __metadata_request__fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
     __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
 
+    is_low_rank: ClassVar[bool] = False
     _named_with_groups = False
+    _needs_domains = True
 
     def fit(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
@@ -286,7 +289,7 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         domains = None if sample_domain is None else domain_labels(sample_domain, len(X))
         groups = None if sample_group is None else group_labels(sample_group, len(X))
         self.domains_ = [] if domains is None else domains.names
-        if len(self.domains_) < 2 and not isinstance(self, NoCorrection):
+        if len(self.domains_) < 2 and self._needs_domains:
             self._warn_of_one_domain()
             domains = groups = None
         if domains is not None:
@@ -300,6 +303,7 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, (n_samples, n_features)
+            Rows to correct, with the features of the fit.
         sample_domain : array-like, (n_samples,), or None
             Domain of each row. Projections ignore it; maps that depend on the domain take rows
             without it for those of one unseen domain, with a `DomainWarning`.
@@ -329,6 +333,13 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         raise AttributeError(f"{type(self).__name__} is not a thin map")
 
+    def unseen_rule(self) -> str:
+        """Return in words what becomes of rows of a domain that was not in the fit.
+
+        The words go on after "rows of it".
+        """
+        return "are corrected like every other row; what that dataset has of its own stays"
+
     def _check_groups(self, given: bool) -> None:
         """Raise an `ArgumentError` if the grouped form was asked for by name, without groups."""
         if self._named_with_groups and not given:
@@ -345,21 +356,17 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return fresh
 
     def _warn_of_one_domain(self) -> None:
-        warnings.warn(
+        warn(
             f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
-            "there is nothing to correct, and the rows will be left as they are.",
-            DomainWarning,
-            stacklevel=3,
+            "there is nothing to correct, and the rows will be left as they are."
         )
-
-    def _check_parameters(self) -> None:
-        """Raise an `ArgumentError` for parameters that no fit can use."""
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         """Learn from rows of at least two domains, or, with `domains` None, the identity."""
         raise NotImplementedError
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        """Return the rows after the fitted correction, in the dtype of `X`, and not `X` itself."""
         raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
@@ -375,6 +382,7 @@ class ThinCorrection:
     class gives no other.
     """
 
+    is_low_rank: ClassVar[bool] = True
     alpha: float
     directions_: FloatArray
 
@@ -387,7 +395,15 @@ class ThinCorrection:
         return self.thin_map(X, float(self.alpha))
 
 
-class NoCorrection(DomainTransformer):
+@Method(
+    "none",
+    "no correction",
+    information="source only",
+    aliases={"k": "none:kernel=fastfood"},
+    sets={"paper": ("none", "k"), "standard": ("none",), "all": ("none", "k")},
+    place=0,
+)
+class NoCorrection(ThinCorrection, DomainTransformer):
     r"""Leave every row as it is: the baseline that corrections are compared with.
 
     Notes
@@ -404,6 +420,9 @@ class NoCorrection(DomainTransformer):
     embeddings", ISMIR 2023: the uncorrected recognisers there.
     """
 
+    _needs_domains = False
+    alpha = 1.0
+
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.rank_ = 0
 
@@ -411,6 +430,3 @@ class NoCorrection(DomainTransformer):
     def thin_map(self) -> ThinMap:
         """A map of rank 0."""
         return ThinMap(*np.empty((2, 0, self.n_features_in_)))
-
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        return X.copy()

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, lapack
 
-from biasmir_utils.corrections.base import FloatArray, check_share
+from biasmir_utils.corrections.base import FloatArray
 from biasmir_utils.errors import ArgumentError
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -151,13 +151,12 @@ class DiagonalPlusRows:
             If the matrix is singular to working precision.
         """
         n_rows, n_features = self.rows.shape
-        if n_rows < n_features:
-            return self._solve_in_rows(right)
-        return self._solve_in_features(right)
-
-    def _solve_in_rows(self, right: FloatArray) -> FloatArray:
+        if n_rows >= n_features:
+            matrix = self.rows.T @ self.rows
+            matrix.flat[:: n_features + 1] += self.diagonal
+            return Dense(matrix).solve(right)
         if not self.diagonal.min() > 0:
-            raise _singular(*self.rows.shape)
+            raise _singular(n_rows, n_features)
         # In coordinates divided by the root of the diagonal the matrix is I + B' B, and its
         # inverse is I - B' (I + B B')^-1 B.
         root = np.sqrt(self.diagonal)
@@ -165,13 +164,8 @@ class DiagonalPlusRows:
         small = B @ B.T
         small.flat[:: len(small) + 1] += 1.0
         scaled = right / root
-        inner = _solve_positive(small, B @ scaled.T, self.rows.shape, smallest=1.0)
+        inner = _solve_positive(small, B @ scaled.T, (n_rows, n_features), smallest=1.0)
         return (scaled - inner.T @ B) / root
-
-    def _solve_in_features(self, right: FloatArray) -> FloatArray:
-        matrix = self.rows.T @ self.rows
-        matrix.flat[:: len(matrix) + 1] += self.diagonal
-        return Dense(matrix).solve(right)
 
     def without(self, constant: npt.NDArray[np.bool_]) -> DiagonalPlusRows:
         """Return the covariance with constant features, whose variance is rounding, set apart."""
@@ -258,7 +252,7 @@ def within_domain_covariance(
     for code, count in enumerate(counts):
         part = rows[start : start + count]
         start += count
-        part[...] = X[codes == code]
+        np.take(X, np.flatnonzero(codes == code), axis=0, out=part, mode="clip")
         means[code] = part.mean(axis=0)
         part -= means[code]
         variance = np.einsum("ij,ij->j", part, part) / count
@@ -272,7 +266,7 @@ def within_domain_covariance(
             level = float((variance / scale**2).mean())
             target = scale**2 * level
         else:
-            share = check_share(shrinkage, "shrinkage")
+            share = float(shrinkage)
             target = np.full(n_features, variance.mean())
         diagonal += (count / n_samples * share) * target
         part *= np.sqrt((1.0 - share) / n_samples)
@@ -291,34 +285,51 @@ def total_covariance(X: FloatArray, shrinkage: Any = "auto") -> DiagonalPlusRows
     n_samples, n_features = X.shape
     rows = X - X.mean(axis=0)
     trace = float(np.einsum("ij,ij->", rows, rows)) / n_samples
+    square_sum = 0.0
     if shrinkage == "auto":
         gram = rows @ rows.T if n_samples <= n_features else rows.T @ rows
         square_sum = float(np.vdot(gram, gram)) / n_samples**2
-        share = oas_shrinkage(square_sum, trace, n_features, n_samples)
-    else:
-        share = check_share(shrinkage, "shrinkage")
+    share = shrinkage_share(shrinkage, square_sum, trace, n_features, n_samples)
     rows *= np.sqrt((1.0 - share) / n_samples)
     return DiagonalPlusRows(np.full(n_features, share * trace / n_features), rows)
 
 
-def shrunk(covariance: FloatArray, n_samples: int, shrinkage: Any = "auto") -> Dense:
+def shrunk(
+    covariance: FloatArray, n_samples: int, shrinkage: Any = "auto", n_features: int | None = None
+) -> tuple[FloatArray, float]:
     """Return a sample covariance after shrinkage towards its mean variance.
 
     Parameters
     ----------
-    covariance : ndarray, (n_features, n_features)
+    covariance : ndarray, (m, m)
+        On all features, or on a basis outside which it is zero.
     n_samples : int
         Rows that it was estimated from.
     shrinkage : 'auto' or float in [0, 1]
         As in `total_covariance`.
+    n_features : int, optional
+        Features of the rows, where m is fewer.
+
+    Returns
+    -------
+    matrix : ndarray, (m, m)
+    level : float
+        What was added to the diagonal, and stands there outside the basis.
     """
-    n_features = len(covariance)
+    n_features = len(covariance) if n_features is None else n_features
     trace = float(np.trace(covariance))
-    if shrinkage == "auto":
-        square_sum = float(np.vdot(covariance, covariance))
-        share = oas_shrinkage(square_sum, trace, n_features, n_samples)
-    else:
-        share = check_share(shrinkage, "shrinkage")
+    square_sum = float(np.vdot(covariance, covariance)) if shrinkage == "auto" else 0.0
+    share = shrinkage_share(shrinkage, square_sum, trace, n_features, n_samples)
+    level = share * trace / n_features
     matrix = (1.0 - share) * covariance
-    matrix.flat[:: n_features + 1] += share * trace / n_features
-    return Dense(matrix)
+    matrix.flat[:: len(matrix) + 1] += level
+    return matrix, level
+
+
+def shrinkage_share(
+    shrinkage: Any, square_sum: float, trace: float, n_features: int, n_samples: int
+) -> float:
+    """Return a fixed share as it is, and for 'auto' that of `oas_shrinkage`."""
+    if shrinkage == "auto":
+        return oas_shrinkage(square_sum, trace, n_features, n_samples)
+    return float(shrinkage)

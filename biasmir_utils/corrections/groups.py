@@ -2,24 +2,20 @@
 
 The grouped corrections compare domains within subsets that hold the same kind of music in each
 (genres, in the paper). Where nobody has labelled them, `discover_groups` looks for such subsets
-in the embedding itself.
-
-A grouped correction that finds its groups itself.
-
-How well groups that were found in an embedding agree with those that somebody has named.
+in the embedding itself, `AutoGroups` corrects with them, and `group_agreement` tells how well they
+agree with those that somebody has named.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
@@ -33,11 +29,16 @@ from biasmir_utils.corrections.base import (
     DomainWarning,
     FloatArray,
     Labels,
+    Storable,
     ThinMap,
-    check_share,
+    cell_counts,
     domain_labels,
+    largest_values,
+    rounding,
+    warn,
 )
-from biasmir_utils.corrections.projections import DomainLDA, MeanProjection, rounding
+from biasmir_utils.corrections.methods import SEED, Option, Options
+from biasmir_utils.corrections.projections import DomainLDA, MeanProjection
 from biasmir_utils.errors import ArgumentError
 
 IntArray = npt.NDArray[np.intp]
@@ -98,7 +99,7 @@ def discover_groups(
     return clusters.fit(X, sample_domain=sample_domain).labels_
 
 
-class SharedClusters(BaseEstimator):
+class SharedClusters(Storable):
     """Clusters of an embedding in which every domain has its part.
 
     1. The mean of its domain is taken from each row, and every feature is divided by its standard
@@ -151,6 +152,15 @@ class SharedClusters(BaseEstimator):
     domains_ : list
     """
 
+    options: ClassVar[Options] = {
+        "n_groups": Option(("auto",), low=1, whole=True),
+        "max_groups": Option(low=2, whole=True),
+        "min_share": Option(low=0.0, high=0.5),
+        "min_rows": Option(low=0, whole=True),
+        "n_components": Option(low=1, whole=True),
+        "random_state": SEED,
+    }
+
     def __init__(
         self,
         n_groups: int | str = "auto",
@@ -202,12 +212,10 @@ class SharedClusters(BaseEstimator):
                 if self.silhouettes_[i] > best + 1e-12:
                     best, centers = self.silhouettes_[i], kept
         if len(centers) == 1:
-            warnings.warn(
+            warn(
                 "the domains share no two clusters of "
                 f"{self.min_rows} rows and a share of {self.min_share} of each domain: "
-                "all rows are one group.",
-                DomainWarning,
-                stacklevel=2,
+                "all rows are one group."
             )
         labels = _nearest(points, centers)
         order = np.argsort(-np.bincount(labels, minlength=len(centers)), kind="stable")
@@ -239,11 +247,12 @@ class SharedClusters(BaseEstimator):
         )
 
     def _reduced(self, X: FloatArray, domains: Labels, rng: np.random.RandomState) -> FloatArray:
+        """Return the rows without their domains' means, standardised, in few dimensions."""
         k = len(domains.names)
         means = np.array([X[domains.codes == code].mean(axis=0) for code in range(k)])
         centered = X - means[domains.codes]
         deviation = centered.std(axis=0)
-        constant = deviation <= rounding(np.abs(X).max(axis=0))
+        constant = deviation <= rounding(largest_values(X))
         self.domains_ = domains.names
         self.means_ = np.vstack([means, X.mean(axis=0)])
         self.deviation_ = np.where(constant, 1.0, deviation)
@@ -255,6 +264,7 @@ class SharedClusters(BaseEstimator):
         return centered @ axes.T
 
     def _starts(self, n_rows: int) -> list[int]:
+        """Return the numbers of clusters to try."""
         if self.n_groups == "auto":
             return list(range(2, min(self.max_groups, n_rows - 1) + 1))
         return [min(int(self.n_groups), n_rows)] if int(self.n_groups) > 1 else []
@@ -273,15 +283,6 @@ class SharedClusters(BaseEstimator):
             centers = np.delete(centers, worst, axis=0)
         return centers
 
-    def _check_parameters(self) -> None:
-        if self.n_groups != "auto":
-            _check_whole(self.n_groups, "n_groups", 1, "'auto' or ")
-        _check_whole(self.max_groups, "max_groups", 2)
-        _check_whole(self.min_rows, "min_rows", 0)
-        _check_whole(self.n_components, "n_components", 1)
-        if check_share(self.min_share, "min_share") > 0.5:
-            raise ArgumentError(f"min_share must lie in [0, 0.5], not {self.min_share!r}.")
-
 
 def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
     distances = (centers**2).sum(axis=1) - 2 * points @ centers.T
@@ -289,15 +290,7 @@ def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
 
 
 def _counts(labels: IntArray, domains: Labels, n_groups: int) -> IntArray:
-    counts = np.zeros((n_groups, len(domains.names)), dtype=np.intp)
-    np.add.at(counts, (labels, domains.codes), 1)
-    return counts
-
-
-def _check_whole(value: Any, name: str, least: int, also: str = "") -> None:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ArgumentError(f"{name} must be {also}a whole number from {least}, not {value!r}.")
+    return cell_counts(Labels(labels, list(range(n_groups))), domains)
 
 
 class AutoGroups(DomainTransformer):
@@ -355,10 +348,9 @@ class AutoGroups(DomainTransformer):
                 warnings.simplefilter("ignore", DomainWarning)  # `fit` has warned already
                 self.correction_.fit(X)
             return
-        names = np.array(domains.names)[domains.codes]
         self.clusters_: SharedClusters = clone(self.clusters or SharedClusters())
-        found = self.clusters_.fit(X, sample_domain=names).labels_
-        self.correction_.fit(X, y, sample_domain=names, sample_group=found)
+        found = self.clusters_.fit(X, sample_domain=domains.values).labels_
+        self.correction_.fit(X, y, sample_domain=domains.values, sample_group=found)
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         corrected: FloatArray = self.correction_.transform(X, sample_domain=sample_domain)
@@ -431,8 +423,10 @@ def group_agreement(
         }
         best = max(labels, key=labels.__getitem__, default=None)
         even = clusters.counts_ / clusters.counts_.sum(axis=0)
-        shuffled = _shuffled(found, domain, random_state)
-        named = _span(X, domain, group)
+        named, own, shuffled = (
+            MeanProjection().fit(X, sample_domain=domain, sample_group=one).directions_
+            for one in (group, found, _shuffled(found, domain, random_state))
+        )
         rows.append(
             {
                 "embedding": name,
@@ -443,24 +437,15 @@ def group_agreement(
                 "adjusted_rand_dataset": adjusted_rand_score(domain, found),
                 "label": best,
                 "adjusted_rand_label": np.nan if best is None else labels[best],
-                "overlap": _overlap(named, _span(X, domain, found)),
-                "overlap_chance": _overlap(named, _span(X, domain, shuffled)),
+                "overlap": float(((named @ own.T) ** 2).sum() / len(named)),
+                "overlap_chance": float(((named @ shuffled.T) ** 2).sum() / len(named)),
             }
         )
     return pd.DataFrame(rows).set_index("embedding")
 
 
-def _span(X: FloatArray, domain: NDArray[np.str_], group: NDArray[np.generic]) -> FloatArray:
-    return MeanProjection().fit(X, sample_domain=domain, sample_group=group).directions_
-
-
-def _overlap(one: FloatArray, other: FloatArray) -> float:
-    return float(((one @ other.T) ** 2).sum() / len(one))
-
-
-def _shuffled(
-    group: NDArray[np.intp], domain: NDArray[np.str_], random_state: int
-) -> NDArray[np.intp]:
+def _shuffled(group: IntArray, domain: npt.NDArray[np.str_], random_state: int) -> IntArray:
+    """Return the groups in another order, within each domain."""
     rng = np.random.default_rng(random_state)
     shuffled = group.copy()
     for name in np.unique(domain):

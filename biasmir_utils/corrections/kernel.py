@@ -1,6 +1,4 @@
-"""A correction behind a map to random features, as one transformer.
-
-Random Fourier features of a Gaussian kernel by fast Hadamard transforms.
+"""Random Fourier features of a Gaussian kernel by fast Hadamard transforms, and what they correct.
 
 References
 ----------
@@ -12,11 +10,13 @@ random features", NeurIPS 2016, for the variant with signs.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import hadamard
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,13 +26,17 @@ from biasmir_utils.corrections.base import (
     FloatArray,
     Labels,
     NoCorrection,
+    Storable,
+    largest_values,
+    rounding,
 )
 from biasmir_utils.corrections.maps import DomainCenter
-from biasmir_utils.corrections.projections import rounding
+from biasmir_utils.corrections.methods import POSITIVE, SEED, Option, Options
 from biasmir_utils.errors import ArgumentError
 
 # Rows are mapped in pieces of about this many numbers, which stay in the processor's cache.
 _PIECE = 1 << 16
+_hadamard = cache(hadamard)
 
 
 def hadamard_transform(X: FloatArray) -> FloatArray:
@@ -57,9 +61,9 @@ def hadamard_transform(X: FloatArray) -> FloatArray:
         raise ArgumentError(f"the last axis must be a power of two long, not {width}.")
     log = width.bit_length() - 1
     outer, inner = 1 << (log // 2), 1 << (log - log // 2)
-    cells = X.reshape(-1, inner) @ hadamard(inner, dtype=X.dtype)
+    cells = X.reshape(-1, inner) @ _hadamard(inner, X.dtype)
     if outer > 1:
-        cells = hadamard(outer, dtype=X.dtype) @ cells.reshape(-1, outer, inner)
+        cells = _hadamard(outer, X.dtype) @ cells.reshape(-1, outer, inner)
     return cells.reshape(X.shape)
 
 
@@ -93,15 +97,12 @@ def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> f
         )
     X = X - X.mean(axis=0)  # keeps the differences of squares below exact
     lengths = np.einsum("ij,ij->i", X, X)
-    squares = np.empty(n_samples * (n_samples - 1) // 2)
-    end = 0
+    found = []
     for first in range(0, n_samples, 512):
-        block = X[first : first + 512]
-        product = lengths[first : first + 512, np.newaxis] + lengths - 2.0 * (block @ X.T)
-        for offset in range(len(block)):
-            pairs = product[offset, first + offset + 1 :]
-            squares[end : end + len(pairs)] = pairs
-            end += len(pairs)
+        product = lengths[first : first + 512, np.newaxis] + lengths
+        product -= 2.0 * (X[first : first + 512] @ X.T)
+        found.append(np.concatenate([row[first + k + 1 :] for k, row in enumerate(product)]))
+    squares = np.concatenate(found)
     middle = [(len(squares) - 1) // 2, len(squares) // 2]
     squares.partition(middle)
     median = float(np.sqrt(np.maximum(squares[middle], 0.0)).mean())
@@ -113,7 +114,7 @@ def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> f
     return median
 
 
-class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
     r"""Random Fourier features of the kernel ``exp(-|x - y|^2 / (2 sigma^2))``.
 
     Each block of d basis functions is ``V = S H G P H B / (sigma sqrt(d))`` with random signs
@@ -172,6 +173,13 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     True
     """
 
+    options: ClassVar[Options] = {
+        "n_components": Option((None,), low=1, whole=True),
+        "sigma": Option(("median",), low=POSITIVE.low),
+        "diagonal": Option(("gaussian", "signs")),
+        "random_state": SEED,
+    }
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -200,39 +208,22 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             If a parameter has an impossible value, or the rows give no bandwidth.
         """
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        self._check_parameters()
         width = 1 << (X.shape[1] - 1).bit_length()
-        wanted = 4 * width if self.n_components is None else self.n_components
-        if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer) or wanted < 1:
-            raise ArgumentError(
-                f"n_components must be a positive integer or None, not {self.n_components!r}."
-            )
-        if self.diagonal not in ("gaussian", "signs"):
-            raise ArgumentError(f"diagonal must be 'gaussian' or 'signs', not {self.diagonal!r}.")
-        self.n_components_ = int(wanted)
+        self.n_components_ = 4 * width if self.n_components is None else int(self.n_components)
         self.padded_ = width
-        self.sigma_ = self._bandwidth(X)
+        self.sigma_ = median_distance(X) if self.sigma == "median" else float(self.sigma)
         random = check_random_state(self.random_state)
         shape = (-(-self.n_components_ // width), width)
         self.signs_ = random.choice([-1.0, 1.0], size=shape)
         self.permutations_ = np.stack([random.permutation(width) for _ in range(shape[0])])
-        self.diagonals_ = random.standard_normal(shape)
+        self.diagonals_: npt.NDArray[Any] = random.standard_normal(shape)
         if self.diagonal == "signs":
             self.diagonals_ = np.where(self.diagonals_ < 0, -1.0, 1.0)
         chi = np.sqrt(random.chisquare(width, size=shape))
         norms = np.linalg.norm(self.diagonals_, axis=1, keepdims=True)
         self.lengths_ = chi / (norms * np.sqrt(width) * self.sigma_)
         return self
-
-    def _bandwidth(self, X: FloatArray) -> float:
-        if isinstance(self.sigma, str):
-            if self.sigma != "median":
-                raise ArgumentError(f"sigma must be 'median' or a number, not {self.sigma!r}.")
-            return median_distance(X)
-        if isinstance(self.sigma, bool) or not isinstance(self.sigma, int | float | np.number):
-            raise ArgumentError(f"sigma must be 'median' or a number, not {self.sigma!r}.")
-        if not 0 < float(self.sigma) < np.inf:
-            raise ArgumentError(f"sigma must be positive and finite, not {self.sigma!r}.")
-        return float(self.sigma)
 
     def transform(self, X: Any) -> Any:
         """Return the features of the rows.
@@ -343,27 +334,24 @@ class KernelCorrection(DomainTransformer):
         self.feature_map = feature_map
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        names = group = None
-        if domains is not None:
-            names = np.array(domains.names)[domains.codes]
-        if groups is not None:
-            group = np.array(groups.names, dtype=object)[groups.codes]
+        names = None if domains is None else domains.values
         self.scaler_: DomainTransformer = NoCorrection().fit(X)
         if names is not None:
             self.scaler_ = DomainCenter(scale=True).fit(X, sample_domain=names)
         alike = self.scaler_.transform(X, sample_domain=names)
         self.mean_, deviation = alike.mean(axis=0), alike.std(axis=0)
-        constant = deviation <= rounding(np.abs(X).max(axis=0))
-        self.deviation_ = np.where(constant, 1.0, deviation)
+        self.deviation_ = np.where(deviation <= rounding(largest_values(X)), 1.0, deviation)
         standardised = (alike - self.mean_) / self.deviation_
         self.feature_map_ = clone(self.feature_map or Fastfood()).fit(standardised)
-        self.correction_ = NoCorrection() if names is None else self._new_correction()
-        features = self.feature_map_.transform(standardised)
-        self.correction_.fit(features, y, sample_domain=names, sample_group=group)
-
-    def _new_correction(self) -> DomainTransformer:
-        fresh: DomainTransformer = clone(self.correction or NoCorrection())
-        return fresh
+        self.correction_: DomainTransformer = NoCorrection()
+        if names is not None and self.correction is not None:
+            self.correction_ = clone(self.correction)
+        self.correction_.fit(
+            self.feature_map_.transform(standardised),
+            y,
+            sample_domain=names,
+            sample_group=None if groups is None else groups.values,
+        )
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         alike = self.scaler_.transform(X, sample_domain=sample_domain)
@@ -376,3 +364,10 @@ class KernelCorrection(DomainTransformer):
         """Return the names of the features: those of the feature map."""
         super().get_feature_names_out(input_features)  # checks the names of the input
         return self.feature_map_.get_feature_names_out()
+
+    def unseen_rule(self) -> str:
+        """Return in words what becomes of rows of a domain that was not in the fit."""
+        return (
+            "are standardised by all rows of the fit, mapped to random features, and these "
+            f"{self.correction_.unseen_rule()}"
+        )

@@ -1,40 +1,229 @@
-"""Square matrices that act freely on a few directions and as a number on all others.
+"""Corrections that move each domain by a map of its own, and so need the domain of each row.
 
-The shrunk covariance of n rows of D features has this form when n < D, and so have its powers
-and the optimal maps between two of them; nothing of size D x D is built or decomposed.
-
-Corrections that move each domain by a map of its own, and so need the domain of each row.
-
-Corrections that make the covariances of the domains equal, too: CORAL and Gaussian transport.
-
-References
-----------
-B. Sun, J. Feng and K. Saenko, "Return of frustratingly easy domain adaptation", AAAI 2016.
-R. Flamary, K. Lounici and A. Ferrari, "Concentration bounds for linear Monge mapping estimation
-and optimal transport domain adaptation", 2019. P. C. Alvarez-Esteban et al., "A fixed-point
-approach to barycenters in Wasserstein space", Journal of Mathematical Analysis and Applications
-441, 2016.
+`DomainCenter` makes the domains' means equal; `CORAL` and `GaussianOT` their covariances, too.
+With fewer rows than features, covariances and maps are kept as `SpanMatrix`: nothing of size
+n_features x n_features is built or decomposed.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from biasmir_utils.corrections.base import (
-    DomainWarning,
-    FloatArray,
-    Labels,
-    check_share,
-    domain_labels,
+from biasmir_utils.corrections.base import FloatArray, Labels, domain_labels, warn
+from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
+from biasmir_utils.corrections.methods import (
+    SHARE,
+    SHRINKAGE,
+    Method,
+    Option,
+    Options,
 )
-from biasmir_utils.corrections.covariance import SingularCovarianceError, oas_shrinkage
 from biasmir_utils.corrections.moments import Cell, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
+
+UNSEEN = Option(("training", "own"))
+_EPS = float(np.finfo(np.float64).eps)
+
+
+class DomainMap(MomentCorrection):
+    """Base of the corrections with one map for each domain.
+
+    Rows whose domain was not seen in `fit`, or whose domain is not given (all of them together
+    then), are treated as one unseen domain: ``unseen='training'`` maps them as if they had the
+    statistics of all training rows together, one by one; ``unseen='own'`` takes the statistics
+    of the rows that are transformed together, which uses unlabelled rows of the new domain.
+
+    Warns
+    -----
+    DomainWarning
+        In `transform` without `sample_domain`: rows of the domains that were seen would be moved
+        wrongly, too, or not at all.
+    """
+
+    alpha: float
+    unseen: str
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        check_is_fitted(self, "domains_")
+        if self._is_identity() or self.alpha == 0:
+            return X.copy()
+        if sample_domain is None:
+            rule = {
+                "training": "as if they had the statistics of all rows of the fit",
+                "own": "by their own statistics, all together",
+            }[self.unseen]
+            warn(
+                "transform without sample_domain: the rows are taken for those of one domain that "
+                f"was not in the fit, and moved {rule} (unseen={self.unseen!r}). Give the domain "
+                f"of each row; those of the fit are {', '.join(map(str, self.domains_))}."
+            )
+            return self._moved(X, None)
+        labels = domain_labels(sample_domain, len(X))
+        out = np.empty_like(X)
+        unseen = np.zeros(len(X), dtype=bool)
+        for code, domain in enumerate(labels.names):
+            members = labels.codes == code
+            if domain in self.domains_:
+                out[members] = self._moved(X[members], self.domains_.index(domain))
+            elif self.unseen == "own":
+                out[members] = self._moved(X[members], None)
+            else:
+                unseen |= members
+        if unseen.any():
+            out[unseen] = self._moved(X[unseen], None)
+        return out
+
+    def _moved(self, X: FloatArray, position: int | None) -> FloatArray:
+        if not len(X):
+            return X.copy()
+        if position is None and self.unseen == "own":
+            moments = Moments(X.shape[1], self._scatter)
+            moments.update(X, np.zeros(len(X), dtype=int))
+            target = self._map_unseen(X, moments.of_domain(0))
+        else:
+            target = self._map_seen(X, len(self.domains_) if position is None else position)
+        if self.alpha == 1:
+            return target
+        return X + X.dtype.type(self.alpha) * (target - X)
+
+    def _is_identity(self) -> bool:
+        """Return whether the rows of the fit give no maps."""
+        return len(self.domains_) < 2
+
+    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
+        """Return the rows after the full map of domain k, or of all training rows if last."""
+        raise NotImplementedError
+
+    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+        """Return the rows after the full map of a domain with the statistics of the rows."""
+        raise NotImplementedError
+
+    def unseen_rule(self) -> str:
+        """Return in words what becomes of rows of a domain that was not in the fit."""
+        if self.unseen == "own":
+            return "are moved to the target by the statistics of that dataset's rows, all together"
+        return (
+            f"{self._unseen_move()}, as there is no map for that dataset (unseen=training); a "
+            "correction fitted with unseen=own would move them by their own statistics"
+        )
+
+    def _unseen_move(self) -> str:
+        return "are moved as if they had the statistics of all rows of the fit together"
+
+
+@Method(
+    "center",
+    "give the datasets equal means",
+    aliases={"zscore": "center:scale=true"},
+    sets={"standard": ("center",), "all": ("center", "zscore")},
+    place=2,
+)
+class DomainCenter(DomainMap):
+    r"""Give every domain the same mean, and with `scale` the same variance of each feature.
+
+    A row x of domain d becomes ``x - mean_d + mean``, with `scale`
+    ``(x - mean_d) s / s_d + mean``: the mean of all rows and s, the standard deviation within the
+    domains, are the same for all, and the rows stay in their units (per-domain z-scores up to
+    one common shift and scale). Without `scale` it is the least change that makes the domains'
+    means equal when the domain is known.
+
+    Needs the domain of each row in `fit` and in `transform`, no labels.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]: the share of the way that each row moves.
+    scale : bool, default False
+        Whether the standard deviations are made equal, too. A feature that is constant in a
+        domain is only shifted.
+    unseen : {'training', 'own'}, default 'training'
+        Statistics for rows of an unseen domain, or without one: those of all training rows, or
+        those of the rows that are transformed together.
+
+    Attributes
+    ----------
+    means_ : ndarray, (n_domains + 1, n_features)
+        Of each domain, then of all rows.
+    deviations_ : ndarray, (n_domains + 1, n_features)
+        Standard deviations of each domain, then of all rows.
+    mean_ : ndarray, (n_features,)
+        Of the target: the mean of all rows.
+    deviation_ : ndarray, (n_features,)
+        Of the target: the standard deviation within the domains.
+    domains_ : list
+
+    Notes
+    -----
+    For a row of domain z, with :math:`\bar x_z` its mean and :math:`\mu` that of all rows,
+
+    .. math:: x' = x - \alpha\, (\bar x_z - \mu),
+
+    and with `scale`, feature by feature, :math:`x' = x + \alpha\,(\mu + (x - \bar x_z)\, s / s_z
+    - x)`.
+
+    Information used: unlabelled rows of all domains, with their domain,
+    and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
+    unseen domain that are transformed together.
+
+    Guarantee: with alpha 1 the domains have equal means on the rows of `fit`, with `scale` also
+    equal variances of each feature that varies in them. So no affine predictor of the domain has
+    a lower expected loss there than the best constant, for any convex loss. Differences of the
+    means that are due to what the domains hold (their labels) are removed as well.
+
+    References
+    ----------
+    N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023: the
+    oracle form, for a concept that is known at transform time.
+    """
+
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "scale": Option((True, False)),
+        "unseen": UNSEEN,
+    }
+    _scatter = "variance"
+
+    def __init__(
+        self, alpha: float = 1.0, *, scale: bool = False, unseen: str = "training"
+    ) -> None:
+        self.alpha = alpha
+        self.scale = scale
+        self.unseen = unseen
+
+    def _solve(self, moments: Moments) -> None:
+        cells = [moments.of_domain(domain) for domain in moments.domains]
+        if not cells:
+            cells = [Cell(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
+        counts = np.array([cell.count for cell in cells], dtype=float)
+        means = np.array([cell.mean for cell in cells])
+        variances = np.array([cell.covariance for cell in cells])
+        weights = counts / counts.sum()
+        self.mean_ = weights @ means
+        within = weights @ variances
+        total = within + weights @ (means - self.mean_) ** 2
+        self.means_ = np.vstack([means, self.mean_])
+        self.deviations_ = np.sqrt(np.vstack([variances, total]))
+        self.deviation_ = np.sqrt(within)
+
+    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
+        return self._to_target(X, self.means_[k], self.deviations_[k])
+
+    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+        return self._to_target(X, cell.mean, np.sqrt(cell.covariance))
+
+    def _to_target(self, X: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
+        if not self.scale:
+            return X + (self.mean_ - mean).astype(X.dtype)
+        positive = deviation > 1e-12 * np.abs(mean)
+        ratio = np.where(positive, self.deviation_ / np.where(positive, deviation, 1.0), 1.0)
+        return ((X - mean) * ratio + self.mean_).astype(X.dtype)
+
+    def _unseen_move(self) -> str:
+        return super()._unseen_move() if self.scale else "stay where they are"
 
 
 @dataclass(frozen=True)
@@ -119,192 +308,6 @@ class SpanCovariance:
         return SpanMatrix(inner, 0.0 if self.basis is None else float(outer), self.basis)
 
 
-class DomainMap(MomentCorrection):
-    """Base of the corrections with one map for each domain.
-
-    Rows whose domain was not seen in `fit`, or whose domain is not given (all of them together
-    then), are treated as one unseen domain: ``unseen='training'`` maps them as if they had the
-    statistics of all training rows together, one by one; ``unseen='own'`` takes the statistics
-    of the rows that are transformed together, which uses unlabelled rows of the new domain.
-
-    Warns
-    -----
-    DomainWarning
-        In `transform` without `sample_domain`: rows of the domains that were seen would be moved
-        wrongly, too, or not at all.
-    """
-
-    alpha: float
-    unseen: str
-
-    def _check_parameters(self) -> None:
-        check_share(self.alpha, "alpha")
-        if self.unseen not in ("training", "own"):
-            raise ArgumentError(f"unseen must be 'training' or 'own', not {self.unseen!r}.")
-
-    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        check_is_fitted(self, "domains_")
-        if self._is_identity() or self.alpha == 0:
-            return X.copy()
-        if sample_domain is None:
-            rule = {
-                "training": "as if they had the statistics of all rows of the fit",
-                "own": "by their own statistics, all together",
-            }[self.unseen]
-            warnings.warn(
-                "transform without sample_domain: the rows are taken for those of one domain that "
-                f"was not in the fit, and moved {rule} (unseen={self.unseen!r}). Give the domain "
-                f"of each row; those of the fit are {', '.join(map(str, self.domains_))}.",
-                DomainWarning,
-                stacklevel=4,
-            )
-            return self._moved(X, None)
-        labels = domain_labels(sample_domain, len(X))
-        out = np.empty_like(X)
-        unseen = np.zeros(len(X), dtype=bool)
-        for code, domain in enumerate(labels.names):
-            members = labels.codes == code
-            if domain in self.domains_:
-                out[members] = self._moved(X[members], self.domains_.index(domain))
-            elif self.unseen == "own":
-                out[members] = self._moved(X[members], None)
-            else:
-                unseen |= members
-        if unseen.any():
-            out[unseen] = self._moved(X[unseen], None)
-        return out
-
-    def _moved(self, X: FloatArray, position: int | None) -> FloatArray:
-        if not len(X):
-            return X.copy()
-        if position is None and self.unseen == "own":
-            moments = Moments(X.shape[1], self._scatter)
-            moments.update(X, np.zeros(len(X), dtype=int))
-            target = self._map_unseen(X, moments.of_domain(0))
-        else:
-            k = len(self.domains_) if position is None else position
-            target = self._map_seen(X, k)
-        if self.alpha == 1:
-            return target
-        return X + X.dtype.type(self.alpha) * (target - X)
-
-    def _is_identity(self) -> bool:
-        """Return whether the rows of the fit give no maps."""
-        return len(self.domains_) < 2
-
-    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
-        """Return the rows after the full map of domain k, or of all training rows if last."""
-        raise NotImplementedError
-
-    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
-        """Return the rows after the full map of a domain with the statistics of the rows."""
-        raise NotImplementedError
-
-
-class DomainCenter(DomainMap):
-    r"""Give every domain the same mean, and with `scale` the same variance of each feature.
-
-    A row x of domain d becomes ``x - mean_d + mean``, with `scale`
-    ``(x - mean_d) s / s_d + mean``: the mean of all rows and s, the standard deviation within the
-    domains, are the same for all, and the rows stay in their units (per-domain z-scores up to
-    one common shift and scale). Without `scale` it is the least change that makes the domains'
-    means equal when the domain is known.
-
-    Needs the domain of each row in `fit` and in `transform`, no labels.
-
-    Parameters
-    ----------
-    alpha : float, default 1.0
-        Dose in [0, 1]: the share of the way that each row moves.
-    scale : bool, default False
-        Whether the standard deviations are made equal, too. A feature that is constant in a
-        domain is only shifted.
-    unseen : {'training', 'own'}, default 'training'
-        Statistics for rows of an unseen domain, or without one: those of all training rows, or
-        those of the rows that are transformed together.
-
-    Attributes
-    ----------
-    means_ : ndarray, (n_domains + 1, n_features)
-        Of each domain, then of all rows.
-    deviations_ : ndarray, (n_domains + 1, n_features)
-        Standard deviations of each domain, then of all rows.
-    mean_ : ndarray, (n_features,)
-        Of the target: the mean of all rows.
-    deviation_ : ndarray, (n_features,)
-        Of the target: the standard deviation within the domains.
-    domains_ : list
-
-    Notes
-    -----
-    For a row of domain z, with :math:`\bar x_z` its mean and :math:`\mu` that of all rows,
-
-    .. math:: x' = x - \alpha\, (\bar x_z - \mu),
-
-    and with `scale`, feature by feature, :math:`x' = x + \alpha\,(\mu + (x - \bar x_z)\, s / s_z
-    - x)`.
-
-    Information used: unlabelled rows of all domains, with their domain,
-    and the domain of each row at transform time; with ``unseen='own'`` also the other rows of an
-    unseen domain that are transformed together.
-
-    Guarantee: with alpha 1 the domains have equal means on the rows of `fit`, with `scale` also
-    equal variances of each feature that varies in them. So no affine predictor of the domain has
-    a lower expected loss there than the best constant, for any convex loss. Differences of the
-    means that are due to what the domains hold (their labels) are removed as well.
-
-    References
-    ----------
-    N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023: the
-    oracle form, for a concept that is known at transform time.
-    """
-
-    _scatter = "variance"
-
-    def __init__(
-        self, alpha: float = 1.0, *, scale: bool = False, unseen: str = "training"
-    ) -> None:
-        self.alpha = alpha
-        self.scale = scale
-        self.unseen = unseen
-
-    def _solve(self, moments: Moments) -> None:
-        cells = [moments.of_domain(domain) for domain in moments.domains]
-        if not cells:
-            cells = [Cell(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
-        counts = np.array([cell.count for cell in cells], dtype=float)
-        means = np.array([cell.mean for cell in cells])
-        variances = np.array([_variance(cell) for cell in cells])
-        weights = counts / counts.sum()
-        self.mean_ = weights @ means
-        within = weights @ variances
-        total = within + weights @ (means - self.mean_) ** 2
-        self.means_ = np.vstack([means, self.mean_])
-        self.deviations_ = np.sqrt(np.vstack([variances, total]))
-        self.deviation_ = np.sqrt(within)
-
-    def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
-        return self._to_target(X, self.means_[k], self.deviations_[k])
-
-    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
-        return self._to_target(X, cell.mean, np.sqrt(_variance(cell)))
-
-    def _to_target(self, X: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
-        if not self.scale:
-            return X + (self.mean_ - mean).astype(X.dtype)
-        positive = deviation > 1e-12 * np.abs(mean)
-        ratio = np.where(positive, self.deviation_ / np.where(positive, deviation, 1.0), 1.0)
-        return ((X - mean) * ratio + self.mean_).astype(X.dtype)
-
-
-def _variance(cell: Cell) -> FloatArray:
-    assert cell.scatter is not None
-    return cell.scatter / cell.count
-
-
-_EPS = float(np.finfo(np.float64).eps)
-
-
 class CovarianceMap(DomainMap):
     """Base of the maps from one covariance to another.
 
@@ -325,16 +328,12 @@ class CovarianceMap(DomainMap):
 
     _scatter = "domain"
     _default_target = ""
+    _target_power = 1.0
 
     shrinkage: Any
     to: Any
     means_: FloatArray
     mean_: FloatArray
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.shrinkage != "auto":
-            check_share(self.shrinkage, "shrinkage")
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         if domains is None or len(X) >= X.shape[1]:
@@ -365,7 +364,7 @@ class CovarianceMap(DomainMap):
         names, count = moments.domains, moments.count
         cells = [moments.of_domain(name) for name in names]
         sources = [
-            self._covariance(_sample_covariance(cell), cell.count, f"domain {name!r}", basis)
+            self._covariance(cell.covariance, cell.count, f"domain {name!r}", basis)
             for cell, name in zip(cells, names, strict=True)
         ]
         self.means_ = np.vstack([*(cell.mean for cell in cells), moments.mean()])
@@ -399,14 +398,7 @@ class CovarianceMap(DomainMap):
         self, inner: FloatArray, n_samples: int, what: str, basis: FloatArray | None
     ) -> SpanCovariance:
         """Return the shrunk form of a sample covariance, given on a basis that it stays in."""
-        n_features = self.n_features_in_
-        trace = float(np.trace(inner))
-        share = self.shrinkage
-        if share == "auto":
-            share = oas_shrinkage(float(np.vdot(inner, inner)), trace, n_features, n_samples)
-        level = share * trace / n_features
-        inner = (1.0 - share) * inner
-        inner.flat[:: len(inner) + 1] += level
+        inner, level = shrunk(inner, n_samples, self.shrinkage, self.n_features_in_)
         found = SpanCovariance.of(SpanMatrix(inner, level, basis))
         smallest = found.values[0] if basis is None else min(found.values[0], level)
         if not smallest > len(inner) * _EPS * found.values[-1]:
@@ -421,12 +413,11 @@ class CovarianceMap(DomainMap):
         return (self.maps_[k].rows_times(X - self.means_[k]) + self.mean_).astype(X.dtype)
 
     def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
-        what = "the rows of the unseen domain"
+        basis, covariance = None, cell.covariance
         if len(X) < X.shape[1]:
             basis, Z = _span_coordinates((X - cell.mean).astype(np.float64))
-            own = self._covariance(Z.T @ Z / len(Z), len(Z), what, basis)
-        else:
-            own = self._covariance(_sample_covariance(cell), cell.count, what, None)
+            covariance = Z.T @ Z / len(Z)
+        own = self._covariance(covariance, cell.count, "the rows of the unseen domain", basis)
         both = common_basis([own.matrix(own.power(1.0), own.outer), self.covariance_])
         source, target = (SpanCovariance.of(matrix) for matrix in both)
         (found,) = self._maps([source], target)
@@ -435,13 +426,32 @@ class CovarianceMap(DomainMap):
     def _default_target_of(
         self, moments: Moments, sources: list[SpanCovariance]
     ) -> tuple[FloatArray, SpanCovariance]:
+        """Return mean and covariance of the target that no domain is."""
         raise NotImplementedError
 
     def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
         """Return the transposed linear maps to a covariance on the same basis."""
+        power = target.power(self._target_power)
+        return [
+            # Orthogonal to the basis both covariances are multiples of the identity.
+            source.matrix(
+                self._map_to(power, source),
+                np.sqrt(target.outer / source.outer) if source.outer else 0.0,
+            )
+            for source in sources
+        ]
+
+    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
+        """Return the transposed map on the basis, to a power of the target there, (m, m)."""
         raise NotImplementedError
 
 
+@Method(
+    "coral",
+    "give the datasets equal means and covariances",
+    sets={"standard": ("coral",), "all": ("coral",)},
+    place=5,
+)
 class CORAL(CovarianceMap):
     r"""Correlation alignment: give every domain the same mean and covariance.
 
@@ -507,7 +517,14 @@ class CORAL(CovarianceMap):
     Signal Processing 58, 2010, for the shrinkage.
     """
 
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "to": None,
+        "shrinkage": SHRINKAGE,
+        "unseen": UNSEEN,
+    }
     _default_target = "pooled"
+    _target_power = 0.5
 
     def __init__(
         self,
@@ -530,13 +547,16 @@ class CORAL(CovarianceMap):
             within, moments.count, "all rows", sources[0].basis
         )
 
-    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
-        color = target.power(0.5)
-        return [
-            source.matrix(source.power(-0.5) @ color, _scale(source, target)) for source in sources
-        ]
+    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
+        return source.power(-0.5) @ target
 
 
+@Method(
+    "gaussian_ot",
+    "transport the datasets, taken as Gaussians, to one target",
+    sets={"standard": ("gaussian_ot",), "all": ("gaussian_ot",)},
+    place=6,
+)
 class GaussianOT(CovarianceMap):
     r"""Optimal transport of every domain, taken as Gaussian, to one target.
 
@@ -608,6 +628,7 @@ class GaussianOT(CovarianceMap):
     estimation", IEEE Transactions on Signal Processing 58, 2010, for the shrinkage.
     """
 
+    options: ClassVar[Options] = CORAL.options
     _default_target = "barycenter"
 
     def __init__(
@@ -631,16 +652,8 @@ class GaussianOT(CovarianceMap):
         target = SpanCovariance.of(sources[0].matrix(inner, outer))
         return self.means_[:-1].mean(axis=0), target
 
-    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
-        inner = target.power(1.0)
-        return [
-            source.matrix(monge_map(source, inner), _scale(source, target)) for source in sources
-        ]
-
-
-def _scale(source: SpanCovariance, target: SpanCovariance) -> float:
-    """Return the map's factor orthogonal to the basis, where both are multiples of identity."""
-    return 0.0 if source.basis is None else float(np.sqrt(target.outer / source.outer))
+    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
+        return monge_map(source, target)
 
 
 def monge_map(source: SpanCovariance, target: FloatArray) -> FloatArray:
@@ -679,11 +692,6 @@ def barycenter(
         if change < tol:
             break
     return matrix
-
-
-def _sample_covariance(cell: Cell) -> FloatArray:
-    assert cell.scatter is not None
-    return cell.scatter / cell.count
 
 
 def _span_coordinates(rows: FloatArray) -> tuple[FloatArray, FloatArray]:

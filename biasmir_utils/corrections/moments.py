@@ -13,31 +13,47 @@ are, and chunks may come in any order, from one process or from many:
 >>> bool(np.allclose(whole.total_covariance(), parts.total_covariance()))
 True
 
-Corrections that need no more than moments, and can therefore be fitted in chunks.
+`MomentCorrection` is the base of the corrections that moments suffice for, which can therefore be
+fitted in chunks. `moments_of_corpus` makes one pass over the frames of a corpus that do not fit
+into memory: it holds one chunk of rows (64 MB) and the moments, whatever the size of the file.
+Blocks of rows are independent and their moments can be added, so that processes, on one machine or
+on many, can share the work:
+
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor() as executor:
+        moments = moments_of_corpus(corpus, "yamnet", executor=executor)
+
+and with Dask ``executor=client.get_executor()``.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
 from biasmir_utils.corrections.base import (
     FLOAT_DTYPES,
     DomainTransformer,
-    DomainWarning,
     FloatArray,
     Labels,
     domain_labels,
     group_labels,
+    largest_values,
+    warn,
 )
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, CorpusError
 
 SCATTERS = ("none", "variance", "pooled", "domain")
+FIT_SPLITS = ("train", "all")
+BLOCK_ROWS = 65_536
 
 
 @dataclass
@@ -56,6 +72,12 @@ class Cell:
     count: int
     mean: FloatArray
     scatter: FloatArray | None = None
+
+    @property
+    def covariance(self) -> FloatArray:
+        """The scatter a row: the variances of the features, or their covariance."""
+        assert self.scatter is not None
+        return self.scatter / self.count
 
 
 class Moments:
@@ -122,7 +144,7 @@ class Moments:
                     part = X if members.all() else X[members]
                     self._add((domain, group), *self._of(part))
         if len(X):
-            np.maximum(self.largest, np.abs(X).max(axis=0), out=self.largest)
+            np.maximum(self.largest, largest_values(X), out=self.largest)
         return self
 
     def _of(self, X: FloatArray) -> tuple[Cell, FloatArray | None]:
@@ -137,6 +159,7 @@ class Moments:
         return Cell(len(X), mean), X.T @ X if self.scatter == "pooled" else None
 
     def _add(self, key: tuple[Any, Any], cell: Cell, within: FloatArray | None = None) -> None:
+        """Merge a cell, and the pooled scatter within it, into the one of its name."""
         old = self.cells.get(key)
         if within is not None:
             self.within += within
@@ -175,17 +198,23 @@ class Moments:
     @property
     def domains(self) -> list[Any]:
         """The domains, sorted."""
-        return sorted({domain for domain, _ in self.cells}, key=_order)
+        return sorted({domain for domain, _ in self.cells})
 
     @property
     def groups(self) -> list[Any]:
         """The groups, sorted, None last."""
-        return sorted({group for _, group in self.cells}, key=_order)
+        names = {group for _, group in self.cells}
+        return [*sorted(names - {None}), *([None] if None in names else [])]
 
     @property
     def count(self) -> int:
         """Number of rows."""
         return sum(cell.count for cell in self.cells.values())
+
+    def rows_of(self, domain: Any, group: Any) -> int:
+        """Return the number of rows of a cell, which there may not be."""
+        cell = self.cells.get((domain, group))
+        return 0 if cell is None else cell.count
 
     def mean(self) -> FloatArray:
         """Return the mean of all rows, (n_features,)."""
@@ -202,35 +231,29 @@ class Moments:
 
     def total_covariance(self) -> FloatArray:
         """Return the covariance of all rows around their mean, (n_features, n_features)."""
-        means, counts = self._stacked()
-        means -= self.mean()
+        cells = list(self.cells.values())
+        means = np.array([cell.mean for cell in cells]) - self.mean()
+        counts = np.array([cell.count for cell in cells], dtype=float)
         return (self._within() + (means * counts[:, np.newaxis]).T @ means) / self.count
 
     def within_covariance(self) -> FloatArray:
         """Return the covariance within the domains, weighted by their rows."""
         total = self._within()
         for domain in self.domains:
-            cells = [cell for (name, _), cell in self.cells.items() if name == domain]
             center = self.of_domain(domain).mean
-            for cell in cells:
-                total += cell.count * np.outer(cell.mean - center, cell.mean - center)
+            for (name, _), cell in self.cells.items():
+                if name == domain:
+                    total += cell.count * np.outer(cell.mean - center, cell.mean - center)
         return total / self.count
 
     def _within(self) -> FloatArray:
+        """Return the summed scatter within the cells, as a new array."""
         if self.scatter == "pooled":
             return self.within.copy()
-        scatters = [c.scatter for c in self.cells.values() if c.scatter is not None]
         if self.scatter != "domain":
             raise ArgumentError(f"moments with scatter {self.scatter!r} have no covariance.")
+        scatters = [c.scatter for c in self.cells.values() if c.scatter is not None]
         return np.sum(scatters, axis=0)
-
-    def _stacked(self) -> tuple[FloatArray, FloatArray]:
-        cells: Sequence[Cell] = list(self.cells.values())
-        return np.array([c.mean for c in cells]), np.array([c.count for c in cells], dtype=float)
-
-
-def _order(label: Any) -> tuple[bool, Any]:
-    return (label is None, 0 if label is None else label)
 
 
 class MomentCorrection(DomainTransformer):
@@ -271,8 +294,7 @@ class MomentCorrection(DomainTransformer):
         """
         first = not hasattr(self, "_moments")  # also after a fit that ended in an error
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
-        self._check_parameters()
-        self._check_moments_suffice()
+        self.check_moments([], grouped=sample_group is not None)
         moments: Moments | None = Moments(X.shape[1], self._scatter) if first else self._moments
         if moments is None:
             raise ArgumentError(
@@ -284,7 +306,7 @@ class MomentCorrection(DomainTransformer):
             groups = None if sample_group is None else group_labels(sample_group, len(X))
             moments.add(X, domain_labels(sample_domain, len(X)), groups)
         elif moments.cells:
-            _warn(f"{len(X)} rows without sample_domain are not counted.")
+            warn(f"{len(X)} rows without sample_domain are not counted.")
         else:
             self._warn_of_one_domain()
         self._moments: Moments | None = moments
@@ -294,7 +316,7 @@ class MomentCorrection(DomainTransformer):
         except ArgumentError as error:
             # The rows are counted: more of them may determine it.
             self._solve(Moments(moments.n_features, moments.scatter))
-            _warn(
+            warn(
                 f"the {moments.count} rows so far do not determine {type(self).__name__}, and rows "
                 f"will be left as they are until more have come: {error}"
             )
@@ -360,7 +382,11 @@ class MomentCorrection(DomainTransformer):
             If moments do not suffice, or a parameter asks for something else.
         """
         self._check_parameters()
-        self._check_moments_suffice()
+        if not self.moments_suffice:
+            raise ArgumentError(
+                f"{self} needs all rows at once and cannot be fitted from moments or in chunks; "
+                "use fit."
+            )
         if len(domains) > 1:
             self._check_groups(grouped)
             self._check_domains(list(domains))
@@ -370,19 +396,118 @@ class MomentCorrection(DomainTransformer):
         """Whether the correction, with its parameters, can be fitted from moments."""
         return True
 
-    def _check_moments_suffice(self) -> None:
-        if not self.moments_suffice:
-            raise ArgumentError(
-                f"{self} needs all rows at once and cannot be fitted from moments or in chunks; "
-                "use fit."
-            )
-
     def _check_domains(self, domains: list[Any]) -> None:
         """Raise an `ArgumentError` if a parameter names a domain that is not among these."""
 
     def _solve(self, moments: Moments) -> None:
+        """Learn from moments; of fewer than two domains, the identity."""
         raise NotImplementedError
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, DomainWarning, stacklevel=3)
+Block = tuple[Path, str, int, int]
+"""A file, its group `<dataset>/<embedding>`, the first of some rows, and the one after the last."""
+
+
+def _moments_of_block(
+    block: Block, clips: Mapping[str, Any], scatter: str, grouped: bool
+) -> Moments:
+    """Return the moments of a block's rows that are of these clips, in bounded memory.
+
+    The clips come with their group. A feature that is NaN or infinite is a `CorpusError`, which
+    names the clip; so is a damaged file.
+    """
+    path, name, first, last = block
+    where = f"{path}, /{name}"
+    with open_embedding_file(path) as file:
+        features, keys = file[f"{name}/features"], file[f"{name}/keys"].asstr()
+        moments = Moments(features.shape[1], scatter)
+        step = max(1, CHUNK_BYTES // (8 * features.shape[1]))
+        for start in range(first, last, step):
+            stop = min(start + step, last)
+            names = keys[start:stop]
+            used = np.fromiter((clip in clips for clip in names), bool, len(names))
+            if not used.any():
+                continue
+            try:
+                X = features[start:stop].astype(np.float64)
+            except OSError as error:
+                raise CorpusError(
+                    f"{where}: rows from {start} cannot be read, the file is damaged ({error}); "
+                    f"fetch or make it anew"
+                ) from error
+            if not used.all():
+                X, names = X[used], names[used]
+            finite = np.isfinite(X.sum(axis=1))  # a sum is finite unless a value is not
+            if not finite.all():
+                raise CorpusError(
+                    f"{where}, clip {names[~finite][0]!r}: the features hold NaN or infinite "
+                    "values; extract it anew"
+                )
+            domains = Labels(np.zeros(len(X), dtype=np.intp), [name.split("/")[0]])
+            of_clip = np.array([clips[clip] for clip in names], dtype=object)
+            moments.add(X, domains, group_labels(of_clip, len(X)) if grouped else None)
+    return moments
+
+
+def moments_of_corpus(
+    corpus: Corpus,
+    embedding: str,
+    *,
+    scatter: str = "pooled",
+    fit_split: str = "train",
+    grouped: bool = False,
+    executor: Executor | None = None,
+    block_rows: int = BLOCK_ROWS,
+) -> Moments:
+    """Return the moments of an embedding's rows (frames, where the file has frames).
+
+    Parameters
+    ----------
+    corpus : Corpus
+    embedding : str
+        Rows of clips that the clip table does not list are passed over.
+    scatter : {'none', 'variance', 'pooled', 'domain'}
+        What is kept of second moments; a correction says it, `required_scatter`.
+    fit_split : {'train', 'all'}
+        Rows of the training clips, or of all.
+    grouped : bool
+        Whether moments are kept for each group of the clip table.
+    executor : concurrent.futures.Executor, optional
+        Does the blocks; by default they are done one after the other. The result is the same up to
+        rounding.
+    block_rows : int
+        Rows of a block.
+
+    Returns
+    -------
+    Moments
+        For the `fit_moments` of a correction.
+    """
+    if fit_split not in FIT_SPLITS:
+        raise ArgumentError(f"fit split {fit_split!r}: expected {' or '.join(FIT_SPLITS)}")
+    table = corpus.clips
+    if fit_split == "train":
+        table = table[table["split"] == "train"]
+    clips = {
+        dataset: dict(zip(rows["clip"], rows["group"], strict=True))
+        for dataset, rows in table.groupby("dataset")
+    }
+    total = Moments(corpus.dimension(embedding), scatter)  # raises if there is none
+    blocks: list[Block] = []
+    of_block = []
+    for dataset in corpus.datasets:
+        path = corpus.embedding_file(embedding, dataset)
+        if path is None:
+            continue
+        name = f"{dataset}/{embedding}"
+        with open_embedding_file(path) as file:
+            n = len(file[f"{name}/features"])
+        for start in range(0, n, block_rows):
+            # A process may start elsewhere, and is sent the clips of its block's dataset only: of
+            # large corpora they are megabytes.
+            blocks.append((path.resolve(), name, start, min(start + block_rows, n)))
+            of_block.append(clips.get(dataset, {}))
+    work = partial(_moments_of_block, scatter=scatter, grouped=grouped)
+    for part in (map if executor is None else executor.map)(work, blocks, of_block):
+        total = total + part
+    return total

@@ -1,38 +1,17 @@
-"""Orthogonal projections of the mean difference, and a random one to compare with.
+"""Corrections that take directions out, the same for every row: what tells the domains apart.
 
-What tells domains apart in the mean: the vectors that projections of the mean remove.
+`DomainLDA` is the paper's; `MeanProjection` and `LEACE` make the domains' means equal; `INLP`
+takes out linear classifiers, and `RandomProjection` any directions, as a control.
 
-All of them are covariances of the features with the domain, up to a factor: for two domains
-the difference of their means; with groups one for each group; and, given a covariate, the
-covariance with what of the domain the covariate does not explain.
-
-The paper's correction: the direction that tells two datasets apart, projected out.
-
-References
-----------
-C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained audio
-embeddings", ISMIR 2023, Equations 1 to 3.
-
-Least-squares concept erasure: the mean difference removed with the least change.
-
-References
-----------
-N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023,
-Theorem 4.3. Y. Chen et al., "Shrinkage algorithms for MMSE covariance estimation", IEEE
-Transactions on Signal Processing 58, 2010, for the shrinkage.
-
-Iterative null-space projection.
-
-References
-----------
-S. Ravfogel et al., "Null it out: guarding protected attributes by iterative nullspace
-projection", ACL 2020.
+What tells domains apart in the mean are covariances of the features with the domain, up to a
+factor: for two domains the difference of their means; with groups one for each group; and, given
+a covariate, the covariance with what of the domain the covariate does not explain.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +21,15 @@ from sklearn.utils import check_random_state
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
-    DomainWarning,
     FloatArray,
     Labels,
     ThinCorrection,
     ThinMap,
-    check_share,
+    cell_counts,
     comparable_groups,
-    encode_labels,
-    orthonormal_rows,
+    largest_values,
+    rounding,
+    warn,
 )
 from biasmir_utils.corrections.covariance import (
     Dense,
@@ -60,10 +39,64 @@ from biasmir_utils.corrections.covariance import (
     total_covariance,
     within_domain_covariance,
 )
+from biasmir_utils.corrections.methods import (
+    POSITIVE,
+    SEED,
+    SHARE,
+    SHRINKAGE,
+    Method,
+    Option,
+    Options,
+)
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
-GIVEN = ("label", "group")
+GIVEN = Option((None, "label", "group"))
+
+
+def orthonormal_rows(rows: FloatArray, tol: float) -> tuple[FloatArray, FloatArray]:
+    """Return an orthonormal basis of the row space, and the singular values behind its rank.
+
+    The rows are scaled to unit length first, so that the rank is a matter of their angles and
+    not of their scales; rows of zeros are left out.
+
+    Parameters
+    ----------
+    rows : ndarray, (n_rows, n_features)
+    tol : float
+        A direction counts when its singular value exceeds `tol` times the largest.
+
+    Returns
+    -------
+    basis : ndarray, (rank, n_features)
+    singular_values : ndarray
+        Of the unit rows, descending; `basis` holds the right singular vectors of the first
+        `rank` of them. A single row keeps its sign.
+    """
+    lengths = np.linalg.norm(rows, axis=1)
+    units = rows[lengths > 0] / lengths[lengths > 0, np.newaxis]
+    if len(units) <= 1:
+        return units, np.ones(len(units))
+    _, values, basis = np.linalg.svd(units, full_matrices=False)
+    return basis[values > tol * values[0]], values
+
+
+def group_members(
+    domains: Labels | None, groups: Labels | None
+) -> Iterator[tuple[Any, Any, Labels]]:
+    """Yield the groups that can be compared, which rows are theirs, and the domains of these.
+
+    Without groups all rows are one, by the name of None.
+    """
+    if domains is None:
+        return
+    if groups is None:
+        yield None, slice(None), domains
+        return
+    counts = cell_counts(groups, domains)
+    for g, _ in comparable_groups(counts, groups.names, domains.names):
+        members = groups.codes == g
+        yield groups.names[g], members, domains[members]
 
 
 def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
@@ -82,16 +115,13 @@ def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
     of_group : list
         Group of each row, None without groups.
     """
-    domains = moments.domains
+    domains, groups = moments.domains, moments.groups
     if len(domains) < 2:
         return np.empty((0, moments.n_features)), []
-    groups = moments.groups
-    counts = np.array([[_count(moments, domain, group) for domain in domains] for group in groups])
-    chosen = (
-        comparable_groups(counts, groups, domains)
-        if moments.grouped
-        else [(0, np.arange(len(domains)))]
-    )
+    counts = np.array([[moments.rows_of(d, group) for d in domains] for group in groups])
+    chosen = [(0, np.arange(len(domains)))]
+    if moments.grouped:
+        chosen = comparable_groups(counts, groups, domains)
     rows, of_group = [], []
     for g, present in chosen:
         means = [moments.cells[domains[d], groups[g]].mean for d in present]
@@ -99,11 +129,6 @@ def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
             rows.append(mean - means[0])
             of_group.append(groups[g])
     return without_rounding(np.array(rows), moments.largest), of_group
-
-
-def _count(moments: Moments, domain: Any, group: Any) -> int:
-    cell = moments.cells.get((domain, group))
-    return 0 if cell is None else cell.count
 
 
 def conditional_differences(X: FloatArray, domains: Labels, covariate: FloatArray) -> FloatArray:
@@ -128,14 +153,10 @@ def conditional_differences(X: FloatArray, domains: Labels, covariate: FloatArra
     coefficients, *_ = np.linalg.lstsq(design, indicators, rcond=None)
     residuals = indicators - design @ coefficients
     if np.abs(residuals).max() < 1e-9:
-        warnings.warn(
-            "the domain is determined by what it is conditioned on, so nothing is left to remove.",
-            DomainWarning,
-            stacklevel=5,
-        )
+        warn("the domain is determined by what it is conditioned on, so nothing is left to remove.")
         return np.zeros((residuals.shape[1], X.shape[1]))
     rows = residuals.T @ (X - X.mean(axis=0)) / len(X)
-    return without_rounding(rows, np.abs(X).max(axis=0))
+    return without_rounding(rows, largest_values(X))
 
 
 def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
@@ -155,16 +176,17 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
             f"the correction is conditional on the {name}, but fit got none; pass "
             f"{'y' if name == 'label' else 'sample_group'}."
         )
-    if isinstance(values, Labels):
-        return np.eye(len(values.names))[values.codes]
-    array = np.asarray(values)
-    if array.ndim not in (1, 2) or len(array) != n_samples:
-        raise ArgumentError(
-            f"the {name} to condition on must have {n_samples} rows, its shape is {array.shape}."
-        )
-    if array.ndim == 1 and array.dtype.kind != "f":
-        labels = encode_labels(array, n_samples, name, missing_is_label=True)
-        return np.eye(len(labels.names))[labels.codes]
+    array = values if isinstance(values, Labels) else np.asarray(values)
+    if isinstance(array, np.ndarray):
+        if array.ndim not in (1, 2) or len(array) != n_samples:
+            raise ArgumentError(
+                f"the {name} to condition on must have {n_samples} rows, its shape is "
+                f"{array.shape}."
+            )
+        if array.ndim == 1 and array.dtype.kind != "f":
+            array = Labels.of(array, n_samples, name)
+    if isinstance(array, Labels):
+        return np.eye(len(array.names))[array.codes]
     numbers = array.reshape(n_samples, -1).astype(np.float64)
     if not np.isfinite(numbers).all():
         raise ArgumentError(
@@ -180,11 +202,6 @@ def without_rounding(rows: FloatArray, largest: npt.NDArray[Any]) -> FloatArray:
     """Set to zero what does not exceed the rounding of the largest value of its feature."""
     rows[np.abs(rows) <= rounding(largest)] = 0.0
     return rows
-
-
-def rounding(largest: npt.NDArray[Any]) -> FloatArray:
-    """Return below what differences of means are rounding, given the features' largest values."""
-    return np.asarray(32 * np.finfo(np.float64).eps * largest)
 
 
 def lda_coefficients(
@@ -220,11 +237,45 @@ def lda_coefficients(
     means, covariance = within_domain_covariance(X, codes, shrinkage)
     # Of a constant feature the rounding must go, too: its variance here is 1 (see the covariance),
     # so that in large units the rounding alone would make a direction.
-    differences = without_rounding(means[1:] - means[0], np.abs(X).max(axis=0))
+    differences = without_rounding(means[1:] - means[0], largest_values(X))
     return covariance.solve(differences)
 
 
-class DomainLDA(ThinCorrection, DomainTransformer):
+class DifferenceProjection(ThinCorrection):
+    """Mixin of the corrections that find one vector a pair of domains, in each group if any."""
+
+    tol: float
+    given: str | None = None
+
+    def _keep(self, rows: FloatArray, of_group: list[Any]) -> None:
+        """Keep the vectors, and what they span as what is projected out."""
+        self.coef_, self.coef_groups_ = rows, of_group
+        self.directions_, self.singular_values_ = orthonormal_rows(rows, self.tol)
+        self.rank_ = len(self.directions_)
+        self._warn_of_equal_means(rows)
+
+    def _warn_of_equal_means(self, rows: FloatArray) -> None:
+        if self.given is None and len(rows) and not rows.any():
+            warn("the means of the domains are equal, so there is no direction to remove.")
+
+
+@Method(
+    "lda",
+    "project out the LDA direction between the datasets (the paper's)",
+    has_groups=True,
+    aliases={
+        "mlda": "lda:groups=group",
+        "klda": "lda:kernel=fastfood",
+        "mklda": "lda:groups=group,kernel=fastfood",
+    },
+    sets={
+        "paper": ("lda", "mlda", "klda", "mklda"),
+        "standard": ("lda", "mlda", "klda"),
+        "all": ("lda", "mlda", "klda", "mklda"),
+    },
+    place=1,
+)
+class DomainLDA(DifferenceProjection, DomainTransformer):
     r"""Project out the directions of a linear discriminant analysis between domains.
 
     With two domains A and B, w = S^-1 (mean_B - mean_A) and ``v = w / |w|``, a row x becomes
@@ -341,6 +392,13 @@ class DomainLDA(ThinCorrection, DomainTransformer):
     ['a', 'b']
     """
 
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "shrinkage": SHRINKAGE,
+        "tol": SHARE,
+        "singular": Option(("error", "warn")),
+    }
+
     def __init__(
         self,
         alpha: float = 1.0,
@@ -354,73 +412,30 @@ class DomainLDA(ThinCorrection, DomainTransformer):
         self.tol = tol
         self.singular = singular
 
-    def _check_parameters(self) -> None:
-        check_share(self.alpha, "alpha")
-        check_share(self.tol, "tol")
-        if self.shrinkage != "auto":
-            check_share(self.shrinkage, "shrinkage")
-        if self.singular not in ("error", "warn"):
-            raise ArgumentError(f"singular must be 'error' or 'warn', not {self.singular!r}.")
-
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         rows: list[FloatArray] = [np.empty((0, X.shape[1]))]
         of_group: list[Any] = []
-        if domains is not None and groups is None:
-            rows.append(lda_coefficients(X, domains.codes, self.shrinkage))
-            of_group.extend([None] * len(rows[-1]))
-        elif domains is not None and groups is not None:
-            for group, coefficients in self._group_coefficients(X, domains, groups):
-                rows.append(coefficients)
-                of_group.extend([group] * len(coefficients))
-        self._keep(np.concatenate(rows), of_group)
-
-    def _group_coefficients(
-        self, X: FloatArray, domains: Labels, groups: Labels
-    ) -> list[tuple[Any, FloatArray]]:
-        counts = np.zeros((len(groups.names), len(domains.names)), dtype=int)
-        np.add.at(counts, (groups.codes, domains.codes), 1)
-        found: list[tuple[Any, FloatArray]] = []
-        for code, _ in comparable_groups(counts, groups.names, domains.names):
-            group, members = groups.names[code], groups.codes == code
-            _, codes = np.unique(domains.codes[members], return_inverse=True)
+        for group, members, part in group_members(domains, groups):
             try:
-                found.append((group, lda_coefficients(X[members], codes, self.shrinkage)))
+                found = lda_coefficients(X[members], part.codes, self.shrinkage)
             except SingularCovarianceError as error:
+                if groups is None:
+                    raise
                 if self.singular == "error":
                     raise SingularCovarianceError(f"group {group!r}: {error}") from None
-                warnings.warn(
-                    f"group {group!r} gives no direction: {error}", DomainWarning, stacklevel=4
-                )
-        return found
-
-    def _keep(self, coef: FloatArray, of_group: list[Any]) -> None:
-        self.coef_ = coef
-        self.coef_groups_ = of_group
-        self.directions_, self.singular_values_ = orthonormal_rows(coef, self.tol)
-        self.rank_ = len(self.directions_)
-        if len(coef) and not coef.any():
-            warnings.warn(
-                "the means of the domains are equal, so there is no direction to remove.",
-                DomainWarning,
-                stacklevel=4,
-            )
+                warn(f"group {group!r} gives no direction: {error}")
+                continue
+            rows.append(found)
+            of_group.extend([group] * len(found))
+        self._keep(np.concatenate(rows), of_group)
 
 
-class DifferenceCorrection(ThinCorrection, MomentCorrection):
-    """Base of the corrections that remove differences of means: see `differences`.
+class DifferenceCorrection(DifferenceProjection, MomentCorrection):
+    """Base of the corrections that remove differences of means.
 
     With ``given='label'`` the domain is conditioned on `y`, with ``given='group'`` on
     `sample_group`, which then makes no groups.
     """
-
-    tol: float
-    given: str | None
-
-    def _check_parameters(self) -> None:
-        check_share(self.alpha, "alpha")
-        check_share(self.tol, "tol")
-        if self.given is not None and self.given not in GIVEN:
-            raise ArgumentError(f"given must be 'label', 'group' or None, not {self.given!r}.")
 
     @property
     def moments_suffice(self) -> bool:
@@ -433,12 +448,10 @@ class DifferenceCorrection(ThinCorrection, MomentCorrection):
             return
         self._moments = None
         covariate = covariate_columns(groups if self.given == "group" else y, len(X), self.given)
+        rows, of_group = [], []
         if self.given == "group":
             groups = None
-        rows, of_group = [], []
-        for group, members in _members(domains, groups):
-            names = np.unique(domains.codes[members], return_inverse=True)
-            part = Labels(names[1], [domains.names[k] for k in names[0]])
+        for group, members, part in group_members(domains, groups):
             found = conditional_differences(X[members], part, covariate[members])
             rows.append(found)
             of_group.extend([group] * len(found))
@@ -446,29 +459,19 @@ class DifferenceCorrection(ThinCorrection, MomentCorrection):
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
         """Learn from the rows and their differences, not from moments."""
-        raise NotImplementedError
-
-    def _warn_of_equal_means(self, rows: FloatArray) -> None:
-        if self.given is None and len(rows) and not rows.any():
-            warnings.warn(
-                "the means of the domains are equal, so there is no direction to remove.",
-                DomainWarning,
-                stacklevel=5,
-            )
+        self._keep(rows, of_group)
 
 
-def _members(domains: Labels, groups: Labels | None) -> list[tuple[Any, Any]]:
-    """Return the groups that can be compared with masks of their rows; None is all rows."""
-    if groups is None:
-        return [(None, np.ones(len(domains.codes), dtype=bool))]
-    counts = np.zeros((len(groups.names), len(domains.names)), dtype=int)
-    np.add.at(counts, (groups.codes, domains.codes), 1)
-    return [
-        (groups.names[g], groups.codes == g)
-        for g, _ in comparable_groups(counts, groups.names, domains.names)
-    ]
-
-
+@Method(
+    "meanproj",
+    "project out the difference of the datasets' means",
+    has_groups=True,
+    sets={
+        "standard": ("meanproj",),
+        "all": ("meanproj", "meanproj:groups=group", "meanproj:given=label"),
+    },
+    place=3,
+)
 class MeanProjection(DifferenceCorrection):
     r"""Project out the differences of the domains' means, orthogonally.
 
@@ -529,6 +532,8 @@ class MeanProjection(DifferenceCorrection):
     concept erasure in closed form", NeurIPS 2023, Theorem 3.1, for what equal means guarantee.
     """
 
+    options: ClassVar[Options] = {"alpha": SHARE, "tol": SHARE, "given": GIVEN}
+
     def __init__(self, alpha: float = 1.0, *, tol: float = 1e-6, given: str | None = None) -> None:
         self.alpha = alpha
         self.tol = tol
@@ -537,93 +542,20 @@ class MeanProjection(DifferenceCorrection):
     def _solve(self, moments: Moments) -> None:
         self._keep(*mean_differences(moments))
 
-    def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
-        self._keep(rows, of_group)
 
-    def _keep(self, rows: FloatArray, of_group: list[Any]) -> None:
-        self.coef_, self.coef_groups_ = rows, of_group
-        self.directions_, self.singular_values_ = orthonormal_rows(rows, self.tol)
-        self.rank_ = len(self.directions_)
-        self._warn_of_equal_means(rows)
-
-
-class RandomProjection(ThinCorrection, DomainTransformer):
-    r"""Project out a random subspace: what the removal of any directions would do.
-
-    The control for the other projections: of the same rank, but blind to the domain.
-
-    Parameters
-    ----------
-    alpha : float, default 1.0
-        Dose in [0, 1].
-    rank : int or None, default None
-        Dimension of the subspace; None is that of `MeanProjection` on the same rows: the number
-        of domains minus one, with `sample_group` in each group.
-    random_state : int, RandomState or None, default 0
-        Seed of the subspace.
-
-    Attributes
-    ----------
-    directions_ : ndarray, (rank_, n_features)
-        Orthonormal rows, uniformly distributed.
-    rank_ : int
-    domains_ : list
-
-    Notes
-    -----
-    With R an orthonormal basis (D x rank) of a subspace drawn uniformly,
-
-    .. math:: x' = x - \alpha\, R R^\top x.
-
-    On average over the draws a share rank / D of the summed squares of the rows is removed. One
-    fit is one draw: how much another would change a result, only other values of `random_state`
-    show.
-
-    Information used: of the rows none; the number of domains, and of groups that they share,
-    decides the rank.
-
-    Guarantee: none. It is the control.
-
-    References
-    ----------
-    Y. Elazar, S. Ravfogel, A. Jacovi and Y. Goldberg, "Amnesic probing: behavioral explanation
-    with amnesic counterfactuals", TACL 9, 2021: removal of random directions as the control of a
-    removal. F. Mezzadri, "How to generate random matrices from the classical compact groups",
-    Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
-    """
-
-    def __init__(
-        self, alpha: float = 1.0, *, rank: int | None = None, random_state: Any = 0
-    ) -> None:
-        self.alpha = alpha
-        self.rank = rank
-        self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        check_share(self.alpha, "alpha")
-        if self.rank is not None and (
-            isinstance(self.rank, bool)
-            or not isinstance(self.rank, int | np.integer)
-            or self.rank < 0
-        ):
-            raise ArgumentError(f"rank must be a whole number or None, not {self.rank!r}.")
-
-    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        rank = 0
-        if domains is not None and self.rank is not None:
-            rank = int(self.rank)
-        elif domains is not None:
-            rank = sum(
-                len(np.unique(domains.codes[members])) - 1
-                for _, members in _members(domains, groups)
-            )
-        gaussian = check_random_state(self.random_state).standard_normal(
-            (X.shape[1], min(rank, X.shape[1]))
-        )
-        self.directions_ = np.linalg.qr(gaussian)[0].T
-        self.rank_ = len(self.directions_)
-
-
+@Method(
+    "leace",
+    "erase the difference of the datasets' means with the least change",
+    has_groups=True,
+    sets={
+        "standard": ("leace", "leace:groups=group"),
+        "all": (
+            *("leace", "leace:groups=group", "leace:given=label", "leace:given=group"),
+            "leace:kernel=fastfood",
+        ),
+    },
+    place=4,
+)
 class LEACE(DifferenceCorrection):
     r"""Remove the differences of the domains' means with the least change of the rows.
 
@@ -714,6 +646,12 @@ class LEACE(DifferenceCorrection):
     True
     """
 
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "shrinkage": SHRINKAGE,
+        "tol": SHARE,
+        "given": GIVEN,
+    }
     _scatter = "pooled"
 
     def __init__(
@@ -729,11 +667,6 @@ class LEACE(DifferenceCorrection):
         self.tol = tol
         self.given = given
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if self.shrinkage != "auto":
-            check_share(self.shrinkage, "shrinkage")
-
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         if self.given is not None or domains is None or len(X) >= X.shape[1]:
             super()._learn(X, y, domains, groups)
@@ -745,24 +678,25 @@ class LEACE(DifferenceCorrection):
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
         covariance = total_covariance(X, self.shrinkage)
-        constant = covariance.variance <= rounding(np.abs(X).max(axis=0)) ** 2
-        self._keep(rows, of_group, covariance.without(constant), X.mean(axis=0))
+        self._erase(rows, of_group, covariance, largest_values(X), X.mean(axis=0))
 
     def _solve(self, moments: Moments) -> None:
         rows, of_group = mean_differences(moments)
-        if not len(rows):
-            n = moments.n_features
-            self._keep(rows, of_group, Dense(np.empty((n, n))), np.zeros(n))
-            return
-        covariance = shrunk(moments.total_covariance(), moments.count, self.shrinkage)
-        constant = covariance.variance <= rounding(moments.largest) ** 2
-        self._keep(rows, of_group, covariance.without(constant), moments.mean())
+        n = moments.n_features
+        mean: FloatArray = np.zeros(n)
+        covariance = Dense(np.empty((n, n)))
+        if len(rows):
+            total = moments.total_covariance()
+            covariance = Dense(shrunk(total, moments.count, self.shrinkage)[0])
+            mean = moments.mean()
+        self._erase(rows, of_group, covariance, moments.largest, mean)
 
-    def _keep(
+    def _erase(
         self,
         rows: FloatArray,
         of_group: list[Any],
         covariance: Dense | DiagonalPlusRows,
+        largest: FloatArray,
         mean: FloatArray,
     ) -> None:
         self.coef_, self.coef_groups_, self.mean_ = rows, of_group, mean
@@ -770,8 +704,17 @@ class LEACE(DifferenceCorrection):
         self.directions_: FloatArray = self.left_
         self._warn_of_equal_means(rows)
         if rows.any():
-            self.directions_ = _span(rows, np.sqrt(covariance.variance), self.tol)
-            solved = _solve(covariance, self.directions_)
+            covariance = covariance.without(covariance.variance <= rounding(largest) ** 2)
+            # The rank is decided in standard deviations; features without one have no part in the
+            # directions, not even by the rounding of the basis.
+            deviation = np.sqrt(covariance.variance)
+            units = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
+            basis = orthonormal_rows(units, self.tol)[0] * deviation
+            self.directions_ = np.ascontiguousarray(np.linalg.qr(basis.T)[0].T)
+            try:
+                solved = covariance.solve(self.directions_)
+            except SingularCovarianceError:
+                solved = covariance.pseudo_solve(self.directions_)
             self.left_ = np.linalg.solve(self.directions_ @ solved.T, solved)
         self.rank_ = len(self.directions_)
 
@@ -781,23 +724,7 @@ class LEACE(DifferenceCorrection):
         return ThinMap(self.left_, self.directions_, self.mean_)
 
 
-def _span(rows: FloatArray, deviation: FloatArray, tol: float) -> FloatArray:
-    """Return an orthonormal basis of the rows; the rank is decided in standard deviations.
-
-    Features without a deviation have no part in it, not even by the rounding of the basis.
-    """
-    rows = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
-    basis, _ = orthonormal_rows(rows, tol)
-    return np.ascontiguousarray(np.linalg.qr((basis * deviation).T)[0].T)
-
-
-def _solve(covariance: Dense | DiagonalPlusRows, right: FloatArray) -> FloatArray:
-    try:
-        return covariance.solve(right)
-    except SingularCovarianceError:
-        return covariance.pseudo_solve(right)
-
-
+@Method("inlp", "project out linear classifiers of the dataset, one after the other", place=7)
 class INLP(ThinCorrection, DomainTransformer):
     r"""Project out the weights of linear domain classifiers, one after the other.
 
@@ -852,6 +779,13 @@ class INLP(ThinCorrection, DomainTransformer):
     attributes by iterative nullspace projection", ACL 2020.
     """
 
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "n_classifiers": Option(low=1, whole=True),
+        "tol": SHARE,
+        "C": POSITIVE,
+    }
+
     def __init__(
         self, alpha: float = 1.0, *, n_classifiers: int = 20, tol: float = 0.05, C: float = 1.0
     ) -> None:
@@ -859,16 +793,6 @@ class INLP(ThinCorrection, DomainTransformer):
         self.n_classifiers = n_classifiers
         self.tol = tol
         self.C = C
-
-    def _check_parameters(self) -> None:
-        check_share(self.alpha, "alpha")
-        check_share(self.tol, "tol")
-        if not isinstance(self.n_classifiers, int | np.integer) or self.n_classifiers < 1:
-            raise ArgumentError(
-                f"n_classifiers must be a positive integer, not {self.n_classifiers!r}."
-            )
-        if not isinstance(self.C, int | float | np.number) or not 0 < self.C < np.inf:
-            raise ArgumentError(f"C must be a positive number, not {self.C!r}.")
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.directions_: FloatArray = np.empty((0, X.shape[1]))
@@ -900,3 +824,82 @@ class INLP(ThinCorrection, DomainTransformer):
         if weights:
             rows = np.array(weights)
             self.directions_, _ = orthonormal_rows(rows if basis is None else rows @ basis, 1e-8)
+
+
+@Method(
+    "random",
+    "project out a random subspace of the same rank (the control)",
+    information="source only",
+    has_groups=True,
+    sets={"standard": ("random",), "all": ("random", "random:groups=group")},
+    place=8,
+)
+class RandomProjection(ThinCorrection, DomainTransformer):
+    r"""Project out a random subspace: what the removal of any directions would do.
+
+    The control for the other projections: of the same rank, but blind to the domain.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1].
+    rank : int or None, default None
+        Dimension of the subspace; None is that of `MeanProjection` on the same rows: the number
+        of domains minus one, with `sample_group` in each group.
+    random_state : int, RandomState or None, default 0
+        Seed of the subspace.
+
+    Attributes
+    ----------
+    directions_ : ndarray, (rank_, n_features)
+        Orthonormal rows, uniformly distributed.
+    rank_ : int
+    domains_ : list
+
+    Notes
+    -----
+    With R an orthonormal basis (D x rank) of a subspace drawn uniformly,
+
+    .. math:: x' = x - \alpha\, R R^\top x.
+
+    On average over the draws a share rank / D of the summed squares of the rows is removed. One
+    fit is one draw: how much another would change a result, only other values of `random_state`
+    show.
+
+    Information used: of the rows none; the number of domains, and of groups that they share,
+    decides the rank.
+
+    Guarantee: none. It is the control.
+
+    References
+    ----------
+    Y. Elazar, S. Ravfogel, A. Jacovi and Y. Goldberg, "Amnesic probing: behavioral explanation
+    with amnesic counterfactuals", TACL 9, 2021: removal of random directions as the control of a
+    removal. F. Mezzadri, "How to generate random matrices from the classical compact groups",
+    Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
+    """
+
+    options: ClassVar[Options] = {
+        "alpha": SHARE,
+        "rank": Option((None,), low=0, whole=True),
+        "random_state": SEED,
+    }
+
+    def __init__(
+        self, alpha: float = 1.0, *, rank: int | None = None, random_state: Any = 0
+    ) -> None:
+        self.alpha = alpha
+        self.rank = rank
+        self.random_state = random_state
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        rank = 0
+        if domains is not None and self.rank is not None:
+            rank = int(self.rank)
+        elif domains is not None:
+            rank = sum(len(part.names) - 1 for *_, part in group_members(domains, groups))
+        gaussian = check_random_state(self.random_state).standard_normal(
+            (X.shape[1], min(rank, X.shape[1]))
+        )
+        self.directions_: FloatArray = np.asarray(np.linalg.qr(gaussian)[0].T)
+        self.rank_ = len(self.directions_)

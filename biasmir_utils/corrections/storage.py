@@ -1,8 +1,9 @@
 """Fitted corrections on disk: arrays and JSON in one .npz file, without pickle.
 
-The file holds the class, its parameters and what it learned. Nothing in it is executed on
-loading: only the classes of `biasmir_utils.corrections` are made, with arrays, numbers and texts.
-Running moments are not kept, so a loaded correction cannot go on with `partial_fit`.
+The file holds the class, its parameters and what it learned: of every class that is `Storable`,
+the attributes whose names end in an underscore. Nothing in it is executed on loading: only such
+classes are made, with arrays, numbers and texts. Running moments are not kept, so a loaded
+correction cannot go on with `partial_fit`.
 """
 
 from __future__ import annotations
@@ -17,28 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from biasmir_utils.corrections.base import DomainTransformer
-from biasmir_utils.corrections.groups import AutoGroups, SharedClusters
-from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
+from biasmir_utils.corrections.base import DomainTransformer, Storable
 from biasmir_utils.corrections.maps import SpanMatrix
 from biasmir_utils.corrections.moments import MomentCorrection
-from biasmir_utils.corrections.names import METHODS
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 
 FORMAT, FORMAT_VERSION = "biasmir-correction", 1
 _HEADER = "correction.json"
-
-_CLASSES: dict[str, Any] = {
-    make.__name__: make
-    for make in (
-        *(method.make for method in METHODS.values() if isinstance(method.make, type)),
-        AutoGroups,
-        Fastfood,
-        KernelCorrection,
-        SharedClusters,
-    )
-}
+_DAMAGES = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def save_correction(
@@ -83,6 +79,16 @@ def save_correction(
 def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
     """Read a correction that `save_correction` wrote.
 
+    Parameters
+    ----------
+    path : path
+        Of the .npz file. The class of a correction of one's own must have been imported.
+
+    Returns
+    -------
+    DomainTransformer
+        Fitted; a `Fastfood` where that was saved.
+
     Raises
     ------
     ArgumentError
@@ -91,7 +97,7 @@ def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
     header, arrays = _read(Path(path))
     try:
         loaded: DomainTransformer = _decode(header["correction"], arrays)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(f"{path}: the correction is incomplete ({error!r}).") from error
     return loaded
 
@@ -99,42 +105,41 @@ def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the record that `save_correction` kept beside a correction; empty without one.
 
+    Parameters
+    ----------
+    path : path
+        Of the .npz file.
+
     Raises
     ------
     ArgumentError
         As `load_correction`.
     """
-    header, _ = _read(Path(path))
-    record = header.get("record", {})
+    record = _read(Path(path))[0].get("record", {})
     return record if isinstance(record, dict) else {}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the header and the arrays of a file."""
-    # NumPy's own messages on such files speak of pickle, which is never the way out here.
-    reason = f"is an archive without {_HEADER}, or with damaged arrays"
     try:
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb"):  # raises if there is no such file, or it may not be read
-                reason = "is no .npz archive, or a truncated one"
-            raise ValueError(reason)
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(file[_HEADER].tobytes())
             arrays = {name: file[name] for name in file.files if name != _HEADER}
-        if not isinstance(header, dict):
-            raise ValueError("the header is no object")
+        found = header["format"], header["format_version"]
     except FileNotFoundError:
         raise ArgumentError(f"{path}: no such file; expected a saved correction.") from None
     except OSError as error:
         raise ArgumentError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except _DAMAGES:
+        # NumPy's own messages on such files speak of pickle, which is never the way out here.
         raise ArgumentError(
-            f"{path}: not a correction saved by save_correction: it {reason}. Give a file that "
-            "save_correction or `biasmir correct` wrote, or write it again."
-        ) from error
-    if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
+            f"{path}: not a correction saved by save_correction: it is no .npz archive with "
+            f"{_HEADER}, or a damaged one. Give a file that save_correction or `biasmir correct` "
+            "wrote, or write it again."
+        ) from None
+    if found != (FORMAT, FORMAT_VERSION):
         raise ArgumentError(
-            f"{path}: format {header.get('format')!r}, version {header.get('format_version')!r}; "
+            f"{path}: format {found[0]!r}, version {found[1]!r}; "
             f"this release reads {FORMAT!r}, version {FORMAT_VERSION}."
         )
     return header, arrays
@@ -143,12 +148,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _encode_estimator(
     estimator: Any, arrays: dict[str, Any], fitted: bool = True
 ) -> dict[str, Any]:
+    """Return class, parameters and what was learned as JSON, with arrays put aside."""
     name = type(estimator).__name__
-    if _CLASSES.get(name) is not type(estimator):
-        raise ArgumentError(
-            f"{name} cannot be saved; expected a fitted correction, one of "
-            f"{', '.join(sorted(_CLASSES))}."
-        )
+    if not isinstance(estimator, Storable):
+        raise ArgumentError(f"{name} cannot be saved; expected a fitted correction.")
     learned = {
         key: value
         for key, value in vars(estimator).items()
@@ -161,7 +164,7 @@ def _encode_estimator(
             "class": name,
             "parameters": {
                 key: _encode_estimator(value, arrays, fitted=False)
-                if hasattr(value, "get_params")
+                if isinstance(value, Storable)
                 else _encode(value, arrays)
                 for key, value in estimator.get_params(deep=False).items()
             },
@@ -172,11 +175,11 @@ def _encode_estimator(
 
 
 def _encode(value: Any, arrays: dict[str, Any]) -> dict[str, Any]:
-    if hasattr(value, "get_params"):
+    """Return a value as JSON that names the kind of what it holds."""
+    if isinstance(value, Storable):
         return _encode_estimator(value, arrays)
     if isinstance(value, SpanMatrix):
-        parts = {"inner": value.inner, "outer": value.outer, "basis": value.basis}
-        return {"span_matrix": {key: _encode(part, arrays) for key, part in parts.items()}}
+        return {"span_matrix": {key: _encode(part, arrays) for key, part in vars(value).items()}}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         for name, array in arrays.items():  # one basis serves several matrices
             if array is value:
@@ -200,22 +203,22 @@ def _plain(value: Any) -> Any:
 
 
 def _decode(node: dict[str, Any], arrays: dict[str, Any]) -> Any:
-    if "array" in node:
-        return arrays[node["array"]]
-    if "labels" in node:
-        return np.array(node["labels"], dtype=object)
-    if "list" in node:
-        return [_decode(item, arrays) for item in node["list"]]
-    if "span_matrix" in node:
-        parts = {key: _decode(part, arrays) for key, part in node["span_matrix"].items()}
-        return SpanMatrix(**parts)
-    if "class" in node:
-        make = _CLASSES[node["class"]]
-        parameters = {key: _decode(value, arrays) for key, value in node["parameters"].items()}
-        estimator = make(**parameters)
-        for key, value in node["attributes"].items():
-            setattr(estimator, key, _decode(value, arrays))
-        if isinstance(estimator, MomentCorrection):
-            estimator._moments = None
-        return estimator
-    return node["value"]
+    """Return what `_encode` has described."""
+    (kind, content), *_ = node.items()
+    if kind == "array":
+        return arrays[content]
+    if kind == "labels":
+        return np.array(content, dtype=object)
+    if kind == "list":
+        return [_decode(item, arrays) for item in content]
+    if kind == "span_matrix":
+        return SpanMatrix(**{key: _decode(part, arrays) for key, part in content.items()})
+    if kind == "value":
+        return content
+    parameters = {key: _decode(value, arrays) for key, value in node["parameters"].items()}
+    estimator = Storable.classes[content](**parameters)
+    for key, value in node["attributes"].items():
+        setattr(estimator, key, _decode(value, arrays))
+    if isinstance(estimator, MomentCorrection):
+        estimator._moments = None
+    return estimator

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.corrections import group_agreement
-from biasmir_utils.corrections.groups import _shuffled
-from biasmir_utils.errors import ArgumentError
 
 
 def corpus_of_genres(folder: Path, strength: float, sizes: tuple[int, int] = (200, 200)) -> Corpus:
@@ -66,26 +63,6 @@ def test_genres_that_it_does_not_show_are_not(tmp_path: Path) -> None:
     assert found["label"] == "piano"
 
 
-def test_groups_are_shuffled_within_each_dataset() -> None:
-    domain = np.repeat(["one", "two"], [30, 10])
-    group = np.r_[np.repeat([0, 1], [20, 10]), np.repeat([0, 1], [2, 8])]
-    shuffled = [_shuffled(group, domain, seed) for seed in range(5)]
-    for one in shuffled:
-        for name in ("one", "two"):
-            np.testing.assert_array_equal(
-                np.bincount(one[domain == name]), np.bincount(group[domain == name])
-            )
-    assert len({one.tobytes() for one in [group, *shuffled]}) == 6
-
-
-def test_the_smallest_share_counts_datasets_as_if_of_one_size(tmp_path: Path) -> None:
-    corpus = corpus_of_genres(tmp_path / "c", strength=4.0, sizes=(600, 200))
-    found = group_agreement(corpus).loc["toy"]
-    # Both hold each genre alike; of the clips a quarter is from the second.
-    assert found["groups"] == 3
-    assert 0.4 < found["smallest_share"] <= 0.5
-
-
 def test_on_the_demonstration_corpus_the_groups_are_not_its_genres(repository: Path) -> None:
     found = group_agreement(Corpus.load(repository / "data" / "demo"))
     assert list(found.index) == ["yamnet", "musicnn", "msd_vgg", "mfcc"]
@@ -99,10 +76,3 @@ def test_on_the_demonstration_corpus_the_groups_are_not_its_genres(repository: P
     assert told.groups() == (f"{low:.2f}", f"{high:.2f}")
     assert found["adjusted_rand_label"].idxmax() == "yamnet"
     assert (found["adjusted_rand_label"] > found["adjusted_rand"]).all()
-
-
-def test_a_corpus_without_groups_is_refused(tmp_path: Path) -> None:
-    corpus = corpus_of_genres(tmp_path / "c", strength=0.0)
-    corpus.clips["group"] = np.nan
-    with pytest.raises(ArgumentError, match="names no groups"):
-        group_agreement(corpus)

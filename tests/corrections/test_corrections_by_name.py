@@ -9,7 +9,6 @@ from biasmir_utils.corrections import (
     DomainWarning,
     RandomProjection,
     SingularCovarianceError,
-    discover_groups,
     fit_correction,
     make_correction,
 )
@@ -36,17 +35,6 @@ def test_labels_and_groups_reach_those_that_ask_for_them(data, name):
     np.testing.assert_allclose(
         found.transform(X, sample_domain=domain), expected.transform(X, sample_domain=domain)
     )
-
-
-def test_groups_are_searched_for_where_the_name_says_so(data):
-    X, domain, _ = data
-    found = fit_correction("leace:groups=auto", X, sample_domain=domain, random_state=3)
-    groups = discover_groups(X, domain, random_state=3)
-    assert len(np.unique(groups)) == 3
-    expected = make_correction("leace").fit(X, sample_domain=domain, sample_group=groups)
-    np.testing.assert_allclose(found.transform(X), expected.transform(X))
-    plain = fit_correction("leace", X, sample_domain=domain)
-    assert np.abs(found.transform(X) - plain.transform(X)).max() > 0.1
 
 
 def test_a_group_with_too_few_rows_is_a_warning_unless_the_name_says_error(data):

@@ -7,9 +7,7 @@ import pytest
 from biasmir_utils.corrections import (
     ALIASES,
     METHODS,
-    SETS,
     DomainLDA,
-    KernelCorrection,
     NoCorrection,
     make_correction,
     parse_correction,
@@ -94,55 +92,21 @@ def test_sets_and_repeats() -> None:
         ("lda:", "expected option=value"),
         ("lda:alpha", "expected option=value"),
         ("lda:alpha=", "expected option=value"),
-        ("lda:alpha=2", r"alpha must lie in \[0, 1\]"),
-        ("lda:alpha=much", "'much' is not a number"),
+        ("lda:alpha=2", r"alpha must be a number in \[0, 1\]"),
+        ("lda:alpha=much", "alpha must be a number.*'much'"),
         ("lda:alpha=1,alpha=0", "given twice"),
-        ("lda:groups=genre", "groups must be one of group"),
-        ("lda:kernel=rbf", "kernel must be one of fastfood, orthogonal"),
+        ("lda:groups=genre", "groups must be 'group' or 'auto', not 'genre'"),
+        ("lda:kernel=rbf", "kernel must be 'fastfood' or 'orthogonal'"),
         ("lda:grups=group", "Did you mean 'groups'"),
-        ("lda:singular=x", "not one of error, warn"),
+        ("lda:singular=x", "singular must be 'error' or 'warn'"),
         ("none:alpha=0.5", "'none' has no option 'alpha'"),
         ("none:groups=group", "'none' has no option 'groups'"),
-        ("leace:given=track", "not one of label, group"),
+        ("leace:given=track", "given must be .*'label' or 'group'"),
         ("leace:groups=group,given=group", "exclude each other"),
-        ("center:scale=maybe", "not one of true, false"),
-        ("random:rank=1.5", "not a whole number"),
+        ("center:scale=maybe", "scale must be True or False"),
+        ("random:rank=1.5", "a whole number from 0"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         parse_correction(text)
-
-
-def test_a_kernel_goes_before() -> None:
-    both = make_correction("klda:alpha=0.5", random_state=7)
-    assert isinstance(both, KernelCorrection)
-    assert isinstance(both.correction, DomainLDA)
-    assert (both.correction.alpha, both.feature_map.random_state) == (0.5, 7)
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_every_set_can_be_made(name: str) -> None:
-    for correction in parse_corrections([name]):
-        assert parse_correction(str(correction)) == correction
-        correction.transformer()
-
-
-def test_what_no_set_has() -> None:
-    # The help says so of all of them, and that they can be asked for beside a set.
-    members = [parse_correction(name) for names in SETS.values() for name in names]
-    options = {option for one in members for option in one._options()}
-    assert not {"to", "unseen"} & options
-    assert {one.alpha for one in members} == {1.0}
-    assert {one.groups for one in members} == {None, "group"}
-    assert {one.kernel for one in members} == {None, "fastfood"}
-    assert {one.method for one in members} == set(METHODS)
-    assert len(parse_corrections(["all", "leace:groups=auto"])) == len(SETS["all"]) + 1
-
-
-def test_what_a_correction_needs() -> None:
-    assert parse_correction("leace:given=group").needs_groups
-    assert parse_correction("leace:groups=group").needs_groups
-    assert not parse_correction("leace:given=label").needs_groups
-    assert parse_correction("leace:given=label").needs_labels
-    assert not parse_correction("leace").needs_labels

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.covariance import oas
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -25,7 +26,6 @@ from biasmir_utils.corrections import (
     SingularCovarianceError,
     make_correction,
 )
-from biasmir_utils.corrections.maps import SpanCovariance, SpanMatrix, barycenter, monge_map
 from biasmir_utils.errors import ArgumentError
 
 
@@ -61,18 +61,6 @@ def test_leace_is_the_score_of_lda_along_the_difference_of_means() -> None:
     delta = X[domain == "b"].mean(axis=0) - X[domain == "a"].mean(axis=0)
     expected = X - np.outer((X - X.mean(axis=0)) @ w, delta) / (w @ delta)
     np.testing.assert_allclose(leace.transform(X), expected, atol=1e-10)
-
-
-def test_leace_changes_less_than_mean_projection() -> None:
-    X, domain = shifted()
-    change = {
-        make: ((make().fit_transform(X, sample_domain=domain) - X) ** 2).sum()
-        for make in (LEACE, MeanProjection)
-    }
-    assert change[LEACE] < change[MeanProjection]
-    full = LEACE(shrinkage=1.0).fit_transform(X, sample_domain=domain)
-    orthogonal = MeanProjection().fit_transform(X - X.mean(axis=0), sample_domain=domain)
-    np.testing.assert_allclose(full, orthogonal + X.mean(axis=0), atol=1e-10)
 
 
 def test_three_domains_need_two_directions() -> None:
@@ -170,13 +158,6 @@ def test_rows_of_an_unseen_domain(make: Any, d: int) -> None:
     np.testing.assert_allclose(mixed[3:], together[:3], atol=1e-9)
 
 
-def test_center_knows_nothing_of_an_unseen_domain() -> None:
-    X, domain = shifted()
-    fitted = DomainCenter().fit(X, sample_domain=domain)
-    moved = fitted.transform(X, sample_domain=["new"] * len(X))
-    np.testing.assert_allclose(moved, X, atol=1e-12)
-
-
 @pytest.mark.parametrize(
     "name", ["center", "coral", "gaussian_ot", "klda", "leace:kernel=fastfood", "k"]
 )
@@ -191,15 +172,6 @@ def test_rows_whose_domain_is_not_told_are_warned_of(name: str) -> None:
         warnings.simplefilter("error")
         fitted.transform(X, sample_domain=domain)
         fitted.transform(X, sample_domain=["new"] * len(X))
-
-
-@pytest.mark.parametrize("make", [LEACE, MeanProjection, lambda: DomainCenter(alpha=0.0)])
-def test_what_needs_no_domain_does_not_warn(make: Any) -> None:
-    X, domain = shifted()
-    fitted = make().fit(X, sample_domain=domain)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fitted.transform(X)
 
 
 @pytest.mark.parametrize("make", [CORAL, GaussianOT])
@@ -221,33 +193,6 @@ def test_to_a_domain_by_name(make: Any) -> None:
     np.testing.assert_allclose(integers, out, atol=1e-10)
     with pytest.raises(ArgumentError, match="one of the domains 'a', 'b', not 'c'"):
         make(to="c").fit(X, sample_domain=domain)
-
-
-def test_transport_moves_rows_less_than_coral() -> None:
-    rng = np.random.default_rng(0)
-    domain = np.arange(600) % 2
-    X = rng.normal(size=(600, 6))
-    X[domain == 1] = X[domain == 1] @ rng.normal(size=(6, 6)) + 1
-    moves = {
-        make: ((make(to=0, shrinkage=0.0).fit_transform(X, sample_domain=domain) - X) ** 2).sum()
-        for make in (CORAL, GaussianOT)
-    }
-    assert moves[GaussianOT] < moves[CORAL]
-
-
-def test_barycenter_of_commuting_covariances() -> None:
-    roots = [np.diag([1.0, 2.0, 3.0]), np.diag([3.0, 2.0, 5.0]), np.diag([2.0, 5.0, 1.0])]
-    for used in (roots[:2], roots):
-        expected = np.mean(used, axis=0) ** 2
-        np.testing.assert_allclose(barycenter([r @ r for r in used]), expected, atol=1e-8)
-
-
-def test_monge_map_carries_one_covariance_to_another() -> None:
-    rng = np.random.default_rng(0)
-    A, B = (M @ M.T + np.eye(4) for M in rng.normal(size=(2, 4, 4)))
-    T = monge_map(SpanCovariance.of(SpanMatrix(A)), B)
-    np.testing.assert_allclose(T, T.T, atol=1e-10)
-    np.testing.assert_allclose(T @ A @ T, B, atol=1e-9)
 
 
 def test_inlp_goes_on_until_chance() -> None:
@@ -313,3 +258,13 @@ def test_bad_parameters_are_named(make: Any, options: dict[str, Any], message: s
     X, domain = shifted()
     with pytest.raises(ArgumentError, match=message):
         make(**options).fit(X, sample_domain=domain)
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 5), (8, 30), (5, 1)])
+def test_covariances_are_shrunk_as_in_scikit_learn(n: int, d: int) -> None:
+    X = np.random.default_rng(0).gamma(2.0, size=(2 * n, d)) * np.arange(1, d + 1)
+    domain = np.repeat(["a", "b"], n)
+    fitted = GaussianOT(to="a").fit(X, sample_domain=domain)
+    expected = oas(X[:n])[0] if d > 1 else X[:n].var(axis=0)[None]
+    found = fitted.covariance_.rows_times(np.eye(d))
+    np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())

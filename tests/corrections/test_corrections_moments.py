@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.covariance import oas
 
 from biasmir_utils.corrections import (
     CORAL,
     LEACE,
-    DomainCenter,
     DomainWarning,
     GaussianOT,
     MeanProjection,
     Moments,
 )
-from biasmir_utils.corrections.covariance import oas_shrinkage, shrunk, total_covariance
 from biasmir_utils.errors import ArgumentError
 
 
@@ -73,15 +69,6 @@ def test_covariances_are_numpys(scatter: str, grouped: bool) -> None:
     np.testing.assert_allclose(cell.mean, X[domain == "b"].mean(axis=0), rtol=1e-12)
 
 
-def test_single_precision_rows_are_summed_in_double() -> None:
-    X, domain, _ = rows(n=5000, d=2)
-    single = X.astype(np.float32)
-    moments = Moments(2, "pooled").update(single, domain)
-    np.testing.assert_allclose(
-        moments.total_covariance(), np.cov(single.astype(float).T, bias=True), rtol=1e-9
-    )
-
-
 def test_what_cannot_be_added() -> None:
     X, domain, group = rows()
     with pytest.raises(ArgumentError, match="4 features"):
@@ -98,44 +85,12 @@ def test_what_cannot_be_added() -> None:
         Moments(4).update(X, domain).total_covariance()
 
 
-def test_fit_moments_equals_fit() -> None:
-    X, domain, group = rows()
-    X = X - 1e4
-    moments = Moments(4, LEACE().required_scatter).update(X, domain, group)
-    again = pickle.loads(pickle.dumps(moments))  # as joblib and Dask send them
-    fitted = LEACE().fit_moments(again)
-    direct = LEACE().fit(X, sample_domain=domain, sample_group=group)
-    np.testing.assert_allclose(fitted.transform(X), direct.transform(X), atol=1e-10)
-    with pytest.raises(ArgumentError, match="needs moments with scatter 'pooled'"):
-        LEACE().fit_moments(Moments(4, "none"))
-
-
-def test_partial_fit_goes_on_after_fit() -> None:
-    X, domain, _ = rows()
-    both = MeanProjection().fit(X[:40], sample_domain=domain[:40])
-    both.partial_fit(X[40:], sample_domain=domain[40:])
-    whole = MeanProjection().fit(X, sample_domain=domain)
-    np.testing.assert_allclose(both.directions_, whole.directions_, atol=1e-8)
-
-
 def test_partial_fit_where_moments_do_not_suffice() -> None:
     X, domain, _ = rows(n=20, d=30)
     with pytest.raises(ArgumentError, match="kept no moments"):
         LEACE().fit(X, sample_domain=domain).partial_fit(X, sample_domain=domain)
     with pytest.raises(ArgumentError, match="needs all rows at once"):
         LEACE(given="label").partial_fit(X, np.zeros(20), sample_domain=domain)
-
-
-def test_a_domain_may_come_late() -> None:
-    X, domain, _ = rows()
-    order = np.argsort(domain, kind="stable")
-    X, domain = X[order], domain[order]
-    center = DomainCenter()
-    for part in np.array_split(np.arange(90), 9):
-        center.partial_fit(X[part], sample_domain=domain[part])
-    assert center.domains_ == ["a", "b", "c"]
-    whole = DomainCenter().fit(X, sample_domain=domain)
-    np.testing.assert_allclose(center.means_, whole.means_, rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:group .* has no rows")
@@ -195,28 +150,3 @@ def test_a_fit_that_ends_in_an_error_leaves_no_rows_behind() -> None:
     coral.partial_fit(X, sample_domain=domain)
     assert coral._moments is not None
     assert coral._moments.count == 90
-
-
-def test_chunks_without_domains_are_not_counted() -> None:
-    X, domain, _ = rows()
-    center = DomainCenter().partial_fit(X, sample_domain=domain)
-    with pytest.warns(DomainWarning, match="90 rows without sample_domain are not counted"):
-        center.partial_fit(X)
-    whole = DomainCenter().fit(X, sample_domain=domain)
-    np.testing.assert_array_equal(center.means_, whole.means_)
-
-
-@pytest.mark.parametrize(("n", "d"), [(60, 5), (8, 30), (5, 1), (1, 4)])
-def test_shrinkage_equals_scikit_learn(n: int, d: int) -> None:
-    X = np.random.default_rng(0).gamma(2.0, size=(n, d)) * np.arange(1, d + 1)
-    covariance = np.cov(X.T, bias=True).reshape(d, d)
-    expected, share = oas(X) if n > 1 else (covariance, 1.0)
-    square_sum, trace = float((covariance**2).sum()), float(np.trace(covariance))
-    if d > 1:  # of one feature, any share gives the same
-        assert oas_shrinkage(square_sum, trace, d, n) == pytest.approx(share)
-    np.testing.assert_allclose(shrunk(covariance, n).matrix, expected, atol=1e-10)
-    thin = total_covariance(X)
-    np.testing.assert_allclose(
-        thin.rows.T @ thin.rows + np.diag(thin.diagonal), expected, atol=1e-10
-    )
-    np.testing.assert_allclose(thin.variance, np.diagonal(expected), atol=1e-10)

@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biasmir_utils.corrections import ALIASES, METHODS, SETS, parse_correction, parse_corrections
-from biasmir_utils.corrections.names import Method
+from biasmir_utils.corrections import (
+    ALIASES,
+    METHODS,
+    SETS,
+    Method,
+    parse_correction,
+    parse_corrections,
+)
 from biasmir_utils.errors import ArgumentError
 
 SHARED = {"alpha", "groups", "kernel"}

@@ -12,7 +12,6 @@ from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
 from biasmir_utils.corrections import Fastfood, median_distance
-from biasmir_utils.corrections.kernel import hadamard_transform
 from biasmir_utils.errors import ArgumentError
 
 
@@ -31,17 +30,6 @@ def kernel_error(X: Any, seeds: int = 6, **options: Any) -> float:
         features = Fastfood(sigma=sigma, random_state=seed, **options).fit_transform(X)
         errors.append(((features @ features.T - exact)[pairs] ** 2).mean())
     return float(np.sqrt(np.mean(errors)))
-
-
-@pytest.mark.parametrize("width", [1, 2, 8, 32, 128, 2048])
-def test_hadamard_transform_is_the_matrix_product(width: int) -> None:
-    X = np.random.default_rng(0).normal(size=(3, 2, width))
-    np.testing.assert_allclose(hadamard_transform(X), X @ hadamard(width), atol=1e-10)
-
-
-def test_hadamard_transform_needs_a_power_of_two() -> None:
-    with pytest.raises(ArgumentError, match="power of two"):
-        hadamard_transform(np.zeros((2, 6)))
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 3), (3, 3), (40, 7), (601, 12)])
@@ -80,25 +68,6 @@ def test_signs_have_less_error_than_gaussians() -> None:
     assert kernel_error(X, diagonal="signs") < 0.5 * kernel_error(X, diagonal="gaussian")
 
 
-def test_the_mean_over_draws_is_the_kernel() -> None:
-    X = rows(n=12, d=32)
-    sigma = median_distance(X)
-    mean = np.zeros((12, 12))
-    for seed in range(400):
-        features = Fastfood(sigma=sigma, random_state=seed).fit_transform(X)
-        mean += features @ features.T / 400
-    np.testing.assert_allclose(mean, rbf_kernel(X, gamma=1 / (2 * sigma**2)), atol=0.02)
-
-
-@pytest.mark.parametrize(("d", "features"), [(128, 1024), (512, 4096), (1024, 8192), (753, 8192)])
-def test_number_of_features_at_the_papers_sizes(d: int, features: int) -> None:
-    X = rows(n=5, d=d)
-    fitted = Fastfood().fit(X)
-    assert fitted.transform(X).shape == (5, features)
-    assert len(fitted.get_feature_names_out()) == features
-    assert fitted.get_feature_names_out()[0] == "fastfood0"
-
-
 def test_a_map_is_cosines_then_sines_of_the_same_angles() -> None:
     X = rows(n=7, d=16)
     features = Fastfood(n_components=40, sigma=2.0).fit_transform(X)
@@ -121,20 +90,6 @@ def test_basis_functions_are_those_of_the_formula() -> None:
     assert ((lengths > 0.5) & (lengths < 6)).all()
 
 
-def test_rows_are_mapped_one_by_one() -> None:
-    X = rows(n=1200, d=64)
-    fitted = Fastfood(random_state=1).fit(X)
-    whole = fitted.transform(X)
-    np.testing.assert_allclose(fitted.transform(X[1100:1101]), whole[1100:1101], atol=1e-12)
-
-
-def test_the_seed_decides() -> None:
-    X = rows()
-    one, same, other = (Fastfood(random_state=s).fit_transform(X) for s in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert np.abs(one - other).max() > 0.01
-
-
 def test_float32_agrees() -> None:
     X = rows(d=50).astype(np.float32)
     single = Fastfood().fit_transform(X)
@@ -145,10 +100,10 @@ def test_float32_agrees() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma": 0}, "sigma must be positive"),
-        ({"sigma": "mean"}, "sigma must be 'median'"),
-        ({"sigma": None}, "sigma must be 'median'"),
-        ({"sigma": float("inf")}, "sigma must be positive"),
+        ({"sigma": 0}, "sigma must be 'median' or a number above 0"),
+        ({"sigma": "mean"}, "sigma must be 'median' or"),
+        ({"sigma": None}, "sigma must be 'median' or"),
+        ({"sigma": float("inf")}, "sigma must be 'median' or a number above 0"),
         ({"n_components": 0}, "n_components"),
         ({"n_components": 2.5}, "n_components"),
         ({"diagonal": "uniform"}, "diagonal"),
