@@ -13,6 +13,8 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
+    Cell,
+    Samples,
     bootstrap_scores,
     changes,
     compare,
@@ -26,7 +28,6 @@ from biasmir_utils.experiments import (
     write_table,
 )
 from biasmir_utils.experiments.paper import BOTH, check_claims, published_means, published_results
-from biasmir_utils.experiments.stats import Cell, Samples
 
 LABELS = [f"instrument {i}" for i in range(10)]
 

@@ -12,22 +12,20 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_f
 from biasmir_utils.corrections import METHODS, parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
+    KEY_COLUMNS,
+    SCORE_COLUMNS,
     evaluate,
     falls,
+    mean_over_labels,
     plan_evaluation,
     read_table,
     recognition_metrics,
+    result_columns,
     run_plan,
     write_table,
 )
 from biasmir_utils.experiments.evaluate import Speed, duration
 from biasmir_utils.experiments.protocol import ExperimentData, label_codes
-from biasmir_utils.experiments.results import (
-    KEY_COLUMNS,
-    RESULT_COLUMNS,
-    SCORE_COLUMNS,
-    mean_over_labels,
-)
 
 PAIRS = [("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha"), ("beta", "beta")]
 
@@ -81,7 +79,7 @@ def test_a_row_for_each_label_embedding_correction_mode_and_ordered_pair(corpus)
         corpus, ["toy", "toy2"], ["none", "lda", "mlda"], ["global", "classwise"], jobs=1
     )
     results = found.results
-    assert tuple(results.columns) == RESULT_COLUMNS
+    assert tuple(results.columns) == result_columns("label")
     assert not results.duplicated(list(KEY_COLUMNS)).any()
     assert len(results) == 2 * 2 * 4 * 5
     assert set(results.loc[results["correction"] == "none", "mode"]) == {"none"}

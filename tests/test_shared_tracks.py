@@ -14,9 +14,15 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.experiments import bootstrap_scores, evaluate, plan_evaluation, probe, run_plan
+from biasmir_utils.experiments import (
+    bootstrap_scores,
+    evaluate,
+    plan_evaluation,
+    probe,
+    report_markdown,
+    run_plan,
+)
 from biasmir_utils.experiments.protocol import ExperimentData
-from biasmir_utils.experiments.report import report_markdown
 
 
 def declare(folder: Path, value=True) -> Path:

@@ -11,16 +11,20 @@ import pytest
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import parse_correction
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments import evaluate, plan_evaluation, run_plan
-from biasmir_utils.experiments.metrics import class_metrics
+from biasmir_utils.experiments import (
+    evaluate,
+    information_used,
+    plan_evaluation,
+    recognition_metrics,
+    result_columns,
+    run_plan,
+)
 from biasmir_utils.experiments.protocol import (
     ExperimentData,
     drawn_rows,
     shared_classes,
     subject_rows,
 )
-from biasmir_utils.experiments.report import information_used
-from biasmir_utils.experiments.results import CLASS_COLUMNS, NUMBER_COLUMNS, RESULT_COLUMNS
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_rows_drawn_without_labels_are_training_rows_and_alike_for_every_label(c
 def test_tags_are_one_model_with_a_row_for_each_tag(corpus):
     found = evaluate(corpus, "toy", ["none", "leace"], target="tags", jobs=1, scores=True)
     results = found.results
-    assert tuple(results.columns) == RESULT_COLUMNS
+    assert tuple(results.columns) == result_columns("label")
     assert set(results["label"]) == {"piano", "voice"}
     # One model: one C for all tags of a training set.
     assert results.groupby(["correction", "train_set"])["C"].nunique().max() == 1
@@ -91,7 +95,7 @@ def test_tags_are_one_model_with_a_row_for_each_tag(corpus):
 def test_a_category_is_multi_class(corpus):
     found = evaluate(corpus, "toy", ["none", "center"], target="group", jobs=1, scores=True)
     results = found.results
-    assert tuple(results.columns) == CLASS_COLUMNS
+    assert tuple(results.columns) == result_columns("category")
     assert len(results) == 2 * 4
     assert set(results["n_classes"]) == {3}
     assert results["roc_auc"].between(0, 1).all()
@@ -109,7 +113,9 @@ def test_a_category_is_multi_class(corpus):
             column: own.pivot(index="clip", columns="label", values=column)[names].to_numpy()
             for column in ("y_true", "score", "probability")
         }
-        again = class_metrics(wide["y_true"].argmax(axis=1), wide["score"], wide["probability"])
+        again = recognition_metrics(
+            wide["y_true"].argmax(axis=1), wide["score"], wide["probability"], "category"
+        )
         assert row[list(again)].to_dict() == pytest.approx(again), key
 
 
@@ -123,7 +129,7 @@ def test_a_number_is_a_regression(tiny_corpus):
     table.to_parquet(path, index=False)
     found = evaluate(Corpus.load(tiny_corpus), "toy", ["none", "leace"], target="tempo", jobs=1)
     results = found.results
-    assert tuple(results.columns) == NUMBER_COLUMNS
+    assert tuple(results.columns) == result_columns("number")
     assert (results["r2"] > 0.9).all()
     assert (results["mae"] < 4).all()
     assert set(results["recogniser"]) == {"ridge"}

@@ -211,7 +211,6 @@ def _draw(report: Report, path: Path) -> bool:
     """Write the figure of a full report, if it has a correction to show; tell whether it has."""
     import matplotlib as mpl
 
-    from biasmir_utils.experiments import METRIC_NAMES
     from biasmir_utils.files import atomic_path
     from biasmir_utils.plots import gain_and_loss
 
@@ -219,6 +218,6 @@ def _draw(report: Report, path: Path) -> bool:
     if "gain" not in report.summary:
         return False
     with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
-        figure = gain_and_loss(report.summary, metric=METRIC_NAMES[report.metric])
+        figure = gain_and_loss(report.summary, metric=report.heading)
         figure.savefig(temporary, dpi=150)
     return True

@@ -49,7 +49,7 @@ from sklearn.linear_model import RidgeCV
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import fit_correction, parse_correction
 from biasmir_utils.errors import ArgumentError, did_you_mean
-from biasmir_utils.experiments.metrics import weighted_balanced_accuracy, weighted_roc_auc
+from biasmir_utils.experiments.metrics import weighted_metric
 from biasmir_utils.experiments.recognisers import LogisticRecogniser, Span
 from biasmir_utils.experiments.stats import (
     FloatArray,
@@ -763,10 +763,9 @@ def _recognise(
             "pooled": (np.tile(truth, 2), np.concatenate([home, away]), np.tile(w, 2)),
         }
         for side, (t, scores, weightings) in sides.items():
-            auc = weighted_roc_auc(t, scores, weightings)
-            found["roc_auc"].setdefault(side, []).append(auc)
-            accuracy = weighted_balanced_accuracy(t, scores, weightings)
-            found["balanced_accuracy"].setdefault(side, []).append(accuracy)
+            for metric in COUNTERFACTUAL_METRICS:
+                values = weighted_metric(metric, t, scores, weightings)
+                found[metric].setdefault(side, []).append(values)
     return {
         metric: {side: np.nanmean(values, axis=0) for side, values in sides.items()}
         for metric, sides in found.items()

@@ -48,12 +48,7 @@ from biasmir_utils.corrections import (
     parse_corrections,
 )
 from biasmir_utils.errors import ArgumentError, BiasMIRError, did_you_mean
-from biasmir_utils.experiments.metrics import (
-    best_threshold,
-    class_metrics,
-    number_metrics,
-    recognition_metrics,
-)
+from biasmir_utils.experiments.metrics import best_threshold, recognition_metrics
 from biasmir_utils.experiments.protocol import (
     CATEGORY,
     LABEL,
@@ -304,7 +299,7 @@ def outcomes(
         A row of the results; of tags one for each.
     scores : list of (dict, dict)
         Key and columns. A category has an entry for each class, called ``category=class``, with
-        the column `right`, whether the clip's class was the one that was recognised.
+        the column `said`, whether this class was the one that was recognised.
     """
     if kind == LABEL:
         yield _label(key, tested, thresholds[0])
@@ -317,7 +312,7 @@ def outcomes(
         yield _category(names, key, tested)
     else:
         assert kind == NUMBER
-        found = number_metrics(tested.truth, tested.score)
+        found = recognition_metrics(tested.truth, tested.score, kind=NUMBER)
         row = {**key, "n_test": len(tested.truth), **found}
         yield row, [({**_identity(key), "threshold": np.nan}, tested.arrays())]
 
@@ -341,15 +336,15 @@ def _category(names: tuple[str, ...], key: Row, tested: Tested) -> tuple[Row, li
         **key,
         "n_test": len(tested.truth),
         "n_classes": len(names),
-        **class_metrics(tested.truth, tested.score, tested.probability),
+        **recognition_metrics(tested.truth, tested.score, tested.probability, CATEGORY),
     }
-    right = tested.score.argmax(axis=1) == tested.truth
+    said = tested.score.argmax(axis=1)
     everyone = np.arange(len(tested.truth))
     entries = []
     for k, name in enumerate(names):
         part = tested.column(k, everyone, (tested.truth == k).astype(np.int8))
         own = {**_identity(key), "label": f"{key['label']}={name}", "threshold": np.nan}
-        entries.append((own, part.arrays(right=right)))
+        entries.append((own, part.arrays(said=said == k)))
     return row, entries
 
 

@@ -1,29 +1,32 @@
-"""How well a recogniser does on a test set.
+"""How well a recogniser does on a test set: one table of metrics.
+
+A `Metric` is a row of the table: name, heading, the kinds of targets that it is for, whether larger
+is better, its range, and how it is computed from `Answers`, what a recogniser answered about the
+clips of a test set, under any weighting of these. Columns of results, reports and figures follow
+from the table, so that a new metric is one more row::
+
+    register_metric(Metric("youden", "Youden's J", (LABEL, TAGS),
+                           lambda a: a.recall + a.specificity - 1, range=(-1, 1)))
+
+Unweighted, each clip counts once. Under many weightings, as a bootstrap draws them, a clip with
+weight 2 counts like the clip there twice.
 
 Conventions
 -----------
-- `y_true` holds 0 (absent) and 1 (present), shape (n_clips,).
+- `y_true` holds 0 (absent) and 1 (present), of a category the class, of a number the number.
 - `score` is a decision value, any real number; larger means more likely present. Present is
-  predicted where it exceeds 0, which for a logistic recogniser is a probability above 0.5.
+  predicted where it exceeds 0, which for a logistic recogniser is a probability above 0.5. Of a
+  category the class with the largest score is predicted; of a number it is the estimate itself.
 - `probability` lies in [0, 1].
-- `LOWER_IS_BETTER` names the metrics that are better when smaller. All lie in [0, 1] but those of
-  numbers: R2 is at most 1, the correlation lies in [-1, 1], the errors have the number's unit.
-- `balanced_accuracy` is taken where a probability exceeds one half (of a category: for the class
-  with the largest score), `balanced_accuracy_source` at the threshold that was best on the
-  source's training clips.
-
-The metrics: `roc_auc`, `weighted_roc_auc` and `weighted_balanced_accuracy` (many weightings at
-once, for bootstraps), and `recognition_metrics` (all that a results table holds). Of several
-classes, each with a column of scores: `class_metrics`. Of numbers: `number_metrics`.
-
-Metrics of one test set under many weightings of its clips: the arithmetic of a bootstrap.
-
-A weighting says how often each clip was drawn; the first is all ones, the test set as it is.
+- Metrics of a category are those of each class against the rest, mean over the classes that occur
+  (all classes for the Brier score).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,340 +34,390 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
-
-METRICS = (
-    "roc_auc",
-    "average_precision",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "accuracy",
-    "brier",
-)
-CLASS_METRICS = (
-    "roc_auc",
-    "average_precision",
-    "balanced_accuracy",
-    "macro_f1",
-    "accuracy",
-    "brier",
-)
-NUMBER_METRICS = ("r2", "mae", "rmse", "correlation")
-LOWER_IS_BETTER = ("brier", "mae", "rmse")
-
-
-def validate(y_true: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Check labels and scores of one test set, and return them as arrays.
-
-    Raises
-    ------
-    ArgumentError
-        If the lengths differ, a label is neither 0 nor 1, a score is NaN or infinite, or one of
-        the two classes is absent.
-    """
-    labels = np.asarray(y_true)
-    scores = np.asarray(score, dtype=np.float64)
-    if labels.ndim != 1 or scores.shape != labels.shape:
-        raise ArgumentError(
-            f"y_true and score must be vectors of one length, found shapes {labels.shape} and "
-            f"{scores.shape}"
-        )
-    if not np.isin(labels, (0, 1)).all():
-        raise ArgumentError("y_true must hold only 0 and 1")
-    if not np.isfinite(scores).all():
-        row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
-    positive = labels == 1
-    if not positive.any() or positive.all():
-        raise ArgumentError(
-            f"both classes must occur, found {int(positive.sum())} positive of {len(labels)} clips"
-        )
-    return positive, scores
-
-
-def roc_auc(y_true: ArrayLike, score: ArrayLike) -> float:
-    """Return the area under the ROC curve.
-
-    It is the share of pairs of a positive and a negative clip in which the positive one has the
-    larger score; ties count half (the Mann-Whitney statistic).
-    """
-    positive, scores = validate(y_true, score)
-    return float(column_roc_auc(positive, scores[:, np.newaxis])[0])
-
-
-def column_roc_auc(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ROC-AUC of each column of `scores`, (n_clips, n_columns); NaN for one class."""
-    n_positive = int(positive.sum())
-    pairs = n_positive * (len(positive) - n_positive)
-    if not pairs:
-        return np.full(scores.shape[1], np.nan)
-    ranks = rankdata(scores, axis=0)
-    smallest = n_positive * (n_positive + 1) / 2
-    return (ranks[positive].sum(axis=0) - smallest) / pairs
-
-
-def weighted_roc_auc(
-    y_true: ArrayLike, score: ArrayLike, weights: ArrayLike
-) -> NDArray[np.float64]:
-    """Return the ROC-AUC under many weightings of the clips.
-
-    A clip with weight 2 counts like the clip there twice, so a matrix of how often a bootstrap
-    drew each clip gives one ROC-AUC for each replicate.
-
-    Parameters
-    ----------
-    y_true, score : array-like, (n_clips,)
-    weights : array-like, (n_weightings, n_clips)
-        Not negative.
-
-    Returns
-    -------
-    ndarray, (n_weightings,)
-        NaN where a weighting leaves one of the classes without weight.
-    """
-    positive, scores = validate(y_true, score)
-    weights = np.asarray(weights)
-    order = np.argsort(scores, kind="stable")
-    sorted_scores, sorted_positive = scores[order], positive[order]
-    present = weights[:, order[sorted_positive]].astype(np.float64)
-    absent = weights[:, order[~sorted_positive]].astype(np.float64)
-    below = np.zeros((len(weights), absent.shape[1] + 1))
-    np.cumsum(absent, axis=1, out=below[:, 1:])
-    # For each positive clip: the weight of negatives under it, and of those at most its equal.
-    negatives, positives = sorted_scores[~sorted_positive], sorted_scores[sorted_positive]
-    under = below[:, np.searchsorted(negatives, positives, side="left")]
-    under += below[:, np.searchsorted(negatives, positives, side="right")]
-    wins = 0.5 * np.einsum("ij,ij->i", present, under)
-    pairs = present.sum(axis=1) * below[:, -1]
-    return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-
-
-def weighted_balanced_accuracy(
-    y_true: ArrayLike, score: ArrayLike, weights: ArrayLike
-) -> NDArray[np.float64]:
-    """Return the balanced accuracy at the threshold 0 under many weightings of the clips.
-
-    Parameters
-    ----------
-    y_true, score : array-like, (n_clips,)
-    weights : array-like, (n_weightings, n_clips)
-        As in `weighted_roc_auc`.
-
-    Returns
-    -------
-    ndarray, (n_weightings,)
-        NaN where one of the classes is without weight.
-    """
-    positive, drawn = np.asarray(y_true) == 1, np.asarray(weights)
-    right = ((np.asarray(score) > 0) == positive).astype(np.float64)
-    shares = []
-    for chosen in (positive, ~positive):
-        total = drawn[:, chosen].sum(axis=1)
-        hits = drawn[:, chosen] @ right[chosen]
-        shares.append(np.divide(hits, total, out=np.full(len(drawn), np.nan), where=total > 0))
-    return (shares[0] + shares[1]) / 2
-
-
-def average_precision(y_true: ArrayLike, score: ArrayLike) -> float:
-    """Return the mean of the precisions at each step of recall, without interpolation."""
-    positive, scores = validate(y_true, score)
-    order = np.argsort(-scores, kind="stable")
-    # Equal scores cannot be told apart, so a threshold lies only behind the last of them.
-    last = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
-    hits = np.cumsum(positive[order])[last]
-    precision = hits / (last + 1)
-    return float(np.sum(np.diff(np.r_[0, hits]) * precision) / positive.sum())
-
-
-def recognition_metrics(
-    y_true: ArrayLike, score: ArrayLike, probability: ArrayLike
-) -> dict[str, Any]:
-    """Return all of `METRICS` for one test set.
-
-    Parameters
-    ----------
-    y_true, score, probability : array-like, (n_clips,)
-
-    Returns
-    -------
-    dict
-        Floats. Precision is 0 where nothing is predicted present, and so is F1.
-    """
-    positive, scores = validate(y_true, score)
-    probabilities = np.asarray(probability, dtype=np.float64)
-    predicted = scores > 0
-    hits = int((predicted & positive).sum())
-    recall = hits / int(positive.sum())
-    specificity = float((~predicted[~positive]).mean())
-    precision = hits / int(predicted.sum()) if predicted.any() else 0.0
-    return {
-        "roc_auc": float(column_roc_auc(positive, scores[:, np.newaxis])[0]),
-        "average_precision": average_precision(positive, scores),
-        "balanced_accuracy": (recall + specificity) / 2,
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
-        "accuracy": float((predicted == positive).mean()),
-        "brier": float(np.mean((probabilities - positive) ** 2)),
-    }
-
-
-def class_metrics(y_true: ArrayLike, score: ArrayLike, probability: ArrayLike) -> dict[str, Any]:
-    """Return all of `CLASS_METRICS` for one test set.
-
-    Parameters
-    ----------
-    y_true : array-like of int, (n_clips,)
-        Class of each clip, 0 to n_classes - 1.
-    score, probability : array-like, (n_clips, n_classes)
-        The class with the largest score is recognised.
-
-    Returns
-    -------
-    dict
-        ROC-AUC and average precision: each class against the rest, mean over the classes that
-        occur. Balanced accuracy: mean of their recalls. Macro F1: mean over them. Brier score: each
-        class against the rest, mean over all classes (Brier's sum over their number).
-    """
-    truth, scores = np.asarray(y_true), np.asarray(score, dtype=np.float64)
-    if scores.ndim != 2 or truth.shape != scores.shape[:1]:
-        raise ArgumentError(
-            f"score must have a row for each of {len(truth)} clips and a column for each class, "
-            f"found the shape {scores.shape}"
-        )
-    probabilities = np.asarray(probability, dtype=np.float64)
-    recognised = scores.argmax(axis=1)
-    occurring = np.unique(truth)
-    parts = []
-    for k in occurring:
-        own, said = truth == k, recognised == k
-        hits = int((own & said).sum())
-        one_class = own.all()
-        parts.append(
-            (
-                np.nan if one_class else roc_auc(own, scores[:, k]),
-                np.nan if one_class else average_precision(own, scores[:, k]),
-                hits / int(own.sum()),
-                2 * hits / (int(own.sum()) + int(said.sum())),
-            )
-        )
-    one_hot = np.eye(scores.shape[1])[truth]
-    values = np.mean(parts, axis=0)
-    return {
-        **dict(zip(CLASS_METRICS[:4], map(float, values), strict=True)),
-        "accuracy": float((recognised == truth).mean()),
-        "brier": float(((probabilities - one_hot) ** 2).mean()),
-    }
-
-
-def number_metrics(y_true: ArrayLike, prediction: ArrayLike) -> dict[str, Any]:
-    """Return all of `NUMBER_METRICS` for one test set.
-
-    Parameters
-    ----------
-    y_true, prediction : array-like, (n_clips,)
-        Finite.
-
-    Returns
-    -------
-    dict
-        `r2` is 1 minus the squared error over that of the test set's mean, at most 1 and
-        negative for a recogniser that does worse than this mean; `mae` and `rmse` are in the
-        unit of the number; `correlation` is Pearson's, NaN where one side is constant.
-    """
-    truth = np.asarray(y_true, dtype=np.float64)
-    predicted = np.asarray(prediction, dtype=np.float64)
-    if truth.shape != predicted.shape or truth.ndim != 1 or not len(truth):
-        raise ArgumentError(
-            f"y_true and prediction must be vectors of one length, found shapes {truth.shape} and "
-            f"{predicted.shape}"
-        )
-    error = predicted - truth
-    spread, spread_predicted = truth - truth.mean(), predicted - predicted.mean()
-    total = float(spread @ spread)
-    both = np.sqrt(total * float(spread_predicted @ spread_predicted))
-    return {
-        "r2": 1 - float(error @ error) / total if total > 0 else float("nan"),
-        "mae": float(np.abs(error).mean()),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "correlation": float(spread @ spread_predicted) / both if both > 0 else float("nan"),
-    }
-
-
-def best_threshold(y_true: ArrayLike, score: ArrayLike) -> float:
-    """Return the threshold with the largest balanced accuracy: present is what lies above it.
-
-    Thresholds lie halfway between neighbouring scores; of equally good ones the middle one is
-    taken, the lower of two.
-    """
-    positive, scores = validate(y_true, score)
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    cuts = np.flatnonzero(np.diff(ordered) > 0)
-    if not len(cuts):
-        return float(ordered[0])
-    # Behind position k: recall is what lies above, specificity what lies at or below.
-    below = np.cumsum(positive[order])[cuts]
-    recall = 1 - below / positive.sum()
-    specificity = (cuts + 1 - below) / (~positive).sum()
-    balanced = recall + specificity
-    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
-    k = cuts[best[(len(best) - 1) // 2]]
-    return float((ordered[k] + ordered[k + 1]) / 2)
-
+from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS
 
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
 
-LABEL_METRICS = ("roc_auc", "average_precision", "balanced_accuracy_source", "brier")
-_WEIGHTED_CLASS_METRICS = ("roc_auc", "average_precision", "balanced_accuracy", "brier")
-_WEIGHTED_NUMBER_METRICS = ("r2", "mae")
 
+class Answers:
+    """What a recogniser answered about a label, a class or a number, under many weightings.
 
-def metrics_of(kind: str) -> tuple[str, ...]:
-    """Return the metrics of a report for a kind of target, the main one first."""
-    special = {NUMBER: _WEIGHTED_NUMBER_METRICS, CATEGORY: _WEIGHTED_CLASS_METRICS}
-    return special.get(kind, LABEL_METRICS)
-
-
-def draw_counts(n: int, n_replicates: int, seed: Any) -> NDArray[np.int64]:
-    """Return how often each of n things is drawn, (n_replicates, n): n draws with replacement.
-
-    Parameters
+    Attributes
     ----------
-    n, n_replicates : int
-    seed : int or sequence of int
+    truth : ndarray, (n_clips,)
+        Whether the label or class is present; of a number the number.
+    score, probability : ndarray, (n_clips,)
+    said : ndarray of bool, (n_clips,)
+        Whether the label or class was predicted.
+    right : ndarray of bool, (n_clips,)
+        Whether the answer for the clip is right; of a class, whether the clip's own class was
+        predicted.
+    threshold : float
+        Score above which the label is taken for present that was best on the source's training
+        clips; NaN where none was chosen.
+    weights : ndarray, (n_weightings, n_clips)
+        Not negative. Each result has a value for each weighting, (n_weightings,).
     """
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=n_replicates)
+
+    def __init__(
+        self,
+        kind: str,
+        arrays: Mapping[str, ArrayLike],
+        threshold: float = float("nan"),
+        weights: ArrayLike | None = None,
+    ) -> None:
+        truth = np.asarray(arrays["y_true"])
+        self.truth: Array = truth.astype(np.float64) if kind == NUMBER else truth == 1
+        self.score = np.asarray(arrays["score"], dtype=np.float64)
+        self.probability = np.asarray(arrays.get("probability", np.nan), dtype=np.float64)
+        self.said: Array = np.asarray(arrays.get("said", self.score > 0))
+        self.right: Array = np.asarray(arrays.get("right", self.said == self.truth))
+        self.threshold = threshold
+        every = np.ones((1, len(truth))) if weights is None else weights
+        self.weights = np.asarray(every, dtype=np.float64)
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Return the weighted mean of values, (n_clips,)."""
+        return _ratio((self.weights * values).sum(axis=1), self.weights.sum(axis=1))
+
+    def share(self, which: Array, among: Array) -> FloatArray:
+        """Return the share of some clips among others; NaN where these have no weight."""
+        return _ratio(self.weights @ (which & among), self.weights @ among)
+
+    @property
+    def recall(self) -> FloatArray:
+        """Share of the positive clips that are predicted present."""
+        return self.share(self.said, self.truth)
+
+    @property
+    def specificity(self) -> FloatArray:
+        """Share of the negative clips that are not predicted present."""
+        return self.share(~self.said, ~self.truth)
+
+    @property
+    def precision(self) -> FloatArray:
+        """Share of the clips predicted present that are positive; 0 if none is predicted."""
+        return np.nan_to_num(self.share(self.truth, self.said))
+
+    @cached_property
+    def above(self) -> tuple[FloatArray, FloatArray]:
+        """Weight of positive and of negative clips at or above each score, the highest first.
+
+        Equal scores cannot be told apart and stand in one column: (n_weightings, n_scores).
+        """
+        order = np.argsort(-self.score, kind="stable")
+        last = np.flatnonzero(np.r_[np.diff(self.score[order]) != 0, True])
+        weights = self.weights[:, order]
+        positive, negative = (
+            np.cumsum(weights * chosen[order], axis=1)[:, last]
+            for chosen in (self.truth, ~self.truth)
+        )
+        return positive, negative
+
+    @cached_property
+    def spread(self) -> tuple[FloatArray, FloatArray]:
+        """Deviation of truth and of estimates from their mean, (n_weightings, n_clips)."""
+        truth, estimate = (
+            values - self.mean(values)[:, np.newaxis] for values in (self.truth, self.score)
+        )
+        return truth, estimate
+
+    def sum_of_products(self, one: FloatArray, other: FloatArray) -> FloatArray:
+        """Return the weighted sum of products of two rows, or of two rows for each weighting."""
+        shape = self.weights.shape
+        one, other = (np.broadcast_to(rows, shape) for rows in (one, other))
+        sums: FloatArray = ((self.weights * one)[:, np.newaxis] @ other[..., np.newaxis])[:, 0, 0]
+        return sums
 
 
-def shared_track_weights(
-    names: Array, tracks: Array, n_replicates: int, seed: Any
-) -> NDArray[np.float32]:
-    """Return how often each clip counts when tracks are drawn with replacement.
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Divide, where the denominator is positive; elsewhere NaN."""
+    empty = np.full(numerator.shape, np.nan)
+    return np.divide(numerator, denominator, out=empty, where=denominator > 0)
+
+
+def _roc_auc(a: Answers) -> FloatArray:
+    # The Mann-Whitney statistic: ties count half.
+    positive, negative = a.above
+    half_ties = positive - np.diff(positive, axis=1, prepend=0) / 2
+    wins = (np.diff(negative, axis=1, prepend=0) * half_ties).sum(axis=1)
+    return _ratio(wins, positive[:, -1] * negative[:, -1])
+
+
+def _average_precision(a: Answers) -> FloatArray:
+    # The mean of the precisions at each step of recall, without interpolation.
+    positive, negative = a.above
+    precision = np.nan_to_num(_ratio(positive, positive + negative))
+    steps = np.diff(positive, axis=1, prepend=0) * precision
+    return _ratio(steps.sum(axis=1), positive[:, -1])
+
+
+def _balanced_accuracy_source(a: Answers) -> FloatArray:
+    if np.isnan(a.threshold):
+        return np.full(len(a.weights), np.nan)
+    said = a.score > a.threshold
+    return (a.share(said, a.truth) + a.share(~said, ~a.truth)) / 2
+
+
+def _f1(a: Answers) -> FloatArray:
+    precision, recall = a.precision, a.recall
+    return np.nan_to_num(_ratio(2 * precision * recall, precision + recall))
+
+
+def _f1_of_class(a: Answers) -> FloatArray:
+    positive, said = a.weights @ a.truth, a.weights @ a.said
+    hits = a.weights @ (a.truth & a.said)
+    return np.where(positive > 0, _ratio(2 * hits, positive + said), np.nan)
+
+
+def _accuracy(a: Answers) -> FloatArray:
+    return a.share(a.right, np.ones(len(a.right), dtype=bool))
+
+
+def _brier(a: Answers) -> FloatArray:
+    return a.mean((a.probability - a.truth) ** 2)
+
+
+def _r2(a: Answers) -> FloatArray:
+    error, (spread, _) = a.score - a.truth, a.spread
+    return 1 - _ratio(a.sum_of_products(error, error), a.sum_of_products(spread, spread))
+
+
+def _correlation(a: Answers) -> FloatArray:
+    truth, estimate = a.spread
+    squares = a.sum_of_products(truth, truth) * a.sum_of_products(estimate, estimate)
+    return _ratio(a.sum_of_products(truth, estimate), np.sqrt(squares))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the table of metrics.
+
+    Attributes
+    ----------
+    name : str
+        Its column in tables; of one meaning everywhere.
+    heading : str
+        For readers.
+    kinds : tuple of {'label', 'tags', 'category', 'number'}
+        The kinds of targets that it is for.
+    compute : callable
+        Takes `Answers`, of a category those of one class, and returns a value for each weighting;
+        NaN where it is not defined.
+    larger_is_better : bool
+    range : (float, float)
+        Smallest and largest possible value; what has no largest is in the unit of the number.
+    in_results, in_report : bool
+        Whether tables of results, and full reports with their bootstrap, have it.
+    """
+
+    name: str
+    heading: str
+    kinds: tuple[str, ...]
+    compute: Callable[[Answers], FloatArray]
+    larger_is_better: bool = True
+    range: tuple[float, float] = (0.0, 1.0)
+    in_results: bool = True
+    in_report: bool = True
+
+    @property
+    def has_unit(self) -> bool:
+        """Whether it is in the unit of the number, so that means over numbers say nothing."""
+        return bool(np.isinf(self.range[1]))
+
+
+_YES_OR_NO = (LABEL, TAGS)
+_PRESENCE = (LABEL, TAGS, CATEGORY)
+_ERROR: dict[str, Any] = {"larger_is_better": False, "range": (0.0, np.inf)}
+METRICS: list[Metric] = [
+    Metric("roc_auc", "ROC-AUC", _PRESENCE, _roc_auc),
+    Metric("average_precision", "average precision", _PRESENCE, _average_precision),
+    Metric(
+        "balanced_accuracy",
+        "balanced accuracy",
+        _YES_OR_NO,
+        lambda a: (a.recall + a.specificity) / 2,
+        in_report=False,
+    ),
+    Metric("balanced_accuracy", "balanced accuracy", (CATEGORY,), lambda a: a.recall),
+    Metric(
+        "balanced_accuracy_source",
+        "balanced accuracy (source's threshold)",
+        _YES_OR_NO,
+        _balanced_accuracy_source,
+        in_results=False,
+    ),
+    Metric("precision", "precision", _YES_OR_NO, lambda a: a.precision, in_report=False),
+    Metric("recall", "recall", _YES_OR_NO, lambda a: a.recall, in_report=False),
+    Metric("f1", "F1", _YES_OR_NO, _f1, in_report=False),
+    Metric("macro_f1", "macro F1", (CATEGORY,), _f1_of_class, in_report=False),
+    Metric("accuracy", "accuracy", _PRESENCE, _accuracy, in_report=False),
+    Metric("brier", "Brier", _PRESENCE, _brier, larger_is_better=False),
+    Metric("r2", "R2", (NUMBER,), _r2, range=(-np.inf, 1.0)),
+    Metric("mae", "MAE", (NUMBER,), lambda a: a.mean(np.abs(a.score - a.truth)), **_ERROR),
+    Metric(
+        "rmse",
+        "RMSE",
+        (NUMBER,),
+        lambda a: np.sqrt(a.mean((a.score - a.truth) ** 2)),
+        in_report=False,
+        **_ERROR,
+    ),
+    Metric(
+        "correlation", "correlation", (NUMBER,), _correlation, range=(-1.0, 1.0), in_report=False
+    ),
+]
+
+
+def register_metric(metric: Metric) -> None:
+    """Add a row to the table; its column comes last.
+
+    Raises
+    ------
+    ArgumentError
+        If a metric of that name is there for one of its kinds.
+    """
+    for other in METRICS:
+        if other.name == metric.name and set(other.kinds) & set(metric.kinds):
+            raise ArgumentError(f"there is a metric {metric.name!r} for {', '.join(other.kinds)}")
+    METRICS.append(metric)
+
+
+def metrics_of(kind: str, *, report: bool = False) -> list[Metric]:
+    """Return the metrics for a kind of target, of results or of reports, the main one first."""
+    return [
+        one
+        for one in METRICS
+        if kind in one.kinds and (one.in_report if report else one.in_results)
+    ]
+
+
+def metric_named(name: str) -> Metric:
+    """Return the first metric of a name; what is told of it holds for all kinds."""
+    return next(one for one in METRICS if one.name == name)
+
+
+def recognition_metrics(
+    y_true: ArrayLike,
+    score: ArrayLike,
+    probability: ArrayLike = np.nan,
+    kind: str = LABEL,
+) -> dict[str, float]:
+    """Return all metrics that a table of results has, for one test set.
 
     Parameters
     ----------
-    names : ndarray of str
-        All tracks of the test set, each once, sorted: the same for all its subsets, so that
-        they share the draws.
-    tracks : ndarray of str, (n_clips,)
-        Track of each clip.
-    n_replicates : int
-    seed : int or sequence of int
+    y_true : array-like, (n_clips,)
+        0 or 1; of a category the class, 0 to n_classes - 1; of a number the number.
+    score, probability : array-like, (n_clips,), of a category (n_clips, n_classes)
+        See the module. Of a number the estimates, and no probability.
+    kind : {'label', 'tags', 'category', 'number'}
 
     Returns
     -------
-    ndarray, (1 + n_replicates, n_clips)
-        The first row is 1.
+    dict of str to float
+
+    Raises
+    ------
+    ArgumentError
+        If shapes differ; of labels, if one is neither 0 nor 1, a score is not finite, or one of
+        the two classes is absent.
     """
-    drawn = draw_counts(len(names), n_replicates, seed)
-    counts = np.concatenate([np.ones((1, len(names)), int), drawn]).astype(np.float32)
-    weights: NDArray[np.float32] = counts[:, np.searchsorted(names, tracks)]
-    return weights
+    if kind == CATEGORY:
+        classes = _classes(np.asarray(y_true), np.asarray(score), np.asarray(probability))
+        metrics = metrics_of(kind)
+        values = np.array([[metric.compute(one)[0] for metric in metrics] for one in classes])
+        sums = np.nan_to_num(values).sum(axis=0)
+        means = _ratio(sums, (~np.isnan(values)).sum(axis=0))
+        return {metric.name: float(mean) for metric, mean in zip(metrics, means, strict=True)}
+    if kind == NUMBER:
+        _check_vectors(np.asarray(y_true), np.asarray(score))
+    else:
+        y_true, score = validate(y_true, score)
+    one = Answers(kind, {"y_true": y_true, "score": score, "probability": probability})
+    return {metric.name: float(metric.compute(one)[0]) for metric in metrics_of(kind)}
+
+
+def _classes(truth: Array, score: Array, probability: Array) -> list[Answers]:
+    """Return the answers about each class against the rest."""
+    if score.ndim != 2 or truth.shape != score.shape[:1]:
+        raise ArgumentError(
+            f"score must have a row for each of {len(truth)} clips and a column for each class, "
+            f"found the shape {score.shape}"
+        )
+    recognised = score.argmax(axis=1)
+    return [
+        Answers(
+            CATEGORY,
+            {
+                "y_true": truth == k,
+                "score": score[:, k],
+                "probability": probability[:, k],
+                "said": recognised == k,
+                "right": recognised == truth,
+            },
+        )
+        for k in range(score.shape[1])
+    ]
+
+
+def weighted_metrics(
+    kind: str, arrays: Mapping[str, ArrayLike], threshold: float, weights: ArrayLike
+) -> FloatArray:
+    """Return the metrics of a report under each weighting, (n_metrics, n_weightings).
+
+    Parameters
+    ----------
+    kind : {'label', 'tags', 'category', 'number'}
+    arrays : mapping
+        `y_true`, `score`, `probability`, (n_clips,); of a class of a category also `said`.
+    threshold : float
+        See `Answers`.
+    weights : array-like, (n_weightings, n_clips)
+    """
+    answers = Answers(kind, arrays, threshold, weights)
+    return np.array([metric.compute(answers) for metric in metrics_of(kind, report=True)])
+
+
+def weighted_metric(
+    name: str,
+    y_true: ArrayLike,
+    score: ArrayLike,
+    weights: ArrayLike,
+    probability: ArrayLike = np.nan,
+) -> FloatArray:
+    """Return a metric of a label under many weightings of the clips.
+
+    Parameters
+    ----------
+    name : str
+        A metric of labels that results have, such as `roc_auc` or `balanced_accuracy`.
+    y_true, score, probability : array-like, (n_clips,)
+    weights : array-like, (n_weightings, n_clips)
+        Not negative. A matrix of how often a bootstrap drew each clip gives a value for each draw.
+
+    Returns
+    -------
+    ndarray, (n_weightings,)
+        NaN where a class that the metric needs has no weight.
+
+    Raises
+    ------
+    ArgumentError
+        As of `recognition_metrics`, or if the metric is unknown.
+    """
+    known = {metric.name: metric for metric in metrics_of(LABEL)}
+    if name not in known:
+        raise ArgumentError(f"metric {name!r}: expected one of {', '.join(known)}")
+    positive, scores = validate(y_true, score)
+    arrays = {"y_true": positive, "score": scores, "probability": probability}
+    return known[name].compute(Answers(LABEL, arrays, weights=weights))
+
+
+def weighted_roc_auc(y_true: ArrayLike, score: ArrayLike, weights: ArrayLike) -> FloatArray:
+    """Return the ROC-AUC under many weightings of the clips; see `weighted_metric`."""
+    return weighted_metric("roc_auc", y_true, score, weights)
 
 
 def alike(weights: Array, cells: ArrayLike) -> FloatArray:
@@ -393,73 +446,78 @@ def alike(weights: Array, cells: ArrayLike) -> FloatArray:
     return shares
 
 
-def weighted_metrics(
-    kind: str, arrays: Mapping[str, Array], threshold: float, weights: Array
-) -> FloatArray:
-    """Return the metrics of a report under each weighting.
+def _check_vectors(truth: Array, score: Array) -> None:
+    """Raise an `ArgumentError` unless both are vectors of one length."""
+    if truth.ndim != 1 or score.shape != truth.shape or not len(truth):
+        raise ArgumentError(
+            f"y_true and score must be vectors of one length, found shapes {truth.shape} and "
+            f"{score.shape}"
+        )
 
-    Parameters
-    ----------
-    kind : {'label', 'tags', 'category', 'number'}
-    arrays : mapping
-        `y_true`, `score`, `probability`, (n_clips,); of a category also `right`.
-    threshold : float
-        Present is what has a larger score.
-    weights : ndarray, (n_weightings, n_clips)
 
-    Returns
-    -------
-    ndarray, (n_metrics, n_weightings)
-        In the order of `metrics_of`. For a class of a category `balanced_accuracy` is its
-        recall, whose mean over the classes is the balanced accuracy. NaN where a class has no
-        weight or no clip at all, but for the Brier score: that is NaN where a probability is
-        missing.
+def validate(y_true: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Check labels and scores of one test set, and return them as arrays.
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths differ, a label is neither 0 nor 1, a score is NaN or infinite, or one of
+        the two classes is absent.
     """
-    truth = np.asarray(arrays["y_true"], dtype=np.float64)
-    score = np.asarray(arrays["score"], dtype=np.float64)
-    if kind == NUMBER:
-        return _number(truth, score, weights)
-    positive = truth == 1
-    order = np.argsort(-score, kind="stable")
-    above, below = order[positive[order]], order[~positive[order]]
-    hits = np.cumsum(weights[:, above], axis=1, dtype=np.float64)
-    false = np.zeros((len(weights), len(below) + 1))
-    np.cumsum(weights[:, below], axis=1, out=false[:, 1:])
-    # Not the last of `hits`, which has no columns where no clip is positive.
-    n_positive, n_negative = weights[:, above].sum(axis=1, dtype=np.float64), false[:, -1]
-    # Positives by falling score: negatives strictly above each, and those at least as high.
-    falling = -score[below]
-    stricter = false[:, np.searchsorted(falling, -score[above], side="left")]
-    as_high = false[:, np.searchsorted(falling, -score[above], side="right")]
-    # Equal scores cannot be told apart: a positive is found together with all its equals.
-    last = np.searchsorted(-score[above], -score[above], side="right") - 1
-    found = hits[:, last]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own = weights[:, above]
-        wins = n_negative[:, np.newaxis] - (stricter + as_high) / 2
-        roc_auc = np.einsum("ij,ij->i", own, wins) / (n_positive * n_negative)
-        precision = np.where(found > 0, found / (found + as_high), 0.0)
-        average_precision = np.einsum("ij,ij->i", own, precision) / n_positive
-        if kind == CATEGORY:
-            right = np.asarray(arrays["right"])[above]
-            balanced = (own @ right) / n_positive
-        else:
-            k_above = int((score[above] > threshold).sum())
-            k_below = int((score[below] > threshold).sum())
-            recall = (hits[:, k_above - 1] if k_above else 0.0) / n_positive
-            balanced = (recall + 1 - false[:, k_below] / n_negative) / 2
-            if np.isnan(threshold):
-                balanced = np.full(len(weights), np.nan)
-        error = (np.asarray(arrays["probability"], dtype=np.float64) - positive) ** 2
-        brier = (weights @ error) / weights.sum(axis=1)
-    return np.array([roc_auc, average_precision, balanced, brier])
+    labels = np.asarray(y_true)
+    scores = np.asarray(score, dtype=np.float64)
+    _check_vectors(labels, scores)
+    if not np.isin(labels, (0, 1)).all():
+        raise ArgumentError("y_true must hold only 0 and 1")
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
+    positive = labels == 1
+    if not positive.any() or positive.all():
+        raise ArgumentError(
+            f"both classes must occur, found {int(positive.sum())} positive of {len(labels)} clips"
+        )
+    return positive, scores
 
 
-def _number(truth: FloatArray, score: FloatArray, weights: Array) -> FloatArray:
-    total = weights.sum(axis=1, dtype=np.float64)
-    error = weights @ (score - truth) ** 2
-    mean = (weights @ truth) / total
-    spread = weights @ truth**2 - total * mean**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r2 = np.where(spread > 0, 1 - error / spread, np.nan)
-    return np.array([r2, (weights @ np.abs(score - truth)) / total])
+def roc_auc(y_true: ArrayLike, score: ArrayLike) -> float:
+    """Return the area under the ROC curve.
+
+    It is the share of pairs of a positive and a negative clip in which the positive one has the
+    larger score; ties count half (the Mann-Whitney statistic).
+    """
+    positive, scores = validate(y_true, score)
+    return float(column_roc_auc(positive, scores[:, np.newaxis])[0])
+
+
+def column_roc_auc(positive: NDArray[np.bool_], scores: FloatArray) -> FloatArray:
+    """Return the ROC-AUC of each column of `scores`, (n_clips, n_columns); NaN for one class."""
+    n_positive = int(positive.sum())
+    pairs = n_positive * (len(positive) - n_positive)
+    if not pairs:
+        return np.full(scores.shape[1], np.nan)
+    ranks = rankdata(scores, axis=0)
+    smallest = n_positive * (n_positive + 1) / 2
+    return (ranks[positive].sum(axis=0) - smallest) / pairs
+
+
+def best_threshold(y_true: ArrayLike, score: ArrayLike) -> float:
+    """Return the threshold with the largest balanced accuracy: present is what lies above it.
+
+    Thresholds lie halfway between neighbouring scores; of equally good ones the middle one is
+    taken, the lower of two.
+    """
+    positive, scores = validate(y_true, score)
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    cuts = np.flatnonzero(np.diff(ordered) > 0)
+    if not len(cuts):
+        return float(ordered[0])
+    # Behind position k: recall is what lies above, specificity what lies at or below.
+    below = np.cumsum(positive[order])[cuts]
+    recall = 1 - below / positive.sum()
+    specificity = (cuts + 1 - below) / (~positive).sum()
+    balanced = recall + specificity
+    best = np.flatnonzero(balanced >= balanced.max() - 1e-12)
+    k = cuts[best[(len(best) - 1) // 2]]
+    return float((ordered[k] + ordered[k + 1]) / 2)

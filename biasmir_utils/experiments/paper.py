@@ -61,7 +61,7 @@ from biasmir_utils.experiments.run import (
     task_keys,
     write_evaluation,
 )
-from biasmir_utils.experiments.stats import Cell, Draws, Samples
+from biasmir_utils.experiments.stats import Cell, FloatArray, Samples
 from biasmir_utils.files import atomic_path, sha256, versions, write_json
 
 PUBLISHED_EMBEDDINGS = ("vggish", "openl3", "yamnet")
@@ -227,7 +227,7 @@ class _Point:
     name: str
     statement: str
     figure: str
-    compute: Callable[[Samples], Draws | str]
+    compute: Callable[[Samples], FloatArray | str]
     bound: float = 0.0
     above: bool = True
     whole: bool = False  # about everything that was published, whatever a table has of it
@@ -335,7 +335,7 @@ def _lacking(ours: Samples, published: Samples) -> str:
     return ", ".join(names)
 
 
-def mean_fall(samples: Samples, embedding: str, correction: str = "none") -> Draws | str:
+def mean_fall(samples: Samples, embedding: str, correction: str = "none") -> FloatArray | str:
     """Return the mean of an embedding's two falls without correction, or why there is none."""
     falls = []
     for train, test in ACROSS:
@@ -347,14 +347,14 @@ def mean_fall(samples: Samples, embedding: str, correction: str = "none") -> Dra
     return np.mean(falls, axis=0)
 
 
-def _falls_more(samples: Samples, more: str, less: str) -> Draws | str:
+def _falls_more(samples: Samples, more: str, less: str) -> FloatArray | str:
     first, second = mean_fall(samples, more), mean_fall(samples, less)
     if isinstance(first, str):
         return first
     return second if isinstance(second, str) else first - second
 
 
-def _closer(samples: Samples) -> Draws | str:
+def _closer(samples: Samples) -> FloatArray | str:
     cells = [Cell(e, "none", "none", *pair) for e in PUBLISHED_EMBEDDINGS for pair in PAIRS]
     absent = _absent(samples, cells)
     if absent:
@@ -365,11 +365,11 @@ def _closer(samples: Samples) -> Draws | str:
         ranges[pair] = _largest(means) - _smallest(means)
     across = np.mean([ranges[pair] for pair in ACROSS], axis=0)
     inside = np.mean([ranges[test, test] for test in PUBLISHED_DATASETS], axis=0)
-    difference: Draws = across - inside
+    difference: FloatArray = across - inside
     return difference
 
 
-def _yamnet_lead(samples: Samples) -> Draws | str:
+def _yamnet_lead(samples: Samples) -> FloatArray | str:
     absent = _absent(
         samples, [Cell(e, "none", "none", *p) for e in PUBLISHED_EMBEDDINGS for p in ACROSS]
     )
@@ -383,7 +383,7 @@ def _yamnet_lead(samples: Samples) -> Draws | str:
     return _smallest(leads)
 
 
-def _largest_projection_gain(samples: Samples) -> Draws | str:
+def _largest_projection_gain(samples: Samples) -> FloatArray | str:
     gains = [
         samples.mean(cell, baseline)
         for cell in _published_cells(samples, PAIRS)
@@ -396,7 +396,7 @@ def _largest_projection_gain(samples: Samples) -> Draws | str:
     return _largest(gains)
 
 
-def _share_of_random_features(samples: Samples) -> Draws | str:
+def _share_of_random_features(samples: Samples) -> FloatArray | str:
     found = []
     for cell in _published_cells(samples, ACROSS):
         none, k = (cell._replace(correction=name, mode="none") for name in ("none", "k"))
@@ -415,7 +415,7 @@ def _share_of_random_features(samples: Samples) -> Draws | str:
     return samples.mean(k, none) - samples.mean(cell, k)
 
 
-def _remaining_fall(samples: Samples) -> Draws | str:
+def _remaining_fall(samples: Samples) -> FloatArray | str:
     remaining = []
     for embedding in PUBLISHED_EMBEDDINGS:
         for train, test in ACROSS:
@@ -455,11 +455,11 @@ def _published_cells(samples: Samples, pairs: Sequence[tuple[str, str]]) -> list
     ]
 
 
-def _largest(figures: Sequence[Draws]) -> Draws:
+def _largest(figures: Sequence[FloatArray]) -> FloatArray:
     return max(figures, key=lambda draws: draws[0])
 
 
-def _smallest(figures: Sequence[Draws]) -> Draws:
+def _smallest(figures: Sequence[FloatArray]) -> FloatArray:
     return min(figures, key=lambda draws: draws[0])
 
 
@@ -686,7 +686,7 @@ def write_comparison(
 def _figures(samples: Samples, level: float) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
 
-    def add(quantity: str, cell: Cell, draws: Draws, n_labels: int) -> None:
+    def add(quantity: str, cell: Cell, draws: FloatArray, n_labels: int) -> None:
         low, high = samples.interval(draws, level)
         rows.append(
             {
@@ -701,7 +701,7 @@ def _figures(samples: Samples, level: float) -> pd.DataFrame:
 
     for cell in samples.cells:
         add("mean", cell, samples.mean(cell), samples.n_labels(cell))
-    falls: dict[Cell, list[tuple[Draws, int]]] = {}
+    falls: dict[Cell, list[tuple[FloatArray, int]]] = {}
     for cell in samples.cells:
         home = cell._replace(train_set=cell.test_set)
         if cell != home and home in samples:

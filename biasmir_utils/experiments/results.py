@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import CLASS_METRICS, METRICS, NUMBER_METRICS
+from biasmir_utils.experiments.metrics import metric_named, metrics_of
 from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
 from biasmir_utils.files import atomic_path
 
@@ -28,21 +28,20 @@ KEY_COLUMNS = (
     "recogniser",
     "seed",
 )
-RESULT_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_pos_test", "C", *METRICS)
-CLASS_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "n_classes", "C", *CLASS_METRICS)
-NUMBER_COLUMNS = (*KEY_COLUMNS, "n_train", "n_test", "C", *NUMBER_METRICS)
 SCORE_COLUMNS = (*KEY_COLUMNS, "clip", "track", "group", "y_true", "score", "probability")
 TABLE_SUFFIXES = (".csv", ".parquet")
 UNLABELLED = "unlabelled"
-"""The mode in which the other dataset's labels are not looked at; see `planning.MODES`."""
+"""The mode in which the other dataset's labels are not looked at; see `evaluate.MODES`."""
 
 # What tells the rows of one recogniser setting from those of another, labels and sets aside.
 SETTING = ("embedding", "correction", "mode", "alpha")
 
 
 def result_columns(kind: str) -> tuple[str, ...]:
-    """Return the columns of a results table for a kind of target (see `targets`)."""
-    return {CATEGORY: CLASS_COLUMNS, NUMBER: NUMBER_COLUMNS}.get(kind, RESULT_COLUMNS)
+    """Return the columns of a results table for a kind of target: keys, counts, metrics."""
+    counts = {CATEGORY: ("n_classes",), NUMBER: ()}.get(kind, ("n_pos_test",))
+    metrics = (metric.name for metric in metrics_of(kind))
+    return (*KEY_COLUMNS, "n_train", "n_test", *counts, "C", *metrics)
 
 
 def check_table_path(path: str | os.PathLike[str]) -> Path:
@@ -147,6 +146,11 @@ def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
     pandas.DataFrame
         A row for each label, setting, test set and other training set: the key columns, with
         `train_set` the other dataset, `in_domain`, `cross` and `fall`.
+
+    Raises
+    ------
+    ArgumentError
+        If an in-domain row is there more than once.
     """
     keys = [
         name for name in KEY_COLUMNS if name in results and name not in ("train_set", "partner")
@@ -156,6 +160,8 @@ def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
     # The in-domain recogniser of a cross row is the one whose resampling had the same partner.
     inside = inside.rename(columns={metric: "in_domain", "partner": "other"})
     across = across.rename(columns={metric: "cross"}).assign(other=across["train_set"])
+    if inside.duplicated([*keys, "other"]).any():
+        raise ArgumentError("in-domain rows are there more than once; select one of them")
     table = across[[*keys, "train_set", "other", "cross"]].merge(
         inside[[*keys, "other", "in_domain"]], on=[*keys, "other"], how="left"
     )
@@ -214,7 +220,8 @@ def summarise(results: pd.DataFrame) -> str:
     """
     if results.empty:
         return "no results"
-    metric, name = ("roc_auc", "ROC-AUC") if "roc_auc" in results else ("r2", "R2")
+    metric = "roc_auc" if "roc_auc" in results else "r2"
+    heading = metric_named(metric).heading
     means = mean_over_labels(results, metric)
     fall = falls(results, metric)
     by_pair = mean_over_labels(fall, "fall") if len(fall) else means.iloc[:, :0]
@@ -232,7 +239,7 @@ def summarise(results: pd.DataFrame) -> str:
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
     table = pd.DataFrame(lines).to_string(index=False, justify="right")
     return (
-        f"Mean {name} over {over}, train>test; fall = in-domain minus cross-dataset "
+        f"Mean {heading} over {over}, train>test; fall = in-domain minus cross-dataset "
         f"on that test set\n{table}"
     )
 

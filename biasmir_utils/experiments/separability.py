@@ -1,62 +1,43 @@
-"""How well the dataset of a clip can be read from its embedding.
+"""What tells the datasets apart, what a correction leaves of it, and what it does to the rows.
 
 A probe is trained to tell the datasets apart and scored on clips that it has not seen. Clips of
 one track are kept on one side of every fold: a probe that has seen a track may know its other
 clips by heart, and what it knows of the track is not what it knows of the dataset. `leaked`
-folds ignore tracks, for contrast.
+folds ignore tracks, for contrast. The probe is an L2-regularised logistic regression on
+standardised features, scaled so that rows have length 1 on average, which makes the penalty alike
+for embeddings of any dimension; `kind="rbf"` puts random Fourier features of a Gaussian kernel
+before it. With more than two datasets, each is told from all others, and the mean is reported too.
 
-The probe is an L2-regularised logistic regression on standardised features, scaled so that rows
-have length 1 on average, which makes the penalty alike for embeddings of any dimension;
-`kind="rbf"` puts random Fourier features of a Gaussian kernel before it. With more than two
-datasets, each is told from all others, and the mean is reported too.
-
-Chance is measured, not assumed: the same folds and probes, with the datasets of the tracks
-permuted.
+Chance is measured, not assumed: the same with the datasets of whole tracks permuted.
 
 Where the datasets hold the same tracks (one piece of music, recorded or rendered twice; the corpus
 has `shared_tracks`), a probe that is trained on one of two twins calls the other one by the wrong
 dataset, and falls below chance. With `paired`, twins are on one side of every fold, and chance is
 measured with the datasets swapped within tracks. A track that not all datasets hold has nothing to
 be swapped with: it would keep its dataset under every permutation, and chance would be too high.
-Such tracks are left out, of the probe as of its chance (`compared_rows`).
+Such tracks are left out, of the measure as of its chance (`compared_rows`).
 
-What a correction leaves of the difference of two datasets, and what it does to the rows.
-
-All of it is measured on rows that the correction was not fitted on, since on the rows of the fit
-some corrections are perfect by construction: `LEACE` leaves exactly nothing for a linear probe
+What a correction leaves is measured on rows that it was not fitted on, since on the rows of the
+fit some corrections are perfect by construction: `LEACE` leaves exactly nothing for a linear probe
 there, and more than nothing on fresh rows.
 
-- `linear_probe`, `rbf_probe`: ROC-AUC of a probe of the dataset, cross-validated by track, see
-  `separability`;
+- `linear_probe`, `rbf_probe`: ROC-AUC of a probe of the dataset;
 - `mean_gap`: distance of the two means, in units of the spread within the datasets (the root of
   the summed variances);
 - `mmd2`: squared maximum mean discrepancy, unbiased, with a Gaussian kernel whose bandwidth is
   the median distance of the rows; it is negative about as often as positive where there is no
   difference. Clips of one track resemble each other in any dataset, so its means are over pairs of
-  clips of different tracks.
-
-Chance is the same measure with the datasets of whole tracks permuted. If both datasets hold the
-same tracks (`paired`), only these count, twins stay in one fold of a probe, and chance swaps the
-datasets within tracks: see `separability`.
+  clips of different tracks;
+- `variance_moved`, `variance_kept`, `rank`: see `damage`.
 
 References
 ----------
 A. Gretton et al., "A kernel two-sample test", JMLR 13, 2012 (equation 3 is the unbiased form).
-
-What a correction leaves where it was fitted, and on clips that it has not seen.
-
-A correction that makes the means of two datasets equal does so on the clips of its fit. Means of
-other clips differ by as much as means are uncertain, the more the fewer clips there were to
-learn from. And a dimension that is silent in nearly all clips, such as a unit of a network that
-hardly ever fires, gets a shift from the few clips in which it is not; on clips in which it is
-silent, that shift is all that there is in it, and tells the dataset without error
-(`quiet_dimensions`).
-
-Corrections judged on the test clips of both datasets, which none of them was fitted on.
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +53,7 @@ from threadpoolctl import threadpool_limits
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, Fastfood, make_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import column_roc_auc
+from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc
 from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace, array_sum
 from biasmir_utils.experiments.recognisers import Span, balanced_weights, solve_logistic
 
@@ -81,6 +62,153 @@ N_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
 MEAN = "(mean)"
+PROBES = {"linear_probe": "linear probe", "rbf_probe": "RBF probe"}
+SHIFT_MEASURES = {**PROBES, "mean_gap": "mean gap", "mmd2": "squared MMD"}
+"""What tells two datasets apart, with its name for readers."""
+DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
+SCALE_FLOOR = 0.1
+QUIET_SHARE = 0.95
+LEFT_OVER_PERMUTATIONS = 20
+MAX_CLIPS = 300
+"""Test clips of each dataset that are judged at most; probes cost the cube of their number."""
+PROBE_PERMUTATIONS = 10
+"""How often the chance of the probes is measured; they take long to train."""
+DISTANCE_PERMUTATIONS = 100
+"""How often the chance of mean gap and MMD is measured for each fit."""
+NEIGHBOUR_BLOCK = 512
+"""Rows whose distances to all others are held at a time."""
+
+
+# What is compared
+
+
+def compared_rows(
+    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = N_FOLDS
+) -> tuple[NDArray[np.bool_], bool]:
+    """Return which rows to compare where a track of one name is the same track in all datasets.
+
+    Parameters
+    ----------
+    sample_domain, sample_track : array-like, (n_clips,)
+    n_folds : int
+
+    Returns
+    -------
+    compared : ndarray of bool, (n_clips,)
+        The clips of tracks that all datasets hold. If these are fewer than the folds, all clips.
+    twins : bool
+        Whether tracks are compared with their twins; in the latter case like those of any datasets.
+    """
+    names, domain = np.unique(np.asarray(sample_domain, dtype=str), return_inverse=True)
+    tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
+    held = np.zeros((len(tracks), len(names)), dtype=bool)
+    held[codes, domain] = True
+    everywhere = held.all(axis=1)
+    if everywhere.sum() < n_folds:
+        return np.ones(len(codes), dtype=bool), False
+    return everywhere[codes], True
+
+
+class _Compared:
+    """Rows of several datasets, and which of them belong together.
+
+    `X`: the rows that are compared, (n_clips, n_features); `names`: the datasets, sorted; `domain`:
+    the position of each row's dataset among them; `tracks`: a code of its track, another one in
+    each dataset; `pieces`: what stays on one side of a fold, the track, or both of two twins;
+    `twins`: whether tracks have twins.
+    """
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        sample_domain: ArrayLike,
+        sample_track: ArrayLike | None = None,
+        paired: bool = False,
+        n_folds: int = N_FOLDS,
+    ) -> None:
+        rows, domain = np.asarray(X, dtype=np.float64), np.asarray(sample_domain)
+        track = None if sample_track is None else np.asarray(sample_track, dtype=str)
+        n_tracks = len(domain) if track is None else len(track)
+        if rows.ndim != 2 or not len(rows) == len(domain) == n_tracks:
+            raise ArgumentError(
+                f"X must be a matrix with one row for each of {len(domain)} datasets and "
+                f"{n_tracks} tracks, found the shape {rows.shape}"
+            )
+        self.twins = False
+        if paired and track is not None:
+            compared, self.twins = compared_rows(domain, track, n_folds)
+            rows, domain, track = rows[compared], domain[compared], track[compared]
+        self.X = rows
+        self.names, self.domain = np.unique(domain, return_inverse=True)
+        if track is None:
+            self.tracks = self.pieces = np.arange(len(rows))
+            return
+        named = np.unique(track, return_inverse=True)[1]
+        codes = self.domain * (named.max(initial=0) + 1) + named
+        self.tracks = np.unique(codes, return_inverse=True)[1]
+        self.pieces = named if self.twins else self.tracks
+
+    @classmethod
+    def two(cls, *arguments: Any) -> _Compared:
+        """Return the rows of what has to be two datasets."""
+        clips = cls(*arguments)
+        if len(clips.names) != 2:
+            raise ArgumentError(
+                f"expected rows of two datasets, found {len(clips.names)} datasets for "
+                f"{len(clips.X)} rows"
+            )
+        return clips
+
+    def n_tracks(self, code: int) -> int:
+        """Return how many tracks a dataset has."""
+        return len(np.unique(self.tracks[self.domain == code]))
+
+    def permuted(
+        self, y: NDArray[np.bool_], n: int, seed: int | Sequence[int]
+    ) -> NDArray[np.bool_]:
+        """Return labels in which whole tracks have changed places, (n, n_clips).
+
+        Twins change places only with each other.
+        """
+        rng = np.random.default_rng(seed)
+        of_track = np.zeros(self.tracks.max() + 1, dtype=bool)
+        of_track[self.tracks] = y
+        if not self.twins:
+            drawn = [rng.permutation(of_track)[self.tracks] for _ in range(n)]
+            return np.array(drawn, dtype=bool).reshape(n, len(y))
+        piece = np.zeros(len(of_track), dtype=np.intp)
+        piece[self.tracks] = self.pieces
+        places = np.argsort(piece, kind="stable")
+        swapped = np.empty((n, len(of_track)), dtype=bool)
+        for labels in swapped:
+            labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
+        return swapped[:, self.tracks]
+
+    def folds(self, leaked: bool, n_folds: int, seed: int) -> NDArray[np.bool_]:
+        """Return which clips train in each fold, (n_folds, n_clips)."""
+        # Dealing tracks to folds takes longer than a probe, and the corrections of a report are
+        # all probed on the same clips.
+        codes = [np.asarray(c, dtype=np.int64).tobytes() for c in (self.domain, self.pieces)]
+        return _dealt_folds(codes[0], codes[1], leaked, n_folds, seed)
+
+
+@lru_cache(maxsize=8)
+def _dealt_folds(
+    domain_bytes: bytes, piece_bytes: bytes, leaked: bool, n_folds: int, seed: int
+) -> NDArray[np.bool_]:
+    domain, pieces = (np.frombuffer(code, dtype=np.int64) for code in (domain_bytes, piece_bytes))
+    kind = StratifiedKFold if leaked else StratifiedGroupKFold
+    splits = kind(n_folds, shuffle=True, random_state=seed).split(
+        domain, domain, None if leaked else pieces
+    )
+    masks = np.zeros((n_folds, len(domain)), dtype=bool)
+    for mask, (train, _) in zip(masks, splits, strict=True):
+        mask[train] = True
+    masks.flags.writeable = False
+    return masks
+
+
+# Probes
 
 
 @dataclass(frozen=True)
@@ -98,13 +226,31 @@ class Separability:
     """
 
     dataset: str
-    fold_roc_auc: NDArray[np.float64]
-    chance_roc_auc: NDArray[np.float64]
+    fold_roc_auc: FloatArray
+    chance_roc_auc: FloatArray
 
     @property
     def roc_auc(self) -> float:
         """Mean over the folds."""
         return float(self.fold_roc_auc.mean())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure of the difference of two datasets.
+
+    Attributes
+    ----------
+    value : float
+    chance : float
+        Mean value with permuted datasets; NaN if none were asked for.
+    chance_high : float
+        Largest value with permuted datasets; NaN if none were asked for.
+    """
+
+    value: float
+    chance: float = float("nan")
+    chance_high: float = float("nan")
 
 
 def dataset_separability(
@@ -161,54 +307,61 @@ def dataset_separability(
     """
     if kind not in KINDS:
         raise ArgumentError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    rows = np.asarray(X, dtype=np.float64)
-    names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
-    tracks = track_codes(domain, sample_track)
-    if rows.ndim != 2 or len(rows) != len(domain) or len(tracks) != len(domain):
-        raise ArgumentError(
-            f"X must be a matrix with one row for each of {len(domain)} datasets and "
-            f"{len(tracks)} tracks, found the shape {rows.shape}"
-        )
-    if not np.isfinite(rows).all():
+    clips = _Compared(X, sample_domain, sample_track, paired, n_folds)
+    if not np.isfinite(clips.X).all():
         raise ArgumentError("X holds NaN or infinite values; leave out clips without an embedding")
-    if len(names) < 2:
+    if len(clips.names) < 2:
         raise ArgumentError("at least two datasets are needed to tell them apart")
-    twins = None
-    if paired and sample_track is not None:
-        compared, twins = compared_rows(domain, sample_track, n_folds)
-        rows, domain = rows[compared], domain[compared]
-        tracks = track_codes(domain, np.asarray(sample_track)[compared])
-    for code, name in enumerate(names):
-        n_tracks = len(np.unique(tracks[domain == code]))
-        if n_tracks < n_folds:
+    for code, name in enumerate(clips.names):
+        if clips.n_tracks(code) < n_folds:
             raise ArgumentError(
-                f"dataset {str(name)!r} has {n_tracks} track(s), fewer than the {n_folds} folds"
+                f"dataset {str(name)!r} has {clips.n_tracks(code)} track(s), fewer than the "
+                f"{n_folds} folds"
             )
     with threadpool_limits(1):
-        span = Span.of(_features(rows, kind, seed, scale))
-        train = _folds(domain, tracks if twins is None else twins, leaked, n_folds, seed)
-        targets = [1] if len(names) == 2 else list(range(len(names)))
-        found = [
-            Separability(
-                str(names[target]),
-                _held_out(span, train, domain[np.newaxis] == target, C)[0],
-                _held_out(
-                    span,
-                    train,
-                    permuted_tracks(domain == target, tracks, n_permutations, seed, twins),
-                    C,
-                ).mean(axis=1),
-            )
-            for target in targets
-        ]
+        span = Span.of(_features(clips.X, kind, seed, scale))
+        train = clips.folds(leaked, n_folds, seed)
+        found = []
+        for code in [1] if len(clips.names) == 2 else range(len(clips.names)):
+            y = clips.domain == code
+            chance = _held_out(span, train, clips.permuted(y, n_permutations, seed), C)
+            measured = _held_out(span, train, y[np.newaxis], C)[0]
+            found.append(Separability(str(clips.names[code]), measured, chance.mean(axis=1)))
     if len(found) == 1:
         return found
-    mean = Separability(
-        MEAN,
-        np.mean([one.fold_roc_auc for one in found], axis=0),
-        np.mean([one.chance_roc_auc for one in found], axis=0),
+    means = (
+        np.mean([getattr(one, name) for one in found], axis=0)
+        for name in ("fold_roc_auc", "chance_roc_auc")
     )
-    return [mean, *found]
+    return [Separability(MEAN, *means), *found]
+
+
+def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = None) -> FloatArray:
+    if scale is None:
+        own = rows.std(axis=0)
+        scale = np.where(own <= 1e-12 * np.abs(rows).max(axis=0), 1.0, own)
+    rows = (rows - rows.mean(axis=0)) / np.asarray(scale, dtype=np.float64)
+    if kind == "rbf":
+        mapped: FloatArray = Fastfood(
+            n_components=RANDOM_FEATURES, random_state=seed
+        ).fit_transform(rows)
+        return mapped
+    return rows / np.sqrt(rows.shape[1])
+
+
+def _held_out(
+    span: Span, train: NDArray[np.bool_], labels: NDArray[np.bool_], C: float
+) -> FloatArray:
+    """Return the ROC-AUC on the held-out clips, (n_labelings, n_folds)."""
+    y = np.repeat(labels, len(train), axis=0)
+    masks = np.tile(train, (len(labels), 1))
+    costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
+    _, decisions = solve_logistic(span.coordinates, y, C * np.reshape(costs, y.shape))
+    found = [
+        column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
+        for own, mask, values in zip(y, masks, decisions, strict=True)
+    ]
+    return np.reshape(found, (len(labels), len(train)))
 
 
 def probe(
@@ -254,47 +407,45 @@ def probe(
     clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
     tracks = clips["track"] if corpus.shared_tracks else clips[["dataset", "track"]]
-    n_tracks = len(tracks.drop_duplicates())
+    both = "/".join(corpus.datasets)
+    folds = {False: "by track", True: "leaked"} if leaked else {False: "by track"}
     rows = []
     for embedding in embeddings:
         X = corpus.embedding(embedding)[used]
-        for kind in kinds:
-            for how in (False, True) if leaked else (False,):
-                try:
-                    found = dataset_separability(
-                        X,
-                        domain,
-                        track,
-                        kind=kind,
-                        leaked=how,
-                        n_permutations=n_permutations,
-                        paired=corpus.shared_tracks,
-                        seed=seed,
-                    )
-                except ArgumentError as error:
-                    raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
-                about = f"{embedding}, {kind} probe, {'leaked folds' if how else 'folds by track'}"
-                for text in _lacking(found[0]):
-                    warnings.warn(f"{about}: {text}", stacklevel=2)
-                for one in found:
-                    chance = one.chance_roc_auc[~np.isnan(one.chance_roc_auc)]
-                    rows.append(
-                        {
-                            "corpus": corpus.name,
-                            "embedding": embedding,
-                            "kind": kind,
-                            "folds": "leaked" if how else "by track",
-                            "dataset": one.dataset
-                            if len(corpus.datasets) > 2
-                            else "/".join(corpus.datasets),
-                            "n_clips": len(clips),
-                            "n_tracks": n_tracks,
-                            "roc_auc": one.roc_auc,
-                            "sd": float(one.fold_roc_auc.std(ddof=1)),
-                            "chance": float(chance.mean()) if len(chance) else np.nan,
-                            "chance_max": float(chance.max()) if len(chance) else np.nan,
-                        }
-                    )
+        for kind, how in itertools.product(kinds, folds):
+            try:
+                found = dataset_separability(
+                    X,
+                    domain,
+                    track,
+                    kind=kind,
+                    leaked=how,
+                    n_permutations=n_permutations,
+                    paired=corpus.shared_tracks,
+                    seed=seed,
+                )
+            except ArgumentError as error:
+                raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
+            about = f"{embedding}, {kind} probe, {'leaked folds' if how else 'folds by track'}"
+            for text in _lacking(found[0]):
+                warnings.warn(f"{about}: {text}", stacklevel=2)
+            for one in found:
+                chance = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
+                rows.append(
+                    {
+                        "corpus": corpus.name,
+                        "embedding": embedding,
+                        "kind": kind,
+                        "folds": folds[how],
+                        "dataset": one.dataset if len(corpus.datasets) > 2 else both,
+                        "n_clips": len(clips),
+                        "n_tracks": len(tracks.drop_duplicates()),
+                        "roc_auc": one.roc_auc,
+                        "sd": float(one.fold_roc_auc.std(ddof=1)),
+                        "chance": chance.chance,
+                        "chance_max": chance.chance_high,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -312,165 +463,16 @@ def _lacking(found: Separability) -> list[str]:
     return [f"{text} (too few tracks)" for text in told]
 
 
-def compared_rows(
-    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = N_FOLDS
-) -> tuple[NDArray[np.bool_], NDArray[np.intp] | None]:
-    """Return which rows to compare where a track of one name is the same track in all datasets.
-
-    Parameters
-    ----------
-    sample_domain, sample_track : array-like, (n_clips,)
-    n_folds : int
-
-    Returns
-    -------
-    compared : ndarray of bool, (n_clips,)
-        The clips of tracks that all datasets hold. If these are fewer than the folds, all clips:
-        they are then compared like those of any datasets.
-    twins : ndarray of int, or None
-        A code of the track of each compared row, the same in all datasets; None in the latter
-        case.
-    """
-    names, domain = np.unique(np.asarray(sample_domain, dtype=str), return_inverse=True)
-    tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
-    held = np.zeros((len(tracks), len(names)), dtype=bool)
-    held[codes, domain] = True
-    everywhere = held.sum(axis=1) == len(names)
-    if everywhere.sum() < n_folds:
-        return np.ones(len(codes), dtype=bool), None
-    compared = everywhere[codes]
-    return compared, codes[compared]
+def _measured(values: FloatArray) -> Measured:
+    """Return the first value, and mean and largest of the others; NaN does not count there."""
+    # A fold of few clips may hold one dataset only once these are permuted.
+    chance = values[1:][~np.isnan(values[1:])]
+    if not len(chance):
+        return Measured(float(values[0]))
+    return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
 
 
-def track_codes(domain: NDArray[np.intp], sample_track: ArrayLike | None) -> NDArray[np.intp]:
-    """Return a code for each clip's track; those of different datasets are different.
-
-    Parameters
-    ----------
-    domain : ndarray of int, (n_clips,)
-        A code of the dataset.
-    sample_track : array-like, (n_clips,), optional
-        Default: every clip is a track.
-    """
-    if sample_track is None:
-        return np.arange(len(domain))
-    _, tracks = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
-    if len(tracks) != len(domain):
-        return tracks
-    return np.unique(domain * (tracks.max(initial=0) + 1) + tracks, return_inverse=True)[1]
-
-
-def _features(
-    rows: NDArray[np.float64], kind: str, seed: int, scale: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    if scale is None:
-        own = rows.std(axis=0)
-        scale = np.where(own <= 1e-12 * np.abs(rows).max(axis=0), 1.0, own)
-    rows = (rows - rows.mean(axis=0)) / np.asarray(scale, dtype=np.float64)
-    if kind == "rbf":
-        mapped: NDArray[np.float64] = Fastfood(
-            n_components=RANDOM_FEATURES, random_state=seed
-        ).fit_transform(rows)
-        return mapped
-    return rows / np.sqrt(rows.shape[1])
-
-
-def _folds(
-    domain: NDArray[np.intp], tracks: NDArray[np.intp], leaked: bool, n_folds: int, seed: int
-) -> NDArray[np.bool_]:
-    """Return which clips train in each fold, (n_folds, n_clips)."""
-    # Dealing tracks to folds takes longer than a probe, and the corrections of a report are all
-    # probed on the same clips.
-    arrays = [np.asarray(codes, dtype=np.int64).tobytes() for codes in (domain, tracks)]
-    return _dealt_folds(arrays[0], arrays[1], leaked, n_folds, seed)
-
-
-@lru_cache(maxsize=8)
-def _dealt_folds(
-    domain_bytes: bytes, track_bytes: bytes, leaked: bool, n_folds: int, seed: int
-) -> NDArray[np.bool_]:
-    domain, tracks = (np.frombuffer(code, dtype=np.int64) for code in (domain_bytes, track_bytes))
-    kind = StratifiedKFold if leaked else StratifiedGroupKFold
-    splitter = kind(n_folds, shuffle=True, random_state=seed)
-    masks = np.zeros((n_folds, len(domain)), dtype=bool)
-    for mask, (train, _) in zip(
-        masks,
-        splitter.split(np.empty((len(domain), 1)), domain, None if leaked else tracks),
-        strict=True,
-    ):
-        mask[train] = True
-    masks.flags.writeable = False
-    return masks
-
-
-def permuted_tracks(
-    y: NDArray[np.bool_],
-    tracks: NDArray[np.intp],
-    n: int,
-    seed: int | Sequence[int],
-    twins: NDArray[np.intp] | None = None,
-) -> NDArray[np.bool_]:
-    """Return labels in which whole tracks have changed places, (n, n_clips).
-
-    With `twins`, the piece of each clip (see `compared_rows`), tracks change places only with those
-    of the same piece.
-    """
-    rng = np.random.default_rng(seed)
-    of_track = np.zeros(tracks.max() + 1, dtype=bool)
-    of_track[tracks] = y
-    if twins is None:
-        drawn = [rng.permutation(of_track)[tracks] for _ in range(n)]
-        return np.array(drawn).reshape(n, len(y))
-    piece = np.zeros(len(of_track), dtype=np.intp)
-    piece[tracks] = twins
-    places = np.argsort(piece, kind="stable")
-    swapped = np.empty((n, len(of_track)), dtype=bool)
-    for labels in swapped:
-        labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
-    return swapped[:, tracks]
-
-
-def _held_out(
-    span: Span, train: NDArray[np.bool_], labels: NDArray[np.bool_], C: float
-) -> NDArray[np.float64]:
-    """Return the ROC-AUC on the held-out clips, (n_labelings, n_folds)."""
-    y = np.repeat(labels, len(train), axis=0)
-    masks = np.tile(train, (len(labels), 1))
-    costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
-    _, decisions = solve_logistic(span.coordinates, y, C * np.reshape(costs, y.shape))
-    found = [
-        column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
-        for own, mask, values in zip(y, masks, decisions, strict=True)
-    ]
-    return np.reshape(found, (len(labels), len(train)))
-
-
-Array = NDArray[Any]
-FloatArray = NDArray[np.float64]
-
-PROBES = ("linear_probe", "rbf_probe")
-DISTANCES = ("mean_gap", "mmd2")
-SHIFT_MEASURES = (*PROBES, *DISTANCES)
-DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
-SCALE_FLOOR = 0.1
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measure of the difference of two datasets.
-
-    Attributes
-    ----------
-    value : float
-    chance : float
-        Mean value with permuted datasets; NaN if none were asked for.
-    chance_high : float
-        Largest value with permuted datasets; NaN if none were asked for.
-    """
-
-    value: float
-    chance: float = float("nan")
-    chance_high: float = float("nan")
+# What is left of a difference, and the damage done
 
 
 def dataset_probes(
@@ -514,29 +516,23 @@ def dataset_probes(
     ArgumentError
         If there are not two datasets, or shapes differ.
     """
-    rows, domain, track, twins = _compared(X, sample_domain, sample_track, paired)
-    scale = probe_scale(rows) if scale is None else scale
-    tracks = track_codes(domain, track)
+    clips = _Compared.two(X, sample_domain, sample_track, paired)
+    if scale is None:
+        scale = probe_scale(clips.X)
     found = dict.fromkeys(PROBES, Measured(float("nan")))
-    if min(len(np.unique(tracks[domain == code])) for code in (0, 1)) < N_FOLDS:
+    if min(clips.n_tracks(code) for code in (0, 1)) < N_FOLDS:
         return found
-    for kind in KINDS:
+    for measure, kind in zip(PROBES, KINDS, strict=True):
+        options: dict[str, Any] = {"kind": kind, "scale": scale, "paired": paired, "seed": seed}
         try:
             (probe,) = dataset_separability(
-                rows,
-                domain,
-                track,
-                kind=kind,
-                n_permutations=n_permutations,
-                scale=scale,
-                paired=twins is not None,
-                seed=seed,
+                X, sample_domain, sample_track, n_permutations=n_permutations, **options
             )
         except ArgumentError:
             if kind == "linear":  # what is wrong with the arguments is wrong for both
                 raise
             continue
-        found[f"{kind}_probe"] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
+        found[measure] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
     return found
 
 
@@ -549,7 +545,7 @@ def dataset_distances(
     paired: bool = False,
     seed: int | Sequence[int] = 0,
 ) -> dict[str, Measured]:
-    """Return how far two datasets are apart by each of `DISTANCES`.
+    """Return how far two datasets are apart by the distance of their means and the squared MMD.
 
     Parameters
     ----------
@@ -568,26 +564,13 @@ def dataset_distances(
     ArgumentError
         If there are not two datasets, or shapes differ.
     """
-    rows, domain, track, twins = _compared(X, sample_domain, sample_track, paired)
-    tracks = track_codes(domain, track)
-    permuted = permuted_tracks(domain == 1, tracks, n_permutations, seed, twins)
-    second = np.vstack([domain == 1, permuted]).astype(np.float64)
+    clips = _Compared.two(X, sample_domain, sample_track, paired)
+    y = clips.domain == 1
+    second = np.vstack([y, clips.permuted(y, n_permutations, seed)]).astype(np.float64)
     return {
-        "mean_gap": _measured(_mean_gaps(rows, second)),
-        "mmd2": _measured(_squared_mmds(rows, second, tracks if twins is None else twins)),
+        "mean_gap": _measured(_mean_gaps(clips.X, second)),
+        "mmd2": _measured(_squared_mmds(clips.X, second, clips.pieces)),
     }
-
-
-def _compared(
-    X: ArrayLike, sample_domain: ArrayLike, sample_track: ArrayLike | None, paired: bool
-) -> tuple[FloatArray, NDArray[np.intp], Array, NDArray[np.intp] | None]:
-    """Return rows, dataset and track of what is compared, and its twins; see `compared_rows`."""
-    rows, domain = _two(X, sample_domain)
-    track = np.arange(len(rows)) if sample_track is None else np.asarray(sample_track, dtype=str)
-    if not paired or sample_track is None:
-        return rows, domain, track, None
-    compared, twins = compared_rows(domain, track)
-    return rows[compared], domain[compared], track[compared], twins
 
 
 def probe_scale(X: ArrayLike) -> FloatArray:
@@ -609,67 +592,8 @@ def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
     It is |mean_B - mean_A| / sqrt(sum of the features' variances around the own dataset's mean).
     Zero spread gives 0 for equal means and infinity otherwise.
     """
-    rows, domain = _two(X, sample_domain)
-    return float(_mean_gaps(rows, (domain == 1).astype(np.float64)[np.newaxis])[0])
-
-
-def damage(
-    before: Array, after: Array, rank: int, alpha: float = 1.0
-) -> dict[str, tuple[float, float]]:
-    """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
-
-    Parameters
-    ----------
-    before, after : ndarray, (n_clips, n_features)
-    rank : int
-        Directions that the correction removes.
-    alpha : float
-        Its dose.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
-        have in common leaves every difference of rows as it is, and does not count. Beside it
-        the expectation of that for the projection of a random subspace of the same rank and dose,
-        ``alpha**2 * rank / n_features``. `variance_kept`, the total variance after over before,
-        with the control ``1 - (2 * alpha - alpha**2) * rank / n_features``; `rank`. Controls are
-        NaN for a correction that removes no direction.
-    """
-    before = np.asarray(before, dtype=np.float64)
-    moved = np.asarray(after, dtype=np.float64) - before
-    total = float(before.var(axis=0).sum())
-    share = rank / before.shape[1] if rank else float("nan")
-    if not total > 0:
-        raise ArgumentError("the rows are all alike, so there is no variance to compare with")
-    return {
-        "variance_moved": (float(moved.var(axis=0).sum() / total), alpha**2 * share),
-        "variance_kept": (
-            float((before + moved).var(axis=0).sum() / total),
-            1 - (2 * alpha - alpha**2) * share,
-        ),
-        "rank": (float(rank), float("nan")),
-    }
-
-
-def _two(X: ArrayLike, sample_domain: ArrayLike) -> tuple[FloatArray, NDArray[np.intp]]:
-    """Return the rows, and 1 for those of the second dataset."""
-    rows = np.asarray(X, dtype=np.float64)
-    names, domain = np.unique(np.asarray(sample_domain), return_inverse=True)
-    if len(names) != 2 or len(domain) != len(rows):
-        raise ArgumentError(
-            f"expected rows of two datasets, found {len(names)} datasets for {len(rows)} rows"
-        )
-    return rows, domain
-
-
-def _measured(values: FloatArray) -> Measured:
-    """Return the first value, and mean and largest of the others; NaN does not count there."""
-    # A fold of few clips may hold one dataset only once these are permuted.
-    chance = values[1:][~np.isnan(values[1:])]
-    if not len(chance):
-        return Measured(float(values[0]))
-    return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
+    clips = _Compared.two(X, sample_domain)
+    return float(_mean_gaps(clips.X, (clips.domain == 1).astype(np.float64)[np.newaxis])[0])
 
 
 def _mean_gaps(rows: FloatArray, second: FloatArray) -> FloatArray:
@@ -713,8 +637,43 @@ def _sums_over_pairs(values: FloatArray, second: FloatArray) -> FloatArray:
     return np.array([values.sum() - 2 * between - inside_second, inside_second, between])
 
 
-QUIET_SHARE = 0.95
-LEFT_OVER_PERMUTATIONS = 20
+def damage(
+    before: Array, after: Array, rank: int, alpha: float = 1.0
+) -> dict[str, tuple[float, float]]:
+    """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
+
+    Parameters
+    ----------
+    before, after : ndarray, (n_clips, n_features)
+    rank : int
+        Directions that the correction removes.
+    alpha : float
+        Its dose.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
+        have in common leaves every difference of rows as it is, and does not count. Beside it
+        the expectation of that for the projection of a random subspace of the same rank and dose,
+        ``alpha**2 * rank / n_features``. `variance_kept`, the total variance after over before,
+        with the control ``1 - (2 * alpha - alpha**2) * rank / n_features``; `rank`. Controls are
+        NaN for a correction that removes no direction.
+    """
+    before = np.asarray(before, dtype=np.float64)
+    moved = np.asarray(after, dtype=np.float64) - before
+    total = float(before.var(axis=0).sum())
+    share = rank / before.shape[1] if rank else float("nan")
+    if not total > 0:
+        raise ArgumentError("the rows are all alike, so there is no variance to compare with")
+    return {
+        "variance_moved": (float(moved.var(axis=0).sum() / total), alpha**2 * share),
+        "variance_kept": (
+            float((before + moved).var(axis=0).sum() / total),
+            1 - (2 * alpha - alpha**2) * share,
+        ),
+        "rank": (float(rank), float("nan")),
+    }
 
 
 def quiet_dimensions(X: ArrayLike, share: float = QUIET_SHARE) -> NDArray[np.bool_]:
@@ -765,10 +724,10 @@ def left_over(
     pandas.DataFrame
         A row for each embedding, correction and size: `embedding`, `correction`, `clips`,
         `dimensions`; `fitted_gap` and `fresh_gap`, the distance of the means (see
-        `shift.mean_gap`) on the clips of the fit and on test clips; `chance_gap`, the mean of
+        `mean_gap`) on the clips of the fit and on test clips; `chance_gap`, the mean of
         the latter with the datasets of tracks permuted; `fresh_probe`, ROC-AUC of a linear probe
         of the dataset, cross-validated on test clips by track. Where the datasets hold the same
-        tracks (`Corpus.shared_tracks`), test clips are the `separability.compared_rows`, and
+        tracks (`Corpus.shared_tracks`), test clips are the `compared_rows`, and
         permuted within tracks.
 
     Raises
@@ -778,10 +737,8 @@ def left_over(
     """
     if len(corpus.datasets) != 2:
         raise ArgumentError(f"expected a corpus of two datasets, found {corpus.datasets}")
-    names = [embeddings] if isinstance(embeddings, str) else list(embeddings)
-    specs = parse_corrections(corrections)
     rows: list[dict[str, Any]] = []
-    for name in names:
+    for name in [embeddings] if isinstance(embeddings, str) else embeddings:
         clips = corpus.clips[corpus.complete([name])]
         X = corpus.embedding(name)[clips.index].astype(np.float64)
         domain = clips["dataset"].to_numpy(dtype=str)
@@ -790,81 +747,52 @@ def left_over(
             X = X[:, ~quiet_dimensions(X[is_train])]
         order = np.random.default_rng(seed).permutation(np.flatnonzero(is_train))
         fresh, track = np.flatnonzero(~is_train), clips["track"].to_numpy(dtype=str)[~is_train]
-        twins = None
         if corpus.shared_tracks:
-            compared, twins = compared_rows(domain[fresh], track)
+            compared, _ = compared_rows(domain[fresh], track)
             fresh, track = fresh[compared], track[compared]
-        for size in sizes or [len(order)]:
+        for size, spec in itertools.product(sizes or [len(order)], parse_corrections(corrections)):
             if size > len(order):
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
             fitted = order[:size]
-            for spec in specs:
-                correction = make_correction(spec, seed)
-                if spec.method == "random" and "random_state" not in dict(spec.parameters):
-                    correction.set_params(random_state=seed)
-                correction.fit(X[fitted], sample_domain=domain[fitted])
-                after = [
-                    correction.transform(X[part], sample_domain=domain[part])
-                    for part in (fitted, fresh)
-                ]
-                (probe,) = dataset_separability(
-                    after[1],
-                    domain[fresh],
-                    track,
-                    paired=twins is not None,
-                    seed=seed,
-                )
-                rows.append(
-                    {
-                        "embedding": name,
-                        "correction": str(spec),
-                        "clips": int(size),
-                        "dimensions": X.shape[1],
-                        "fitted_gap": mean_gap(after[0], domain[fitted]),
-                        "fresh_gap": mean_gap(after[1], domain[fresh]),
-                        "chance_gap": _chance_gap(after[1], domain[fresh], track, twins, seed),
-                        "fresh_probe": probe.roc_auc,
-                    }
-                )
+            correction = make_correction(spec, seed)
+            if spec.method == "random" and "random_state" not in dict(spec.parameters):
+                correction.set_params(random_state=seed)
+            correction.fit(X[fitted], sample_domain=domain[fitted])
+            seen, unseen = (
+                correction.transform(X[part], sample_domain=domain[part])
+                for part in (fitted, fresh)
+            )
+            told = _Compared.two(unseen, domain[fresh], track, corpus.shared_tracks)
+            permuted = told.permuted(told.domain == 1, LEFT_OVER_PERMUTATIONS, seed)
+            (found,) = dataset_separability(
+                unseen, domain[fresh], track, paired=corpus.shared_tracks, seed=seed
+            )
+            rows.append(
+                {
+                    "embedding": name,
+                    "correction": str(spec),
+                    "clips": int(size),
+                    "dimensions": X.shape[1],
+                    "fitted_gap": mean_gap(seen, domain[fitted]),
+                    "fresh_gap": mean_gap(unseen, domain[fresh]),
+                    "chance_gap": float(np.mean([mean_gap(told.X, one) for one in permuted])),
+                    "fresh_probe": found.roc_auc,
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def _chance_gap(
-    X: NDArray[np.float64],
-    domain: NDArray[np.str_],
-    track: NDArray[np.str_],
-    twins: NDArray[np.intp] | None,
-    seed: int,
-) -> float:
-    is_second = domain == domain[-1]
-    tracks = track_codes(is_second.astype(np.intp), track)
-    second = permuted_tracks(is_second, tracks, LEFT_OVER_PERMUTATIONS, seed, twins)
-    return float(np.mean([mean_gap(X, one) for one in second]))
-
-
-JudgedVariant = tuple[Correction, str]
-
-MAX_CLIPS = 300
-"""Test clips of each dataset that are judged at most; probes cost the cube of their number."""
-PROBE_PERMUTATIONS = 10
-"""How often the chance of the probes is measured; they take long to train."""
-DISTANCE_PERMUTATIONS = 100
-"""How often the chance of the distances is measured for each fit."""
-JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
-
-# What probes of uncorrected rows gave, by what it depends on.
-_MEASURED: dict[str, dict[str, Measured]] = {}
-_MAX_MEASURED = 64
+# Corrections measured on the test clips of both datasets
 
 
 def measure_corrections(
     space: FeatureSpace,
-    corrections: Mapping[JudgedVariant, Any],
+    corrections: Mapping[tuple[Correction, str], Any],
     pair: Sequence[DatasetClips],
     features: Sequence[Array],
     seed: int,
     label: str = "",
-) -> Iterator[tuple[JudgedVariant, dict[str, Any]]]:
+) -> Iterator[tuple[tuple[Correction, str], dict[str, Any]]]:
     """Measure shift and damage of fitted corrections on test clips of both datasets.
 
     Parameters
@@ -886,103 +814,122 @@ def measure_corrections(
     ------
     variant : (Correction, str)
     row : dict
-        `JUDGED_COLUMNS`: a measure of `shift.SHIFT_MEASURES` with its chance level, or of
-        `shift.DAMAGE_MEASURES` with its control. The chance level of the mean gap and of MMD is
-        that of the same rows with datasets permuted: of the corrected ones after a correction,
+        `measure`, `value`, `chance`, `chance_high`, `control`: one of `SHIFT_MEASURES` with its
+        chance level, or of `DAMAGE_MEASURES` with its control. The chance level of the mean gap and
+        of MMD is that of the same rows with datasets permuted: of the corrected ones after a
+        correction,
         whose spread is another one. That of the probes, which take long to train, is measured
         before any correction and told of all. Where most rows are equal, measures that need
         different ones are NaN, with a warning.
     """
+    domain, track, raw = _clips_to_judge(pair, features, seed)
+    sides = (0, 1) if space.depends_on_side else (0,)
+    before = [
+        np.concatenate([space.test(X, side) for X in raw]).astype(np.float64) for side in sides
+    ]
+    clips = (domain, track)
+    scales = [probe_scale(X) for X in before]
+    paired = pair[0].shared_tracks
+    probing: dict[str, Any] = {"paired": paired, "seed": seed}
+    drawing = {
+        "n_permutations": DISTANCE_PERMUTATIONS,
+        "paired": paired,
+        "seed": [seed, *label.encode()],
+    }
+    unchanged = _mean(
+        [
+            _probes_before(X, *clips, scale=scale, **probing)
+            | dataset_distances(X, *clips, **drawing)
+            for X, scale in zip(before, scales, strict=True)
+        ]
+    )
+    for variant, correction in corrections.items():
+        after, rank, alpha, left = before, 0, 1.0, unchanged
+        if correction is not None:
+            after = [correction.transform(X, sample_domain=domain) for X in before]
+            alpha = correction.alpha
+            rank = int(getattr(correction, "rank_", 0)) if alpha else 0
+            left = _mean(
+                [
+                    dataset_probes(X, *clips, scale=scale, **probing)
+                    | dataset_distances(X, *clips, **drawing)
+                    for X, scale in zip(after, scales, strict=True)
+                ]
+            )
+        harm = [_damage(*both, rank, alpha) for both in zip(before, after, strict=True)]
+        _tell_degenerate(left, harm[0])
+        for measure, found in left.items():
+            chance = unchanged[measure] if measure in PROBES else found
+            yield variant, _judged(measure, found.value, chance.chance, chance.chance_high)
+        for measure in harm[0]:
+            value, control = np.mean([part[measure] for part in harm], axis=0)
+            yield variant, _judged(measure, float(value), control=float(control))
+
+
+def _judged(
+    measure: str,
+    value: float,
+    chance: float = float("nan"),
+    chance_high: float = float("nan"),
+    control: float = float("nan"),
+) -> dict[str, Any]:
+    return {
+        "measure": measure,
+        "value": value,
+        "chance": chance,
+        "chance_high": chance_high,
+        "control": control,
+    }
+
+
+def _clips_to_judge(
+    pair: Sequence[DatasetClips], features: Sequence[Array], seed: int
+) -> tuple[Array, Array, list[Array]]:
+    """Return dataset and track of the test clips that are judged, and the rows of each dataset."""
     rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
     if pair[0].shared_tracks:
-        rows_of = _with_twins(pair, rows_of)
+        # Before tracks are drawn: those of one seed are the same only out of the same tracks.
+        domain, track = _told(pair, rows_of)
+        compared = np.split(compared_rows(domain, track)[0], [len(rows_of[0])])
+        rows_of = [rows[kept] for rows, kept in zip(rows_of, compared, strict=True)]
     chosen = [
         tracks_to_judge(clips, rows, MAX_CLIPS, seed)
         for clips, rows in zip(pair, rows_of, strict=True)
     ]
-    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
-    track = np.concatenate([c.tracks[rows] for c, rows in zip(pair, chosen, strict=True)])
-    raw = [X[rows] for X, rows in zip(features, chosen, strict=True)]
-    sides = (0, 1) if space.depends_on_side else (0,)
-    before = {
-        side: np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
-        for side in sides
-    }
-    clips = _Judged(domain, track, pair[0].shared_tracks, seed, label)
-    scale = {side: probe_scale(X) for side, X in before.items()}
-    unchanged = _mean([_before(before[side], clips, scale[side]) for side in sides])
-    for variant, correction in corrections.items():
-        if correction is None:
-            left, harm = unchanged, [_damage(before[side], before[side], 0) for side in sides]
-        else:
-            after = {
-                side: correction.transform(X, sample_domain=domain) for side, X in before.items()
-            }
-            left = _mean([clips.shift(after[side], scale[side]) for side in sides])
-            rank = int(getattr(correction, "rank_", 0)) if correction.alpha else 0
-            harm = [_damage(before[side], after[side], rank, correction.alpha) for side in sides]
-        _tell_degenerate(left, harm[0])
-        for measure, found in left.items():
-            chance = unchanged[measure] if measure in PROBES else found
-            values = (measure, found.value, chance.chance, chance.chance_high, np.nan)
-            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
-        for measure in harm[0]:
-            value, control = np.mean([part[measure] for part in harm], axis=0)
-            values = (measure, float(value), np.nan, np.nan, float(control))
-            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+    return *_told(pair, chosen), [X[rows] for X, rows in zip(features, chosen, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """The clips that are judged, and how."""
+def _told(pair: Sequence[DatasetClips], rows_of: Sequence[Array]) -> tuple[Array, Array]:
+    """Return dataset and track of rows of each dataset, one after the other."""
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in rows_of])
+    return domain, np.concatenate([c.tracks[rows] for c, rows in zip(pair, rows_of, strict=True)])
 
-    domain: Array
-    track: Array
-    paired: bool
-    seed: int
-    label: str
 
-    def shift(self, X: Array, scale: Array) -> dict[str, Measured]:
-        """Return what tells the datasets apart; of the probes without chance."""
-        found = dataset_probes(
-            X, self.domain, self.track, scale=scale, paired=self.paired, seed=self.seed
+# Probes of uncorrected rows take longest, as they come with chance, and all labels are judged on
+# the same rows, as long as these are embeddings.
+_PROBED: dict[str, dict[str, Measured]] = {}
+_MAX_PROBED = 64
+
+
+def _probes_before(
+    X: Array, domain: Array, track: Array, *, paired: bool, seed: int, scale: Array
+) -> dict[str, Measured]:
+    """Return the probes of uncorrected rows with their chance."""
+    key = f"{array_sum(X, domain, track)} {paired} {seed}"
+    if key not in _PROBED:
+        if len(_PROBED) >= _MAX_PROBED:
+            _PROBED.clear()
+        options: dict[str, Any] = {"scale": scale, "paired": paired, "seed": seed}
+        _PROBED[key] = dataset_probes(
+            X, domain, track, n_permutations=PROBE_PERMUTATIONS, **options
         )
-        return {**found, **self.distances(X)}
-
-    def distances(self, X: Array) -> dict[str, Measured]:
-        return dataset_distances(
-            X,
-            self.domain,
-            self.track,
-            n_permutations=DISTANCE_PERMUTATIONS,
-            paired=self.paired,
-            seed=[self.seed, *self.label.encode()],
-        )
-
-
-def _before(X: Array, clips: _Judged, scale: Array) -> dict[str, Measured]:
-    """Return the shift of uncorrected rows, of the probes with chance, which takes long."""
-    # All labels are judged on the same rows, as long as these are embeddings.
-    key = f"{array_sum(X, clips.domain, clips.track)} {clips.paired} {clips.seed}"
-    if key not in _MEASURED:
-        if len(_MEASURED) >= _MAX_MEASURED:
-            _MEASURED.clear()
-        _MEASURED[key] = dataset_probes(
-            X,
-            clips.domain,
-            clips.track,
-            n_permutations=PROBE_PERMUTATIONS,
-            scale=scale,
-            paired=clips.paired,
-            seed=clips.seed,
-        )
-    return {**_MEASURED[key], **clips.distances(X)}
+    return _PROBED[key]
 
 
 def _damage(
     before: Array, after: Array, rank: int, alpha: float = 1.0
 ) -> dict[str, tuple[float, float]]:
-    """Return `shift.damage`, NaN for rows that are all alike."""
+    """Return `damage`, NaN for rows that are all alike."""
     if np.ptp(before, axis=0).any():
         return damage(before, after, rank, alpha)
     return dict.fromkeys(DAMAGE_MEASURES, (np.nan, np.nan))
@@ -1036,18 +983,6 @@ def tracks_to_judge(
     return rows[np.isin(codes, kept)]
 
 
-def _with_twins(
-    pair: Sequence[DatasetClips], rows_of: Sequence[NDArray[np.intp]]
-) -> list[NDArray[np.intp]]:
-    """Return the rows to compare of datasets that hold the same tracks."""
-    # Before tracks are drawn: those of one seed are the same only out of the same tracks.
-    ends = np.cumsum([len(rows) for rows in rows_of])
-    domain = np.repeat([clips.name for clips in pair], np.diff(ends, prepend=0))
-    track = np.concatenate([c.tracks[rows] for c, rows in zip(pair, rows_of, strict=True)])
-    compared = np.split(compared_rows(domain, track)[0], ends[:-1])
-    return [rows[kept] for rows, kept in zip(rows_of, compared, strict=True)]
-
-
 def _mean(parts: Sequence[dict[str, Measured]]) -> dict[str, Measured]:
     return {
         measure: Measured(
@@ -1058,10 +993,6 @@ def _mean(parts: Sequence[dict[str, Measured]]) -> dict[str, Measured]:
         )
         for measure in parts[0]
     }
-
-
-NEIGHBOUR_BLOCK = 512
-"""Rows whose distances to all others are held at a time."""
 
 
 def nearest_in_other_tracks(vectors: ArrayLike, tracks: ArrayLike, k: int = 10) -> NDArray[np.intp]:

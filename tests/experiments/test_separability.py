@@ -1,0 +1,827 @@
+"""What tells the datasets apart, what corrections leave of it, and what they do to the rows."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy.spatial.distance import pdist, squareform
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from biasmir_utils.cli import main
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
+from biasmir_utils.corrections import make_correction, parse_correction
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import (
+    compared_rows,
+    damage,
+    dataset_distances,
+    dataset_probes,
+    dataset_separability,
+    left_over,
+    mean_gap,
+    measure_corrections,
+    probe,
+    probe_scale,
+    quiet_dimensions,
+    read_table,
+)
+
+# The probe
+
+
+def make(n=400, n_features=12, shift=1.0, clips_per_track=2, within=0.0, seed=0):
+    """Rows of two datasets; `within` is the share of a row that its track decides."""
+    rng = np.random.default_rng(seed)
+    track = np.arange(n) // clips_per_track
+    domain = np.where(track % 2, "b", "a")
+    X = np.sqrt(within) * rng.normal(size=(n, n_features))[track]
+    X += np.sqrt(1 - within) * rng.normal(size=(n, n_features))
+    X[:, 0] += shift * (domain == "b")
+    return X, domain, track
+
+
+def test_the_probe_is_a_cross_validated_logistic_regression():
+    X, domain, number = make(shift=1.0)
+    track = np.char.zfill(number.astype(str), 4)
+    (found,) = dataset_separability(X, domain, track, C=2.0, seed=3)
+    rows = StandardScaler().fit_transform(X) / np.sqrt(X.shape[1])
+    y = domain == "b"
+    expected = []
+    groups = np.unique(np.char.add(domain, track), return_inverse=True)[1]
+    for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=3).split(rows, y, groups):
+        model = LogisticRegression(
+            C=2.0, solver="liblinear", class_weight="balanced", tol=1e-8
+        ).fit(rows[train], y[train])
+        expected.append(roc_auc_score(y[test], model.decision_function(rows[test])))
+    np.testing.assert_allclose(found.fold_roc_auc, expected, atol=1e-3)
+    assert found.dataset == "b"
+    assert found.roc_auc == pytest.approx(np.mean(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["linear", "rbf"])
+def test_datasets_apart_and_datasets_alike(kind):
+    apart = dataset_separability(*make(shift=6.0), kind=kind)[0]
+    assert apart.roc_auc > 0.98
+    alike = dataset_separability(*make(shift=0.0), kind=kind, n_permutations=40)[0]
+    chance = alike.chance_roc_auc
+    assert chance.mean() == pytest.approx(0.5, abs=0.02)
+    assert chance.min() - 0.03 < alike.roc_auc < chance.max() + 0.03
+
+
+def test_leaked_folds_read_the_track():
+    # The dataset is not there, but clips of a track are nearly equal, and few rows, many features.
+    X, domain, track = make(n=200, n_features=300, shift=0.0, within=0.95)
+    by_track = dataset_separability(X, domain, track)[0].roc_auc
+    leaked = dataset_separability(X, domain, track, leaked=True)[0].roc_auc
+    assert by_track < 0.65
+    assert leaked > 0.8
+
+
+def test_tracks_of_different_datasets_may_share_their_name():
+    X, domain, track = make()
+    renamed = np.where(domain == "a", track // 2, (track - 1) // 2)
+    first = dataset_separability(X, domain, track)[0].fold_roc_auc
+    second = dataset_separability(X, domain, renamed)[0].fold_roc_auc
+    # Numbered otherwise, the folds differ, but nothing is lost: a third of the tracks would be,
+    # if equal names were one track.
+    assert abs(first.mean() - second.mean()) < 0.05
+
+
+def test_twins_of_a_corpus_stay_in_one_fold(repository):
+    corpus = Corpus.load(repository / "data" / "counterfactual")
+    found = probe(corpus, "mfcc", n_permutations=0).iloc[0]
+    clips = corpus.clips
+    about = (corpus.embedding("mfcc"), clips["dataset"], clips["track"])
+    paired = dataset_separability(*about, paired=True)[0]
+    assert (found["dataset"], found["roc_auc"]) == ("(mean)", pytest.approx(paired.roc_auc))
+    # A track that all datasets share is one track.
+    assert found["n_tracks"] == clips["track"].nunique()
+    # A twin in the training folds is called by another dataset.
+    assert found["roc_auc"] > dataset_separability(*about)[0].roc_auc + 0.01
+
+
+def test_only_tracks_that_all_datasets_hold_are_compared(repository):
+    corpus = Corpus.load(repository / "data" / "counterfactual")
+    clips = corpus.clips
+    dropped = clips.index[clips["dataset"] == corpus.datasets[0]][:200]
+    X, rest = corpus.embedding("mfcc"), np.ones(len(clips), dtype=bool)
+    rest[dropped] = False
+    whole = ~clips["track"].isin(clips["track"][dropped]).to_numpy()
+    assert 0 < whole.sum() < rest.sum()
+    arguments = {"paired": True, "n_permutations": 2}
+    some, same = (
+        dataset_separability(X[rows], clips["dataset"][rows], clips["track"][rows], **arguments)
+        for rows in (rest, whole)
+    )
+    assert [one.dataset for one in some] == ["(mean)", *sorted(corpus.datasets)]
+    for one, other in zip(some, same, strict=True):
+        np.testing.assert_array_equal(one.fold_roc_auc, other.fold_roc_auc)
+        np.testing.assert_array_equal(one.chance_roc_auc, other.chance_roc_auc)
+
+
+def test_more_than_two_datasets_are_told_from_the_rest():
+    X, domain, track = make(shift=0.0)
+    domain = np.array(["a", "b", "c"])[track % 3]
+    X[:, 1] += 5.0 * (domain == "c")
+    found = dataset_separability(X, domain, track, n_permutations=3)
+    assert [one.dataset for one in found] == ["(mean)", "a", "b", "c"]
+    by_name = {one.dataset: one for one in found}
+    assert by_name["c"].roc_auc > 0.97
+    assert by_name["a"].roc_auc < 0.85
+    mean = np.mean([by_name[name].fold_roc_auc for name in "abc"], axis=0)
+    np.testing.assert_allclose(by_name["(mean)"].fold_roc_auc, mean)
+    assert by_name["(mean)"].chance_roc_auc.shape == (3,)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    arguments = make(shift=0.5)
+    folds = [
+        dataset_separability(*arguments, kind="rbf", seed=seed)[0].fold_roc_auc
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(folds[0], folds[1])
+    assert (folds[0] != folds[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"kind": "cubic"}, "kind 'cubic': expected one of linear, rbf"),
+        ({"sample_domain": np.repeat("a", 40)}, "at least two datasets"),
+        ({"sample_domain": np.repeat(["a", "b"], [37, 3])}, "'b' has 3 track.s., fewer than"),
+        ({"sample_domain": np.repeat(["a", "b"], 10)}, "one row for each of 20 datasets"),
+        ({"sample_track": np.arange(20)}, "and 20 tracks"),
+        ({"X": np.full((40, 3), np.nan)}, "NaN or infinite"),
+    ],
+)
+def test_what_cannot_be_probed(changes, told):
+    rng = np.random.default_rng(0)
+    arguments = {"X": rng.normal(size=(40, 3)), "sample_domain": np.repeat(["a", "b"], 20)}
+    with pytest.raises(ArgumentError, match=told):
+        dataset_separability(**{**arguments, **changes})
+
+
+def test_a_corpus_is_probed_on_the_clips_that_have_all_embeddings(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    table = probe(corpus, ["toy", "toy2"], ["linear", "rbf"], leaked=True, n_permutations=5)
+    assert len(table) == 2 * 2 * 2
+    assert set(table["folds"]) == {"by track", "leaked"}
+    assert set(table["n_clips"]) == {238}
+    # Tracks are named alike in both datasets, and are not the same.
+    assert set(table["n_tracks"]) == {119}
+    assert (table["dataset"] == "alpha/beta").all()
+    # Its datasets are apart by three standard deviations of one feature.
+    assert table.loc[table["kind"] == "linear", "roc_auc"].min() > 0.95
+    assert table["chance"].between(0.4, 0.6).all()
+    assert (table["chance"] <= table["chance_max"]).all()
+
+
+def test_probe_on_the_command_line(tiny_corpus, tmp_path):
+    out = tmp_path / "p.csv"
+    arguments = [str(tiny_corpus), "--embedding", "toy", "--permutations", "3", "--out", str(out)]
+    done = CliRunner().invoke(main, ["probe", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "by track alpha/beta" in " ".join(done.output.split())
+    pd.testing.assert_frame_equal(
+        read_table(out),
+        probe(Corpus.load(tiny_corpus), "toy", n_permutations=3),
+        check_dtype=False,
+    )
+    every = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--permutations", "3"])
+    assert every.exit_code == 0, every.output
+    shown = {line.split()[0] for line in every.output.splitlines() if line.strip()}
+    assert {"toy", "toy2"} <= shown
+    failed = CliRunner().invoke(main, ["probe", str(tiny_corpus), "--embedding", "nope"])
+    assert failed.exit_code == 1
+    assert "no embedding 'nope'" in failed.output
+
+
+def few_tracks(folder, tracks_per_dataset):
+    """A copy of the tiny corpus that has but some of its tracks."""
+    content = folder / "clips.parquet"
+    table = pd.read_parquet(content)
+    number = table["track"].str[1:].astype(int)
+    table[number < tracks_per_dataset].reset_index(drop=True).to_parquet(content)
+    return folder
+
+
+@pytest.mark.parametrize(("n", "all_lost"), [(20, False), (2, True)])
+def test_permutations_that_leave_a_fold_one_dataset_do_not_count(tiny_corpus, n, all_lost):
+    folder = few_tracks(tiny_corpus, 5 if all_lost else 10)
+    command = ["probe", str(folder), "--embedding", "toy", "--permutations", str(n)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    (note,) = (line for line in done.stderr.splitlines() if line.startswith("Note: "))
+    assert note.startswith("Note: toy, linear probe, folds by track: in ")
+    assert "permutations the clips of a fold are of one dataset only" in note
+    assert note.endswith("(too few tracks)")
+    assert ("so there is no chance" in note) == all_lost
+    with pytest.warns(UserWarning, match="too few tracks"):
+        table = probe(Corpus.load(folder), "toy", n_permutations=n)
+    assert np.isnan(table["chance"].iloc[0]) == all_lost
+    if not all_lost:
+        X = Corpus.load(folder).embedding("toy")
+        clips = Corpus.load(folder).clips
+        about = (X, clips["dataset"], clips["track"])
+        every = dataset_separability(*about, n_permutations=20)[0].chance_roc_auc
+        left = int(np.isfinite(every).sum())
+        assert 0 < left < 20
+        assert f"in {20 - left} of 20 permutations" in note
+        assert f"chance is over the other {left} " in note
+        assert table["chance"].iloc[0] == pytest.approx(np.nanmean(every))
+
+
+def test_the_embedding_that_cannot_be_probed_is_named(tiny_corpus):
+    corpus = Corpus.load(tiny_corpus)
+    keys = {d: corpus.clips.loc[corpus.clips["dataset"] == d, "clip"] for d in corpus.datasets}
+    flat = {d: (names.tolist(), np.ones((len(names), 3))) for d, names in keys.items()}
+    write_embedding_file(tiny_corpus / "embeddings" / "flat.h5", "flat", flat)
+    corpus = corpus.add_embedding_file(tiny_corpus / "embeddings" / "flat.h5", made_here=True)
+    with pytest.raises(ArgumentError, match="embedding 'flat', rbf: the median distance"):
+        probe(corpus, ["toy", "flat"], "rbf", n_permutations=0)
+
+
+# What is left of a difference, and the damage done
+
+
+D = 64
+
+
+def domain_shift(X, domain, track=None, *, scale=None, **options):
+    """All that tells two datasets apart."""
+    probes = dataset_probes(X, domain, track, scale=scale, **options)
+    return {**probes, **dataset_distances(X, domain, track, **options)}
+
+
+def two_datasets(n: int, seed: int, d: int = D, shift: float = 1.0):
+    """Rows of two Gaussian datasets with one correlated covariance and other means."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(d, d)) / np.sqrt(d) + 0.5 * np.eye(d)
+    delta = rng.normal(size=d) * shift
+    rows = np.random.default_rng(seed).normal(size=(n, d)) @ mixing
+    domain = np.repeat(["a", "b"], n // 2)
+    return rows + np.outer(domain == "b", delta), domain
+
+
+def fitted(name: str, n: int = 600, d: int = D):
+    X, domain = two_datasets(n, seed=1, d=d)
+    return make_correction(name).fit(X, sample_domain=domain), X, domain
+
+
+def test_squared_mmd_is_the_unbiased_formula():
+    X, domain = two_datasets(40, seed=3, d=5)
+    distances = squareform(pdist(X))
+    sigma = np.median(pdist(X))
+    K = np.exp(-(distances**2) / (2 * sigma**2))
+    a, b = domain == "a", domain == "b"
+    n, m = a.sum(), b.sum()
+    inside = [
+        sum(K[i, j] for i in np.flatnonzero(own) for j in np.flatnonzero(own) if i != j)
+        for own in (a, b)
+    ]
+    expected = inside[0] / (n * (n - 1)) + inside[1] / (m * (m - 1)) - 2 * K[np.ix_(a, b)].mean()
+    assert dataset_distances(X, domain)["mmd2"].value == pytest.approx(expected)
+    assert dataset_distances(np.zeros((6, 2)), ["a", "b"] * 3)["mmd2"].value == 0
+    # Of several clips a track the pairs of different tracks count.
+    track = np.arange(40) // 2
+    apart = track[:, np.newaxis] != track
+    means = [K[np.ix_(own, own)][apart[np.ix_(own, own)]].mean() for own in (a, b)]
+    found = dataset_distances(X, domain, track)["mmd2"].value
+    assert found == pytest.approx(sum(means) - 2 * K[np.ix_(a, b)].mean())
+
+
+def random_halves(n_tracks: int, n_clips: int, seed: int, twins: bool):
+    """Clips of tracks that are much alike, each track in one of two datasets, or in both."""
+    rng = np.random.default_rng(seed)
+    pieces = np.repeat(rng.normal(size=(n_tracks, 6)), n_clips, axis=0)
+    track = np.repeat(np.arange(n_tracks), n_clips)
+    if twins:
+        pieces, track = np.tile(pieces, (2, 1)), np.tile(track, 2)
+        domain = np.repeat(["a", "b"], n_tracks * n_clips)
+    else:
+        domain = np.repeat(rng.permutation(np.repeat(["a", "b"], n_tracks // 2)), n_clips)
+    return pieces + 0.2 * rng.normal(size=pieces.shape), domain, track
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_squared_mmd_of_random_halves_of_the_tracks_has_both_signs(twins):
+    values = []
+    for seed in range(40):
+        X, domain, track = random_halves(24, 5, seed, twins)
+        found = dataset_distances(X, domain, track, n_permutations=20, paired=twins, seed=seed)
+        values.append([found["mmd2"].value, found["mmd2"].chance])
+    value, chance = np.transpose(values)
+    assert 8 <= (value > 0).sum() <= 32
+    assert abs(value.mean()) < 3 * value.std() / np.sqrt(len(value))
+    assert abs(chance.mean()) < 3 * value.std() / np.sqrt(len(value))
+
+
+def test_mean_gap_is_the_formula():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3))
+    domain = np.array(["a"] * 20 + ["b"] * 30)
+    parts = [X[domain == name] for name in "ab"]
+    within = sum(((part - part.mean(axis=0)) ** 2).sum() for part in parts) / 50
+    expected = np.linalg.norm(parts[1].mean(axis=0) - parts[0].mean(axis=0)) / np.sqrt(within)
+    assert mean_gap(X, domain) == pytest.approx(expected)
+    assert mean_gap(np.ones((4, 2)), ["a", "a", "b", "b"]) == 0
+
+
+def test_damage_of_a_projection_on_an_axis():
+    X = np.random.default_rng(0).normal(size=(1000, 4)) * [3, 1, 1, 1] + [5, 0, 0, 0]
+    after = X.copy()
+    after[:, 0] = 0
+    found = damage(X, after, rank=1)
+    total = X.var(axis=0).sum()
+    # What lies along the axis, but not the mean, which all rows lose alike.
+    assert found["variance_moved"] == pytest.approx((X[:, 0].var() / total, 0.25))
+    assert found["variance_kept"] == pytest.approx((1 - X[:, 0].var() / total, 0.75))
+    assert found["rank"][0] == 1
+    shifted = damage(X, X + 2, rank=0)
+    assert shifted["variance_moved"][0] == pytest.approx(0)
+    assert shifted["variance_kept"][0] == pytest.approx(1)
+    assert np.isnan(shifted["variance_moved"][1])
+    # Half of the way: a quarter of the variance moves, and three quarters of it are gone.
+    half = damage(X, (X + after) / 2, rank=1, alpha=0.5)
+    assert half["variance_moved"] == pytest.approx((X[:, 0].var() / total / 4, 0.25 / 4))
+    assert half["variance_kept"] == pytest.approx((1 - 0.75 * X[:, 0].var() / total, 1 - 0.75 / 4))
+    with pytest.raises(ArgumentError, match="all alike"):
+        damage(np.ones((3, 2)), np.ones((3, 2)), 0)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.4])
+def test_the_control_is_what_random_projections_do_on_average(alpha):
+    X, domain = two_datasets(200, seed=2, d=8)
+    found = []
+    for seed in range(400):
+        random = make_correction(f"random:rank=2,random_state={seed},alpha={alpha}")
+        after = random.fit(X, sample_domain=domain).transform(X)
+        found.append(damage(X, after, 2, alpha))
+    for measure in ("variance_moved", "variance_kept"):
+        values = np.array([one[measure] for one in found])
+        assert values[:, 0].mean() == pytest.approx(values[0, 1], rel=0.03)
+
+
+def test_datasets_that_are_moved_apart_from_each_other_count():
+    X, domain = two_datasets(200, seed=2, d=8)
+    to = np.where(domain == "a", 3.0, -3.0)[:, np.newaxis] * np.eye(8)[0]
+    total = X.var(axis=0).sum()
+    assert damage(X, X + to, 0)["variance_moved"][0] == pytest.approx(9 / total)
+    # The same, told from another origin: a projection that is not centred moves the common mean.
+    for name in ("meanproj", "lda"):
+        correction = make_correction(name).fit(X, sample_domain=domain)
+        far = make_correction(name).fit(X + 100, sample_domain=domain)
+        near, away = (
+            damage(rows, fitted.transform(rows), 1)["variance_moved"]
+            for rows, fitted in ((X, correction), (X + 100, far))
+        )
+        assert away == pytest.approx(near, rel=1e-6)
+        assert near[0] < 1
+
+
+def test_projecting_out_the_lda_direction_leaves_the_datasets_apart():
+    fresh, domain = two_datasets(2000, seed=2)
+    before = domain_shift(fresh, domain)
+    assert before["linear_probe"].value > 0.99
+    lda, *_ = fitted("lda", 2000)
+    assert domain_shift(lda.transform(fresh), domain)["linear_probe"].value > 0.99
+    for name in ("meanproj", "leace", "center"):
+        correction, *_ = fitted(name, 2000)
+        after = correction.transform(fresh, sample_domain=domain)
+        left = domain_shift(after, domain)
+        assert left["linear_probe"].value < 0.65, name
+        assert left["mean_gap"].value < before["mean_gap"].value / 5
+
+
+def test_leace_is_perfect_on_the_rows_of_its_fit_only():
+    leace, X, domain = fitted("leace", 300, 256)
+    assert mean_gap(leace.transform(X), domain) < 1e-8
+    fresh, fresh_domain = two_datasets(2000, seed=2, d=256)
+    left = domain_shift(leace.transform(fresh), fresh_domain)
+    assert left["linear_probe"].value > 0.7
+    assert left["mean_gap"].value > 0.01
+
+
+def test_chance_is_measured_with_tracks_permuted():
+    X, domain = two_datasets(200, seed=2, d=8)
+    track = np.repeat(np.arange(100), 2)
+    found = domain_shift(X, domain, track, n_permutations=20, seed=1)
+    for measure in ("linear_probe", "rbf_probe"):
+        assert found[measure].chance == pytest.approx(0.5, abs=0.05)
+        assert found[measure].chance <= found[measure].chance_high < found[measure].value
+    assert abs(found["mmd2"].chance) < 0.01
+    assert found["mean_gap"].chance < found["mean_gap"].value
+
+
+def test_only_the_rbf_probe_sees_a_difference_of_spread():
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    domain = np.repeat(["a", "b"], 150)
+    X[domain == "b"] *= 3
+    found = domain_shift(X, domain)
+    assert found["linear_probe"].value < 0.65
+    assert found["rbf_probe"].value > 0.85
+
+
+def test_twins_do_not_push_the_probes_below_chance():
+    """The same tracks in both datasets: what a track holds tells nothing of the dataset."""
+    rng = np.random.default_rng(0)
+    pieces = 3 * rng.normal(size=(60, 40))
+    X = np.vstack([pieces, pieces + 0.1 * rng.normal(size=(60, 40))])
+    domain, track = np.repeat(["a", "b"], 60), np.tile([f"t{i}" for i in range(60)], 2)
+    shift = np.outer(domain == "b", rng.normal(size=40))
+
+    def probed(rows, paired):
+        found = domain_shift(rows, domain, track, n_permutations=20, paired=paired, seed=1)
+        return found["linear_probe"]
+
+    # Taken for different tracks, a twin in the training folds is called by the wrong dataset.
+    assert probed(X, False).value < 0.4
+    paired = probed(X, True)
+    assert abs(paired.value - 0.5) < 0.1
+    assert abs(paired.chance - 0.5) < 0.1
+    found = probed(X + shift, True)
+    assert found.value > found.chance_high
+    assert found.value > probed(X + shift, False).value
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "compared"),
+    [
+        (range(90), range(30), 30),  # b is a new recording of a third of a
+        (range(60), range(24, 84), 36),
+        (range(60), range(58, 118), 118),  # too few twins: tracks as any others
+    ],
+)
+def test_chance_is_chance_where_not_all_tracks_have_a_twin(of_a, of_b, compared):
+    domain = np.repeat(["a", "b"], [len(of_a), len(of_b)])
+    track = np.array([f"t{i}" for i in (*of_a, *of_b)])
+    kept, twins = compared_rows(domain, track)
+    assert len(np.unique(track[kept])) == compared
+    assert twins != kept.all()
+    chance = []
+    for seed in range(3):
+        X = np.random.default_rng(seed).normal(size=(len(track), 10))
+        X += 1.5 * (domain == "b")[:, np.newaxis]
+        found = domain_shift(X, domain, track, n_permutations=10, paired=True, seed=seed)
+        assert found["linear_probe"].value > 0.95
+        chance.append([found["linear_probe"].chance, found["rbf_probe"].chance])
+        alone = domain_shift(
+            *(X[kept], domain[kept], track[kept]), n_permutations=10, paired=True, seed=seed
+        )
+        assert found == alone
+    np.testing.assert_allclose(np.mean(chance, axis=0), 0.5, atol=0.05)
+
+
+def test_tracks_of_one_name_are_different_unless_told_otherwise():
+    X, domain = two_datasets(200, seed=2, d=8)
+    numbered = np.tile(np.arange(50), 4)
+    apart = np.array([f"{d}/{t}" for d, t in zip(domain, numbered, strict=True)])
+    alike, known = (domain_shift(X, domain, t, n_permutations=3) for t in (numbered, apart))
+    assert alike == known
+    assert domain_shift(X, domain, numbered, n_permutations=3, paired=True) != known
+
+
+def test_a_probe_needs_as_many_tracks_as_folds():
+    X, domain = two_datasets(12, seed=2, d=4)
+    found = domain_shift(X, domain, ["same"] * 12)
+    assert np.isnan(found["linear_probe"].value)
+    assert np.isnan(found["mmd2"].value)
+    assert np.isfinite(found["mean_gap"].value)
+
+
+def test_two_datasets_are_needed():
+    with pytest.raises(ArgumentError, match="two datasets"):
+        domain_shift(np.eye(3), ["a", "b", "c"])
+    with pytest.raises(ArgumentError, match="two datasets"):
+        mean_gap(np.eye(3), ["a", "a", "a"])
+
+
+def test_silent_features_do_not_show_the_dataset_after_a_correction():
+    """A feature that hardly varies gets a trace of the domain from any thin map."""
+    rng = np.random.default_rng(0)
+    X, domain = two_datasets(600, seed=2, d=8, shift=0.15)
+    X = np.column_stack([X, 1e-6 * rng.normal(size=(600, 40))])
+    traces = X.copy()
+    traces[:, 8:] += 1e-4 * (domain == "b")[:, np.newaxis]
+    before = domain_shift(X, domain)["linear_probe"].value
+    after = domain_shift(traces, domain, scale=probe_scale(X))["linear_probe"].value
+    assert before < 0.99
+    assert after == pytest.approx(before, abs=0.01)
+    # In units of their own spread they would give the dataset away.
+    own = domain_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
+    assert own > 0.999
+
+
+def test_probes_divide_by_the_deviation_or_a_tenth_of_the_root_of_the_mean_variance():
+    X = np.random.default_rng(0).normal(size=(100, 3)) * [4.0, 1.0, 1e-6] + 7
+    own = X.std(axis=0)
+    floor = 0.1 * np.sqrt((own**2).mean())
+    np.testing.assert_allclose(probe_scale(X), [own[0], own[1], floor])
+    assert own[2] < floor < own[1]
+    assert (probe_scale(np.zeros((3, 2))) == 1).all()
+
+
+# Corrections measured on test clips
+
+SEED = 42
+
+
+def clips_of(name: str, tracks: list[str], n_train: int = 0, shared: bool = False):
+    """A dataset of training clips, and a test clip for each of some tracks."""
+    return SimpleNamespace(
+        name=name,
+        tracks=np.array([*(f"train{i}" for i in range(n_train)), *tracks], dtype=object),
+        is_train=np.arange(n_train + len(tracks)) < n_train,
+        shared_tracks=shared,
+    )
+
+
+class Recorder:
+    """A correction that changes nothing and keeps the rows that it is asked about."""
+
+    alpha = 1.0
+
+    def transform(self, X, sample_domain):
+        self.rows = X
+        return X
+
+
+# Corrections apply to the embedding itself.
+SPACE = SimpleNamespace(depends_on_side=False, test=lambda X, side: X)
+
+
+def judged(pair, X, corrections=("none",), label="piano"):
+    """What is told of corrections that are fitted on the training rows."""
+    train = [rows[clips.is_train] for clips, rows in zip(pair, X, strict=True)]
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in train])
+    fitted = {}
+    for text in corrections:
+        spec = parse_correction(text)
+        made = None
+        if spec.corrects:
+            made = make_correction(spec).fit(np.concatenate(train), sample_domain=domain)
+        fitted[spec, "global"] = made
+    found = {}
+    for (spec, _), row in measure_corrections(SPACE, fitted, pair, X, SEED, label):
+        found[str(spec), row["measure"]] = row
+    return found
+
+
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def judged_rows(clips, seed: int = SEED) -> np.ndarray:
+    """The positions of the clips of a dataset that are judged, all of them test clips."""
+    other, recorder = clips_of("b", [f"u{i}" for i in range(20)]), Recorder()
+    X = np.arange(len(clips.tracks), dtype=float)[:, np.newaxis] + normal(0, 1, 3) / 10
+    list(measure_corrections(SPACE, {"": recorder}, [clips, other], [X, normal(1, 20, 3)], seed))
+    return np.round(recorder.rows[:-20, 0]).astype(int)
+
+
+def test_of_many_clips_whole_tracks_are_judged():
+    few = clips_of("a", ["t", "u", "v", "w", "x", "y"] * 2, n_train=5)
+    np.testing.assert_array_equal(judged_rows(few), np.arange(5, 17))
+    many = clips_of("a", [f"t{i // 7}" for i in range(700)], n_train=10)
+    chosen = judged_rows(many)
+    assert len(chosen) == 294
+    assert chosen.min() >= 10
+    _, counts = np.unique(many.tracks[chosen].astype(str), return_counts=True)
+    assert (counts == 7).all()
+    np.testing.assert_array_equal(judged_rows(many), chosen)
+    assert set(judged_rows(many, seed=1)) != set(chosen)
+
+
+def test_datasets_of_a_few_long_recordings_are_judged():
+    pair = [
+        clips_of("a", [f"t{i // 450}" for i in range(900)], n_train=50),
+        clips_of("b", [f"t{i}" for i in range(40)], n_train=50),
+    ]
+    X = [normal(0, 950, 4), normal(1, 90, 4) + 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = judged(pair, X)
+    # Of one track a probe cannot hold anything out.
+    assert np.isnan(found["none", "linear_probe"]["value"])
+    assert found["none", "mean_gap"]["value"] > 0.5
+    # Nor are there pairs of clips of different tracks.
+    assert np.isnan(found["none", "mmd2"]["value"])
+
+
+@pytest.mark.parametrize("n", [8, 250])
+def test_of_datasets_with_the_same_tracks_the_same_ones_are_judged(n):
+    """However many clips each has of a track, and whatever else it has."""
+    few, many = [f"t{i}" for i in range(n)], [f"t{i // 2}" for i in range(900)]
+    pair = [clips_of("a", few, shared=True), clips_of("b", many, shared=True)]
+    signal = normal(0, 450, 3)
+    X = [signal[:n], np.repeat(signal, 2, axis=0)]
+    found = judged(pair, X)
+    # Equal rows of equal tracks: as near as can be.
+    assert found["none", "mean_gap"]["value"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def two():
+    """Two datasets far apart, and what is told of corrections of them."""
+    names = [[f"t{i // 2}" for i in range(60)]] * 2
+    pair = [clips_of(name, own, n_train=80) for name, own in zip("ab", names, strict=True)]
+    X = [normal(2, 140, 6), normal(3, 140, 6) + np.array([3, 1, 0, 0, 0, 0])]
+    corrections = [
+        "none",
+        "lda",
+        "leace",
+        "center",
+        "random:rank=3",
+        "leace:alpha=0.5",
+        "lda:alpha=0",
+    ]
+    return pair, X, judged(pair, X, corrections)
+
+
+def test_rank_and_controls_are_those_of_each_correction(two):
+    found = two[2]
+    told = {
+        name: (row["value"], found[name, "variance_moved"]["control"])
+        for (name, measure), row in found.items()
+        if measure == "rank"
+    }
+    unknown = pytest.approx(np.nan, nan_ok=True)
+    assert told == {
+        "none": (0, unknown),
+        "lda": (1, pytest.approx(1 / 6)),
+        "leace": (1, pytest.approx(1 / 6)),
+        "center": (0, unknown),
+        "random:rank=3": (3, pytest.approx(3 / 6)),
+        "leace:alpha=0.5": (1, pytest.approx(1 / 24)),
+        "lda:alpha=0": (0, unknown),
+    }
+    kept = found["leace:alpha=0.5", "variance_kept"]
+    assert kept["control"] == pytest.approx(1 - 0.75 / 6)
+
+
+def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
+    pair, X, found = two
+    test = np.concatenate([rows[80:] for rows in X])
+    domain = np.repeat(["a", "b"], 60)
+    track = np.concatenate([clips.tracks[80:] for clips in pair])
+    train = np.concatenate([rows[:80] for rows in X])
+    leace = make_correction("leace").fit(train, sample_domain=np.repeat(["a", "b"], 80))
+    before, after = (
+        dataset_probes(
+            *(rows, domain, track),
+            n_permutations=10,
+            scale=probe_scale(test),
+            seed=SEED,
+        )
+        | dataset_distances(
+            *(rows, domain, track),
+            n_permutations=100,
+            seed=[SEED, *b"piano"],
+        )
+        for rows in (test, leace.transform(test))
+    )
+    for measure in before:
+        for name, own in (("none", before), ("leace", after)):
+            row = found[name, measure]
+            chance = before if measure.endswith("probe") else own
+            assert row["value"] == own[measure].value
+            assert row["chance"] == chance[measure].chance
+            assert row["chance_high"] == chance[measure].chance_high
+            assert row["chance"] < row["chance_high"]
+    for measure in ("mean_gap", "mmd2"):
+        assert found["none", measure]["chance_high"] != found["leace", measure]["chance_high"]
+
+
+def test_the_chance_of_distances_is_drawn_anew_for_each_label(two):
+    pair, X, found = two
+    other = judged(pair, X, label="voice")
+    for measure in ("mean_gap", "mmd2"):
+        one, another = found["none", measure], other["none", measure]
+        assert one["value"] == another["value"]
+        assert one["chance"] != another["chance"]
+
+
+# On the clips of a fit, and on others
+
+N, WIDTH = 240, 6
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    """Two datasets that are shifted apart; the last dimension is silent but for two clips."""
+    folder = tmp_path_factory.mktemp("left_over") / "corpus"
+    rng = np.random.default_rng(0)
+    parts, features = [], {}
+    for number, dataset in enumerate(("a", "b")):
+        clip = [f"{dataset}{i}" for i in range(N)]
+        split = np.where(np.arange(N) % 3 == 0, "test", "train")
+        parts.append(
+            pd.DataFrame(
+                {
+                    "dataset": dataset,
+                    "clip": clip,
+                    "track": clip,
+                    "split": split,
+                    "cello": rng.integers(0, 2, N).astype(float),
+                }
+            )
+        )
+        X = rng.normal(size=(N, WIDTH)) * np.linspace(1, 3, WIDTH) + 2.0 * number
+        X[:, -1] = 0.0
+        X[np.flatnonzero(split == "train")[:2], -1] = 5.0 * number
+        features[dataset] = (clip, X.astype(np.float32))
+    writer = CorpusWriter(
+        folder,
+        name="toy",
+        title="Toy",
+        datasets=["a", "b"],
+        groups=[],
+        targets=[Target("cello", "label")],
+        provenance={},
+        licences=[],
+    )
+    writer.write(pd.concat(parts, ignore_index=True))
+    file = folder / "embeddings" / "toy.h5"
+    file.parent.mkdir(exist_ok=True)
+    write_embedding_file(file, "toy", features)
+    corpus = Corpus.load(folder)
+    corpus.add_embedding_file(file)
+    return Corpus.load(folder)
+
+
+def test_quiet_dimensions_have_one_value_in_most_rows():
+    X = np.random.default_rng(0).normal(size=(100, 4))
+    X[:, 1] = 7.0
+    X[4:, 2] = -0.1
+    X[6:, 3] = 0.0
+    assert quiet_dimensions(X).tolist() == [False, True, True, False]
+    assert quiet_dimensions(X, 0.5).tolist() == [False, True, True, True]
+
+
+def test_gaps_are_those_of_the_corrected_clips(corpus):
+    table = left_over(corpus, "toy", ["none", "leace"]).set_index("correction")
+    clips = corpus.clips
+    train, domain = (clips["split"] == "train").to_numpy(), clips["dataset"].to_numpy(str)
+    X = corpus.embedding("toy").astype(float)
+    after = make_correction("leace").fit(X[train], sample_domain=domain[train]).transform(X)
+    assert table.loc["none", "fresh_gap"] == pytest.approx(mean_gap(X[~train], domain[~train]))
+    assert table.loc["leace", "fresh_gap"] == pytest.approx(mean_gap(after[~train], domain[~train]))
+    assert table.loc["leace", "fitted_gap"] == pytest.approx(0, abs=1e-9)
+    assert table.loc["none", "fitted_gap"] > 0.5
+    assert (table["chance_gap"] < 0.5).all()
+    assert table["clips"].eq(train.sum()).all()
+
+
+def test_the_chance_gap_is_that_of_permuted_datasets(corpus):
+    table = left_over(corpus, "toy", ["none", "leace"]).set_index("correction")
+    clips = corpus.clips
+    train, domain = (clips["split"] == "train").to_numpy(), clips["dataset"].to_numpy(str)
+    X = corpus.embedding("toy").astype(float)
+    leace = make_correction("leace").fit(X[train], sample_domain=domain[train])
+    rng = np.random.default_rng(7)
+    for name, rows in (("none", X), ("leace", leace.transform(X))):
+        fresh = rows[~train]
+        drawn = [mean_gap(fresh, rng.permutation(domain[~train])) for _ in range(300)]
+        # The mean of 20 permutations against that of 300.
+        error = np.std(drawn) * np.sqrt(1 / 20 + 1 / 300)
+        assert table.loc[name, "chance_gap"] == pytest.approx(np.mean(drawn), abs=3 * error)
+        assert np.mean(drawn) > 5 * error
+
+
+def test_a_quiet_dimension_tells_the_dataset_after_centring(corpus):
+    with_it = left_over(corpus, "toy", ["center"])
+    without = left_over(corpus, "toy", ["center"], without_quiet=True)
+    assert (with_it["dimensions"].item(), without["dimensions"].item()) == (WIDTH, WIDTH - 1)
+    assert with_it["fresh_probe"].item() > 0.95
+    assert without["fresh_probe"].item() < 0.75
+
+
+def test_more_clips_leave_less(corpus):
+    table = left_over(corpus, ["toy"], "leace", sizes=[16, 320], without_quiet=True)
+    assert table["clips"].tolist() == [16, 320]
+    few, many = table["fresh_gap"]
+    assert many < few
+
+
+def test_the_seed_decides(corpus):
+    once, again, other = (left_over(corpus, "toy", "lda", sizes=[40], seed=s) for s in (1, 1, 2))
+    pd.testing.assert_frame_equal(once, again)
+    assert once["fresh_gap"].item() != other["fresh_gap"].item()
+    # A random subspace, too, unless it is told its own seed.
+    drawn = [left_over(corpus, "toy", "random", seed=s)["fresh_gap"].item() for s in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    told = left_over(corpus, "toy", "random:random_state=1", seed=2)["fresh_gap"].item()
+    assert told == pytest.approx(drawn[0])
+
+
+def test_too_large_a_size_is_refused(corpus):
+    with pytest.raises(ArgumentError, match="there are 320 training clips"):
+        left_over(corpus, "toy", "lda", sizes=[321])
