@@ -504,21 +504,16 @@ def _summary(
         chosen = means[(means["train_set"] == means["test_set"]) == same]
         mean = chosen.groupby(keys, dropna=False)["value"].mean().reset_index()
         summary = add(mean, {"value": f"{main}_{name}"})
-    for where, metric in itertools.product(WHERE, metrics):
-        if changes.empty:
-            break
-        part = changes[
-            (changes["baseline"] == NONE)
-            & (changes["where"] == where)
-            & (changes["metric"] == metric)
-        ].copy()
+    own = changes[changes["baseline"] == NONE] if len(changes) else changes
+    for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
+        part = own[(own["where"] == where) & (own["metric"] == metric)].copy()
         if where == "inside" and metric == main:
             # A loss is what went down.
             part[["change", "low", "high"]] = -part[["change", "high", "low"]].to_numpy()
-        if len(part) or changes["baseline"].eq(NONE).any():
-            summary = add(part, _change_columns(where, metric, main))
-    for measure, part in shift.groupby("measure", sort=False):
-        columns = {"value": str(measure)}
+        summary = add(part, _change_columns(where, metric, main))
+    for measure in shift["measure"].unique():
+        part = shift[shift["measure"] == measure]
+        columns = {"value": measure}
         if measure in SHIFT_MEASURES:
             columns["chance"] = f"{measure}_chance"
         elif measure != "rank":
@@ -747,9 +742,9 @@ def _modes_compared(report: Report) -> str:
     for about, part in chosen.groupby(keys, sort=False, dropna=False):
         own = dict(zip(keys, about, strict=True))
         cells = _first(report, {**own, "mode": "global"}, with_mode=False)
-        by_place = part.set_index(["metric", "where"])
+        by_place = {(row["metric"], row["where"]): row for row in part.to_dict("records")}
         for metric, where in shown:
-            row = by_place.loc[metric, where]
+            row = by_place[metric, where]
             title = metric_named(metric).heading
             title = f"pooled {title}" if where == "pooled" else f"{title} {where}"
             cells[title] = _with_interval(row, "change", "low", "high")

@@ -103,7 +103,7 @@ def compared_rows(
     tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
     held = np.zeros((len(tracks), len(names)), dtype=bool)
     held[codes, domain] = True
-    everywhere = held.all(axis=1)
+    everywhere: NDArray[np.bool_] = held.all(axis=1)
     if everywhere.sum() < n_folds:
         return np.ones(len(codes), dtype=bool), False
     return everywhere[codes], True
@@ -762,7 +762,8 @@ def left_over(
                 correction.transform(X[part], sample_domain=domain[part])
                 for part in (fitted, fresh)
             )
-            told = _Compared.two(unseen, domain[fresh], track, corpus.shared_tracks)
+            is_last = domain[fresh] == domain[-1]
+            told = _Compared.two(unseen, is_last, track, corpus.shared_tracks)
             permuted = told.permuted(told.domain == 1, LEFT_OVER_PERMUTATIONS, seed)
             (found,) = dataset_separability(
                 unseen, domain[fresh], track, paired=corpus.shared_tracks, seed=seed
@@ -831,7 +832,7 @@ def measure_corrections(
     scales = [probe_scale(X) for X in before]
     paired = pair[0].shared_tracks
     probing: dict[str, Any] = {"paired": paired, "seed": seed}
-    drawing = {
+    drawing: dict[str, Any] = {
         "n_permutations": DISTANCE_PERMUTATIONS,
         "paired": paired,
         "seed": [seed, *label.encode()],
