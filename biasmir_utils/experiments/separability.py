@@ -103,7 +103,7 @@ def compared_rows(
     tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
     held = np.zeros((len(tracks), len(names)), dtype=bool)
     held[codes, domain] = True
-    everywhere: NDArray[np.bool_] = held.all(axis=1)
+    everywhere = np.asarray(held.all(axis=1))
     if everywhere.sum() < n_folds:
         return np.ones(len(codes), dtype=bool), False
     return everywhere[codes], True
