@@ -330,7 +330,6 @@ def spectrogram(
     sample_rate: float,
     *,
     title: str | None = None,
-    floor_db: float = -90.0,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a mel spectrogram in dB relative to full scale, so that levels can be compared.
@@ -343,8 +342,6 @@ def spectrogram(
         In Hz.
     title : str, optional
         Stands above the axes.
-    floor_db : float
-        What is weaker is drawn as silence; the scale ends at 0 dB.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -352,7 +349,7 @@ def spectrogram(
     -------
     matplotlib Axes
         With one image: 96 mel bands from 0 Hz to half the sampling rate (rows), frames of 23 ms
-        (columns).
+        (columns). What is weaker than -90 dB is drawn as silence.
     """
     import librosa
 
@@ -374,7 +371,7 @@ def spectrogram(
         origin="lower",
         aspect="auto",
         cmap="magma",
-        vmin=floor_db,
+        vmin=-90.0,
         vmax=0.0,
         extent=(0, len(samples) / sample_rate, 0, top),
     )
@@ -393,7 +390,6 @@ def frames(
     hop: float = 0.0,
     xlabel: str = "dimension of the embedding",
     bar: str = "value",
-    title: str | None = None,
 ) -> Figure:
     """Draw the frames of a clip as rows of a heat map, with their mean as a further row.
 
@@ -407,8 +403,6 @@ def frames(
         What the columns are, where they are not all dimensions in their order.
     bar : str
         What the colours say.
-    title : str, optional
-        Stands above the axes.
 
     Returns
     -------
@@ -431,7 +425,7 @@ def frames(
     below.imshow(values.mean(axis=0, keepdims=True), **scale, **limits)
     shown = np.arange(0, n, max(1, int(np.ceil(n / 8))))
     above.set_yticks(shown, [f"{at * hop:.3g} s" if hop else str(at + 1) for at in shown])
-    above.set(ylabel="frame at" if hop else "frame", title=title or "")
+    above.set(ylabel="frame at" if hop else "frame")
     below.set_yticks([0], ["mean"])
     below.set_xlabel(xlabel)
     for ax in (above, below):

@@ -33,7 +33,7 @@ from biasmir_utils.plots.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 
 @styled
@@ -179,10 +179,8 @@ def changes(table: pd.DataFrame, **options: Any) -> Axes:
 def change_by_label(
     table: pd.DataFrame,
     *,
-    value: str = "change",
     order: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
-    name: str = "change of ROC-AUC",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the change of each label under each correction, as numbers on a tinted grid.
@@ -190,13 +188,10 @@ def change_by_label(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `label`, `correction` and the value, one row for each combination.
-    value : str
-        Column to draw, in units of ROC-AUC; written in thousandths, with its sign.
+        Columns `label`, `correction` and `change`, in units of ROC-AUC, one row for each
+        combination; written in thousandths, with its sign.
     order, labels : sequence, optional
         Corrections (columns) and labels (rows) in the order to draw.
-    name : str
-        What the value is.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -207,9 +202,9 @@ def change_by_label(
     """
     import seaborn as sns
 
-    check_table(table, ["label", "correction", value], unique=["label", "correction"])
+    check_table(table, ["label", "correction", "change"], unique=["label", "correction"])
     columns, rows = order_of(table, "correction", order), order_of(table, "label", labels)
-    wide = table.pivot(index="label", columns="correction", values=value).loc[rows, columns]
+    wide = table.pivot(index="label", columns="correction", values="change").loc[rows, columns]
     ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
     thousandths = 1000 * wide
     limit = 1.6 * max(float(np.nanmax(np.abs(thousandths.to_numpy()))), 1e-9)
@@ -225,7 +220,7 @@ def change_by_label(
         annot_kws={"color": INK, "fontsize": 12},
         ax=ax,
     )
-    ax.set(xlabel=f"{name}, in thousandths", ylabel="")
+    ax.set(xlabel="change of ROC-AUC, in thousandths", ylabel="")
     ax.tick_params(rotation=0)
     return ax
 
@@ -240,8 +235,6 @@ def score_distributions(
     scores: Mapping[str, Sequence[float] | np.ndarray],
     *,
     threshold: float | None = None,
-    bins: int = 30,
-    xlabel: str = "score of the recogniser",
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -253,10 +246,6 @@ def score_distributions(
         Scores by name, for instance `negative` and `positive`.
     threshold : float, optional
         Where the recogniser says yes, a vertical line.
-    bins : int
-        Number of bars over the range of all scores.
-    xlabel : str
-        What the score is.
     title : str, optional
         Stands above the axes.
     ax : matplotlib Axes, optional
@@ -271,7 +260,7 @@ def score_distributions(
 
     ax = new_axes(ax, height=3.4)
     parts = {name: np.asarray(part, dtype=float) for name, part in scores.items()}
-    edges = np.histogram_bin_edges(np.concatenate(list(parts.values())), bins)
+    edges = np.histogram_bin_edges(np.concatenate(list(parts.values())), bins=30)
     handles: list[Any] = []
     for name, look in looks(parts).items():
         heights = np.histogram(parts[name], edges)[0] / max(len(parts[name]), 1)
@@ -288,7 +277,7 @@ def score_distributions(
         line = ax.axvline(threshold, color=INK, linestyle="--", linewidth=2)
         line.set_label("threshold")
         handles.append(line)
-    ax.set(xlabel=xlabel, ylabel="share of clips", title=title or "")
+    ax.set(xlabel="score of the recogniser", ylabel="share of clips", title=title or "")
     ax.grid(axis="x", visible=False)
     legend_below(ax, handles, columns=3)
     return ax
@@ -299,11 +288,7 @@ def by_size(
     table: pd.DataFrame,
     *,
     value: str = "roc_auc",
-    size: str = "clips",
-    by: str = "correction",
     order: Sequence[Any] | None = None,
-    reference: float | None = 0.5,
-    reference_name: str = "chance",
     xlabel: str = "training clips",
     ylabel: str = "ROC-AUC",
     skip: int = 0,
@@ -314,15 +299,11 @@ def by_size(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `size`, `by`, `value`; one row for each combination.
-    value, size, by : str
-        What is drawn upwards, along, and told apart by colour, marker and line style.
+        Columns `clips`, `correction` and the value; one row for each combination.
+    value : str
+        Column to draw upwards; 0.5 is marked as chance.
     order : sequence, optional
-        Values of `by` in the order of the legend.
-    reference : float, optional
-        A horizontal line.
-    reference_name : str
-        Its name in the legend.
+        Corrections in the order of the legend.
     xlabel, ylabel : str
         What stands at the axes.
     skip : int
@@ -335,18 +316,17 @@ def by_size(
     matplotlib Axes
         With one line for each category, labelled with its name.
     """
-    check_table(table, [size, by, value], unique=[size, by])
+    check_table(table, ["clips", "correction", value], unique=["clips", "correction"])
     ax = new_axes(ax, height=4.4)
     handles: list[Any] = []
-    for name, look in looks(order_of(table, by, order), skip).items():
-        part = table[table[by] == name].sort_values(size)
-        handles += mark(ax, part[size], part[value], look, name, linestyle=look.line)
-    if reference is not None:
-        line = ax.axhline(reference, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
-        line.set_label(reference_name)
-        handles.append(line)
+    for name, look in looks(order_of(table, "correction", order), skip).items():
+        part = table[table["correction"] == name].sort_values("clips")
+        handles += mark(ax, part["clips"], part[value], look, name, linestyle=look.line)
+    line = ax.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
+    line.set_label("chance")
+    handles.append(line)
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
-    sizes = sorted(table[size].unique())
+    sizes = sorted(table["clips"].unique())
     ax.set_xticks(sizes, [f"{count:g}" for count in sizes])
     ax.set_xticks([], minor=True)
     ax.grid(axis="x", visible=False)
@@ -427,7 +407,6 @@ def _shifts(count: int) -> list[float]:
 def ranking(
     table: pd.DataFrame,
     *,
-    value: str = "roc_auc",
     pairs: Sequence[tuple[str, str]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -436,9 +415,7 @@ def ranking(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `embedding`, `train_set`, `test_set` and the value; the labels are averaged.
-    value : str
-        Column to rank by, the largest first.
+        Columns `embedding`, `train_set`, `test_set` and `roc_auc`; the labels are averaged.
     pairs : sequence of (train_set, test_set), optional
         Pairs from left to right; without it first the pairs inside a dataset.
     ax : matplotlib Axes, optional
@@ -449,8 +426,8 @@ def ranking(
     matplotlib Axes
         With a line for each embedding; 1 is the best rank, on top.
     """
-    check_table(table, ["embedding", "train_set", "test_set", value])
-    means = table.groupby(["train_set", "test_set", "embedding"])[value].mean()
+    check_table(table, ["embedding", "train_set", "test_set", "roc_auc"])
+    means = table.groupby(["train_set", "test_set", "embedding"])["roc_auc"].mean()
     if pairs is None:
         found = list(means.index.droplevel("embedding").unique())
         pairs = sorted(found, key=lambda pair: pair[0] != pair[1])
@@ -544,7 +521,6 @@ def published_changes(
     corrections: Sequence[str] | None = None,
     names: dict[str, str] | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
-    xlabel: str = "change, points",
 ) -> Figure:
     """Draw what each correction changes across datasets, in both modes, as published and by us.
 
@@ -559,8 +535,6 @@ def published_changes(
         What to call the embeddings.
     pairs : sequence of (train_set, test_set), optional
         A panel for each; without it all pairs of two different datasets.
-    xlabel : str
-        A point is 0.01 of ROC-AUC.
 
     Returns
     -------
@@ -609,7 +583,7 @@ def published_changes(
                 ends = 100 * chosen["low"], 100 * chosen["high"]
                 ax.hlines(places + 0.4, *ends, color=look.colour, linewidth=1.4, zorder=4)
                 _hollow(ax, 100 * chosen["ours"], places + 0.4, look)
-        ax.set(title=f"{train} to {test}", xlabel=xlabel)
+        ax.set(title=f"{train} to {test}", xlabel="change, points")
         ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes[0][0].set(ylim=(height - 0.6, -0.8))
@@ -656,7 +630,6 @@ def gain_and_loss(
     *,
     embeddings: Sequence[str] | None = None,
     metric: str = "ROC-AUC",
-    columns: int = 1,
 ) -> Figure:
     """Draw the gain of each correction across datasets beside its loss inside.
 
@@ -680,8 +653,6 @@ def gain_and_loss(
         A block of rows for each, and for each `pair` of datasets, in order; default all.
     metric : str
         What was gained or lost.
-    columns : int
-        Blocks beside one another, at least 1.
 
     Returns
     -------
@@ -708,32 +679,23 @@ def gain_and_loss(
         )
     blocks = list(_blocks(table.assign(name=_correction_names(table)), embeddings))
     drawn = pd.concat([block for _, block in blocks])
-    columns = min(columns, len(blocks))
     # Inches of a row: one for each line of the longest name.
     height = 0.1 + 0.2 * (1 + int(drawn["name"].str.count("\n").max()))
-    tallest = [
-        max(len(block) for _, block in blocks[start : start + columns])
-        for start in range(0, len(blocks), columns)
-    ]
-    figure = plt.figure(
-        figsize=(WIDTH * columns, 1.75 + sum(0.95 + height * rows for rows in tallest))
+    tallest = [len(block) for _, block in blocks]
+    size = (WIDTH, 1.75 + sum(0.95 + height * rows for rows in tallest))
+    figure, axes = plt.subplots(
+        len(blocks), 2, figsize=size, squeeze=False, height_ratios=tallest, sharey="row"
     )
     low, high, clipped = _limits(drawn)
-    for column, part in enumerate(figure.subfigures(1, columns, squeeze=False)[0]):
-        grid = part.subplots(len(tallest), 2, squeeze=False, height_ratios=tallest, sharey="row")
-        mine = blocks[column::columns]
-        for (gain, loss), (title, block) in zip(grid, mine, strict=False):
-            gain.set(xlim=(low, high))
-            loss.set(xlim=(-low, -high))
-            _block(part, (gain, loss), title, block)
-        for ax in grid[len(mine) :].flat:
-            ax.set_visible(False)
-        note = "\n(what is further away stands at the edge, with its number)" if clipped else ""
-        part.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
+    for (gain, loss), (title, block) in zip(axes, blocks, strict=True):
+        gain.set(xlim=(low, high))
+        loss.set(xlim=(-low, -high))
+        _block(gain, loss, title, block)
+    note = "\n(what is further away stands at the edge, with its number)" if clipped else ""
+    figure.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
     seen = set(drawn["information"])
     handles = [key(look, level) for level, look in INFORMATION_LOOKS.items() if level in seen]
-    where: dict[str, Any] = {"loc": "outside lower center", "ncols": 2 * columns}
-    figure.legend(handles=handles, title="information used", title_fontsize=13, **where)
+    legend_below(axes[0, 0], handles, title="information used")
     return figure
 
 
@@ -755,20 +717,20 @@ def _blocks(
                 yield (f"{embedding}: {pair}" if len(pairs) > 1 else str(embedding)), own
 
 
-def _block(part: SubFigure, axes: Sequence[Axes], title: str, block: pd.DataFrame) -> None:
+def _block(gain: Axes, loss: Axes, title: str, block: pd.DataFrame) -> None:
     """Draw the rows of one block: the gain in the first Axes, the loss in the second."""
     # Over the names and both Axes.
-    text = axes[0].annotate(
+    text = gain.annotate(
         title,
         (0.01, 1),
-        xycoords=(part.transSubfigure, "axes fraction"),
+        xycoords=("figure fraction", "axes fraction"),
         xytext=(0, 23),
         textcoords="offset points",
         weight="bold",
     )
     text.set_in_layout(False)
     headings = ("gain across \N{RIGHTWARDS ARROW}", "\N{LEFTWARDS ARROW} loss inside")
-    for ax, quantity, heading in zip(axes, ("gain", "loss"), headings, strict=True):
+    for ax, quantity, heading in zip((gain, loss), ("gain", "loss"), headings, strict=True):
         # The first line is that of the block's title.
         ax.set_title(f"\n{heading}", fontsize=13)
         list_rows(ax, block["name"], bins=4)
@@ -779,7 +741,7 @@ def _block(part: SubFigure, axes: Sequence[Axes], title: str, block: pd.DataFram
             ax.hlines(range(len(block)), low, high, color=INK, linewidth=1.6, zorder=2)
         for row, values in enumerate(block.to_dict("records")):
             _mean(ax, row, values[quantity], INFORMATION_LOOKS[values["information"]], values)
-    axes[0].tick_params(axis="y", labelsize=12.5)
+    gain.tick_params(axis="y", labelsize=12.5)
 
 
 def _mean(ax: Axes, row: int, value: float, look: Look, values: Mapping[Any, Any]) -> None:

@@ -37,27 +37,18 @@ if TYPE_CHECKING:
 def group_shares(
     table: pd.DataFrame,
     *,
-    value: str = "share",
-    row: str = "group",
     order: Sequence[Any] | None = None,
     datasets: Sequence[str] | None = None,
-    xlabel: str = "share of clips",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of each group (genre), or of each instrument, in each dataset.
+    """Draw the share of each group (genre) in each dataset.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `dataset`, `row` and the value, one row for each combination.
-    value : str
-        Column to draw, in [0, 1].
-    row : str
-        Column listed from top to bottom.
+        Columns `dataset`, `group` and `share`, in [0, 1], one row for each combination.
     order, datasets : sequence, optional
-        Rows and datasets in the order to draw.
-    xlabel : str
-        What the value is.
+        Groups and datasets in the order to draw.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -68,13 +59,13 @@ def group_shares(
     """
     import seaborn as sns
 
-    check_table(table, ["dataset", row, value], unique=["dataset", row])
-    rows, kinds = order_of(table, row, order), looks(order_of(table, "dataset", datasets))
+    check_table(table, ["dataset", "group", "share"], unique=["dataset", "group"])
+    rows, kinds = order_of(table, "group", order), looks(order_of(table, "dataset", datasets))
     ax = new_axes(ax, height=1.6 + 0.3 * len(kinds) * len(rows))
     sns.barplot(
         data=table,
-        x=value,
-        y=row,
+        x="share",
+        y="group",
         hue="dataset",
         order=rows,
         hue_order=list(kinds),
@@ -93,7 +84,7 @@ def group_shares(
             bar.set_hatch(look.hatch)
         container.set_label(str(name))
         handles.append(container)
-    ax.set(xlabel=xlabel, ylabel="")
+    ax.set(xlabel="share of clips", ylabel="")
     legend_below(ax, handles)
     return ax
 
@@ -102,7 +93,6 @@ def group_shares(
 def label_by_group(
     table: pd.DataFrame,
     *,
-    value: str = "clips",
     labels: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
     datasets: Sequence[str] | None = None,
@@ -112,10 +102,8 @@ def label_by_group(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `dataset`, `label`, `group` and the value (a count), one row for each
+        Columns `dataset`, `label`, `group` and `clips`, one row for each
         combination; a combination that is absent counts as zero.
-    value : str
-        Column to write into the cells.
     labels, groups, datasets : sequence, optional
         Rows, columns and panels in the order to draw.
 
@@ -128,7 +116,7 @@ def label_by_group(
     import seaborn as sns
 
     keys = ["dataset", "label", "group"]
-    check_table(table, [*keys, value], unique=keys)
+    check_table(table, [*keys, "clips"], unique=keys)
     rows, columns = order_of(table, "label", labels), order_of(table, "group", groups)
     sets = order_of(table, "dataset", datasets)
     figure, axes = plt.subplots(
@@ -137,7 +125,7 @@ def label_by_group(
     for ax, dataset in zip(axes[0], sets, strict=True):
         counts = (
             table[table["dataset"] == dataset]
-            .pivot(index="label", columns="group", values=value)
+            .pivot(index="label", columns="group", values="clips")
             .reindex(index=rows, columns=columns)
             .fillna(0)
         )
@@ -165,8 +153,6 @@ def label_by_group(
 def cosine_similarities(
     table: pd.DataFrame,
     *,
-    value: str = "cosine",
-    by: str = "train_set",
     chance: Mapping[str, float] | None = None,
     order: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -176,12 +162,8 @@ def cosine_similarities(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `embedding`, `label`, `by` and the value in [-1, 1], one row for each
+        Columns `embedding`, `label`, `train_set` and `cosine` in [-1, 1], one row for each
         combination; its absolute value is drawn.
-    value : str
-        Column to draw.
-    by : str
-        Column told apart by colour and marker.
     chance : mapping of str to float, optional
         For each embedding, the mean absolute cosine of two random directions, drawn as a
         stroke.
@@ -193,18 +175,18 @@ def cosine_similarities(
     Returns
     -------
     matplotlib Axes
-        With one line of markers for each category of `by`, in the order of the table's rows.
+        With one line of markers for each training set, in the order of the table's rows.
     """
-    keys = ["embedding", "label", by]
-    check_table(table, [*keys, value], unique=keys)
-    rows, kinds = order_of(table, "embedding", order), looks(order_of(table, by))
+    keys = ["embedding", "label", "train_set"]
+    check_table(table, [*keys, "cosine"], unique=keys)
+    rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "train_set"))
     at = {name: position for position, name in enumerate(rows)}
     ax = new_axes(ax, height=1.6 + 0.62 * len(rows))
     handles: list[Any] = []
     for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.7), strict=True):
-        part = table[(table[by] == name) & table["embedding"].isin(rows)]
+        part = table[(table["train_set"] == name) & table["embedding"].isin(rows)]
         heights = part["embedding"].map(at) + offset
-        handles += mark(ax, part[value].abs(), heights, look, name, alpha=0.75, zorder=2)
+        handles += mark(ax, part["cosine"].abs(), heights, look, name, alpha=0.75, zorder=2)
     if chance:
         stroke = Look(INK, "|", "", "-")
         text, wide = "two random directions", {"markeredgewidth": 2.4}
@@ -219,9 +201,7 @@ def cosine_similarities(
 
 
 @styled
-def singular_values(
-    values: Mapping[str, ArrayLike], *, ylabel: str = "singular value", ax: Axes | None = None
-) -> Axes:
+def singular_values(values: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
     """Draw the singular values of stacked unit directions, a line for each embedding.
 
     Parameters
@@ -230,8 +210,6 @@ def singular_values(
         Descending singular values. The squares of G unit directions sum to G: G equal values
         of 1 are G directions at right angles, one value of the root of G and else zeros are
         one direction G times.
-    ylabel : str
-        What the values are.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -247,7 +225,7 @@ def singular_values(
         mark(ax, places, heights[name], look, name, linestyle=look.line, zorder=2)
     line = ax.axhline(1, color=MUTED, linestyle=":", linewidth=1.4, zorder=1)
     line.set_label("all at right angles")
-    ax.set(xlabel="position", ylabel=ylabel)
+    ax.set(xlabel="position", ylabel="singular value")
     ax.set_xticks(range(1, max(map(len, heights.values())) + 1))
     ax.set_ylim(bottom=0)
     legend_below(ax, ax.get_lines())
@@ -316,9 +294,6 @@ def shift_arrows(
 def factor_bars(
     table: pd.DataFrame,
     *,
-    row: str = "embedding",
-    part: str = "part",
-    value: str = "value",
     order: Sequence[Any] | None = None,
     parts: Sequence[Any] | None = None,
     xlabel: str = "share",
@@ -329,12 +304,11 @@ def factor_bars(
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `row`, `part`, `value`; one row for each combination.
-    row, part, value : str
-        What is listed from top to bottom, what is stacked, the share.
+        Columns `embedding`, `part`, `value`; one row for each combination.
     order, parts : sequence, optional
-        Values of `row` and `part` in the order to draw.
+        Embeddings, from top to bottom, and parts in the order to draw.
     xlabel : str
+        What the value is.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -343,12 +317,14 @@ def factor_bars(
     matplotlib Axes
         With one container of bars for each part.
     """
-    check_table(table, [row, part, value], unique=[row, part])
-    rows, kinds = order_of(table, row, order), looks(order_of(table, part, parts), skip=2)
+    check_table(table, ["embedding", "part", "value"], unique=["embedding", "part"])
+    rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "part", parts), skip=2)
     ax = new_axes(ax, height=1.5 + 0.55 * len(rows))
     left = np.zeros(len(rows))
     for name, look in kinds.items():
-        widths = table[table[part] == name].set_index(row)[value].reindex(rows).fillna(0)
+        widths = (
+            table[table["part"] == name].set_index("embedding")["value"].reindex(rows).fillna(0)
+        )
         bars = ax.barh(
             range(len(rows)),
             widths,
@@ -375,10 +351,6 @@ def factor_bars(
 def cosine_grid(
     table: pd.DataFrame,
     *,
-    row: str = "group",
-    column: str = "embedding",
-    value: str = "cosine",
-    low: str = "chance_low",
     order: Sequence[Any] | None = None,
     columns: Sequence[Any] | None = None,
     ax: Axes | None = None,
@@ -388,12 +360,10 @@ def cosine_grid(
     Parameters
     ----------
     table : pandas.DataFrame
-        As `group_shifts` gives it, with a column for the embedding.
-    row, column, value, low : str
-        What is listed down and across, the cosine in [-1, 1], and the value below which noise
-        alone does not explain it.
+        As `group_shifts` gives it, with a column for the embedding: `group`, `embedding`,
+        `cosine` in [-1, 1], and `chance_low`, below which noise alone does not explain it.
     order, columns : sequence, optional
-        Values of `row` and `column` in the order to draw.
+        Groups, down, and embeddings, across, in the order to draw.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -404,11 +374,13 @@ def cosine_grid(
     """
     import seaborn as sns
 
-    check_table(table, [row, column, value, low], unique=[row, column])
-    rows, across = order_of(table, row, order), order_of(table, column, columns)
+    check_table(
+        table, ["group", "embedding", "cosine", "chance_low"], unique=["group", "embedding"]
+    )
+    rows, across = order_of(table, "group", order), order_of(table, "embedding", columns)
     wide, floor = (
-        table.pivot(index=row, columns=column, values=name).reindex(index=rows, columns=across)
-        for name in (value, low)
+        table.pivot(index="group", columns="embedding", values=name).loc[rows, across]
+        for name in ("cosine", "chance_low")
     )
     ax = new_axes(ax, height=1.2 + 0.36 * len(rows))
     texts = wide.map(lambda cosine: f"{cosine:.2f}".replace("-", "\N{MINUS SIGN}"))
@@ -439,20 +411,16 @@ def cosine_grid(
 def found_and_lost(
     table: pd.DataFrame,
     *,
-    quantities: Sequence[str] = ("mean_removed", "task_removed"),
-    titles: Sequence[str] = ("of the true shift", "of the instruments"),
     order: Sequence[Any] | None = None,
     by_order: Sequence[Any] | None = None,
 ) -> Figure:
-    """Draw what corrections take away: panels for quantities, rows for corrections.
+    """Draw what corrections take away of the true shift, and of the instruments.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Columns `correction`, `embedding`, `quantity`, `value`; `low` and `high` if there are
-        intervals.
-    quantities, titles : sequence of str
-        Panels from left to right, and what stands above them.
+        Columns `correction`, `embedding`, `quantity` (of which `mean_removed` and
+        `task_removed` are drawn, a panel each), `value`; `low` and `high` if there are intervals.
     order, by_order : sequence, optional
         Corrections from top to bottom, embeddings in the legend.
 
@@ -463,16 +431,15 @@ def found_and_lost(
     """
     import matplotlib.pyplot as plt
 
-    table = table[table["quantity"].isin(list(quantities))]
+    titles = {"mean_removed": "of the true shift", "task_removed": "of the instruments"}
+    table = table[table["quantity"].isin(list(titles))]
     check_table(table, ["value"], unique=["correction", "embedding", "quantity"])
     rows = order_of(table, "correction", order)
     kinds = looks(order_of(table, "embedding", by_order))
     height = 1.6 + (0.13 * len(kinds) + 0.14) * len(rows)
-    figure, axes = plt.subplots(
-        1, len(quantities), figsize=(WIDTH, height), sharey=True, squeeze=False
-    )
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, squeeze=False)
     offsets = side_by_side(len(kinds), 0.75)
-    for ax, quantity, title in zip(axes[0], quantities, titles, strict=True):
+    for ax, quantity, title in zip(axes[0], titles, titles.values(), strict=True):
         handles: list[Any] = []
         for (name, look), offset in zip(kinds.items(), offsets, strict=True):
             part = table[(table["quantity"] == quantity) & (table["embedding"] == name)]
@@ -491,12 +458,12 @@ def closing_gap(
     table: pd.DataFrame,
     *,
     metric: str = "balanced_accuracy",
-    baseline: str = "none",
     order: Sequence[Any] | None = None,
     embeddings: Sequence[Any] | None = None,
-    xlabel: str = "balanced accuracy",
 ) -> Figure:
     """Draw scores at home and away after each correction, a panel for each embedding.
+
+    Those without correction are lines through all rows.
 
     Parameters
     ----------
@@ -504,11 +471,9 @@ def closing_gap(
         Columns `embedding`, `correction`, `metric`, `quantity` (of which `home` and `away` are
         drawn), `value`, and `low` and `high` if there are intervals.
     metric : str
-    baseline : str
-        The correction whose scores at home and away are drawn as lines through all rows.
+        Of the column `metric`.
     order, embeddings : sequence, optional
         Corrections from top to bottom, panels.
-    xlabel : str
 
     Returns
     -------
@@ -540,7 +505,7 @@ def closing_gap(
             heights = np.arange(len(rows)) + (-0.15 if quantity == "home" else 0.15)
             handles += _dots(ax, part, heights, sides[name], name)
             ax.axvline(
-                float(part.at[baseline, "value"]),
+                float(part.at["none", "value"]),
                 color=sides[name].colour,
                 linestyle=sides[name].line,
                 linewidth=1.6,
@@ -549,7 +514,7 @@ def closing_gap(
         ax.set(title=str(embedding))
         list_rows(ax, rows, bins=4)
     for ax in axes[-1]:
-        ax.set_xlabel(xlabel)
+        ax.set_xlabel(metric.replace("roc_auc", "ROC-AUC").replace("_", " "))
     legend_below(axes[0, 0], handles)
     return figure
 
