@@ -683,19 +683,21 @@ def gain_and_loss(
     height = 0.1 + 0.2 * (1 + int(drawn["name"].str.count("\n").max()))
     tallest = [len(block) for _, block in blocks]
     size = (WIDTH, 1.75 + sum(0.95 + height * rows for rows in tallest))
-    figure, axes = plt.subplots(
-        len(blocks), 2, figsize=size, squeeze=False, height_ratios=tallest, sharey="row"
-    )
+    figure = plt.figure(figsize=size)
+    # A part of its own, so that the legend of the figure stands below the name of the axes.
+    part = figure.subfigures()
+    axes = part.subplots(len(blocks), 2, squeeze=False, height_ratios=tallest, sharey="row")
     low, high, clipped = _limits(drawn)
     for (gain, loss), (title, block) in zip(axes, blocks, strict=True):
         gain.set(xlim=(low, high))
         loss.set(xlim=(-low, -high))
         _block(gain, loss, title, block)
     note = "\n(what is further away stands at the edge, with its number)" if clipped else ""
-    figure.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
+    part.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
     seen = set(drawn["information"])
     handles = [key(look, level) for level, look in INFORMATION_LOOKS.items() if level in seen]
-    legend_below(axes[0, 0], handles, title="information used")
+    where = "outside lower center"
+    figure.legend(handles=handles, loc=where, ncols=2, title="information used")
     return figure
 
 

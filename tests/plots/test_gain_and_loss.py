@@ -106,7 +106,7 @@ def test_what_is_twelve_times_further_than_usual_stands_at_the_edge(judged, far,
     nothing = judged["correction"] == "random"
     judged.loc[nothing, judged.select_dtypes("number").columns] = 0.0
     figure = plots.gain_and_loss(judged)
-    said = figure._supxlabel.get_text()
+    said = figure.subfigs[0]._supxlabel.get_text()
     assert ("stands at the edge" in said) == clipped
     gain, _ = blocks(figure)["yamnet"]
     at = marks(gain)["lda"].get_xdata()[0]
@@ -161,7 +161,10 @@ def test_nothing_hides_anything_and_all_is_on_the_page(crowded, pairs):
         title = gain.texts[0].get_window_extent()
         assert page.x0 <= title.x0 <= title.x1 <= page.x1
         assert title.y0 >= gain.bbox.y1 + gain.title.get_fontsize() * figure.dpi / 72
-    for artist in (*figure.legends, figure._supxlabel):
+    beneath = [*figure.legends, figure.subfigs[0]._supxlabel]
+    legend_box, name_box = (one.get_window_extent(figure.canvas.get_renderer()) for one in beneath)
+    assert legend_box.y1 <= name_box.y0
+    for artist in beneath:
         box = artist.get_window_extent(figure.canvas.get_renderer())
         assert page.x0 <= box.x0 <= box.x1 <= page.x1
 
@@ -180,7 +183,7 @@ def test_what_was_seen_is_told_apart_without_colour(judged):
 def test_gain_and_loss_is_legible_on_a_phone(judged):
     figure = plots.gain_and_loss(judged)
     figure.draw_without_rendering()
-    said = [*figure.legends[0].get_texts(), figure._supxlabel]
+    said = [*figure.legends[0].get_texts(), figure.subfigs[0]._supxlabel]
     for ax in figure.axes:
         said += [ax.title, *ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()]
     # At a phone's 350 px for the figure's width, in pixels of the screen.
