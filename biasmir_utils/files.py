@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, their sums, and the versions that made them."""
+"""Files that are either whole or absent, their sums, locks, and the versions that made them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import json
 import os
 import platform
 import shutil
+import sys
+import time
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 BROKEN_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 """What numpy raises on reading an `.npz` file that is damaged, empty or something else."""
 
@@ -54,6 +57,65 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def locked(
+    path: str | os.PathLike[str],
+    *,
+    wait: float = 0.0,
+    waiting: Callable[[], object] = lambda: None,
+) -> Iterator[None]:
+    """Hold a lock, which the system drops when the process ends, however it ends.
+
+    A file system without locks (some network disks) is used without one.
+
+    Parameters
+    ----------
+    path : path
+        The lock file; it and its folder are made if missing, and left.
+    wait : float
+        Seconds to wait for another process that holds it, 0 or more.
+    waiting : callable
+        Called once when there is something to wait for.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds it, and still does after the wait.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end, told = time.monotonic() + wait, False
+    with open(path, "a+b") as file:
+        while not _lock(file):
+            if time.monotonic() >= end:
+                raise BlockingIOError(f"{path}: another process holds this lock")
+            if not told:
+                waiting()
+                told = True
+            else:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        yield
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Try to lock an open file; tell whether nobody else holds the lock."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def sha256(path: str | os.PathLike[str], chunk_size: int = 1 << 20) -> str:

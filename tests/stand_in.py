@@ -1,28 +1,85 @@
-"""Small stand-ins for what the paper is made from, served as if by the real hosts.
+"""Small stand-ins for what is fetched, in the layout of the real files.
 
-`PaperFiles` packs clips into archives and tables in the real layout; `serve` puts them on a
-server at the real addresses, behind a proxy, with the record of the embeddings.
+`PaperFiles` packs clips into archives and tables; `serve` puts them on a server at the real
+addresses, behind a proxy, with the record of the embeddings; `expect` lets the tables of remote
+files have their sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import csv
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import wave
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from faulty_server import FaultyServer, add_zenodo_record, tls_for
-from small_archives import adapted_registry, openmic_archive, sum_of, tone, zipped
 
 from biasmir_utils.corpus import write_embedding_file
-from biasmir_utils.datasets import Registry
-from biasmir_utils.datasets.irmas_tables import IRMAS_INSTRUMENTS
+from biasmir_utils.datasets import DATASETS, Dataset, RemoteFile
 
+OPENMIC_CLASSES = [
+    "accordion",
+    "banjo",
+    "bass",
+    "cello",
+    "clarinet",
+    "cymbals",
+    "drums",
+    "flute",
+    "guitar",
+    "mallet_percussion",
+    "mandolin",
+    "organ",
+    "piano",
+    "saxophone",
+    "synthesizer",
+    "trombone",
+    "trumpet",
+    "ukulele",
+    "violin",
+    "voice",
+]
+IRMAS_NAMES = (
+    "043__[cel][nod][cla]0029__1",
+    "043__[cel][nod][cla]0029__2",
+    "[cla][cla]0189__2",
+    "118__[flu][dru][pop_roc]0467__1",
+    "[gac][cou_fol]0567__1",
+    "008__[gel][dru][jaz_blu]0841__1",
+    "[org][nod][cou_fol]1140__3",
+    "[pia][nod][jaz_blu]1427__1",
+    "[sax][dru][lat_sou]1599__1",
+    "[tru][nod][jaz_blu]1964__2",
+    "[vio][nod][cla]2110__1",
+    "[voi][dru][pop_roc]2392__1",
+)
+# As in the names of IRMAS.
+INSTRUMENT_CODES = {
+    "cel": "cello",
+    "cla": "clarinet",
+    "flu": "flute",
+    "gac": "guitar",
+    "gel": "guitar",
+    "org": "organ",
+    "pia": "piano",
+    "sax": "saxophone",
+    "tru": "trumpet",
+    "vio": "violin",
+    "voi": "voice",
+}
 HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"]
 DOI = "10.5281/zenodo.8126908"
-CODES = {name: code for code, name in reversed(IRMAS_INSTRUMENTS.items())}
+CODES = {name: code for code, name in reversed(INSTRUMENT_CODES.items())}
 GENRE_CODES = {
     "pop_rock": "pop_roc",
     "jazz_blue": "jaz_blu",
@@ -35,6 +92,150 @@ GENRE_TITLES = {
     "classical": "20th Century Classical",
     "country_folk": "Folk",
 }
+
+
+def tone(seconds: float = 0.05, rate: int = 8000, pitch: float = 440.0) -> bytes:
+    """Return a short WAV file."""
+    samples = np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes((samples * 20000).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def tar_gz(members: Mapping[str, bytes | None]) -> bytes:
+    """Pack files (None: a folder) into a tar.gz that is the same each time."""
+    file = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as archive,
+    ):
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            info.size = len(content or b"")
+            archive.addfile(info, io.BytesIO(content or b""))
+    return file.getvalue()
+
+
+def zipped(members: Mapping[str, bytes | None]) -> bytes:
+    """Pack files (None: a folder) into a zip that is the same each time."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name + ("/" if content is None else ""))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, content or b"")
+    return file.getvalue()
+
+
+def openmic_archive(
+    metadata: Iterable[Mapping[str, object]],
+    labels: Iterable[tuple[str, str, float]],
+    split: Mapping[str, str],
+    audio: Callable[[str], bytes] = lambda key: tone(),
+) -> bytes:
+    """Pack an OpenMIC-2018 archive.
+
+    Parameters
+    ----------
+    metadata : iterable of dict
+        Rows with `sample_key` and `track_genres` (a list of genre titles), perhaps more.
+    labels : iterable of (sample_key, instrument, relevance)
+    split : dict
+        `train` or `test` for each key.
+    audio : callable
+        The bytes of the Ogg file of a key.
+    """
+    rows = []
+    for number, row in enumerate(metadata):
+        genres = [
+            {"genre_id": str(i), "genre_title": title, "genre_url": f"http://genre/{i}/"}
+            for i, title in enumerate(row["track_genres"])  # type: ignore[arg-type]
+        ]
+        key = str(row["sample_key"])
+        rows.append(
+            {
+                "track_id": number,
+                "artist_name": f"Artist, {number}",
+                "track_genres": str(genres) if genres else "",
+                "track_title": f"Title {number}",
+                "sample_key": key,
+                "start_time": 3.84,
+            }
+        )
+    members: dict[str, bytes | None] = {
+        "openmic-2018": None,
+        "openmic-2018/openmic-2018-metadata.csv": _table(list(rows[0]), [r.values() for r in rows]),
+        "openmic-2018/openmic-2018-aggregated-labels.csv": _table(
+            ["sample_key", "instrument", "relevance", "num_responses"],
+            [(key, name, relevance, 3) for key, name, relevance in labels],
+        ),
+        "openmic-2018/class-map.json": json.dumps(
+            {name: i for i, name in enumerate(OPENMIC_CLASSES)}
+        ).encode(),
+    }
+    for part in ("train", "test"):
+        keys = [key for key, where in split.items() if where == part]
+        content = "".join(f"{key}\n" for key in keys).encode()
+        members[f"openmic-2018/partitions/split01_{part}.csv"] = content
+    for r in rows:
+        key = str(r["sample_key"])
+        members[f"openmic-2018/audio/{key[:3]}/{key}.ogg"] = audio(key)
+        members[f"openmic-2018/vggish/{key[:3]}/{key}.json"] = b'{"time": [], "features": []}'
+    return tar_gz(members)
+
+
+def irmas_archive(
+    names: Iterable[str] = IRMAS_NAMES, audio: Callable[[str], bytes] = lambda name: tone()
+) -> bytes:
+    """Pack an IRMAS training archive: a folder for each instrument code."""
+    members: dict[str, bytes | None] = {"IRMAS-TrainingData/README.txt": b"IRMAS, made for tests"}
+    for name in names:
+        code = name[name.index("[") + 1 : name.index("]")]
+        members[f"IRMAS-TrainingData/{code}/{name}.wav"] = audio(name)
+    return zipped(members)
+
+
+def _table(header: list[str], rows: Iterable[Iterable[object]]) -> bytes:
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
+def sum_of(content: bytes, algorithm: str = "md5") -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+
+
+def remote_file(name: str) -> RemoteFile:
+    """Return the remote file of this name."""
+    return next(f for dataset in DATASETS.values() for f in dataset.files if f.name == name)
+
+
+def expect(content: Mapping[str, bytes], patch: pytest.MonkeyPatch) -> None:
+    """Let the tables of remote files have the sums and sizes of these contents."""
+
+    def changed(file: RemoteFile) -> RemoteFile:
+        data = content.get(file.name)
+        if data is None:
+            return file
+        file = replace(file, size=len(data))
+        if file.unpacked:
+            file = replace(file, unpacked=10_000 + 20 * len(data))
+        if file.sum:
+            file = replace(file, sum=sum_of(data, file.sum.partition(":")[0]))
+        if file.unpacked_sum:
+            file = replace(file, unpacked_sum=sum_of(gzip.decompress(data), "sha256"))
+        return file
+
+    for name, dataset in DATASETS.items():
+        files = tuple(changed(file) for file in dataset.files)
+        patch.setitem(DATASETS, name, replace(dataset, files=files))
 
 
 @dataclass(frozen=True)
@@ -98,7 +299,7 @@ class PaperFiles:
             "IRMAS-TrainingData.zip": zipped(
                 {
                     # The real archive has a folder for each instrument.
-                    **{f"IRMAS-TrainingData/{code}": None for code in IRMAS_INSTRUMENTS},
+                    **{f"IRMAS-TrainingData/{code}": None for code in INSTRUMENT_CODES},
                     **{
                         f"IRMAS-TrainingData/{CODES[clip.instrument]}/{name}.wav": clip.audio
                         for name, clip in irmas.items()
@@ -115,22 +316,9 @@ class PaperFiles:
             content["embeddings.h5"] = _embeddings(clips, features, folder, frames)
         return cls(content)
 
-    def registry(self, path: Path) -> Path:
-        """Write the project's table of sources with the sums of these files."""
-        own: dict[str, dict[str, object]] = {}
-        for source in Registry.load().sources.values():
-            for file in source.files:
-                if file.name in self.content:
-                    data = self.content[file.name]
-                    own[file.name] = {"size": len(data)}
-                    if file.sum:
-                        own[file.name]["sum"] = sum_of(data, file.sum.partition(":")[0])
-        return adapted_registry(path, own)
-
     def addresses(self) -> dict[str, str]:
         """Return the real address of each file."""
-        registry = Registry.load()
-        return {name: registry.file(name).url for name in self.content}
+        return {name: remote_file(name).url for name in self.content}
 
 
 def _embeddings(
@@ -158,10 +346,11 @@ def _embeddings(
 
 @contextmanager
 def serve(files: PaperFiles, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    """Serve the files at the addresses of the real hosts, behind a proxy.
+    """Serve the files at the addresses of the real hosts, behind a proxy, with their own sums.
 
     Raises LookupError where no certificate can be made for them.
     """
+    expect(files.content, patch)
     context, certificate = tls_for(HOSTS, folder)
     for name in ("no_proxy", "NO_PROXY", "BIASMIR_BASE_URL", "BIASMIR_DATA"):
         patch.delenv(name, raising=False)
@@ -205,3 +394,8 @@ def synthetic_features(clips: Sequence[Clip], dimension: int, seed: int) -> np.n
             matrix[row, axis] += 1.5 * clip.labels.get(name, 0.0)
         matrix[row, -1] += 3.0 * (clip.dataset == "openmic")
     return matrix
+
+
+def toy(patch: pytest.MonkeyPatch, *files: RemoteFile) -> None:
+    """Let there be a data set `toy` of these files."""
+    patch.setitem(DATASETS, "toy", Dataset("toy", "A toy", licence="CC0", files=files))

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import absent
-from stand_in import PaperFiles, serve, synthetic_clips, synthetic_features
+from stand_in import PaperFiles, expect, serve, synthetic_clips, synthetic_features
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
@@ -37,11 +37,6 @@ def files(tmp_path_factory) -> PaperFiles:
     return PaperFiles.pack(clips, features, tmp_path_factory.mktemp("packed"))
 
 
-@pytest.fixture(scope="module")
-def registry(files, tmp_path_factory) -> Path:
-    return files.registry(tmp_path_factory.mktemp("table") / "registry.json")
-
-
 def run(*arguments: object, code: int = 0) -> str:
     command = ["reproduce", *map(str, arguments), "--jobs", "1", "--quiet"]
     done = CliRunner().invoke(main, command)
@@ -50,16 +45,16 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 @pytest.fixture(scope="module")
-def original(files, registry, tmp_path_factory):
+def original(files, tmp_path_factory):
     """A root in which everything was done, and what the command printed."""
     root = tmp_path_factory.mktemp("original") / "root"
     with pytest.MonkeyPatch.context() as patch:
         try:
             with serve(files, tmp_path_factory.mktemp("tls"), patch) as hosts:
-                output = run("--root", root, "--registry", registry)
+                output = run("--root", root)
                 asked = [one.address for one in hosts.asked if one.sent]
                 hosts.asked.clear()
-                again = run("--root", root, "--registry", registry)
+                again = run("--root", root)
                 assert hosts.asked == [], "a second call asked for something"
         except LookupError as error:
             absent(str(error))
@@ -262,7 +257,7 @@ def test_what_is_missing_is_named(tmp_path):
         reproduce(tmp_path, embeddings=["mfcc"])
 
 
-def test_a_file_with_no_embedding_of_the_paper(tmp_path, no_network):
+def test_a_file_with_no_embedding_of_the_paper(tmp_path, no_network, monkeypatch):
     clips = synthetic_clips(16)
     features = {"mfcc": np.ones((len(clips), 2))}
     packed = PaperFiles.pack(clips, features, tmp_path)
@@ -270,16 +265,6 @@ def test_a_file_with_no_embedding_of_the_paper(tmp_path, no_network):
     source.mkdir()
     for name, content in packed.content.items():
         (source / name).write_bytes(content)
+    expect(packed.content, monkeypatch)
     with pytest.raises(CorpusError, match="none of vggish, openl3, yamnet is among"):
-        reproduce(
-            tmp_path / "root",
-            from_dir=source,
-            registry=_loaded(packed, tmp_path),
-            say=lambda _: None,
-        )
-
-
-def _loaded(packed: PaperFiles, folder: Path):
-    from biasmir_utils.datasets import Registry
-
-    return Registry.load(packed.registry(folder / "registry.json"))
+        reproduce(tmp_path / "root", from_dir=source, say=lambda _: None)

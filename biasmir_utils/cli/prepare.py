@@ -1,8 +1,7 @@
-"""`biasmir prepare`."""
+"""`biasmir prepare`: a command for each data set that can be prepared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,53 +9,38 @@ import click
 STEP = 3
 
 
-@click.group(short_help="Write a corpus from the files of the paper.")
+class _Prepare(click.Group):
+    """A group of the data sets that are known when it is asked."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from biasmir_utils.datasets import DATASETS
+
+        return sorted(name for name, dataset in DATASETS.items() if dataset.prepare)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from biasmir_utils.datasets import DATASETS
+        from biasmir_utils.datasets import prepare as write
+
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        dataset = DATASETS[cmd_name]
+        out = click.Argument(["out"], type=click.Path(path_type=Path))
+        root = click.Option(
+            ["--root"],
+            type=click.Path(path_type=Path),
+            help=f"Folder with {dataset.needs}.  [default: where `biasmir fetch` puts files]",
+        )
+        flags = [
+            click.Option([f"--{name.replace('_', '-')}"], is_flag=True, help=text)
+            for name, text in dataset.options.items()
+        ]
+
+        def run(out: Path, root: Path | None, **options: bool) -> None:
+            click.echo(write(cmd_name, out, root, **options).summary())
+
+        return click.Command(cmd_name, params=[out, root, *flags], help=dataset.help, callback=run)
+
+
+@click.group(cls=_Prepare, short_help="Write a corpus from the files of the paper.")
 def prepare() -> None:
     """Write a corpus from the files that `biasmir fetch` brings, or others in their layout."""
-
-
-_OUT = click.argument("out", type=click.Path(path_type=Path))
-
-
-def _root(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(
-        "--root",
-        type=click.Path(path_type=Path),
-        help=f"Folder with {what}.  [default: where `biasmir fetch` puts files]",
-    )
-
-
-@prepare.command()
-@_OUT
-@_root("paper/ (embeddings and IRMAS split) and openmic-2018/ (the archive)")
-@click.option(
-    "--from-audio",
-    is_flag=True,
-    help="With the audio of both, in place (also IRMAS-TrainingData/), instead of embeddings.",
-)
-def paper(out: Path, root: Path | None, from_audio: bool) -> None:
-    """Make the corpus of the paper in OUT: IRMAS and OpenMIC-2018, published embeddings."""
-    from biasmir_utils.datasets import default_root, prepare_paper
-
-    corpus = prepare_paper(root or default_root(), out, from_audio=from_audio)
-    click.echo(corpus.summary())
-
-
-@prepare.command()
-@_OUT
-@_root("openmic-2018/ (the archive)")
-def openmic(out: Path, root: Path | None) -> None:
-    """Make a corpus of OpenMIC-2018 in OUT, whose audio is used in place."""
-    from biasmir_utils.datasets import default_root, prepare_openmic
-
-    click.echo(prepare_openmic(root or default_root(), out).summary())
-
-
-@prepare.command()
-@_OUT
-@_root("IRMAS-TrainingData/ (the archive) and paper/ (the split)")
-def irmas(out: Path, root: Path | None) -> None:
-    """Make a corpus of the IRMAS training part in OUT, whose audio is used in place."""
-    from biasmir_utils.datasets import default_root, prepare_irmas
-
-    click.echo(prepare_irmas(root or default_root(), out).summary())

@@ -34,11 +34,6 @@ STEP = 10
     help="Folder that has the files already.",
 )
 @click.option(
-    "--registry",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Table of sources (JSON); see `biasmir fetch`.",
-)
-@click.option(
     "--embedding",
     "embeddings",
     cls=SeveralOption,
@@ -66,7 +61,6 @@ def reproduce(
     offline: bool,
     base_url: str | None,
     from_dir: Path | None,
-    registry: Path | None,
     embeddings: tuple[str, ...],
     modes: tuple[str, ...],
     scores: bool,
@@ -79,7 +73,6 @@ def reproduce(
     Each step is skipped when it is done. A download or an evaluation that was interrupted goes on
     where it was when the command is repeated.
     """
-    from biasmir_utils.datasets import Registry
     from biasmir_utils.experiments import reproduce as run
 
     with stoppable(lambda: "Stopped; the same command goes on from there."):
@@ -89,7 +82,6 @@ def reproduce(
             offline=offline,
             base_url=base_url,
             from_dir=from_dir,
-            registry=Registry.load(registry),
             embeddings=embeddings,
             modes=modes,
             scores=scores,

@@ -9,8 +9,15 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 *group* is a genre, an *embedding* is one vector for each clip, the mean over its *frames*.
 """
 
-from biasmir_utils.corpus._corpus import Corpus, CorpusWriter
-from biasmir_utils.corpus.clip_table import FILE_NAMES, SPLITS, csv_rows
+from biasmir_utils.corpus._corpus import Corpus, CorpusWriter, check_free
+from biasmir_utils.corpus.clip_table import (
+    FILE_NAMES,
+    SPLITS,
+    TEXT_COLUMNS,
+    check_clip_table,
+    csv_rows,
+    row_in_file,
+)
 from biasmir_utils.corpus.description import (
     FILE_NAME,
     Description,
@@ -32,16 +39,20 @@ __all__ = [
     "FILE_NAME",
     "FILE_NAMES",
     "SPLITS",
+    "TEXT_COLUMNS",
     "Corpus",
     "CorpusWriter",
     "Description",
     "EmbeddingFile",
     "Target",
     "cache_folder",
+    "check_clip_table",
+    "check_free",
     "check_path_names",
     "csv_rows",
     "list_embeddings",
     "open_embedding_file",
     "read_keys",
+    "row_in_file",
     "write_embedding_file",
 ]

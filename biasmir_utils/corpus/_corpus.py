@@ -403,6 +403,15 @@ class Corpus:
             )
 
 
+def check_free(folder: Path) -> None:
+    """Raise `CorpusError` if a folder holds a corpus, or a part of one, already."""
+    there = [name for name in (FILE_NAME, *FILE_NAMES) if (folder / name).exists()]
+    if there:
+        raise CorpusError(
+            f"{folder}: there is a {there[0]} already; choose an empty folder, or remove it"
+        )
+
+
 class CorpusWriter:
     """Writes `corpus.json` and the clip table of a new corpus.
 
@@ -470,11 +479,7 @@ class CorpusWriter:
         if table_format not in names:
             raise CorpusError(f"table format {table_format!r}: expected {' or '.join(names)}")
         target = self.path / names[table_format]
-        there = [name for name in ("corpus.json", *FILE_NAMES) if (self.path / name).exists()]
-        if there:
-            raise CorpusError(
-                f"{self.path}: there is a {there[0]} already; choose an empty folder, or remove it"
-            )
+        check_free(self.path)
         table = check_clip_table(clips, self.description, target)
         with atomic_path(target) as temporary:
             if table_format == "csv":

@@ -224,11 +224,23 @@ def _cell(table: pd.DataFrame, name: str, wrong: pd.Series, where: Any) -> str:
     )
 
 
-def _place(where: Any, row: int) -> str:
-    """Return file and row as a person finds it there: in CSV the line, with the header as 1."""
-    if isinstance(where, Path) and where.suffix == ".csv" and where.is_file():
+def row_in_file(where: Any, row: int) -> str:
+    """Return a row as a person finds it in a file: in CSV the line, with the header as 1.
+
+    Parameters
+    ----------
+    where : path, or any other object
+        The file.
+    row : int
+        Counted from 0, without the header.
+    """
+    if isinstance(where, Path) and where.suffix.lower() == ".csv" and where.is_file():
         # What pandas reads may be too much for the csv module, as a cell of 200,000 characters.
         with open(where, encoding="utf-8", newline="") as file, suppress(CorpusError):
             for line, _ in islice(csv_rows(where, file), row + 1, None):  # after the header
-                return f"{where}, line {line}"
-    return f"{where}, row {row + 1} (counting from 1)"
+                return f"line {line}"
+    return f"row {row + 1} (counting from 1)"
+
+
+def _place(where: Any, row: int) -> str:
+    return f"{where}, {row_in_file(where, row)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,26 +148,7 @@ def load_description(folder: Path) -> Description:
             f"one"
         )
 
-    def field(key: str, kind: type, default: Any = None) -> Any:
-        value = content.get(key, default)
-        if not isinstance(value, kind) or value == "":
-            raise CorpusError(f'{path}: "{key}" must be {_KINDS[kind]}, found {value!r}')
-        return value
-
-    def names(key: str, values: Sequence[Any]) -> tuple[str, ...]:
-        for name in values:
-            if not isinstance(name, str) or not name:
-                raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
-            if values.count(name) > 1:
-                raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
-        return tuple(values)
-
-    def objects(key: str, what: str) -> list[dict[str, Any]]:
-        for entry in field(key, list):
-            if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
-                raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
-        return content[key]
-
+    entries = _objects(path, content, "targets", "name")
     targets = [
         Target(
             entry["name"],
@@ -175,28 +156,28 @@ def load_description(folder: Path) -> Description:
             str(entry.get("unit", "")),
             str(entry.get("description", "")),
         )
-        for entry in objects("targets", "name")
+        for entry in entries
     ]
     check_targets(targets, path)
-    names("targets", [target.name for target in targets])
-    if not field("datasets", list):
+    _names(path, "targets", [target.name for target in targets])
+    datasets = _names(path, "datasets", _field(path, content, "datasets", list))
+    if not datasets:
         raise CorpusError(f'{path}: "datasets" is empty; name at least one')
-    datasets = names("datasets", content["datasets"])
     check_path_names("dataset", datasets, path)
     return Description(
-        name=field("name", str),
-        title=field("title", str),
+        name=_field(path, content, "name", str),
+        title=_field(path, content, "title", str),
         datasets=datasets,
-        groups=names("groups", field("groups", list)),
+        groups=_names(path, "groups", _field(path, content, "groups", list)),
         targets=tuple(targets),
         embedding_files=tuple(
             EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
-            for entry in objects("embedding_files", "path")
+            for entry in _objects(path, content, "embedding_files", "path")
         ),
-        embedding_models=field("embedding_models", dict, {}),
-        provenance=field("provenance", dict, {}),
-        licences=field("licences", list),
-        shared_tracks=field("shared_tracks", bool, False),
+        embedding_models=_field(path, content, "embedding_models", dict, {}),
+        provenance=_field(path, content, "provenance", dict, {}),
+        licences=_field(path, content, "licences", list),
+        shared_tracks=_field(path, content, "shared_tracks", bool, False),
     )
 
 
@@ -228,3 +209,30 @@ def check_targets(targets: Iterable[Target], where: object) -> None:
                 f"{where}: target {target.name!r} has kind {target.kind!r}, "
                 f"expected one of {', '.join(TARGET_KINDS)}"
             )
+
+
+def _field(
+    path: Path, content: Mapping[str, Any], key: str, kind: type, default: Any = None
+) -> Any:
+    value = content.get(key, default)
+    if not isinstance(value, kind) or value == "":
+        raise CorpusError(f'{path}: "{key}" must be {_KINDS[kind]}, found {value!r}')
+    return value
+
+
+def _names(path: Path, key: str, values: Sequence[Any]) -> tuple[str, ...]:
+    for name in values:
+        if not isinstance(name, str) or not name:
+            raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
+        if values.count(name) > 1:
+            raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
+    return tuple(values)
+
+
+def _objects(path: Path, content: Mapping[str, Any], key: str, what: str) -> list[dict[str, Any]]:
+    """Return a list of objects, each of which has the text `what`."""
+    entries = _field(path, content, key, list)
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
+            raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
+    return entries

@@ -1,22 +1,43 @@
-"""Where corpora come from: readers of published data sets' own files."""
+"""Where corpora come from: published data sets, fetched and read; tables and audio of one's own.
 
-from biasmir_utils.datasets.audio_corpora import prepare_irmas, prepare_openmic
-from biasmir_utils.datasets.download import Patience
-from biasmir_utils.datasets.fetch import default_root, fetch, fetched_model
-from biasmir_utils.datasets.genres import GENRES
-from biasmir_utils.datasets.paper import INSTRUMENTS, prepare_paper
-from biasmir_utils.datasets.registry import Registry
-from biasmir_utils.datasets.tabular import import_corpus
+Each data set is a module of this package, which registers itself with `add_dataset`; all modules
+are imported here.
+"""
+
+import importlib
+import pkgutil
+
+from biasmir_utils.datasets._fetch import fetch
+from biasmir_utils.datasets._prepare import GENRES, INSTRUMENTS
+from biasmir_utils.datasets.base import (
+    DATASETS,
+    Dataset,
+    RemoteFile,
+    add_dataset,
+    default_root,
+    prepare,
+)
+from biasmir_utils.datasets.irmas import prepare_irmas
+from biasmir_utils.datasets.models import fetched_model
+from biasmir_utils.datasets.openmic import prepare_openmic
+from biasmir_utils.datasets.own import import_corpus
+from biasmir_utils.datasets.paper import prepare_paper
+
+for _found in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_found.name}")
 
 __all__ = [
+    "DATASETS",
     "GENRES",
     "INSTRUMENTS",
-    "Patience",
-    "Registry",
+    "Dataset",
+    "RemoteFile",
+    "add_dataset",
     "default_root",
     "fetch",
     "fetched_model",
     "import_corpus",
+    "prepare",
     "prepare_irmas",
     "prepare_openmic",
     "prepare_paper",

@@ -1,11 +1,7 @@
-"""A corpus from the files of the paper: IRMAS and OpenMIC-2018 with the published embeddings.
+"""The paper's corpus: IRMAS and OpenMIC-2018, with the published embeddings or from the audio.
 
-The layout under a root folder:
-
-- `paper/embeddings.h5` (Zenodo record 8126908), `paper/irmas_train.csv`, `paper/irmas_test.csv`
-  (the authors' split);
-- `openmic-2018/`: the unpacked archive, of which the tables are read;
-- for the corpus from the audio also `IRMAS-TrainingData/`, the other unpacked archive.
+Source: C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained
+audio embeddings", ISMIR 2023; embeddings in Zenodo record 8126908.
 """
 
 from __future__ import annotations
@@ -15,42 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target, list_embeddings
-from biasmir_utils.datasets import openmic_tables
-from biasmir_utils.datasets.audio_files import IRMAS_FOLDER, irmas_audio, openmic_audio, with_audio
-from biasmir_utils.datasets.genres import GENRES
-from biasmir_utils.datasets.irmas_tables import read_irmas
-from biasmir_utils.datasets.known_counts import check_counts
-from biasmir_utils.datasets.openmic_tables import read_openmic
-from biasmir_utils.datasets.records import unchecked_inputs
+from biasmir_utils.corpus import Corpus, list_embeddings
+from biasmir_utils.datasets import irmas, openmic
+from biasmir_utils.datasets._prepare import INSTRUMENTS, with_audio, write_corpus
+from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.files import sha256, versions
-
-# The classes that both data sets have, in the paper's order.
-INSTRUMENTS = (
-    "cello",
-    "clarinet",
-    "flute",
-    "guitar",
-    "organ",
-    "piano",
-    "saxophone",
-    "trumpet",
-    "violin",
-    "voice",
-)
 
 LICENCES = (
-    {
-        "what": "OpenMIC-2018 labels and metadata",
-        "licence": "CC BY 4.0",
-        "url": "https://zenodo.org/records/1432913",
-    },
-    {
-        "what": "IRMAS clip names",
-        "licence": "CC BY-NC-SA 3.0",
-        "url": "https://zenodo.org/records/1290750",
-    },
+    {**openmic.LICENCE, "what": "OpenMIC-2018 labels and metadata"},
+    {**irmas.LICENCE, "what": "IRMAS clip names"},
     {
         "what": "published embeddings",
         "licence": "stated by the record at this address",
@@ -71,16 +40,13 @@ def prepare_paper(
     Parameters
     ----------
     root : path
-        The folder that holds `paper/` and `openmic-2018/`.
+        The folder that holds `paper/` (`embeddings.h5`, `irmas_train.csv`, `irmas_test.csv`) and
+        `openmic-2018/`; for the audio also `IRMAS-TrainingData/`.
     out : path
         The corpus folder to make.
     from_audio : bool
         Whether the corpus has the audio of both data sets, in place, and no embeddings yet,
         instead of the published ones.
-
-    Returns
-    -------
-    Corpus
 
     Raises
     ------
@@ -88,22 +54,18 @@ def prepare_paper(
         Naming the file and row that cannot be used; nothing is written then.
     """
     root = Path(root)
-    lists = {split: root / "paper" / f"irmas_{split}.csv" for split in ("train", "test")}
-    openmic = root / "openmic-2018"
     published = root / "paper" / "embeddings.h5"
     embeddings = published.resolve()
-    irmas_clips, irmas_dropped = read_irmas(lists["train"], lists["test"], INSTRUMENTS)
-    openmic_clips, openmic_dropped = read_openmic(openmic, INSTRUMENTS)
-    clips = pd.concat([irmas_clips, openmic_clips], ignore_index=True)
-    checked = check_counts(clips, root)
+    irmas_clips, irmas_dropped = irmas.read_irmas(root, INSTRUMENTS)
+    openmic_clips, openmic_dropped = openmic.read_openmic(root, INSTRUMENTS)
+    checked = {
+        "irmas": irmas.check_irmas(irmas_clips, root),
+        "openmic": openmic.check_openmic(openmic_clips, root),
+    }
     if from_audio:
-        clips = pd.concat(
-            [
-                with_audio(irmas_clips, irmas_audio(root), out),
-                with_audio(openmic_clips, openmic_audio(root, openmic_clips["clip"]), out),
-            ],
-            ignore_index=True,
-        )
+        irmas_clips = with_audio(irmas_clips, irmas.irmas_audio(root), out)
+        audio = openmic.openmic_audio(root, openmic_clips["clip"])
+        openmic_clips = with_audio(openmic_clips, audio, out)
     elif not embeddings.is_file():
         raise CorpusError(
             f"{embeddings}: no such file; run `biasmir fetch paper-embeddings` first (with the "
@@ -111,28 +73,55 @@ def prepare_paper(
         )
     elif not list_embeddings(embeddings, ["irmas", "openmic"]):
         raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
-
-    tables = [*lists.values(), *(openmic / name for name in openmic_tables.FILES)]
-    used = [*tables, root / IRMAS_FOLDER if from_audio else published]
-    writer = CorpusWriter(
+    corpus = write_corpus(
         out,
+        pd.concat([irmas_clips, openmic_clips], ignore_index=True),
+        root,
+        [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
+        [root / irmas.FOLDER if from_audio else published],
         name="paper",
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
-        datasets=["irmas", "openmic"],
-        groups=GENRES,
-        targets=[Target(name, "label") for name in INSTRUMENTS],
-        provenance={
-            "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
-            "versions": versions("numpy", "pandas"),
-            "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
-            "unchecked": unchecked_inputs(root, used),
+        labels=INSTRUMENTS,
+        made_by=f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
+        licences=LICENCES[:2] if from_audio else LICENCES,
+        notes={
             "left_out": {
                 "irmas": {"genre lat_sou": irmas_dropped},
                 "openmic": {"no matching genre": openmic_dropped},
             },
             "counts_as_published": checked,
         },
-        licences=LICENCES[:2] if from_audio else LICENCES,
     )
-    corpus = writer.write(clips)
     return corpus if from_audio else corpus.add_embedding_file(embeddings)
+
+
+add_dataset(
+    Dataset(
+        name="paper",
+        title="The paper's corpus",
+        prepare=prepare_paper,
+        help="Make the corpus of the paper in OUT: IRMAS and OpenMIC-2018, published embeddings.",
+        needs="paper/ (embeddings and IRMAS split) and openmic-2018/ (the archive)",
+        options={
+            "from_audio": "With the audio of both, in place (also IRMAS-TrainingData/), instead "
+            "of embeddings."
+        },
+    )
+)
+add_dataset(
+    Dataset(
+        name="paper-embeddings",
+        title="The embeddings that the paper's authors published: VGGish, OpenL3 and YAMNet of "
+        "both data sets",
+        licence="not known to this program; the record of the embeddings states it (address below)",
+        page="https://zenodo.org/records/8126908",
+        files=(
+            RemoteFile(
+                name="embeddings.h5",
+                url="https://zenodo.org/records/8126908/files/embeddings.h5?download=1",
+                to="paper/embeddings.h5",
+                doi="10.5281/zenodo.8126908",
+            ),
+        ),
+    )
+)

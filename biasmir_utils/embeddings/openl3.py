@@ -8,7 +8,6 @@ installed, ``load("openl3", model="openl3-package")`` uses it instead (`openl3_p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -175,16 +174,12 @@ def _source(weights: Weights, path: Path) -> str:
 
 def _fetched(download: bool) -> Path:
     """Return the weight file that was fetched, after fetching it if that is allowed."""
-    from biasmir_utils.datasets import Registry, default_root, fetch, fetched_model
+    from biasmir_utils.datasets import default_root, fetch, fetched_model
 
     found = fetched_model("openl3")
     if found is None and download:
-        # Of the networks that are fetched together, this one only.
-        models = Registry.load()["models"]
-        file = next(file for file in models.files if file.name == FILE_NAME)
-        only = Registry({"models": replace(models, files=(file,))})
         # Of several workers of a machine, one downloads; the others find the file there.
-        fetch(["models"], registry=only, wait=SECONDS_FOR_ANOTHER)
+        fetch(["models"], files=[FILE_NAME], wait=SECONDS_FOR_ANOTHER)
         found = fetched_model("openl3")
     if found is None:
         raise ModelError(

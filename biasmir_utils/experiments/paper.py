@@ -47,7 +47,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.datasets import Registry, default_root, fetch, prepare_paper
+from biasmir_utils.datasets import default_root, fetch, prepare_paper
 from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
 from biasmir_utils.experiments.run import (
@@ -1085,7 +1085,6 @@ def reproduce(
     offline: bool = False,
     base_url: str | None = None,
     from_dir: str | os.PathLike[str] | None = None,
-    registry: Registry | None = None,
     embeddings: Sequence[str] = (),
     modes: Sequence[str] = PUBLISHED_MODES,
     scores: bool = False,
@@ -1104,7 +1103,7 @@ def reproduce(
         Folder of what is made; default `reproduction` in `root`.
     offline : bool
         Whether to leave out the fetching, because everything is there.
-    base_url, from_dir, registry
+    base_url, from_dir
         As for `fetch`.
     embeddings : sequence of str
         Of `published.EMBEDDINGS`; default those that the published file has.
@@ -1142,7 +1141,7 @@ def reproduce(
         say("1/4 fetch: left out")
     else:
         say(f"1/4 fetch: {', '.join(SOURCES)}")
-        fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, registry=registry, say=say)
+        fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, say=say)
     corpus = _prepared(place, made / "corpus", say)
     paths = output_paths(made / "results.csv")
     table, report = made / "comparison.csv", made / "report.txt"

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import SETS, group_agreement
-from biasmir_utils.datasets import Registry, known_counts
+from biasmir_utils.datasets import DATASETS, INSTRUMENTS
 from biasmir_utils.experiments import published_claims, published_figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -109,16 +109,16 @@ def test_published_cosines(shared):
 
 def test_counts_of_the_real_datasets():
     text = page("datasets.md")
-    irmas, openmic = known_counts.SPLITS["irmas"], known_counts.SPLITS["openmic"]
+    irmas, openmic = DATASETS["irmas"].counts, DATASETS["openmic"].counts
     assert f"{irmas['train']:,} training and {irmas['test']:,} test clips" in text
     assert f"{openmic['train']:,} training and {openmic['test']:,} test clips" in text
-    labels = known_counts.IRMAS_TRAIN_LABELS
+    labels = {name: irmas[name] for name in INSTRUMENTS}
     assert max(labels, key=labels.__getitem__) == "guitar"
     assert f"{labels['guitar']:,} training clips, where the cello has {labels['cello']}." in text
 
 
 def test_size_of_openmic():
-    size = f"{Registry.load()['openmic'].files[0].size / 1e9:.1f} GB"
+    size = f"{DATASETS['openmic'].files[0].size / 1e9:.1f} GB"
     card = " ".join((ROOT / "data" / "demo" / "README.md").read_text(encoding="utf-8").split())
     assert f"OpenMIC-2018 is a download of {size}" in card
     assert f"OpenMIC-2018 is a download of {size}" in page("introduction.md")

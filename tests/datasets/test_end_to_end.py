@@ -97,7 +97,6 @@ def rendered(soundfonts: dict[str, Path]) -> list[Clip]:
 class StandIn:
     clips: list[Clip]
     files: PaperFiles
-    registry: Path
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +108,7 @@ def stand_in(soundfonts, tmp_path_factory) -> StandIn:
         name: rng.normal(0, 1, (len(clips), d)) for name, d in (("vggish", 6), ("yamnet", 8))
     }
     files = PaperFiles.pack(clips, published, folder)
-    return StandIn(clips, files, files.registry(folder / "registry.json"))
+    return StandIn(clips, files)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +131,7 @@ def root(stand_in, hosts, patch, tmp_path_factory) -> Path:
     """Where `biasmir fetch` puts files, as a user sets it; filled by it."""
     folder = tmp_path_factory.mktemp("user") / "data"
     patch.setenv("BIASMIR_DATA", str(folder))
-    output = run("fetch", *FETCHED, "--registry", stand_in.registry)
+    output = run("fetch", *FETCHED)
     for words in ("CC BY 4.0", "CC BY-NC-SA 3.0, for non-commercial use", "not to be passed on"):
         assert words in output
     return folder
@@ -146,7 +145,7 @@ def test_from_the_audio_to_the_comparison(stand_in, hosts, root, tmp_path):
         for name, address in stand_in.files.addresses().items()
     }
     hosts.asked.clear()
-    again = run("fetch", *FETCHED, "--registry", stand_in.registry)
+    again = run("fetch", *FETCHED)
     assert again.count("there already, checked") == len(stand_in.files.content)
     assert hosts.asked == []
 
@@ -226,6 +225,6 @@ def test_each_data_set_by_itself(root, tmp_path):
 
 
 def test_in_one_command(stand_in, root):
-    output = run("reproduce", "--registry", stand_in.registry, "--jobs", 1, "--quiet")
+    output = run("reproduce", "--jobs", 1, "--quiet")
     assert "96 of 144 published means matched" in output
     assert (root / "reproduction" / "report.txt").is_file()

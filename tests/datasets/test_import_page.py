@@ -1,12 +1,10 @@
 """book/real-data.md, word by word: its files are written, its Python and its commands are run.
 
-The commands that fetch get one option more, the table of sources of the small stand-ins; nothing
-else is changed.
+The tables of remote files have the sums of small stand-ins; nothing else is changed.
 """
 
 from __future__ import annotations
 
-import gzip
 import re
 import shlex
 import tarfile
@@ -19,16 +17,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import absent
-from small_archives import adapted_registry, sum_of, tone
-from stand_in import Clip, PaperFiles, serve, synthetic_clips, synthetic_features
+from stand_in import Clip, PaperFiles, serve, synthetic_clips, synthetic_features, tone
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.datasets import Registry
+from biasmir_utils.datasets import DATASETS
 
 pytestmark = pytest.mark.xdist_group("real data")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "book" / "real-data.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\{code-block\} )?(\w+)\n(?::caption: (\S+)\n\n)?(.*?)^```$", re.M | re.S)
 WEIGHTS = "openl3_audio_mel256_music-v0_4_0.h5.gz"
@@ -56,9 +53,7 @@ def needs_networks(words: list[str]) -> bool:
     )
 
 
-def run(words: list[str], registry: Path) -> str:
-    if words[0] in ("fetch", "reproduce"):
-        words = [*words, "--registry", str(registry)]
+def run(words: list[str]) -> str:
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, f"biasmir {shlex.join(words)}\n{done.output}"
     return done.output
@@ -96,7 +91,6 @@ def test_the_page_is_as_it_says(tried, tmp_path):
     }
     (tmp_path / "packed").mkdir()
     files = PaperFiles.pack(clips, features, tmp_path / "packed")
-    registry = files.registry(tmp_path / "registry.json")
     names: dict[str, object] = {}
     left_out, last, printed = [], "", []
     with tried(files):
@@ -112,7 +106,7 @@ def test_the_page_is_as_it_says(tried, tmp_path):
                     elif needs_networks(words):
                         left_out.append(words)
                         continue
-                    outputs.append(run(words, registry))
+                    outputs.append(run(words))
                 last = outputs[0] if outputs else ""
             elif caption == "printed":
                 assert last.startswith(text), f"the page says\n{text}\nbut it was\n{last}"
@@ -167,26 +161,13 @@ def test_the_networks_of_the_page(shared, tried, tmp_path):
             WEIGHTS: weights,
         }
     )
-    own: dict[str, dict[str, object]] = {
-        name: {
-            "size": len(content),
-            **(
-                {"sum": sum_of(content, known.partition(":")[0])}
-                if (known := Registry.load().file(name).sum)
-                else {}
-            ),
-        }
-        for name, content in packed.content.items()
-    }
-    own[WEIGHTS]["gunzip"] = {"sum": sum_of(gzip.decompress(weights), "sha256")}
-    registry = adapted_registry(tmp_path / "registry.json", own)
     done = []
     with tried(packed):
         for kind, _, text in blocks():
             for words in commands(text) if kind == "sh" else ():
                 prepares = words[:3] == ["prepare", "paper", "sound-corpus"]
                 if needs_networks(words) or prepares:
-                    run(words, registry)
+                    run(words)
                     done.append(words[0])
     assert done == ["fetch", "prepare", "extract", "extract", "extract"]
     corpus = Corpus.load("sound-corpus")
@@ -205,10 +186,9 @@ def test_sizes_and_times_are_those_of_the_table_of_sources():
     """Gigabytes as the page writes them, and minutes at 10 MB/s."""
     rows = [line.split("|")[1:-1] for line in PAGE.splitlines() if line.startswith("| `")]
     cells = {row[0].strip(" `"): [cell.strip() for cell in row] for row in rows}
-    registry = Registry.load()
     for name in ("openmic", "irmas", "models"):
-        sizes = [file.size / 1e9 for file in registry[name].files]
-        unpacked = sum(file.product.size for file in registry[name].files if file.product) / 1e9
+        sizes = [file.size / 1e9 for file in DATASETS[name].files]
+        unpacked = sum(file.unpacked for file in DATASETS[name].files) / 1e9
         download, disk, time = cells[name][2:5]
         assert download == f"{sum(sizes):.1f} GB"
         assert disk == f"{sum(sizes):.1f} GB and {unpacked:.1f} GB unpacked"

@@ -1,0 +1,73 @@
+"""The pre-trained networks that are fetched: YAMNet and VGGish (TF-Hub), OpenL3."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset, place_of
+
+add_dataset(
+    Dataset(
+        name="models",
+        title="Pre-trained networks: YAMNet and VGGish (TF-Hub), OpenL3 (music, mel256, 512)",
+        licence="YAMNet and VGGish: Apache 2.0; OpenL3's weights: CC BY 4.0",
+        page=(
+            "https://tfhub.dev/google/yamnet/1, https://tfhub.dev/google/vggish/1, "
+            "https://github.com/marl/openl3"
+        ),
+        files=(
+            RemoteFile(
+                name="yamnet_1.tar.gz",
+                url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
+                to="models/yamnet",
+                size=20_000_000,
+                unpacked=25_000_000,
+                holds=("saved_model.pb",),
+            ),
+            RemoteFile(
+                name="vggish_1.tar.gz",
+                url="https://tfhub.dev/google/vggish/1?tf-hub-format=compressed",
+                to="models/vggish",
+                size=300_000_000,
+                unpacked=320_000_000,
+                holds=("saved_model.pb",),
+            ),
+            RemoteFile(
+                name="openl3_audio_mel256_music-v0_4_0.h5.gz",
+                url=(
+                    "https://github.com/marl/openl3/raw/models/"
+                    "openl3_audio_mel256_music-v0_4_0.h5.gz"
+                ),
+                to="models/openl3/openl3_audio_mel256_music-v0_4_0.h5",
+                sum="sha256:e379f41e880b78e157c199ebddac80d3764e6a46282bcccdbe875bcf538f9afd",
+                size=20_000_000,
+                unpacked=20_000_000,
+                unpacked_sum=(
+                    "sha256:624ee7b1dd5ff87e18073f66fd8b2052bebb8ac70210e9c0937c0c940c63e9d6"
+                ),
+            ),
+        ),
+    )
+)
+
+
+def fetched_model(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return what `biasmir fetch models` brought of a network.
+
+    Parameters
+    ----------
+    name : str
+        yamnet, vggish or openl3.
+    root : path, optional
+        The folder of fetched files; by default `default_root`.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The SavedModel folder (of openl3 the weight file); None if it is not there.
+    """
+    folder = place_of(root) / "models" / name
+    if name == "openl3":
+        return next(iter(sorted(folder.glob("*.h5"))), None)
+    return folder if (folder / "saved_model.pb").is_file() else None
