@@ -15,6 +15,7 @@ import textwrap
 import threading
 import tracemalloc
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +28,7 @@ import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.datasets import Registry, disk
+from biasmir_utils.datasets import DATASETS
 from biasmir_utils.embeddings import (
     available,
     extract,
@@ -46,6 +47,7 @@ from biasmir_utils.embeddings.openl3_frontend import (
 )
 from biasmir_utils.embeddings.openl3_weights import FILE_NAME, expected_shapes, read_weights
 from biasmir_utils.errors import ArgumentError, AudioError, DownloadError, ModelError
+from biasmir_utils.files import locked
 
 RATE = 48_000
 TOLERANCE = 1e-4
@@ -602,25 +604,10 @@ def test_download(data, server, weight_file, unpacked, tmp_path, monkeypatch):
     (folder / FILE_NAME).write_bytes(weight_file.read_bytes())
     packed_sum = hashlib.sha256(weight_file.read_bytes()).hexdigest()
     h5_sum = hashlib.sha256(unpacked).hexdigest()
-    file = {
-        "name": FILE_NAME,
-        "url": f"http://127.0.0.1:1/{FILE_NAME}",
-        "sum": f"sha256:{packed_sum}",
-        "gunzip": {
-            "to": f"models/openl3/{FILE_NAME.removesuffix('.gz')}",
-            "sum": f"sha256:{h5_sum}",
-            "largest": 10**8,
-        },
-    }
-    source = {"title": "t", "licence": "l", "page": "p", "files": [file]}
-    table = tmp_path / "table.json"
-    table.write_text(
-        json.dumps(
-            {"format": "biasmir-registry", "format_version": 1, "sources": {"models": source}}
-        )
-    )
-    ours = Registry.load(table)
-    monkeypatch.setattr(Registry, "load", lambda: ours)
+    models = DATASETS["models"]
+    (file,) = [file for file in models.files if file.name == FILE_NAME]
+    file = replace(file, sum=f"sha256:{packed_sum}", unpacked_sum=f"sha256:{h5_sum}")
+    monkeypatch.setitem(DATASETS, "models", replace(models, files=(file,)))
     monkeypatch.setattr(openl3_weights, "H5_SHA256", h5_sum)
     assert load("openl3", download=True).record["sums"] == {"h5 sha256": h5_sum}
     assert asked == [FILE_NAME]
@@ -628,13 +615,13 @@ def test_download(data, server, weight_file, unpacked, tmp_path, monkeypatch):
     assert asked == [FILE_NAME]
 
 
-@pytest.mark.skipif(disk.fcntl is None, reason="no locks of files here")
 def test_a_worker_waits_for_another_that_downloads(data, server, weight_file, monkeypatch, capsys):
     folder, asked = server
     (folder / FILE_NAME).write_bytes(weight_file.read_bytes())
     held = ExitStack()
-    held.enter_context(disk.only_one(data / "downloads"))
-    monkeypatch.setattr(disk.time, "sleep", lambda seconds: held.close())  # the other one is done
+    held.enter_context(locked(data / "downloads" / ".lock"))
+    # The other one is done.
+    monkeypatch.setattr("biasmir_utils.files.time.sleep", lambda seconds: held.close())
     with pytest.raises(DownloadError, match="not the file that was expected"):
         load("openl3", download=True)
     assert "another process fetches here; waiting for it" in capsys.readouterr().out
