@@ -134,7 +134,9 @@ def fit_to_frames(
     Parameters
     ----------
     corpus : Corpus
+        Whose clips and embeddings are read.
     embedding : str
+        Name of one of its embeddings.
     correction : str, Correction or MomentCorrection
         By name, or as an unfitted transformer; one that moments suffice for. With
         ``groups=group``, in the name or the name that it was made by, groups are the corpus's.
@@ -249,6 +251,7 @@ def apply_to_corpus(
     Parameters
     ----------
     corpus : Corpus
+        Whose clips and embeddings are read.
     corrections : path or sequence of path
         Files that `correct_corpus` or `save_correction` wrote, or a folder of them: that of a
         corrected corpus, for instance.

@@ -320,7 +320,18 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
     def fit_transform(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
     ) -> Any:
-        """Fit to `X` and return it corrected; scikit-learn's own would lose the domains."""
+        """Fit to `X` and return it corrected; scikit-learn's own would lose the domains.
+
+        Parameters
+        ----------
+        X, y, sample_domain, sample_group
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray, (n_samples, n_features)
+            As `transform`.
+        """
         self.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
         return self.transform(X, sample_domain=sample_domain)
 

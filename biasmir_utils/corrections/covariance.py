@@ -233,6 +233,7 @@ def within_domain_covariance(
     Parameters
     ----------
     X : ndarray of float64, (n_samples, n_features)
+        Rows of embeddings, or of features made of them.
     codes : ndarray of int, (n_samples,)
         Domain of each row, 0 to K - 1, each occurring.
     shrinkage : 'auto' or float in [0, 1]
@@ -279,6 +280,7 @@ def total_covariance(X: FloatArray, shrinkage: Any = "auto") -> DiagonalPlusRows
     Parameters
     ----------
     X : ndarray of float64, (n_samples, n_features)
+        Rows of embeddings, or of features made of them.
     shrinkage : 'auto' or float in [0, 1]
         Share of the mean variance that replaces the covariance; 'auto' is `oas_shrinkage`.
     """

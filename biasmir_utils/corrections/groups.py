@@ -135,6 +135,7 @@ class SharedClusters(Storable):
     labels_ : ndarray of int, (n_samples,)
         Group of each row of `fit`, the largest group first.
     n_groups_ : int
+        Number of groups found.
     counts_ : ndarray of int, (n_groups_, n_domains)
         Rows of each domain in each group.
     silhouettes_ : ndarray, (n_tried,)
@@ -150,6 +151,7 @@ class SharedClusters(Storable):
     components_ : ndarray, (n_components, n_features)
         Principal axes of the standardised rows.
     domains_ : list
+        The domains seen in `fit`, sorted.
     """
 
     options: ClassVar[Options] = {
@@ -184,9 +186,11 @@ class SharedClusters(Storable):
         Parameters
         ----------
         X : array-like, (n_samples, n_features)
+            Rows of embeddings, or of features made of them.
         y : None
             Ignored.
         sample_domain : array-like, (n_samples,)
+            Domain (dataset) of each row.
 
         Returns
         -------
@@ -231,6 +235,7 @@ class SharedClusters(Storable):
         Parameters
         ----------
         X : array-like, (n_samples, n_features)
+            Rows of embeddings, or of features made of them.
         sample_domain : array-like, (n_samples,), or None
             Rows of a domain that `fit` has not seen, or without one, are compared by the mean
             of all rows of `fit`.
@@ -310,8 +315,11 @@ class AutoGroups(DomainTransformer):
     Attributes
     ----------
     clusters_ : SharedClusters
+        Fitted to the rows of `fit`; their groups are its `labels_`.
     correction_ : DomainTransformer
+        Fitted with the groups found.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----

@@ -150,7 +150,9 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
     Attributes
     ----------
     sigma_ : float
+        Bandwidth, in the unit of the rows.
     n_components_ : int
+        Number of basis functions; there are twice as many features.
     padded_ : int
         d, the power of two that rows are padded to.
     signs_ : ndarray, (n_blocks, padded_)
@@ -160,6 +162,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
     lengths_ : ndarray, (n_blocks, padded_)
         Diagonals of S, over sigma and the norms of G and H.
     permutations_ : ndarray of int, (n_blocks, padded_)
+        P: which number goes to each place.
 
     Examples
     --------
@@ -201,6 +204,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
         X : array-like, (n_samples, n_features)
             Rows, standardised as those of `transform` will be.
         y : ignored
+            Not used.
 
         Raises
         ------
@@ -231,6 +235,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
         Parameters
         ----------
         X : array-like, (n_samples, n_features)
+            Rows of embeddings, or of features made of them.
 
         Returns
         -------
@@ -300,8 +305,11 @@ class KernelCorrection(DomainTransformer):
     deviation_ : ndarray, (n_features,)
         Of all domains after that; of a constant feature it is 1.
     feature_map_ : Fastfood
+        Fitted to the standardised rows.
     correction_ : DomainTransformer
+        Fitted to the random features.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----
@@ -361,7 +369,13 @@ class KernelCorrection(DomainTransformer):
         return corrected
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Return the names of the features: those of the feature map."""
+        """Return the names of the features: those of the feature map.
+
+        Parameters
+        ----------
+        input_features : array-like of str, or None
+            Names of the rows' features, which must be those of `fit`.
+        """
         super().get_feature_names_out(input_features)  # checks the names of the input
         return self.feature_map_.get_feature_names_out()
 

@@ -64,24 +64,17 @@ class DomainMap(MomentCorrection):
             return self._moved(X, None)
         labels = domain_labels(sample_domain, len(X))
         out = np.empty_like(X)
-        unseen = np.zeros(len(X), dtype=bool)
         for code, domain in enumerate(labels.names):
             members = labels.codes == code
-            if domain in self.domains_:
-                out[members] = self._moved(X[members], self.domains_.index(domain))
-            elif self.unseen == "own":
-                out[members] = self._moved(X[members], None)
-            else:
-                unseen |= members
-        if unseen.any():
-            out[unseen] = self._moved(X[unseen], None)
+            position = self.domains_.index(domain) if domain in self.domains_ else None
+            out[members] = self._moved(X[members], position)
         return out
 
     def _moved(self, X: FloatArray, position: int | None) -> FloatArray:
         if not len(X):
             return X.copy()
         if position is None and self.unseen == "own":
-            moments = Moments(X.shape[1], self._scatter)
+            moments = Moments(X.shape[1], self.required_scatter)
             moments.update(X, np.zeros(len(X), dtype=int))
             target = self._map_unseen(X, moments.of_domain(0))
         else:
@@ -155,6 +148,7 @@ class DomainCenter(DomainMap):
     deviation_ : ndarray, (n_features,)
         Of the target: the standard deviation within the domains.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----
@@ -185,7 +179,7 @@ class DomainCenter(DomainMap):
         "scale": Option((True, False)),
         "unseen": UNSEEN,
     }
-    _scatter = "variance"
+    required_scatter = "variance"
 
     def __init__(
         self, alpha: float = 1.0, *, scale: bool = False, unseen: str = "training"
@@ -324,9 +318,10 @@ class CovarianceMap(DomainMap):
         of all rows. Empty for the identity: of one domain, or while `partial_fit` has too few
         rows of one, when there is no target either.
     domains_ : list
+        The domains seen in `fit`, sorted.
     """
 
-    _scatter = "domain"
+    required_scatter = "domain"
     _default_target = ""
     _target_power = 1.0
 
@@ -343,7 +338,7 @@ class CovarianceMap(DomainMap):
         # every domain's rows around theirs.
         mean = X.mean(axis=0)
         basis, Z = _span_coordinates(X - mean)
-        inside = Moments(Z.shape[1], self._scatter).add(Z, domains)
+        inside = Moments(Z.shape[1], self.required_scatter).add(Z, domains)
         self._set(inside, basis)
         self.means_ = self.means_ @ basis + mean
         self.mean_ = self.mean_ @ basis + mean

@@ -46,7 +46,15 @@ class Option:
     types: tuple[type, ...] = ()
 
     def check(self, value: Any, name: str) -> None:
-        """Raise an `ArgumentError` that names the parameter unless the value is allowed."""
+        """Raise an `ArgumentError` unless the value is allowed.
+
+        Parameters
+        ----------
+        value : object
+            What was given.
+        name : str
+            Name of the parameter, for the message.
+        """
         if isinstance(value, self.types) or any(value is word for word in self.words):
             return
         allowed = isinstance(value, str) and value in self.words
@@ -58,7 +66,15 @@ class Option:
             raise ArgumentError(f"{name} must be {self}, not {value!r}.")
 
     def parse(self, text: str, name: str) -> Any:
-        """Return the value that a text stands for, or raise an `ArgumentError`."""
+        """Return the value that a text stands for, or raise an `ArgumentError`.
+
+        Parameters
+        ----------
+        text : str
+            As it stands in a correction's name.
+        name : str
+            Name of the parameter, for the message.
+        """
         known = {str(word).lower(): word for word in self.words if word is not None}
         value: Any = known.get(text.lower(), text)
         if value is text and self.low is not None:

@@ -86,6 +86,7 @@ class Moments:
     Parameters
     ----------
     n_features : int
+        Number of features of the rows.
     scatter : {'none', 'variance', 'pooled', 'domain'}
         What is kept of second moments: nothing; the variance of each feature in each cell; one
         scatter matrix within the cells, summed over them; one scatter matrix for each cell.
@@ -119,8 +120,11 @@ class Moments:
         Parameters
         ----------
         X : array-like, (n_samples, n_features)
+            Rows of embeddings, or of features made of them.
         sample_domain : array-like, (n_samples,)
+            Domain (dataset) of each row.
         sample_group : array-like, (n_samples,), or None
+            Group (genre) of each row; None is rows without groups.
         """
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
@@ -129,7 +133,17 @@ class Moments:
         return self.add(X, domain_labels(sample_domain, len(X)), groups)
 
     def add(self, X: FloatArray, domains: Labels, groups: Labels | None = None) -> Moments:
-        """Add rows whose labels are checked already, and return self."""
+        """Add rows whose labels are checked already, and return self.
+
+        Parameters
+        ----------
+        X : ndarray, (n_samples, n_features)
+            Rows of embeddings.
+        domains : Labels
+            Domain of each row.
+        groups : Labels or None
+            Group of each row.
+        """
         if self.cells and self.grouped != (groups is not None):
             raise ArgumentError(
                 "sample_group must be given for all chunks of rows, or for none of them."
@@ -212,7 +226,13 @@ class Moments:
         return sum(cell.count for cell in self.cells.values())
 
     def rows_of(self, domain: Any, group: Any) -> int:
-        """Return the number of rows of a cell, which there may not be."""
+        """Return the number of rows of a cell, which there may not be.
+
+        Parameters
+        ----------
+        domain, group : object
+            Names; the group is None for missing ones, and without groups.
+        """
         cell = self.cells.get((domain, group))
         return 0 if cell is None else cell.count
 
@@ -222,7 +242,13 @@ class Moments:
         return np.asarray(total / self.count)
 
     def of_domain(self, domain: Any) -> Cell:
-        """Return one domain's cell, its groups merged."""
+        """Return one domain's cell, its groups merged.
+
+        Parameters
+        ----------
+        domain : object
+            Its name.
+        """
         merged = Moments(self.n_features, "none" if self.scatter == "pooled" else self.scatter)
         for (name, _), cell in self.cells.items():
             if name == domain:
@@ -259,12 +285,12 @@ class Moments:
 class MomentCorrection(DomainTransformer):
     """Base of the corrections that are functions of the domains' moments.
 
-    A subclass names the second moments that it needs in `_scatter`, and turns moments into its
+    A subclass names the second moments that it needs in `required_scatter`, turns moments into its
     attributes in `_solve`; with fewer than two domains it must become the identity. Where moments
     of more do not determine a correction, `_solve` raises an `ArgumentError`.
     """
 
-    _scatter = "none"
+    required_scatter = "none"
 
     __metadata_request__partial_fit = {  # noqa: RUF012
         "sample_domain": True,
@@ -295,7 +321,9 @@ class MomentCorrection(DomainTransformer):
         first = not hasattr(self, "_moments")  # also after a fit that ended in an error
         X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
         self.check_moments([], grouped=sample_group is not None)
-        moments: Moments | None = Moments(X.shape[1], self._scatter) if first else self._moments
+        moments: Moments | None = (
+            Moments(X.shape[1], self.required_scatter) if first else self._moments
+        )
         if moments is None:
             raise ArgumentError(
                 f"partial_fit cannot continue this fit of {type(self).__name__}, which kept no "
@@ -339,9 +367,9 @@ class MomentCorrection(DomainTransformer):
         ArgumentError
             As `check_moments`, or if the moments do not determine the correction.
         """
-        if moments.scatter != self._scatter:
+        if moments.scatter != self.required_scatter:
             raise ArgumentError(
-                f"{type(self).__name__} needs moments with scatter {self._scatter!r}, not "
+                f"{type(self).__name__} needs moments with scatter {self.required_scatter!r}, not "
                 f"{moments.scatter!r}."
             )
         self.check_moments(moments.domains, grouped=moments.grouped)
@@ -353,14 +381,9 @@ class MomentCorrection(DomainTransformer):
         self._moments = moments
         return self
 
-    @property
-    def required_scatter(self) -> str:
-        """What `Moments` must keep for this correction."""
-        return self._scatter
-
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.__dict__.pop("_moments", None)  # a fit that ends in an error leaves none behind
-        moments = Moments(X.shape[1], self._scatter)
+        moments = Moments(X.shape[1], self.required_scatter)
         if domains is not None:
             moments.add(X, domains, groups)
         self._solve(moments)
@@ -464,6 +487,7 @@ def moments_of_corpus(
     Parameters
     ----------
     corpus : Corpus
+        Whose clips and embeddings are read.
     embedding : str
         Rows of clips that the clip table does not list are passed over.
     scatter : {'none', 'variance', 'pooled', 'domain'}

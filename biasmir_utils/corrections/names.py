@@ -118,7 +118,13 @@ class Correction:
         return METHODS[self.method].is_low_rank
 
     def feature_map(self, random_state: Any = 0) -> Fastfood | None:
-        """Return a new, unfitted map to random Fourier features, or None without kernel."""
+        """Return a new, unfitted map to random Fourier features, or None without kernel.
+
+        Parameters
+        ----------
+        random_state : int, RandomState or None
+            Seed of the map's random matrices.
+        """
         if self.kernel is None:
             return None
         return Fastfood(diagonal=KERNELS[self.kernel], random_state=random_state)
@@ -131,6 +137,7 @@ class Correction:
         parameter : str
             Nothing is set where the method does not have it.
         value : object
+            What it is set to.
         """
         named = dict(self.parameters)
         if parameter not in METHODS[self.method].parameters or parameter in named:
@@ -258,11 +265,13 @@ def fit_correction(
     Parameters
     ----------
     correction : str or Correction
+        By name; see `parse_correction`.
     X : array-like, (n_samples, n_features)
         Rows of all domains together.
     y : array-like, (n_samples, ...), or None
         Labels; passed on with ``given=label`` only.
     sample_domain : array-like, (n_samples,)
+        Domain (dataset) of each row.
     sample_group : array-like, (n_samples,), or None
         Passed on with ``groups=group`` and ``given=group`` only; ``groups=auto`` finds its own.
     random_state : int, RandomState or None

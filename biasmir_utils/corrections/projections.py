@@ -140,6 +140,7 @@ def conditional_differences(X: FloatArray, domains: Labels, covariate: FloatArra
     Parameters
     ----------
     X : ndarray, (n_samples, n_features)
+        Rows of embeddings, or of features made of them.
     domains : Labels
     covariate : ndarray, (n_samples, n_columns)
         From `covariate_columns`.
@@ -218,6 +219,7 @@ def lda_coefficients(
     Parameters
     ----------
     X : array-like, (n_samples, n_features)
+        Rows of embeddings, or of features made of them.
     codes : array of int, (n_samples,)
         Domain of each row, 0 to K - 1, each occurring.
     shrinkage : 'auto' or float in [0, 1]
@@ -498,6 +500,7 @@ class MeanProjection(DifferenceCorrection):
     directions_ : ndarray, (rank_, n_features)
         Orthonormal rows that span what is projected out.
     rank_ : int
+        Number of directions that are taken out.
     coef_ : ndarray, (n_differences, n_features)
         The differences, one group after the other.
     coef_groups_ : list
@@ -505,6 +508,7 @@ class MeanProjection(DifferenceCorrection):
     singular_values_ : ndarray
         Singular values of the rows of `coef_` at unit length.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----
@@ -592,11 +596,13 @@ class LEACE(DifferenceCorrection):
     mean_ : ndarray, (n_features,)
         mu, which stays where it is.
     rank_ : int
+        Number of directions that are taken out.
     coef_ : ndarray, (n_differences, n_features)
         The differences, one group after the other.
     coef_groups_ : list
         Group of each row of `coef_`; None without groups.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----
@@ -652,7 +658,7 @@ class LEACE(DifferenceCorrection):
         "tol": SHARE,
         "given": GIVEN,
     }
-    _scatter = "pooled"
+    required_scatter = "pooled"
 
     def __init__(
         self,
@@ -752,9 +758,11 @@ class INLP(ThinCorrection, DomainTransformer):
     directions_ : ndarray, (rank_, n_features)
         Orthonormal rows that span what is projected out.
     rank_ : int
+        Number of directions that are taken out.
     accuracies_ : list of float
         Balanced accuracy of each classifier on the rows that it was fitted on.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----
@@ -854,7 +862,9 @@ class RandomProjection(ThinCorrection, DomainTransformer):
     directions_ : ndarray, (rank_, n_features)
         Orthonormal rows, uniformly distributed.
     rank_ : int
+        Number of directions that are taken out.
     domains_ : list
+        The domains seen in `fit`, sorted.
 
     Notes
     -----

@@ -98,15 +98,6 @@ def test_the_record_says_what_was_done(corpus: Corpus, tmp_path: Path) -> None:
     assert read_record(tmp_path / "out" / about["file"])["embedding"] == "toy2"
 
 
-@pytest.mark.parametrize("name", ["lda", "mlda", "k", "center", "leace:given=group", "inlp"])
-def test_every_correction_can_be_applied(corpus: Corpus, tmp_path: Path, name: str) -> None:
-    found = correct_corpus(corpus, name, tmp_path / "out", embeddings=["toy"])
-    np.testing.assert_allclose(found.embedding("toy"), by_hand(corpus, name), atol=1e-4)
-    notes = " ".join(found.description.provenance["notes"])
-    assert ("8 dimensions became 64" in notes) == (found.dimension("toy") != 8)
-    assert (found.dimension("toy") != 8) == ("fastfood" in name or name in {"k", "klda", "mklda"})
-
-
 def test_fit_to_all_clips_and_given_a_label(corpus: Corpus, tmp_path: Path) -> None:
     found = correct_corpus(corpus, "center", tmp_path / "all", embeddings=["toy"], fit_split="all")
     X, domain = found.embedding("toy"), found.clips["dataset"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
 import sys
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from biasmir_utils.corrections import (
     CORAL,
     LEACE,
     DomainLDA,
-    DomainWarning,
     Moments,
     fit_to_frames,
     make_correction,
@@ -87,15 +84,6 @@ def test_a_fit_to_frames_equals_a_fit_to_rows(corpus: Corpus, name: str) -> None
     )
 
 
-def test_corrected_frames_average_to_the_corrected_average(corpus: Corpus) -> None:
-    for name in ("leace", "coral"):
-        fitted = fit_to_frames(corpus, "toy", name)
-        X, domain, _ = all_frames(corpus)
-        corrected = fitted.transform(X, sample_domain=domain)
-        averages = fitted.transform((X[::2] + X[1::2]) / 2, sample_domain=domain[::2])
-        np.testing.assert_allclose((corrected[::2] + corrected[1::2]) / 2, averages, atol=1e-9)
-
-
 def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> None:
     distributed = pytest.importorskip("distributed")
     serial = moments_of_corpus(corpus, "toy", grouped=True)
@@ -112,33 +100,6 @@ def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> N
     assert_same(shared, serial)
     alone = fit_to_frames(corpus, "toy", "leace")
     np.testing.assert_allclose(fitted.left_, alone.left_, atol=1e-10)
-
-
-class Sending(Executor):
-    """Runs tasks at once, and keeps what a process would have been sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.sent.append(pickle.dumps((fn, args, kwargs)))
-        task, given, more = pickle.loads(self.sent[-1])
-        future: Future[Any] = Future()
-        future.set_result(task(*given, **more))
-        return future
-
-
-def test_a_block_takes_the_clips_of_its_dataset_along_and_no_others(corpus: Corpus) -> None:
-    executor = Sending()
-    moments = moments_of_corpus(corpus, "toy", grouped=True, executor=executor, block_rows=100)
-    assert_same(moments, moments_of_corpus(corpus, "toy", grouped=True))
-    train = corpus.clips[corpus.clips["split"] == "train"]
-    one, other = (train.loc[train["dataset"] == name, "clip"] for name in ("alpha", "beta"))
-    assert len(executor.sent) == 6
-    for position, sent in enumerate(executor.sent):
-        own, others = (one, other) if position < 3 else (other, one)
-        assert all(clip.encode() in sent for clip in own)
-        assert not any(clip.encode() in sent for clip in others)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +138,6 @@ def test_what_was_made_with_groups_is_fitted_with_them(corpus: Corpus, name: str
     for correction in (name, make_correction(name)):
         with pytest.raises(ArgumentError, match="names no groups"):
             fit_to_frames(corpus, "toy", correction)
-
-
-def test_frames_of_one_dataset_are_left_as_they_are_and_that_is_said(corpus: Corpus) -> None:
-    file = corpus.embedding_file("toy", "beta")
-    assert file is not None
-    with h5py.File(file, "r+") as content:
-        del content["beta"]
-    with pytest.warns(DomainWarning, match="one domain only: there is nothing to correct"):
-        fitted = fit_to_frames(Corpus.load(corpus.path), "toy", "leace")
-    assert fitted.rank_ == 0
 
 
 def test_bad_arguments_and_files_are_named(corpus: Corpus) -> None:

@@ -54,18 +54,6 @@ def test_the_target_of_a_large_and_a_small_domain(make: Any, mean: Any, covarian
         np.testing.assert_allclose(np.cov(rows.T, bias=True), covariance, atol=1e-9)
 
 
-@pytest.mark.parametrize(("make", "mean", "covariance"), TARGETS, ids=["coral", "gaussian_ot"])
-def test_an_unseen_domain_has_the_statistics_of_all_rows(
-    make: Any, mean: Any, covariance: Any
-) -> None:
-    """All rows of the fit, as one new domain, get the target's mean and covariance."""
-    X, domain = three_to_one()
-    fitted = make().fit(X, sample_domain=domain)
-    out = fitted.transform(X, sample_domain=["new"] * len(X))
-    np.testing.assert_allclose(out.mean(axis=0), mean, atol=1e-9)
-    np.testing.assert_allclose(np.cov(out.T, bias=True), covariance, atol=1e-9)
-
-
 def test_inlp_with_three_domains_of_which_two_are_small() -> None:
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1, 2], [1200, 120, 120])

@@ -69,22 +69,6 @@ def test_covariances_are_numpys(scatter: str, grouped: bool) -> None:
     np.testing.assert_allclose(cell.mean, X[domain == "b"].mean(axis=0), rtol=1e-12)
 
 
-def test_what_cannot_be_added() -> None:
-    X, domain, group = rows()
-    with pytest.raises(ArgumentError, match="4 features"):
-        Moments(4).update(X[:, :3], domain)
-    with pytest.raises(ArgumentError, match="scatter must be one of"):
-        Moments(4, "all")
-    with pytest.raises(ArgumentError, match="cannot be added"):
-        Moments(4) + Moments(4, "pooled")
-    with pytest.raises(ArgumentError, match="for all chunks"):
-        Moments(4).update(X, domain).update(X, domain, group)
-    with pytest.raises(ArgumentError, match="with groups cannot"):
-        Moments(4).update(X, domain) + Moments(4).update(X, domain, group)
-    with pytest.raises(ArgumentError, match="have no covariance"):
-        Moments(4).update(X, domain).total_covariance()
-
-
 def test_partial_fit_where_moments_do_not_suffice() -> None:
     X, domain, _ = rows(n=20, d=30)
     with pytest.raises(ArgumentError, match="kept no moments"):

@@ -190,17 +190,6 @@ def test_chunks_equal_the_whole(make: Any, data: Any, cuts: list[int], order: st
     )
 
 
-@pytest.mark.parametrize("make", [*SCALED, lambda: LEACE(shrinkage=0.0)])
-@settings(max_examples=15, deadline=None)
-@given(data=any_rows(), exponent=st.integers(-20, 20))
-def test_the_unit_of_the_rows_does_not_matter(make: Any, data: Any, exponent: int) -> None:
-    X, domain = data
-    unit = 10.0**exponent
-    one = fitted(make, X, domain).transform(X, sample_domain=domain)
-    other = fitted(make, X * unit, domain).transform(X * unit, sample_domain=domain)
-    np.testing.assert_allclose(other / unit, one, atol=1e-7 * np.abs(X).max())
-
-
 @pytest.mark.parametrize("make", [lambda: LEACE(shrinkage=0.0), DomainLDA])
 @pytest.mark.parametrize("unit", [1e-8, 1e15])
 def test_the_unit_of_rows_with_a_constant_and_a_repeated_feature(make: Any, unit: float) -> None:
@@ -210,33 +199,6 @@ def test_the_unit_of_rows_with_a_constant_and_a_repeated_feature(make: Any, unit
     X[:, 0], X[:, 1] = 0.3, X[:, 2]
     one, other = (make().fit_transform(X * u, sample_domain=domain) / u for u in (1.0, unit))
     np.testing.assert_allclose(other, one, atol=1e-12)
-
-
-@pytest.mark.parametrize("make", [MeanProjection, LEACE])
-@settings(max_examples=15, deadline=None)
-@given(
-    data=rows(least_each=6),
-    cuts=st.lists(st.integers(1, 60), max_size=3),
-    order=st.sampled_from(["drawn", "sorted"]),
-    seed=st.integers(0, 99),
-)
-def test_grouped_chunks_equal_the_whole(
-    make: Any, data: Any, cuts: list[int], order: str, seed: int
-) -> None:
-    X, domain = data
-    rng = np.random.default_rng(seed)
-    group = rng.choice(["rock", "jazz", None], len(X))
-    group[domain == "a"] = "rock"
-    group[np.flatnonzero(domain == "b")[-1]] = "rock"  # the one that shows two domains in a group
-    if order == "sorted":
-        rank = np.argsort(domain, kind="stable")
-        X, domain, group = X[rank], domain[rank], group[rank]
-    whole = fitted(make, X, domain, sample_group=group)
-    edges = sorted({0, len(X), *(min(cut, len(X)) for cut in cuts)})
-    chunks = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
-    found = streamed(make, chunks, X, domain, group)
-    scale = np.abs(X).max()
-    np.testing.assert_allclose(found.transform(X) / scale, whole.transform(X) / scale, atol=1e-7)
 
 
 @SETTINGS

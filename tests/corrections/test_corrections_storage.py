@@ -127,20 +127,14 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         assert "is no .npz archive with correction.json, or a damaged one" in str(raised.value)
     with pytest.raises(ArgumentError, match="cannot be read"):
         load_correction(tmp_path)
-    np.savez(path, a=np.zeros(3))
-    with pytest.raises(ArgumentError, match="not a correction saved"):
-        load_correction(path)
     np.savez(path, **{"correction.json": np.array([object()], dtype=object)})
     with pytest.raises(ArgumentError, match="not a correction saved") as raised:
         load_correction(path)
-    assert "allow_pickle" not in str(raised.value)
+    assert "pickle" not in str(raised.value)
     for header in (b"[1]", b"{"):
         np.savez(path, **{"correction.json": np.frombuffer(header, dtype=np.uint8)})
         with pytest.raises(ArgumentError, match="not a correction saved"):
             load_correction(path)
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    with pytest.raises(ArgumentError, match="is no"):
-        load_correction(tmp_path / "array.npy")
 
 
 @pytest.mark.parametrize(

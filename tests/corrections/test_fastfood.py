@@ -38,14 +38,6 @@ def test_median_distance_is_that_of_all_pairs(n: int, d: int) -> None:
     assert median_distance(X) == pytest.approx(np.median(pdist(X)), rel=1e-9)
 
 
-def test_median_distance_of_a_subset_is_near() -> None:
-    X = rows(900, 20)
-    subset = median_distance(X, max_rows=300, random_state=0)
-    assert subset != median_distance(X)
-    assert subset == pytest.approx(median_distance(X), rel=0.05)
-    assert subset == median_distance(X, max_rows=300, random_state=0)
-
-
 @pytest.mark.parametrize(
     ("X", "message"), [(np.zeros((1, 3)), "n_samples=1"), (np.ones((9, 3)), "is 0.0")]
 )
