@@ -1,33 +1,22 @@
-"""The published results: mean ROC-AUC over ten instruments, retyped from the paper.
+"""The paper: what it published, what it claims, our results beside it, and all of it done again.
 
 Source: C. Wang, G. Richard and B. McFee, "Transfer Learning and Bias Correction with Pre-trained
 Audio Embeddings", ISMIR 2023 (arXiv 2307.10834). Real data: IRMAS and OpenMIC-2018, and the
 authors' own extraction of the three embeddings.
 
-What the paper says that can be checked on a results table, each point with its interval.
-
-The paper's two claims are taken apart into points that a number decides. Inside a dataset the
-embeddings are close, across datasets all of them fall, in a certain order; and a correction
-changes little, most of it through the random features rather than through its projection.
-Where a point needs a threshold that the paper does not give, it is ours, and its statement says
-it.
-
-Where a figure is the largest or smallest of several, the interval is that of the one which was
-measured to be so. (The largest of resampled figures is larger than the largest figure, since
-each draw picks its own.)
-
-Our results beside the published ones: means, falls, changes, and the claims.
-
-Rows are matched by embedding, correction, mode and train-test pair. Results on other data sets
-or embeddings are shown without a published figure beside them.
-
-A comparison in words and columns, as `biasmir compare` prints it; in points of 100.
-
-The paper from beginning to end: fetch, prepare, evaluate, compare.
-
-Each step leaves its product under one folder, and is skipped when that product is there and was
-made from what is there now. An interrupted download or evaluation goes on where it was. Results of
-other parameters or data are kept under another name (``.bak``).
+- `published_figures`: mean ROC-AUC over ten instruments, retyped, and what follows from it;
+- `compare`: results beside them. Rows are matched by embedding, correction, mode and train-test
+  pair; what was never published stands alone;
+- `published_claims`: the paper's two claims, taken apart into points that a number decides. Inside
+  a dataset the embeddings are close, across datasets all of them fall, in a certain order; and a
+  correction changes little, most of it through the random features rather than through its
+  projection. Where a point needs a threshold that the paper does not give, it is ours, and its
+  statement says it. Where a figure is the largest or smallest of several, the interval is that of
+  the one which was measured to be so. (The largest of resampled figures is larger than the largest
+  figure, since each draw picks its own.);
+- `comparison_text`: what `biasmir compare` prints, in points of 100;
+- `reproduce`: fetch, prepare, evaluate, compare. Each step leaves its product under one folder, and
+  is skipped when that is there and was made from what is there now.
 """
 
 from __future__ import annotations
@@ -36,8 +25,8 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
@@ -52,12 +41,10 @@ from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
 from biasmir_utils.experiments.run import (
     OutputPaths,
-    Plan,
     TaskStore,
     output_paths,
     plan_evaluation,
     run_plan,
-    set_aside,
     task_keys,
     write_evaluation,
 )
@@ -71,77 +58,169 @@ PUBLISHED_DATASETS = ("irmas", "openmic")
 N_LABELS = 10
 # Every test clip of IRMAS is scored for every instrument; of OpenMIC-2018 the observed ones.
 IRMAS_TEST_CLIPS = 1666
+SOURCE = (
+    "C. Wang, G. Richard and B. McFee, Transfer Learning and Bias Correction with Pre-trained "
+    "Audio Embeddings, ISMIR 2023 (arXiv 2307.10834)"
+)
 
 # What each correction is put beside: the same recogniser without a projection.
 BASELINES = {"lda": "none", "mlda": "none", "k": "none", "klda": "k", "mklda": "k"}
-
-
-@lru_cache(maxsize=1)
-def _table() -> pd.DataFrame:
-    path = files("biasmir_utils.experiments").joinpath("published_mean_auc.csv")
-    with path.open(encoding="utf-8") as file:
-        wide = pd.read_csv(file, comment="#", keep_default_na=False)
-    keys = ["embedding", "correction", "mode"]
-    table = wide.melt(keys, var_name="pair", value_name="roc_auc")
-    pairs = table.pop("pair").str.split(">", expand=True)
-    table.insert(3, "train_set", pairs[0])
-    table.insert(4, "test_set", pairs[1])
-    table["roc_auc"] = (table["roc_auc"] / 100).round(4)
-    return table
-
-
-def published_means() -> pd.DataFrame:
-    """Return the 144 published means.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `embedding`, `correction`, `mode` (`global`, `classwise`), `train_set`,
-        `test_set`, `roc_auc` in [0, 1]. The corrections `none` and `k` have equal rows in both
-        modes.
-    """
-    return _table().copy()
-
-
-def published_results() -> pd.DataFrame:
-    """Return the published means in the form of a results table (`results.RESULT_COLUMNS`).
-
-    The columns are those that tell recognisers apart, and `roc_auc`; there is one label,
-    `(mean)`. As in our own results, what has no direction to fit (`none`, `k`) is there once,
-    with the mode `none`. What reads a results table reads this.
-    """
-    table = _table()
-    plain = table["correction"].isin(["none", "k"])
-    table = table[~plain | (table["mode"] == "global")].reset_index(drop=True)
-    plain = table["correction"].isin(["none", "k"])
-    other = np.where(table["train_set"] == "irmas", "openmic", "irmas")
-    return pd.DataFrame(
-        {
-            "corpus": "published",
-            "embedding": table["embedding"],
-            "correction": table["correction"],
-            "mode": table["mode"].mask(plain, "none"),
-            "alpha": np.where(plain, np.nan, 1.0),
-            "label": "(mean)",
-            "train_set": table["train_set"],
-            "test_set": table["test_set"],
-            "partner": other,
-            "recogniser": "published",
-            "seed": 42,
-            "roc_auc": table["roc_auc"],
-        }
-    )
-
-
 # What counts as little, in ROC-AUC: one point of a hundred. The paper's largest is 0.0056.
 LITTLE = 0.01
 PAIRS = tuple((train, test) for test in PUBLISHED_DATASETS for train in PUBLISHED_DATASETS)
 ACROSS = tuple((train, test) for train, test in PAIRS if train != test)
+MEAN_OF_TEST_SETS = "(mean)"
+
+
+class _AbsentError(Exception):
+    """A figure cannot be computed; says what the table lacks."""
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A mean over labels, or what follows from such, as measured and for each draw."""
+
+    draws: FloatArray
+    n_labels: int  # over how many labels; the fewest, where several means take part
+
+    def __sub__(self, other: _Figure) -> _Figure:
+        return _Figure(self.draws - other.draws, min(self.n_labels, other.n_labels))
+
+    @property
+    def value(self) -> float:
+        return float(self.draws[0])
+
+    def ends(self, samples: Samples, level: float) -> tuple[float, float]:
+        """Return the interval, see `Samples`."""
+        return samples.interval(self.draws, level)
+
+
+def _value(figure: _Figure) -> float:
+    return figure.value
+
+
+def _average(figures: Sequence[_Figure]) -> _Figure:
+    draws = np.mean([figure.draws for figure in figures], axis=0)
+    return _Figure(draws, min(figure.n_labels for figure in figures))
+
+
+def _mean(samples: Samples, plus: Cell, minus: Cell | None = None) -> _Figure:
+    """Return the mean over labels of a cell, or of a difference of two, taken label by label."""
+    present = samples.names("embedding")
+    for cell in (plus, minus):
+        if cell is not None and cell not in samples:
+            raise _AbsentError(
+                f"the table lacks {cell.embedding}"
+                if cell.embedding not in present
+                else f"the table has no {cell.embedding} with the correction {cell.correction} on "
+                f"{cell.train_set}>{cell.test_set}"
+            )
+    return _Figure(samples.mean(plus, minus), samples.n_labels(plus, minus))
+
+
+def _need_embeddings(samples: Samples) -> None:
+    """Stop if one of the paper's embeddings is not there at all; name each that is not."""
+    present = samples.names("embedding")
+    if absent := [name for name in PUBLISHED_EMBEDDINGS if name not in present]:
+        raise _AbsentError(f"the table lacks {' and '.join(absent)}")
+
+
+def _baseline(cell: Cell, correction: str | None = None) -> Cell:
+    """Return what a correction is put beside: `none`, or `k` after random features, or another."""
+    mode = "unlabelled" if cell.mode == "unlabelled" else "none"
+    name = correction or BASELINES.get(cell.correction, "none")
+    return cell._replace(correction=name, mode=mode)
+
+
+def _plain(embedding: str, pair: tuple[str, str]) -> Cell:
+    return Cell(embedding, "none", "none", *pair)
+
+
+def _corrected(samples: Samples, pairs: Iterable[tuple[str, str]]) -> list[Cell]:
+    """Return the cells of the paper's embeddings and corrections on some train-test pairs."""
+    return [
+        cell
+        for cell in samples.cells
+        if cell.embedding in PUBLISHED_EMBEDDINGS
+        and cell.correction in BASELINES
+        and (cell.train_set, cell.test_set) in pairs
+    ]
+
+
+def _mean_fall(samples: Samples, embedding: str) -> _Figure:
+    return _average(
+        [
+            _mean(samples, _plain(embedding, (test, test)), _plain(embedding, (train, test)))
+            for train, test in ACROSS
+        ]
+    )
+
+
+def _falls_more(samples: Samples, more: str, less: str) -> _Figure:
+    return _mean_fall(samples, more) - _mean_fall(samples, less)
+
+
+def _closer(samples: Samples) -> _Figure:
+    _need_embeddings(samples)
+    ranges = {}
+    for pair in PAIRS:
+        means = [_mean(samples, _plain(name, pair)) for name in PUBLISHED_EMBEDDINGS]
+        ranges[pair] = max(means, key=_value) - min(means, key=_value)
+    inside = _average([ranges[name, name] for name in PUBLISHED_DATASETS])
+    return _average([ranges[pair] for pair in ACROSS]) - inside
+
+
+def _yamnet_lead(samples: Samples) -> _Figure:
+    _need_embeddings(samples)
+    leads = [
+        _mean(samples, _plain("yamnet", pair), _plain(other, pair))
+        for pair in ACROSS
+        for other in ("vggish", "openl3")
+    ]
+    return min(leads, key=_value)
+
+
+def _largest_projection_gain(samples: Samples) -> _Figure:
+    gains = [
+        _mean(samples, cell, _baseline(cell))
+        for cell in _corrected(samples, PAIRS)
+        if cell.correction != "k" and _baseline(cell) in samples
+    ]
+    if not gains:
+        raise _AbsentError("no projection with its baseline in the table")
+    return max(gains, key=_value)
+
+
+def _share_of_random_features(samples: Samples) -> _Figure:
+    found = []
+    for cell in _corrected(samples, ACROSS):
+        none, k = (cell._replace(correction=name, mode="none") for name in ("none", "k"))
+        linear = BASELINES[cell.correction] == "none"
+        if cell.correction != "k" and none in samples and (linear or k in samples):
+            found.append((_mean(samples, cell, none).value, linear, cell, none, k))
+    if all(linear for _, linear, *_ in found):
+        raise _AbsentError("no klda or mklda with none and k in the table")
+    _, linear, cell, none, k = max(found, key=lambda one: one[0])
+    if linear:  # all of the gain is the projection's
+        return _mean(samples, none, cell)
+    return _mean(samples, k, none) - _mean(samples, cell, k)
+
+
+def _remaining_fall(samples: Samples) -> _Figure:
+    remaining = [
+        _mean(samples, inside, cell)
+        for cell in _corrected(samples, ACROSS)
+        for inside in [_plain(cell.embedding, (cell.test_set, cell.test_set))]
+        if inside in samples
+    ]
+    if not remaining:
+        raise _AbsentError("no correction in the table")
+    return min(remaining, key=_value)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One point and what our results say to it.
+    """One point of the paper and what our results say to it.
 
     Attributes
     ----------
@@ -150,40 +229,45 @@ class Claim:
     statement : str
         What is claimed, about `figure`.
     figure : str
-        What was computed; in units of ROC-AUC.
+        What is computed; in units of ROC-AUC.
+    compute : callable
+        From samples of results to the figure.
     bound : float
         The claim holds if the figure is above it (`above`), or else below it.
     above : bool
+        On which side of `bound` the figure is claimed to lie.
+    whole : bool
+        Whether the claim is about everything that was published, whatever a table has of it.
     ours : float
         Our figure; NaN if it cannot be computed.
-    low : float
-        Lower end of its interval.
-    high : float
-        Upper end of its interval.
+    low, high : float
+        Ends of its interval; NaN if there is none.
     published : float
         The same figure, from the published means of the embeddings and corrections that we
         have; of all, if ours cannot be computed.
+    published_whole : float
+        The same figure, from all published means.
     missing : str
         Why it cannot be checked; empty if it can.
     lacking : str
         For a claim about everything that was published: which part of it the table lacks, so
         that it was checked on the rest; empty if nothing.
-    published_whole : float
-        The same figure, from all published means.
     """
 
     name: str
     statement: str
     figure: str
-    bound: float
-    above: bool
-    ours: float
-    low: float
-    high: float
-    published: float
+    compute: Callable[[Samples], Any] = field(repr=False)
+    bound: float = 0.0
+    above: bool = True
+    whole: bool = False
+    ours: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    published: float = np.nan
+    published_whole: float = np.nan
     missing: str = ""
     lacking: str = ""
-    published_whole: float = float("nan")
 
     @property
     def holds(self) -> bool | None:
@@ -193,8 +277,10 @@ class Claim:
         return self.ours > self.bound if self.above else self.ours < self.bound
 
     @property
-    def clear(self) -> bool:
-        """Whether the whole interval lies on one side of the bound."""
+    def clear(self) -> bool | None:
+        """Whether the whole interval lies on one side of the bound; None if not checked."""
+        if self.holds is None:
+            return None
         return self.low > self.bound or self.high < self.bound
 
     @property
@@ -205,288 +291,118 @@ class Claim:
         words = "holds" if self.holds else "does not hold"
         if self.lacking:
             words += f", over a part of what it is about (the table lacks {self.lacking})"
-        if np.isnan(self.low):
+        if np.isnan(self.low) or self.clear:
             return words
-        return words if self.clear else f"{words}, but the interval has both sides"
-
-
-def check_claims(ours: Samples, published: Samples, level: float = 0.95) -> list[Claim]:
-    """Check every point.
-
-    Parameters
-    ----------
-    ours, published : Samples
-    level : float
-        Coverage of the intervals.
-    """
-    return [point.check(ours, published, level) for point in _points()]
-
-
-@dataclass(frozen=True)
-class _Point:
-    name: str
-    statement: str
-    figure: str
-    compute: Callable[[Samples], FloatArray | str]
-    bound: float = 0.0
-    above: bool = True
-    whole: bool = False  # about everything that was published, whatever a table has of it
+        return f"{words}, but the interval has both sides"
 
     def check(self, ours: Samples, published: Samples, level: float) -> Claim:
-        draws, reference = self.compute(ours), self.compute(published.only(ours.cells))
-        if isinstance(reference, str):
-            reference = self.compute(published)
-        known = float("nan") if isinstance(reference, str) else float(reference[0])
-        everything = self.compute(published)
-        lacking = _lacking(ours, published) if self.whole and not isinstance(draws, str) else ""
-        missing = draws if isinstance(draws, str) else ""
-        if isinstance(draws, str):
-            draws = np.full(1, np.nan)
-        low, high = ours.interval(draws, level)
-        return Claim(
-            self.name,
-            self.statement,
-            self.figure,
-            self.bound,
-            self.above,
-            float(draws[0]),
-            low,
-            high,
-            known,
-            missing,
-            lacking,
-            float("nan") if isinstance(everything, str) else float(everything[0]),
-        )
+        """Return the claim with our figure, its interval of a level, and the published one."""
+        whole = self.compute(published).value
+        try:
+            known = self.compute(published.only(ours.cells)).value
+        except _AbsentError:
+            known = whole
+        references = {"published": known, "published_whole": whole}
+        try:
+            mine = self.compute(ours)
+        except _AbsentError as error:
+            return replace(self, missing=str(error), **references)
+        low, high = mine.ends(ours, level)
+        lacking = _lacking(ours, published) if self.whole else ""
+        return replace(self, ours=mine.value, low=low, high=high, lacking=lacking, **references)
 
 
-def _points() -> list[_Point]:
-    names = {"vggish": "VGGish", "openl3": "OpenL3", "yamnet": "YAMNet"}
-    falls = [
-        _Point(
-            f"fall of {names[one]}",
-            f"{names[one]} falls across datasets",
+CLAIMS = (
+    Claim(
+        "close in-domain",
+        "the embeddings are closer together in-domain than across datasets",
+        "range of the embeddings' means across minus in-domain, mean of both test sets",
+        _closer,
+    ),
+    *(
+        Claim(
+            f"fall of {name}",
+            f"{name} falls across datasets",
             "mean of the two falls, the test set held fixed",
-            partial(mean_fall, embedding=one),
+            partial(_mean_fall, embedding=name.lower()),
         )
-        for one in ("vggish", "yamnet", "openl3")
-    ]
-    order = [
-        _Point(
-            f"{names[more]} after {names[less]}",
-            f"{names[more]} falls more than {names[less]}",
+        for name in ("VGGish", "YAMNet", "OpenL3")
+    ),
+    *(
+        Claim(
+            f"{more} after {less}",
+            f"{more} falls more than {less}",
             "difference of their mean falls",
-            partial(_falls_more, more=more, less=less),
+            partial(_falls_more, more=more.lower(), less=less.lower()),
         )
-        for less, more in (("vggish", "yamnet"), ("yamnet", "openl3"))
-    ]
-    return [
-        _Point(
-            "close in-domain",
-            "the embeddings are closer together in-domain than across datasets",
-            "range of the embeddings' means across minus in-domain, mean of both test sets",
-            _closer,
-        ),
-        *falls,
-        *order,
-        _Point(
-            "YAMNet on top",
-            "YAMNet stays the highest across datasets",
-            "YAMNet minus the best of the others, the smaller of the two pairs",
-            _yamnet_lead,
-        ),
-        _Point(
-            "projections add little",
-            f"a projection by itself adds less than {100 * LITTLE:g} point anywhere",
-            "largest gain of lda, mlda over none and of klda, mklda over k, over all pairs",
-            _largest_projection_gain,
-            bound=LITTLE,
-            above=False,
-            whole=True,
-        ),
-        _Point(
-            "random features first",
-            "of the largest gain over no correction, the random features bring more than the "
-            "projection",
-            "gain of k over none minus gain of the correction over k, where the correction gains "
-            "most across datasets",
-            _share_of_random_features,
-            whole=True,
-        ),
-        _Point(
-            "the fall remains",
-            "no correction makes up for the fall",
-            "in-domain mean without correction minus the best cross-dataset mean with any, the "
-            "smallest over embeddings and test sets",
-            _remaining_fall,
-            whole=True,
-        ),
-    ]
+        for more, less in (("YAMNet", "VGGish"), ("OpenL3", "YAMNet"))
+    ),
+    Claim(
+        "YAMNet on top",
+        "YAMNet stays the highest across datasets",
+        "YAMNet minus the best of the others, the smaller of the two pairs",
+        _yamnet_lead,
+    ),
+    Claim(
+        "projections add little",
+        f"a projection by itself adds less than {100 * LITTLE:g} point anywhere",
+        "largest gain of lda, mlda over none and of klda, mklda over k, over all pairs",
+        _largest_projection_gain,
+        bound=LITTLE,
+        above=False,
+        whole=True,
+    ),
+    Claim(
+        "random features first",
+        "of the largest gain over no correction, the random features bring more than the "
+        "projection",
+        "gain of k over none minus gain of the correction over k, where the correction gains "
+        "most across datasets",
+        _share_of_random_features,
+        whole=True,
+    ),
+    Claim(
+        "the fall remains",
+        "no correction makes up for the fall",
+        "in-domain mean without correction minus the best cross-dataset mean with any, the "
+        "smallest over embeddings and test sets",
+        _remaining_fall,
+        whole=True,
+    ),
+)
 
 
 def _lacking(ours: Samples, published: Samples) -> str:
     """Name what a table has nothing of, though it was published; empty if it has all of it."""
     absent = [cell for cell in published.cells if cell not in ours]
     names: list[str] = []
-    for field in ("embedding", "correction", "mode"):
-        present = ours.names(field)
-        names += [name for name in published.names(field) if name not in present]
+    for part in ("embedding", "correction", "mode"):
+        present = ours.names(part)
+        names += [name for name in published.names(part) if name not in present]
     if not names and absent:
         return f"{len(absent)} of {len(published.cells)} published means"
     return ", ".join(names)
 
 
-def mean_fall(samples: Samples, embedding: str, correction: str = "none") -> FloatArray | str:
-    """Return the mean of an embedding's two falls without correction, or why there is none."""
-    falls = []
-    for train, test in ACROSS:
-        pair = [Cell(embedding, correction, "none", one, test) for one in (test, train)]
-        absent = _absent(samples, pair)
-        if absent:
-            return absent
-        falls.append(samples.mean(*pair))
-    return np.mean(falls, axis=0)
-
-
-def _falls_more(samples: Samples, more: str, less: str) -> FloatArray | str:
-    first, second = mean_fall(samples, more), mean_fall(samples, less)
-    if isinstance(first, str):
-        return first
-    return second if isinstance(second, str) else first - second
-
-
-def _closer(samples: Samples) -> FloatArray | str:
-    cells = [Cell(e, "none", "none", *pair) for e in PUBLISHED_EMBEDDINGS for pair in PAIRS]
-    absent = _absent(samples, cells)
-    if absent:
-        return absent
-    ranges = {}
-    for pair in PAIRS:
-        means = [samples.mean(Cell(e, "none", "none", *pair)) for e in PUBLISHED_EMBEDDINGS]
-        ranges[pair] = _largest(means) - _smallest(means)
-    across = np.mean([ranges[pair] for pair in ACROSS], axis=0)
-    inside = np.mean([ranges[test, test] for test in PUBLISHED_DATASETS], axis=0)
-    difference: FloatArray = across - inside
-    return difference
-
-
-def _yamnet_lead(samples: Samples) -> FloatArray | str:
-    absent = _absent(
-        samples, [Cell(e, "none", "none", *p) for e in PUBLISHED_EMBEDDINGS for p in ACROSS]
-    )
-    if absent:
-        return absent
-    leads = [
-        samples.mean(Cell("yamnet", "none", "none", *pair), Cell(other, "none", "none", *pair))
-        for pair in ACROSS
-        for other in ("vggish", "openl3")
-    ]
-    return _smallest(leads)
-
-
-def _largest_projection_gain(samples: Samples) -> FloatArray | str:
-    gains = [
-        samples.mean(cell, baseline)
-        for cell in _published_cells(samples, PAIRS)
-        if cell.correction != "k"
-        for baseline in [baseline_of(cell)]
-        if baseline is not None and baseline in samples
-    ]
-    if not gains:
-        return "no projection with its baseline in the table"
-    return _largest(gains)
-
-
-def _share_of_random_features(samples: Samples) -> FloatArray | str:
-    found = []
-    for cell in _published_cells(samples, ACROSS):
-        none, k = (cell._replace(correction=name, mode="none") for name in ("none", "k"))
-        if (
-            cell.correction in BASELINES
-            and cell.correction != "k"
-            and none in samples
-            and (k in samples or BASELINES[cell.correction] == "none")
-        ):
-            found.append((samples.mean(cell, none)[0], cell, none, k))
-    if not any(BASELINES[cell.correction] == "k" for _, cell, _, _ in found):
-        return "no klda or mklda with none and k in the table"
-    _, cell, none, k = max(found, key=lambda one: one[0])
-    if BASELINES[cell.correction] == "none":  # all of the gain is the projection's
-        return -samples.mean(cell, none)
-    return samples.mean(k, none) - samples.mean(cell, k)
-
-
-def _remaining_fall(samples: Samples) -> FloatArray | str:
-    remaining = []
-    for embedding in PUBLISHED_EMBEDDINGS:
-        for train, test in ACROSS:
-            inside = Cell(embedding, "none", "none", test, test)
-            corrected = [
-                cell
-                for cell in _published_cells(samples, [(train, test)])
-                if cell.embedding == embedding and cell.correction in BASELINES
-            ]
-            if inside in samples and corrected:
-                remaining.append(_smallest([samples.mean(inside, one) for one in corrected]))
-    if not remaining:
-        return "no correction in the table"
-    return _smallest(remaining)
-
-
-def baseline_of(cell: Cell, correction: str | None = None) -> Cell | None:
-    """Return the cell that a correction is put beside: `none`, or `k` after random features.
-
-    Parameters
-    ----------
-    cell : Cell
-    correction : str, optional
-        Another baseline than the correction's own.
-    """
-    name = correction or BASELINES.get(cell.correction)
-    mode = "unlabelled" if cell.mode == "unlabelled" else "none"
-    return None if name is None else cell._replace(correction=name, mode=mode)
-
-
-def _published_cells(samples: Samples, pairs: Sequence[tuple[str, str]]) -> list[Cell]:
-    """Return the cells of the paper's embeddings on some train-test pairs."""
-    return [
-        cell
-        for cell in samples.cells
-        if cell.embedding in PUBLISHED_EMBEDDINGS and (cell.train_set, cell.test_set) in pairs
-    ]
-
-
-def _largest(figures: Sequence[FloatArray]) -> FloatArray:
-    return max(figures, key=lambda draws: draws[0])
-
-
-def _smallest(figures: Sequence[FloatArray]) -> FloatArray:
-    return min(figures, key=lambda draws: draws[0])
-
-
-def _absent(samples: Samples, cells: Sequence[Cell]) -> str:
-    missing = [cell for cell in cells if cell not in samples]
-    if not missing:
-        return ""
-    present = samples.names("embedding")
-    embeddings = list(dict.fromkeys(c.embedding for c in cells if c.embedding not in present))
-    if embeddings:
-        return f"the table lacks {' and '.join(embeddings)}"
-    one = missing[0]
-    return (
-        f"the table has no {one.embedding} with the correction {one.correction} on "
-        f"{one.train_set}>{one.test_set}"
-    )
+@lru_cache(maxsize=1)
+def _published() -> Samples:
+    """Read the published means; what has no direction to fit (`none`, `k`) has the mode `none`."""
+    path = files("biasmir_utils.experiments").joinpath("published_mean_auc.csv")
+    with path.open(encoding="utf-8") as file:
+        wide = pd.read_csv(file, comment="#", keep_default_na=False)
+    # These stand in the paper's table with both modes, and equal numbers.
+    wide["mode"] = wide["mode"].mask(wide["correction"].isin(["none", "k"]), "none")
+    wide = wide.drop_duplicates(["embedding", "correction", "mode"])
+    table = wide.melt(["embedding", "correction", "mode"], var_name="pair", value_name="roc_auc")
+    table[["train_set", "test_set"]] = table["pair"].str.split(">", expand=True)
+    table["roc_auc"] = (table["roc_auc"] / 100).round(4)
+    return Samples.of_results(table.assign(label="(mean)", alpha=np.nan))
 
 
 N_LABEL_REPLICATES = 10_000
 N_TRACK_REPLICATES = 1_000
 FEW_LABELS = 5
 """Below so many labels, resampling them tells little."""
-BOTH = "(mean)"
-SOURCE = (
-    "C. Wang, G. Richard and B. McFee, Transfer Learning and Bias Correction with Pre-trained "
-    "Audio Embeddings, ISMIR 2023 (arXiv 2307.10834)"
-)
 _KEYS = ["quantity", *Cell._fields]
 
 
@@ -503,6 +419,7 @@ class Comparison:
         test set held fixed; `(mean)` for the mean over both test sets); `change against none`
         and `change against k`.
     claims : list of Claim
+        The paper's claims, held against these results.
     notes : list of str
         What to know before reading the differences.
     n_matched : int
@@ -528,22 +445,10 @@ class Comparison:
 
     def claims_table(self) -> pd.DataFrame:
         """Return a row for each claim: name, statement, figure, numbers and verdict."""
-        return pd.DataFrame(
-            [
-                {
-                    "claim": claim.name,
-                    "statement": claim.statement,
-                    "figure": claim.figure,
-                    "ours": claim.ours,
-                    "low": claim.low,
-                    "high": claim.high,
-                    "published": claim.published,
-                    "published_whole": claim.published_whole,
-                    "verdict": claim.verdict,
-                }
-                for claim in self.claims
-            ]
-        )
+        columns = ["name", "statement", "figure", "ours", "low", "high"]
+        columns += ["published", "published_whole", "verdict"]
+        rows = [[getattr(claim, column) for column in columns] for claim in self.claims]
+        return pd.DataFrame(rows, columns=["claim", *columns[1:]])
 
 
 def compare(
@@ -562,12 +467,14 @@ def compare(
         The results table of an evaluation.
     scores : pandas.DataFrame, optional
         Its table of scores. With it, intervals come from resampled tracks of the test sets;
-        without it, from resampled labels.
+        without it, from resampled labels, and are stretched by how many labels were averaged
+        (see `interval_over_labels`).
     level : float
         Coverage of the intervals, in (0, 1).
     n_replicates : int, optional
-        Draws; default 10,000 of labels, 1,000 of tracks.
+        Draws, at least 1; default 10,000 of labels, 1,000 of tracks.
     seed : int
+        Of the draws.
 
     Returns
     -------
@@ -589,23 +496,21 @@ def compare(
         ours = Samples.of_results(results, n_replicates, seed)
     else:
         ours = Samples.of_scores(scores, results, n_replicates, seed)
-    published = Samples.of_results(published_results())
-    table = _beside_published(_figures(ours, level))
+    published = _published()
+    table = _figures(ours, published, level)
     table["difference"] = table["ours"] - table["published"]
-    n_matched = _n_matched(ours)
+    n_matched = sum(
+        2 if cell.correction in ("none", "k") else 1 for cell in published.cells if cell in ours
+    )
+    drawn = {"level": level, "n_replicates": n_replicates, "seed": seed}
     return Comparison(
         table,
-        check_claims(ours, published, level),
+        [claim.check(ours, published, level) for claim in CLAIMS],
         _notes(results, ours, n_matched),
         n_matched,
         {
             "source": SOURCE,
-            "intervals": {
-                "resampled": ours.resampled,
-                "level": level,
-                "n_replicates": n_replicates,
-                "seed": seed,
-            },
+            "intervals": {"resampled": ours.resampled, **drawn},
             "versions": versions("numpy", "pandas"),
         },
     )
@@ -630,7 +535,7 @@ def published_figures(quantity: str) -> pd.DataFrame:
     ArgumentError
         If there is no such quantity.
     """
-    table = _published_table()
+    table = _figures(_published(), _published(), 0.95)[[*_KEYS, "published"]]
     names = list(dict.fromkeys(table["quantity"]))
     if quantity not in names:
         raise ArgumentError(f"quantity {quantity!r}: expected one of {', '.join(names)}")
@@ -639,8 +544,7 @@ def published_figures(quantity: str) -> pd.DataFrame:
 
 def published_claims() -> list[Claim]:
     """Return the claims as the published means answer them, without intervals."""
-    published = Samples.of_results(published_results())
-    return check_claims(published, published)
+    return [claim.check(_published(), _published(), 0.95) for claim in CLAIMS]
 
 
 def write_comparison(
@@ -651,7 +555,9 @@ def write_comparison(
     Parameters
     ----------
     comparison : Comparison
+        What `compare` returned.
     out : path
+        Of the table.
     **record
         Further entries of the record.
 
@@ -661,18 +567,12 @@ def write_comparison(
         The files written, the table last.
     """
     path = check_table_path(out)
-    claims = [
-        {
-            **{key: _or_none(value) for key, value in row.items()},
-            "holds": claim.holds,
-            "clear": None if claim.holds is None else claim.clear,
-        }
-        for row, claim in zip(
-            comparison.claims_table().to_dict("records"), comparison.claims, strict=True
-        )
-    ]
+    rows = comparison.claims_table().astype(object).replace({np.nan: None}).to_dict("records")
     content = {
-        "claims": claims,
+        "claims": [
+            {**row, "holds": claim.holds, "clear": claim.clear}
+            for row, claim in zip(rows, comparison.claims, strict=True)
+        ],
         "notes": comparison.notes,
         "n_published_means_matched": comparison.n_matched,
         **comparison.record,
@@ -683,117 +583,55 @@ def write_comparison(
     return [path.with_suffix(".json"), path]
 
 
-def _figures(samples: Samples, level: float) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-
-    def add(quantity: str, cell: Cell, draws: FloatArray, n_labels: int) -> None:
-        low, high = samples.interval(draws, level)
-        rows.append(
-            {
-                "quantity": quantity,
-                **cell._asdict(),
-                "n_labels": n_labels,
-                "ours": float(draws[0]),
-                "low": low,
-                "high": high,
-            }
-        )
-
-    for cell in samples.cells:
-        add("mean", cell, samples.mean(cell), samples.n_labels(cell))
-    falls: dict[Cell, list[tuple[FloatArray, int]]] = {}
+def _differences(samples: Samples) -> list[tuple[str, Cell, list[tuple[Cell, Cell | None]]]]:
+    """Return what is told of a table: quantity, cell, and the differences that it averages."""
+    found: list[tuple[str, Cell, list[tuple[Cell, Cell | None]]]] = []
+    falls: dict[Cell, list[tuple[Cell, Cell | None]]] = {}
+    found += [("mean", cell, [(cell, None)]) for cell in samples.cells]
     for cell in samples.cells:
         home = cell._replace(train_set=cell.test_set)
         if cell != home and home in samples:
-            draws, n_labels = samples.mean(home, cell), samples.n_labels(home, cell)
-            add("fall", cell, draws, n_labels)
-            both = cell._replace(train_set=BOTH, test_set=BOTH)
-            falls.setdefault(both, []).append((draws, n_labels))
-    for both, parts in falls.items():
-        if len(parts) == 2:
-            mean = np.mean([draws for draws, _ in parts], axis=0)
-            add("fall", both, mean, min(n for _, n in parts))
-    for name in ("none", "k"):
+            found.append(("fall", cell, [(home, cell)]))
+            both = cell._replace(train_set=MEAN_OF_TEST_SETS, test_set=MEAN_OF_TEST_SETS)
+            falls.setdefault(both, []).append((home, cell))
+    found += [("fall", both, two) for both, two in falls.items() if len(two) == 2]
+    for name, others in (("none", ("none",)), ("k", ("none", "k"))):
         for cell in samples.cells:
-            baseline = baseline_of(cell, name)
-            corrects = cell.correction not in (("none",) if name == "none" else ("none", "k"))
-            same_space = name == "none" or baseline_of(cell) == baseline
-            if corrects and same_space and baseline is not None and baseline in samples:
-                draws = samples.mean(cell, baseline)
-                add(f"change against {name}", cell, draws, samples.n_labels(cell, baseline))
+            baseline = _baseline(cell, name)
+            same_space = name == "none" or _baseline(cell) == baseline
+            if cell.correction not in others and same_space and baseline in samples:
+                found.append((f"change against {name}", cell, [(cell, baseline)]))
+    return found
+
+
+def _figures(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
+    rows = []
+    for quantity, cell, differences in _differences(ours):
+        figure = _average([_mean(ours, *pair) for pair in differences])
+        low, high = figure.ends(ours, level)
+        numbers = {"n_labels": figure.n_labels, "ours": figure.value, "low": low, "high": high}
+        try:
+            known = _average([_mean(published, *pair) for pair in differences]).value
+        except _AbsentError:
+            known = np.nan
+        rows.append({"quantity": quantity, **cell._asdict(), **numbers, "published": known})
     return pd.DataFrame(rows)
 
 
-def _beside_published(figures: pd.DataFrame) -> pd.DataFrame:
-    """Add the published figures; NaN where nothing was published."""
-    table = figures.merge(_published_table(), on=_KEYS, how="left")
-    # A mean over both test sets is one of the paper's only if both falls are.
-    both = table["train_set"] == BOTH
-    settings = list(zip(table["embedding"], table["correction"], table["mode"], strict=True))
-    others = {
-        setting
-        for setting, quantity, mean, published in zip(
-            settings, table["quantity"], both, table["published"], strict=True
-        )
-        if quantity == "fall" and not mean and np.isnan(published)
-    }
-    table.loc[both & np.array([one in others for one in settings]), "published"] = np.nan
-    return table
-
-
-def _published_table() -> pd.DataFrame:
-    figures = _figures(Samples.of_results(published_results()), level=0.95)
-    return figures[[*_KEYS, "ours"]].rename(columns={"ours": "published"})
-
-
-def _n_matched(ours: Samples) -> int:
-    """Count the published means that have a counterpart; `none` and `k` stand in two rows."""
-    table = published_means()
-    plain = table["correction"].isin(["none", "k"])
-    modes = table["mode"].mask(plain, "none")
-    columns = [table["embedding"], table["correction"], modes, table["train_set"]]
-    keys = zip(*columns, table["test_set"], strict=True)
-    return sum(Cell(*key) in ours for key in keys)
-
-
 def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
+    sets = dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")])
+    unknown = [name for name in sets if name not in PUBLISHED_DATASETS]
+    others = [name for name in ours.names("embedding") if name not in PUBLISHED_EMBEDDINGS]
     notes = []
-    sets = list(dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")]))
     if not n_matched:
-        return [
+        notes.append(
             f"Nothing was published to set beside these results, of {', '.join(sets)} with "
             f"{', '.join(ours.names('embedding'))} (the paper: "
             f"{' and '.join(PUBLISHED_DATASETS)} with {', '.join(PUBLISHED_EMBEDDINGS)}). "
-            "What follows is your own.",
-            *_notes_on_labels(ours),
-        ]
-    unknown = [name for name in sets if name not in PUBLISHED_DATASETS]
-    if unknown:
-        notes.append(
-            f"The published figures are for irmas and openmic; nothing was published for "
-            f"{', '.join(unknown)}."
+            "All figures are your own."
         )
-    others = [name for name in ours.names("embedding") if name not in PUBLISHED_EMBEDDINGS]
-    if others:
-        notes.append(f"Nothing was published for the embedding(s) {', '.join(others)}.")
-    n_test = _irmas_test_clips(results)
-    if n_test is not None and n_test != {IRMAS_TEST_CLIPS}:
-        found = " to ".join(f"{n:,}" for n in sorted({min(n_test), max(n_test)}))
-        notes.append(
-            f"These are not the paper's clips: irmas has {found} test clips here, "
-            f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
-            f"so differences from them tell nothing about a reproduction."
-        )
-    if len(ours.labels) != N_LABELS:
-        notes.append(
-            f"Published means are over {N_LABELS} instruments, ours over {len(ours.labels)}: "
-            f"{', '.join(ours.labels)}."
-        )
-    return notes + _notes_on_labels(ours)
-
-
-def _notes_on_labels(ours: Samples) -> list[str]:
-    notes = []
+    else:
+        notes += _notes_on_data(results, ours, unknown, others)
     if ours.resampled == "labels" and len(ours.labels) < FEW_LABELS:
         notes.append(
             f"WARNING: intervals from {len(ours.labels)} resampled labels are rough and very wide. "
@@ -812,106 +650,63 @@ def _notes_on_labels(ours: Samples) -> list[str]:
     return notes
 
 
-def _irmas_test_clips(results: pd.DataFrame) -> set[int] | None:
-    if "n_test" not in results:
-        return None
-    rows = results[
-        (results["test_set"] == "irmas") & results["embedding"].isin(PUBLISHED_EMBEDDINGS)
-    ]
-    return {int(n) for n in rows["n_test"].unique()} or None
-
-
-def _or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-WIDTH = 100
-PAIRS_BESIDE_EACH_OTHER = 2
+def _notes_on_data(
+    results: pd.DataFrame, ours: Samples, unknown: Sequence[str], others: Sequence[str]
+) -> list[str]:
+    """Say in what the data differ from the paper's."""
+    notes = []
+    if unknown:
+        notes.append(
+            f"The published figures are for irmas and openmic; nothing was published for "
+            f"{', '.join(unknown)}."
+        )
+    if others:
+        notes.append(f"Nothing was published for the embedding(s) {', '.join(others)}.")
+    tested = (results["test_set"] == "irmas") & results["embedding"].isin(PUBLISHED_EMBEDDINGS)
+    sizes = sorted(set(results.loc[tested, "n_test"])) if "n_test" in results else []
+    if sizes and sizes != [IRMAS_TEST_CLIPS]:
+        found = " to ".join(f"{n:,}" for n in dict.fromkeys([sizes[0], sizes[-1]]))
+        notes.append(
+            f"These are not the paper's clips: irmas has {found} test clips here, "
+            f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
+            f"so differences from them tell nothing about a reproduction."
+        )
+    if len(ours.labels) != N_LABELS:
+        notes.append(
+            f"Published means are over {N_LABELS} instruments, ours over {len(ours.labels)}: "
+            f"{', '.join(ours.labels)}."
+        )
+    return notes
 
 
 def comparison_text(comparison: Comparison) -> str:
     """Return the report: means, falls, changes, claims, notes.
 
-    All figures are ROC-AUC times 100, that is points; published ones stand in brackets. Where
-    nothing was published, as for a corpus of one's own, only what the results say by themselves
-    is told.
+    All figures are ROC-AUC times 100, that is points; published ones stand in brackets. The
+    claims are told where something of the paper's is in the results.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What `compare` returned.
     """
-    if not comparison.n_matched:
-        return _own_text(comparison)
+    how = _intervals_in_words(comparison)
+    published = " (published)" if comparison.n_matched else ""
     parts = [
-        f"Mean ROC-AUC x 100 (published), train>test\n{_means(comparison)}",
-        f"Fall without correction x 100: in-domain minus cross-dataset, the test set held fixed "
-        f"(published)\n{_falls(comparison)}",
+        f"Mean ROC-AUC x 100{published}, train>test\n{_means(comparison)}",
+        f"Fall without correction x 100{published}: in-domain minus cross-dataset, the test set "
+        f"held fixed,\n{how}\n{_falls(comparison)}",
     ]
     for baseline in ("none", "k"):
         table = comparison.quantity(f"change against {baseline}")
-        if len(table):
-            parts.append(
-                f"Change x 100 against {baseline}, mean of the cross-dataset pairs (published)\n"
-                f"{_changes(table)}"
-            )
-    parts.append(_claims(comparison))
+        across = table[table["train_set"] != table["test_set"]]
+        if len(across):
+            title = f"Change x 100 against {baseline}, mean of the cross-dataset pairs{published}"
+            parts.append(f"{title}\n{_changes(across)}")
+    if comparison.n_matched:
+        parts.append(_claims(comparison, how))
     parts.extend(_wrapped(f"Note: {note}", 6) for note in comparison.notes)
     return "\n\n".join(parts)
-
-
-def _own_text(comparison: Comparison) -> str:
-    """Return the report for results that have no published counterpart."""
-    how = _intervals_in_words(comparison)
-    parts = [
-        _wrapped(comparison.notes[0], 0),
-        f"Mean ROC-AUC x 100, train>test\n{_means(comparison)}",
-        f"Fall without correction x 100: in-domain minus cross-dataset, the test set held fixed,"
-        f"\n{how}\n{_own_falls(comparison)}",
-    ]
-    for baseline in ("none", "k"):
-        table = comparison.quantity(f"change against {baseline}")
-        if len(table):
-            parts.append(f"Change x 100 against {baseline}, {how}\n{_own_changes(table)}")
-    parts.extend(_wrapped(f"Note: {note}", 6) for note in comparison.notes[1:])
-    return "\n\n".join(parts)
-
-
-def _own_falls(comparison: Comparison) -> str:
-    """Write the falls: a row for each pair, with its interval, where two have no common mean."""
-    table = comparison.quantity("fall")
-    table = table[table["correction"] == "none"]
-    if not len(table) or (table["train_set"] == BOTH).any():
-        return _falls(comparison)
-    rows = [
-        {
-            "": f"{cell['embedding']} {cell['train_set']}>{cell['test_set']}",
-            "fall": _with_interval(cell, False),
-        }
-        for cell in table.to_dict("records")
-    ]
-    return _columns(rows)
-
-
-def _own_changes(table: pd.DataFrame) -> str:
-    """Write what each correction changed across datasets, and how much of it is clear."""
-    across = table[table["train_set"] != table["test_set"]]
-    n_pairs = len(across.drop_duplicates(["train_set", "test_set"]))
-    rows: list[dict[str, str]] = []
-    for key, part in across.groupby(["embedding", "correction", "mode"], sort=False):
-        setting, row = _setting(*map(str, key)), {}
-        for cell in part.to_dict("records"):
-            pair = f"{cell['train_set']}>{cell['test_set']}"
-            change = _with_interval(cell, True)
-            if n_pairs > PAIRS_BESIDE_EACH_OTHER:
-                rows.append({"": f"{setting} {pair}", "change": change})
-            else:
-                row[pair] = change
-        if row:
-            rows.append({"": setting, **row})
-    text = _columns(rows)
-    if across["low"].notna().any():
-        gains, losses = int((across["low"] > 0).sum()), int((across["high"] < 0).sum())
-        text += (
-            f"\n  of {len(across)} changes, {gains} up and {losses} down with the whole interval "
-            f"on one side of 0"
-        )
-    return text
 
 
 def _intervals_in_words(comparison: Comparison) -> str:
@@ -926,63 +721,46 @@ def _intervals_in_words(comparison: Comparison) -> str:
 
 def _means(comparison: Comparison) -> str:
     table = comparison.quantity("mean")
-    found = dict.fromkeys(zip(table["train_set"], table["test_set"], strict=True))
-    pairs = [pair for pair in PAIRS if pair in found]
-    pairs += [pair for pair in found if pair not in pairs]
-    rows = []
-    for key, part in table.groupby(["embedding", "correction", "mode"], sort=False):
-        row = {"": _setting(*map(str, key))}
-        for train, test in pairs:
-            cell = part[(part["train_set"] == train) & (part["test_set"] == test)]
-            row[f"{train}>{test}"] = _beside(cell)
-        rows.append(row)
+    table["pair"] = table["train_set"] + ">" + table["test_set"]
+    known = [f"{train}>{test}" for train, test in PAIRS]
+    order = sorted(table["pair"].unique(), key=lambda p: known.index(p) if p in known else 4)
+    text = _grid(table, ["embedding", "correction", "mode"], "pair", order)
     apart = table["difference"].dropna()
-    if not comparison.n_matched:
-        return _columns(rows)
-    last = f"  {comparison.n_matched} of 144 published means matched"
     if len(apart):
-        last += (
-            f"; ours minus published from {_in_points(apart.min(), True)} to "
-            f"{_in_points(apart.max(), True)}, {_in_points(apart.abs().mean())} in the mean "
-            "of sizes"
+        text += (
+            f"\n  {comparison.n_matched} of 144 published means matched; ours minus published: "
+            f"{_in_points(apart.min(), True)} to {_in_points(apart.max(), True)}, mean size "
+            f"{_in_points(apart.abs().mean())}"
         )
-    return f"{_columns(rows)}\n{last}"
+    return text
 
 
 def _falls(comparison: Comparison) -> str:
     table = comparison.quantity("fall")
     table = table[table["correction"] == "none"]
     rows = []
-    for embedding, part in table.groupby("embedding", sort=False):
-        row = {"": str(embedding)}
-        order = [
-            *PUBLISHED_DATASETS,
-            *sorted(set(part["test_set"]) - {*PUBLISHED_DATASETS, BOTH}),
-            BOTH,
-        ]
-        for test in (name for name in order if (part["test_set"] == name).any()):
-            cell = part[part["test_set"] == test]
-            row["mean" if test == BOTH else f"on {test}"] = _beside(cell)
-            if test == BOTH:
-                row["interval"] = _interval(cell["low"].iloc[0], cell["high"].iloc[0])
-        rows.append(row)
+    for cell in table.to_dict("records"):
+        both = cell["train_set"] == MEAN_OF_TEST_SETS
+        pair = "mean of both" if both else f"{cell['train_set']}>{cell['test_set']}"
+        row = {"": f"{cell['embedding']} {pair}", "fall": _beside(pd.DataFrame([cell]))}
+        rows.append({**row, "interval": _interval(cell["low"], cell["high"])})
     return _columns(rows) if rows else "  no cross-dataset rows without correction"
 
 
-def _changes(table: pd.DataFrame) -> str:
-    across = table[table["train_set"] != table["test_set"]]
-    embeddings = list(dict.fromkeys(across["embedding"]))
-    rows = []
-    for (correction, mode), part in across.groupby(["correction", "mode"], sort=False):
-        row = {"": _setting(str(correction), str(mode))}
-        for embedding in embeddings:
-            row[embedding] = _beside(part[part["embedding"] == embedding], sign=True)
-        rows.append(row)
-    return _columns(rows)
+def _changes(across: pd.DataFrame) -> str:
+    order = across["embedding"].drop_duplicates()
+    text = _grid(across, ["correction", "mode"], "embedding", order, sign=True)
+    if across["low"].notna().any():
+        gains, losses = int((across["low"] > 0).sum()), int((across["high"] < 0).sum())
+        text += (
+            f"\n  of {len(across)} changes, {gains} up and {losses} down with the whole interval "
+            f"on one side of 0"
+        )
+    return text
 
 
-def _claims(comparison: Comparison) -> str:
-    lines = [f"Claims, {_intervals_in_words(comparison)}"]
+def _claims(comparison: Comparison, how: str) -> str:
+    lines = [f"Claims, {how}"]
     for number, claim in enumerate(comparison.claims, start=1):
         verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim.verdict)
         lines.append(_wrapped(f"{number:3d}. {claim.statement}: {verdict}", 5))
@@ -993,20 +771,27 @@ def _claims(comparison: Comparison) -> str:
                 f"{_in_points(claim.published_whole, True)}"
             )
         if claim.holds is not None:
-            interval = "" if np.isnan(claim.low) else f" {_interval(claim.low, claim.high, True)}"
-            figures = f"ours {_in_points(claim.ours, True)}{interval}, {figures}"
+            ends = "" if np.isnan(claim.low) else f" {_interval(claim.low, claim.high, True)}"
+            figures = f"ours {_in_points(claim.ours, True)}{ends}, {figures}"
         lines.append(_wrapped(f"     {claim.figure}: {figures}", 5))
     return "\n".join(lines)
 
 
-def _setting(*words: str) -> str:
-    return " ".join(word for word in words if word != "none") or "none"
+def _grid(
+    table: pd.DataFrame, rows: list[str], column: str, order: Iterable[str], sign: bool = False
+) -> str:
+    """Write a table with a row for each setting; the mean, where several rows share a place."""
+    lines = []
+    for key, part in table.groupby(rows, sort=False):
+        setting = " ".join(word for word in map(str, key) if word != "none") or "none"
+        own = dict(iter(part.groupby(column)))
+        texts = {name: _beside(own[name], sign) if name in own else "-" for name in order}
+        lines.append({"": setting, **texts})
+    return _columns(lines)
 
 
 def _beside(cells: pd.DataFrame, sign: bool = False) -> str:
     """Write ours and, in brackets, the published figure; the mean if there are several rows."""
-    if cells.empty:
-        return "-"
     published = cells["published"].mean(skipna=False)
     text = _in_points(cells["ours"].mean(), sign)
     return text if np.isnan(published) else f"{text} ({_in_points(published, sign)})"
@@ -1021,36 +806,20 @@ def _in_points(value: float, sign: bool = False) -> str:
 
 
 def _interval(low: float, high: float, sign: bool = False) -> str:
-    return f"[{_in_points(low, sign)}, {_in_points(high, sign)}]"
-
-
-def _with_interval(cell: Mapping[Hashable, Any], sign: bool) -> str:
-    text = _in_points(cell["ours"], sign)
-    if np.isnan(cell["low"]):
-        return text
-    return f"{text} {_interval(cell['low'], cell['high'], sign)}"
+    return "-" if np.isnan(low) else f"[{_in_points(low, sign)}, {_in_points(high, sign)}]"
 
 
 def _columns(rows: list[dict[str, str]]) -> str:
     """Align rows of texts: the first column to the left, the others to the right."""
-    table = pd.DataFrame(rows).fillna("-")
-    widths = [max(len(str(name)), *table[name].map(len)) for name in table.columns]
-    lines = []
-    for cells in (list(map(str, table.columns)), *table.to_numpy().tolist()):
-        first, *others = [
-            cell.rjust(width) if position else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join(["", first, *others]).rstrip())
-    return "\n".join(lines)
+    table = pd.DataFrame(rows).fillna("-").set_index("").rename_axis(None)
+    return textwrap.indent(table.to_string(), "  ")
 
 
 def _wrapped(text: str, indent: int) -> str:
-    return "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent))
+    return "\n".join(textwrap.wrap(text, 100, subsequent_indent=" " * indent))
 
 
 SOURCES = ("paper-split", "paper-embeddings", "openmic")
-REPRODUCED = ("paper",)
 
 
 @dataclass(frozen=True)
@@ -1095,6 +864,8 @@ def reproduce(
 ) -> Reproduction:
     """Do the paper's experiment on its data, and put the results beside the published ones.
 
+    An interrupted download or evaluation goes on where it was.
+
     Parameters
     ----------
     root : path, optional
@@ -1103,10 +874,10 @@ def reproduce(
         Folder of what is made; default `reproduction` in `root`.
     offline : bool
         Whether to leave out the fetching, because everything is there.
-    base_url, from_dir
-        As for `fetch`.
+    base_url, from_dir : optional
+        Where to fetch from, as for `fetch`.
     embeddings : sequence of str
-        Of `published.EMBEDDINGS`; default those that the published file has.
+        Of `PUBLISHED_EMBEDDINGS`; default those that the published file has.
     modes : sequence of str
         `global`, `classwise` or both.
     scores : bool
@@ -1143,10 +914,34 @@ def reproduce(
         say(f"1/4 fetch: {', '.join(SOURCES)}")
         fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, say=say)
     corpus = _prepared(place, made / "corpus", say)
+    chosen = list(embeddings) or [e for e in PUBLISHED_EMBEDDINGS if e in corpus.embedding_names]
+    if not chosen:
+        raise CorpusError(
+            f"{corpus.path}: none of {', '.join(PUBLISHED_EMBEDDINGS)} is among its embeddings "
+            f"({', '.join(corpus.embedding_names)})"
+        )
     paths = output_paths(made / "results.csv")
+    plan = plan_evaluation(corpus, chosen, ("paper",), list(modes))
+    if _is_done(plan.parameters, corpus, paths, scores):
+        say(f"3/4 evaluate: done before, {paths.results}")
+    else:
+        say(f"3/4 evaluate: {len(plan.tasks)} tasks")
+        found = run_plan(
+            plan,
+            scores=scores,
+            jobs=jobs,
+            progress=progress,
+            resume=paths.tasks,
+            scheduler=scheduler,
+        )
+        write_evaluation(found, paths.results, task_keys(plan))
+        if others := len(TaskStore(paths.tasks).keys()):
+            say(f"  {paths.tasks} has {others} finished task(s) of a call with other parameters")
+        warned = found.record["warnings"]
+        if warned:
+            say(f"  {len(warned)} warning(s), all in {paths.record}; the first: {warned[0]}")
     table, report = made / "comparison.csv", made / "report.txt"
-    aside = _evaluated(corpus, paths, embeddings, modes, scores, jobs, progress, scheduler, say)
-    text = _compared(paths, table, report, scores, aside, say)
+    text = _compared(paths, table, report, scores, say)
     return Reproduction(corpus.path, paths.results, table, report, text)
 
 
@@ -1171,70 +966,20 @@ def _prepared(root: Path, folder: Path, say: Callable[[str], object]) -> Corpus:
     return corpus
 
 
-def _evaluated(
-    corpus: Corpus,
-    paths: OutputPaths,
-    embeddings: Sequence[str],
-    modes: Sequence[str],
-    scores: bool,
-    jobs: int | None,
-    progress: bool,
-    scheduler: str | None,
-    say: Callable[[str], object],
-) -> str:
-    """Evaluate unless it is done; return what is behind the names of older files, if any."""
-    chosen = list(embeddings) or [e for e in PUBLISHED_EMBEDDINGS if e in corpus.embedding_names]
-    if not chosen:
-        raise CorpusError(
-            f"{corpus.path}: none of {', '.join(PUBLISHED_EMBEDDINGS)} is among its embeddings "
-            f"({', '.join(corpus.embedding_names)})"
-        )
-    plan = plan_evaluation(corpus, chosen, REPRODUCED, list(modes))
-    if _is_done(plan, paths, scores):
-        say(f"3/4 evaluate: done before, {paths.results}")
-        return ""
-    say(f"3/4 evaluate: {plan.describe(jobs).splitlines()[-1]}")
-    found = run_plan(
-        plan,
-        scores=scores,
-        jobs=jobs,
-        progress=progress,
-        resume=paths.tasks,
-        scheduler=scheduler,
-    )
-    if aside := set_aside(found, paths.results):
-        say(
-            f"  the earlier {paths.results} was of other parameters or data; it is kept as "
-            f"{aside}, and so are the files beside it"
-        )
-    write_evaluation(found, paths.results, task_keys(plan))
-    if others := len(TaskStore(paths.tasks).keys()):
-        say(f"  {paths.tasks} still has {others} finished task(s) of a call with other parameters")
-    for warning in found.record["warnings"][:1]:
-        n = len(found.record["warnings"])
-        say(f"  {n} warning(s), all in {paths.record}; the first: {warning}")
-    return aside.suffix if aside else ""
-
-
-def _is_done(plan: Plan, paths: OutputPaths, scores: bool) -> bool:
-    """Tell whether the results are there, of these parameters and these data."""
+def _is_done(parameters: Any, corpus: Corpus, paths: OutputPaths, scores: bool) -> bool:
+    """Tell whether the results are there, of these parameters, data and program."""
     if not paths.results.is_file() or (scores and not paths.scores.is_file()):
         return False
     record = _read_json(paths.record)
     return bool(
-        record.get("parameters") == plan.parameters
+        record.get("parameters") == parameters
         and record.get("versions", {}).get("biasmir_utils") == versions()["biasmir_utils"]
-        and record.get("data") == plan.data.corpus.data_sums()
+        and record.get("data") == corpus.data_sums()
     )
 
 
 def _compared(
-    paths: OutputPaths,
-    table: Path,
-    report: Path,
-    scores: bool,
-    aside: str,
-    say: Callable[[str], object],
+    paths: OutputPaths, table: Path, report: Path, scores: bool, say: Callable[[str], object]
 ) -> str:
     files = [paths.results, *([paths.scores] if scores else [])]
     made_from = {
@@ -1246,9 +991,6 @@ def _compared(
         say(f"4/4 compare: done before, {table}")
         return report.read_text(encoding="utf-8")
     say(f"4/4 compare: {table}")
-    for path in (table, table.with_suffix(".json"), report) if aside else ():
-        if path.is_file():
-            os.replace(path, f"{path}{aside}")
     found = compare(read_table(paths.results), read_table(paths.scores) if scores else None)
     text = comparison_text(found) + "\n"
     with atomic_path(report) as temporary:

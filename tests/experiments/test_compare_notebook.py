@@ -13,7 +13,7 @@ from biasmir_utils.datasets import prepare_paper
 from biasmir_utils.experiments import write_table
 from execute import execute
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "06_reproducing_the_paper.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "06_reproducing_the_paper.ipynb"
 
 pytestmark = pytest.mark.xdist_group("chapter 6")
 

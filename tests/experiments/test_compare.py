@@ -1,0 +1,443 @@
+"""The published results, and ours beside them: figures, intervals, claims, report, files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from conftest import make_tiny_corpus
+
+from biasmir_utils.cli import main
+from biasmir_utils.datasets import prepare_paper
+from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import (
+    bootstrap_scores,
+    changes,
+    compare,
+    comparison_text,
+    evaluate,
+    falls,
+    published_claims,
+    published_figures,
+    write_comparison,
+    write_evaluation,
+    write_table,
+)
+
+LABELS = [f"instrument {i}" for i in range(10)]
+KEYS = ["embedding", "correction", "mode", "train_set", "test_set"]
+BOTH = "(mean)"
+
+
+def published_table() -> pd.DataFrame:
+    """The published means in the form of a results table of one label."""
+    table = published_figures("mean").rename(columns={"published": "roc_auc"})
+    return table.drop(columns="quantity").assign(
+        corpus="paper",
+        label="(mean)",
+        alpha=np.where(table["mode"] == "none", np.nan, 1.0),
+        partner=np.where(table["train_set"] == "irmas", "openmic", "irmas"),
+        recogniser="logistic",
+        seed=42,
+        n_test=np.where(table["test_set"] == "irmas", 1666, 500),
+    )
+
+
+def as_measured(spread: float = 0.01, shift: float = 0.0) -> pd.DataFrame:
+    """The published means as a table of ten labels around each of them."""
+    rng = np.random.default_rng(0)
+    of_label = np.linspace(-0.02, 0.02, len(LABELS))
+    parts = []
+    for row in published_table().to_dict("records"):
+        noise = rng.normal(0, spread, len(LABELS))
+        values = row["roc_auc"] + shift + of_label + noise - noise.mean()
+        parts += [
+            {**row, "label": label, "roc_auc": value}
+            for label, value in zip(LABELS, values, strict=True)
+        ]
+    return pd.DataFrame(parts)
+
+
+def claim(found, name: str):
+    (one,) = [one for one in found if one.name == name]
+    return one
+
+
+# The published table
+
+
+def test_the_table_is_the_published_one(shared):
+    source = pd.read_csv(shared / "paper" / "published_mean_auc.csv", keep_default_na=False)
+    plain = source["correction"].isin(["none", "k"])
+    source["mode"] = source["mode"].mask(plain, "none")
+    theirs = source.set_index(KEYS)["mean_roc_auc_percent"]
+    # What is fitted nowhere stands there twice, in both modes.
+    assert len(theirs) == 144
+    assert (theirs.groupby(KEYS).nunique() == 1).all()
+    ours = published_figures("mean").set_index(KEYS)["published"]
+    pd.testing.assert_series_equal(
+        100 * ours.sort_index(), theirs.groupby(KEYS).first(), check_names=False
+    )
+
+
+def test_published_figures_are_those_of_the_paper():
+    fall = published_figures("fall").query("train_set == @BOTH and correction == 'none'")
+    assert (100 * fall.set_index("embedding")["published"]).round(3).to_dict() == {
+        "openl3": 9.865,
+        "vggish": 6.46,
+        "yamnet": 6.955,
+    }
+    change = published_figures("change against none")
+    best = change.loc[change["published"].idxmax()]
+    assert best[KEYS].tolist() == ["openl3", "klda", "classwise", "irmas", "openmic"]
+    assert best["published"] == pytest.approx(0.0166)
+    assert published_figures("change against k")["published"].max() == pytest.approx(0.0056)
+    with pytest.raises(ArgumentError, match="expected one of mean, fall, change against none"):
+        published_figures("median")
+
+
+# Claims
+
+
+FIGURES = {
+    "close in-domain": 2.08,
+    "fall of VGGish": 6.46,
+    "fall of YAMNet": 6.955,
+    "fall of OpenL3": 9.865,
+    "YAMNet after VGGish": 0.495,
+    "OpenL3 after YAMNet": 2.91,
+    "YAMNet on top": 1.66,
+    "projections add little": 0.56,
+    "random features first": 0.54,
+    "the fall remains": 4.10,
+}
+
+
+def test_the_paper_keeps_its_own_claims():
+    comparison = compare(published_table())
+    for claims in (published_claims(), comparison.claims):
+        assert {one.name: round(100 * one.ours, 6) for one in claims} == FIGURES
+        assert all(one.holds and one.verdict == "holds" for one in claims)
+        assert all(one.published == one.published_whole == one.ours for one in claims)
+    assert "Claims, without intervals: there is one label only" in comparison_text(comparison)
+
+
+def test_claims_on_results_like_the_papers():
+    for one in compare(as_measured(), n_replicates=2000).claims:
+        assert one.holds, one
+        assert 100 * one.ours == pytest.approx(FIGURES[one.name], abs=1e-9)
+        assert one.low < one.ours < one.high
+        assert one.clear or one.name != "fall of VGGish"
+    loud = compare(as_measured(spread=0.05), n_replicates=2000)
+    close = claim(loud.claims, "YAMNet after VGGish")
+    assert close.verdict == "holds, but the interval has both sides"
+    assert not close.clear
+
+
+def change(table: pd.DataFrame, by: float, **where: str) -> pd.DataFrame:
+    """Change some rows of a results table."""
+    chosen = np.logical_and.reduce([table[column] == value for column, value in where.items()])
+    assert chosen.any()
+    return table.assign(roc_auc=table["roc_auc"] + by * chosen)
+
+
+ACROSS = {"train_set": "irmas", "test_set": "openmic"}
+GLOBAL = {"embedding": "yamnet", "mode": "global", **ACROSS}
+HOME = {"embedding": "vggish", "train_set": "irmas", "test_set": "irmas"}
+BROKEN = {
+    "close in-domain": (-0.1, HOME),
+    "fall of VGGish": (0.2, {"embedding": "vggish", **ACROSS}),
+    "fall of YAMNet": (0.2, {"embedding": "yamnet", **ACROSS}),
+    "fall of OpenL3": (0.25, {"embedding": "openl3", **ACROSS}),
+    "YAMNet after VGGish": (0.02, {"embedding": "yamnet", **ACROSS}),
+    "OpenL3 after YAMNet": (0.07, {"embedding": "openl3", **ACROSS}),
+    "YAMNet on top": (0.02, {"embedding": "vggish", **ACROSS}),
+    "projections add little": (0.012, {"correction": "lda", **GLOBAL}),
+    "random features first": (0.02, {"correction": "mlda", **GLOBAL}),
+    "the fall remains": (0.06, {"correction": "klda", **GLOBAL}),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_claim_that_does_not_hold_is_said_not_to(name):
+    by, where = BROKEN[name]
+    one = claim(compare(change(as_measured(0), by, **where), n_replicates=500).claims, name)
+    assert one.holds is False
+    assert one.verdict == "does not hold"
+    assert one.clear
+    assert 100 * one.published == pytest.approx(FIGURES[name])
+
+
+def test_what_cannot_be_checked_is_said():
+    table = as_measured()
+    part = table[(table["embedding"] == "vggish") & table["correction"].isin(["none", "lda"])]
+    comparison = compare(part, n_replicates=100)
+    verdicts = {one.name: one.verdict for one in comparison.claims}
+    assert verdicts["fall of VGGish"] == "holds"
+    assert verdicts["close in-domain"] == "not checked: the table lacks openl3 and yamnet"
+    assert verdicts["random features first"].startswith("not checked: no klda or mklda")
+    assert comparison.n_matched == 8 + 8
+    # The published figure beside ours is over what we have: VGGish and lda.
+    assert 100 * claim(comparison.claims, "projections add little").published == pytest.approx(0.17)
+    assert "NOT CHECKED: the table lacks openl3 and yamnet" in comparison_text(comparison)
+    without = table[(table["correction"] != "none") & (table["embedding"] == "vggish")]
+    fall = claim(compare(without, n_replicates=100).claims, "fall of VGGish")
+    assert fall.verdict.startswith("not checked: the table has no vggish with the correction none")
+
+
+def test_a_claim_about_everything_says_when_it_was_checked_on_a_part():
+    table = as_measured()
+    comparison = compare(table[table["embedding"] == "vggish"], n_replicates=100)
+    first = claim(comparison.claims, "random features first")
+    assert 100 * first.published == pytest.approx(-0.31)
+    assert 100 * first.published_whole == pytest.approx(0.54)
+    text = " ".join(comparison_text(comparison).split())
+    assert "HOLDS, over a part of what it is about (the table lacks openl3, yamnet)" in text
+    assert "published, over the same part, -0.31, over all +0.54" in text
+    # What is about one embedding only, or the whole table, needs no such word.
+    assert claim(comparison.claims, "fall of VGGish").lacking == ""
+    assert not any(one.lacking for one in compare(table, n_replicates=100).claims)
+    fewer = compare(table[table["mode"] != "classwise"], n_replicates=100)
+    assert claim(fewer.claims, "the fall remains").lacking == "classwise"
+
+
+# Figures and intervals
+
+
+def test_every_published_mean_is_matched_and_its_difference_told():
+    comparison = compare(as_measured(shift=0.003), n_replicates=200)
+    assert comparison.n_matched == 144
+    means = comparison.quantity("mean")
+    assert len(means) == 120
+    np.testing.assert_allclose(means["difference"], 0.003)
+    np.testing.assert_allclose(means["published"] + 0.003, means["ours"])
+    assert (means["n_labels"] == 10).all()
+    assert ((means["low"] < means["ours"]) & (means["ours"] < means["high"])).all()
+    assert comparison.notes == []
+
+
+def test_published_figures_are_there_without_ours():
+    table = as_measured()
+    beside = compare(table[table["embedding"] == "yamnet"], n_replicates=50).beside_published(
+        "mean"
+    )
+    assert len(beside) == 120
+    known = beside[beside["ours"].notna()]
+    assert set(known["embedding"]) == {"yamnet"}
+    np.testing.assert_allclose(known["ours"], known["published"])
+
+
+def test_falls_and_changes_are_those_of_the_results():
+    table = as_measured()
+    comparison = compare(table, n_replicates=9)
+    for quantity, other, value in (
+        ("fall", falls(table), "fall"),
+        ("change against none", changes(table), "change"),
+    ):
+        ours = (
+            comparison.quantity(quantity)
+            .set_index(KEYS)["ours"]
+            .drop(BOTH, level="train_set", errors="ignore")
+        )
+        expected = other.groupby(KEYS)[value].mean()
+        assert len(ours) == len(expected)
+        np.testing.assert_allclose(ours.reindex(expected.index), expected)
+
+
+def test_intervals_over_labels_are_those_of_the_mean_of_ten_values():
+    """Student's interval knows the answer for a normal sample; the stretched bootstrap is near."""
+    table = as_measured(spread=0.02).query("correction == 'none' and embedding == 'vggish'")
+    found = compare(table).quantity("fall")
+    values = falls(table)
+    for row in found[found["train_set"] != BOTH].itertuples():
+        part = values[values["test_set"] == row.test_set]["fall"]
+        half = 2.262 * part.std(ddof=1) / np.sqrt(len(part))
+        assert row.low == pytest.approx(part.mean() - half, abs=0.15 * half)
+        assert row.high == pytest.approx(part.mean() + half, abs=0.15 * half)
+
+
+def test_a_difference_is_taken_over_the_labels_that_both_have():
+    table = as_measured()
+    few = (table["correction"] == "mlda") & (table["mode"] == "classwise")
+    comparison = compare(table[~(few & table["label"].isin(LABELS[:4]))], n_replicates=200)
+    chosen = {"embedding": "yamnet", "correction": "mlda", "mode": "classwise", **ACROSS}
+    query = " and ".join(f"{name} == {value!r}" for name, value in chosen.items())
+    row = comparison.quantity("change against none").query(query).iloc[0]
+    assert row["n_labels"] == 6
+    part = changes(table[table["label"].isin(LABELS[4:])]).query(query)["change"]
+    assert row["ours"] == pytest.approx(part.mean())
+    (note,) = comparison.notes
+    assert note.startswith("12 means are over fewer than 10 labels")
+    assert "mlda classwise of vggish (6)" in note
+
+
+def test_doses_are_left_out_and_seeds_averaged():
+    table = as_measured()
+    dosed = table[table["correction"] == "lda"].assign(alpha=0.5, roc_auc=0.1)
+    again = table.assign(seed=43, roc_auc=table["roc_auc"] + 0.02)
+    comparison = compare(pd.concat([table, dosed, again]), n_replicates=100)
+    np.testing.assert_allclose(comparison.quantity("mean")["difference"], 0.01)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A real evaluation with scores, of two datasets that are called as the paper's are."""
+    corpus = make_tiny_corpus(tmp_path_factory.mktemp("tiny") / "tiny")
+    found = evaluate(corpus, ["toy", "toy2"], ["none", "lda"], scores=True, jobs=1)
+    names = {"alpha": "irmas", "beta": "openmic", "toy": "vggish", "toy2": "yamnet"}
+    columns = ["embedding", "train_set", "test_set", "partner"]
+    tables = [table.copy() for table in (found.results, found.scores)]
+    for table in tables:
+        table[columns] = table[columns].replace(names)
+    return tables
+
+
+def test_intervals_by_track_are_those_of_the_bootstrap(evaluated):
+    results, scores = evaluated
+    comparison = compare(results, scores, n_replicates=100, seed=3)
+    drawn = {"level": 0.95, "n_replicates": 100, "seed": 3}
+    assert comparison.record["intervals"] == {"resampled": "tracks", **drawn}
+    drawn = bootstrap_scores(scores, n_replicates=100, seed=3).falls().mean_over("label")
+    expected = drawn.intervals().set_index(KEYS)
+    found = comparison.quantity("fall").set_index(KEYS).loc[expected.index]
+    for column, other in (("ours", "value"), ("low", "low"), ("high", "high")):
+        np.testing.assert_allclose(found[column], expected[other], atol=1e-12)
+    means = comparison.quantity("mean")["ours"].to_numpy()
+    np.testing.assert_allclose(means, compare(results, n_replicates=9).quantity("mean")["ours"])
+
+
+def test_tables_that_cannot_be_compared(evaluated):
+    results, scores = evaluated
+    turned, piano = scores.assign(score=-scores["score"]), scores[scores["label"] == "piano"]
+    two = pd.concat([results, results.assign(corpus="other")])
+    recognisers = pd.concat([results, results.assign(recogniser="ridge")])
+    for table, options, message in (
+        (results, {"scores": turned}, "does not belong to the results table"),
+        (results, {"scores": piano}, "lacks rows of it"),
+        (results.drop(columns="test_set"), {}, "lacks the column 'test_set'"),
+        (two, {}, r"more than one corpus \(tiny, other\)"),
+        (recognisers, {}, "more than one recogniser"),
+        (results.assign(alpha=7.0), {}, "no rows"),
+        (results, {"level": 1.0}, "level"),
+        (results, {"n_replicates": 0}, "n_replicates"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            compare(table, **{"n_replicates": 5, **options})
+
+
+# The report
+
+
+@pytest.mark.parametrize(("n_labels", "warned"), [(4, True), (5, False)])
+def test_intervals_from_few_labels_are_warned_of(n_labels, warned):
+    table = as_measured()
+    some = table[table["label"].isin(LABELS[:n_labels])]
+    text = comparison_text(compare(some, n_replicates=100))
+    assert (f"WARNING: intervals from {n_labels} resampled labels" in text) == warned
+
+
+def test_what_a_reader_has_to_know_is_noted(evaluated):
+    results, _ = evaluated
+    told = compare(results, n_replicates=20).notes
+    assert told[0].startswith("These are not the paper's clips: irmas has 30 test clips here")
+    assert "Published means are over 10 instruments, ours over 2: piano, voice." in told
+    mixed = compare(results.replace({"openmic": "band", "yamnet": "x"}), n_replicates=20)
+    assert mixed.n_matched
+    assert mixed.notes[:2] == [
+        "The published figures are for irmas and openmic; nothing was published for band.",
+        "Nothing was published for the embedding(s) x.",
+    ]
+
+
+@pytest.mark.parametrize("embedding", ["mfcc", "yamnet"])
+def test_where_nothing_was_published_the_results_speak_for_themselves(evaluated, embedding):
+    names = {"irmas": "solo", "openmic": "band", "vggish": embedding, "yamnet": "x"}
+    results, scores = (table.replace(names) for table in evaluated)
+    comparison = compare(results, scores, n_replicates=50)
+    assert comparison.n_matched == 0
+    assert comparison.table["published"].isna().all()
+    text = comparison_text(comparison)
+    assert "Note: Nothing was published to set beside these results, of solo, band" in text
+    for word in ("published means", "CHECKED", "Claims", "(published)", "(+", "VGGish", "nan"):
+        assert word not in text
+    for own in ("Mean ROC-AUC", "Fall without correction x 100", "Change x 100 against none"):
+        assert own in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "95 % intervals (tracks of the test sets resampled 50 times)" in text
+    plain = " ".join(text.split())
+    for row in comparison.quantity("fall").query("correction == 'none'").to_dict("records"):
+        pair = f"{row['train_set']}>{row['test_set']}".replace("(mean)>(mean)", "mean of both")
+        ours, low, high = (f"{100 * row[name]:.2f}" for name in ("ours", "low", "high"))
+        assert f"{row['embedding']} {pair} {ours} [{low}, {high}]" in plain
+    across = comparison.quantity("change against none").query("train_set != test_set")
+    up, down = (across["low"] > 0).sum(), (across["high"] < 0).sum()
+    assert f"of {len(across)} changes, {up} up and {down} down" in text
+
+
+# The command and the files
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["compare", *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_the_command_prints_and_writes(tmp_path):
+    table = as_measured()
+    write_table(table, tmp_path / "r.csv")
+    output = run(tmp_path / "r.csv", "--out", tmp_path / "c.csv", "--replicates", 200)
+    assert "144 of 144 published means matched" in output
+    assert "5. YAMNet falls more than VGGish: HOLDS" in output
+    report = run(tmp_path / "r.csv", "--replicates", 200)
+    assert output.startswith(report)
+    assert max(map(len, report.splitlines())) <= 100
+    written = pd.read_csv(tmp_path / "c.csv", keep_default_na=False, na_values=[""])
+    expected = compare(table, n_replicates=200)
+    pd.testing.assert_frame_equal(written, expected.table, check_dtype=False)
+    record = json.loads((tmp_path / "c.json").read_text())
+    assert [one["claim"] for one in record["claims"]] == list(FIGURES)
+    assert all(one["holds"] for one in record["claims"])
+    assert list(record["results"]) == ["r.csv"]
+    assert "arXiv 2307.10834" in record["source"]
+
+
+def test_the_command_takes_scores(evaluated, tmp_path):
+    results, scores = evaluated
+    write_table(results, tmp_path / "r.csv")
+    write_table(scores, tmp_path / "r.scores.parquet")
+    options = ["--scores", tmp_path / "r.scores.parquet", "--replicates", 50, "--level", 0.9]
+    output = run(tmp_path / "r.csv", *options)
+    assert "90 % intervals (tracks of the test sets resampled 50 times)" in output
+
+
+def test_the_command_refuses_what_it_cannot_use(tmp_path):
+    assert "no such file" in run(tmp_path / "absent.csv", code=1)
+    (tmp_path / "r.csv").write_text("a,b\n1,2\n")
+    assert "lacks the column 'embedding'" in run(tmp_path / "r.csv", code=1)
+    told = run(tmp_path / "r.csv", "--out", tmp_path / "c.txt", code=1)
+    assert "expected .csv or .parquet" in told
+
+
+def test_not_checked_claims_are_written_without_numbers(evaluated, tmp_path):
+    write_comparison(compare(evaluated[0], n_replicates=20), tmp_path / "c.parquet", note="x")
+    record = json.loads((tmp_path / "c.json").read_text())
+    close = record["claims"][0]
+    assert close["holds"] is None
+    assert close["ours"] is None
+    assert record["note"] == "x"
+    assert len(pd.read_parquet(tmp_path / "c.parquet"))
+
+
+def test_the_oracle_is_compared_and_said_to_be_synthetic(shared, tmp_path):
+    corpus = prepare_paper(shared / "oracle" / "a", tmp_path / "paper")
+    found = evaluate(corpus, "vggish", ["none", "lda", "mlda"], ["global", "classwise"], jobs=1)
+    write_evaluation(found, tmp_path / "r.csv")
+    output = run(tmp_path / "r.csv")
+    # One embedding, four pairs, two modes, and of the corrections none, lda, mlda.
+    assert "24 of 144 published means matched" in output
+    assert "irmas has 400 test clips here, 1,666 in the paper" in output
+    assert "2. VGGish falls across datasets: HOLDS" in output
