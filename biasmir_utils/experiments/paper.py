@@ -48,7 +48,7 @@ from biasmir_utils.experiments.run import (
     task_keys,
     write_evaluation,
 )
-from biasmir_utils.experiments.stats import Cell, FloatArray, Samples
+from biasmir_utils.experiments.stats import Cell, FloatArray, Samples, interval
 from biasmir_utils.files import atomic_path, sha256, versions, write_json
 
 PUBLISHED_EMBEDDINGS = ("vggish", "openl3", "yamnet")
@@ -91,8 +91,11 @@ class _Figure:
         return float(self.draws[0])
 
     def ends(self, samples: Samples, level: float) -> tuple[float, float]:
-        """Return the interval, see `Samples`."""
-        return samples.interval(self.draws, level)
+        """Return the interval; that of few labels is stretched by how many were averaged."""
+        few = samples.resampled == "labels"
+        if few and self.n_labels < 2:  # one label tells nothing of the spread
+            return np.nan, np.nan
+        return interval(self.draws, level, self.n_labels if few else None)
 
 
 def _value(figure: _Figure) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from biasmir_utils.experiments import (
     comparison_text,
     evaluate,
     falls,
+    interval_over_labels,
     published_claims,
     published_figures,
     write_comparison,
@@ -46,6 +48,7 @@ def published_table() -> pd.DataFrame:
     )
 
 
+@cache
 def as_measured(spread: float = 0.01, shift: float = 0.0) -> pd.DataFrame:
     """The published means as a table of ten labels around each of them."""
     rng = np.random.default_rng(0)
@@ -126,12 +129,12 @@ def test_the_paper_keeps_its_own_claims():
 
 
 def test_claims_on_results_like_the_papers():
-    for one in compare(as_measured(), n_replicates=2000).claims:
+    for one in compare(as_measured(), n_replicates=500).claims:
         assert one.holds, one
         assert 100 * one.ours == pytest.approx(FIGURES[one.name], abs=1e-9)
         assert one.low < one.ours < one.high
         assert one.clear or one.name != "fall of VGGish"
-    loud = compare(as_measured(spread=0.05), n_replicates=2000)
+    loud = compare(as_measured(spread=0.05), n_replicates=500)
     close = claim(loud.claims, "YAMNet after VGGish")
     assert close.verdict == "holds, but the interval has both sides"
     assert not close.clear
@@ -164,7 +167,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_claim_that_does_not_hold_is_said_not_to(name):
     by, where = BROKEN[name]
-    one = claim(compare(change(as_measured(0), by, **where), n_replicates=500).claims, name)
+    one = claim(compare(change(as_measured(0), by, **where), n_replicates=100).claims, name)
     assert one.holds is False
     assert one.verdict == "does not hold"
     assert one.clear
@@ -257,6 +260,36 @@ def test_intervals_over_labels_are_those_of_the_mean_of_ten_values():
         half = 2.262 * part.std(ddof=1) / np.sqrt(len(part))
         assert row.low == pytest.approx(part.mean() - half, abs=0.15 * half)
         assert row.high == pytest.approx(part.mean() + half, abs=0.15 * half)
+
+
+def test_intervals_are_stretched_by_the_number_of_labels_averaged():
+    """Three labels of a table of ten have the interval of three labels, and one has none."""
+    table = as_measured().query("embedding == 'vggish'")
+    corrected = table["correction"] != "none"
+    for kept, ends in ((LABELS[:3], "low high"), (LABELS[:1], "")):
+        some = table[~corrected | table["label"].isin(kept)]
+        found = compare(some).quantity("change against none").set_index(KEYS)
+        expected = interval_over_labels(changes(some), "change").set_index(KEYS)
+        expected = expected.loc[found.index]
+        assert (found["n_labels"] == len(kept)).all()
+        for end in ("low", "high"):
+            np.testing.assert_allclose(found[end], expected[end], atol=1e-12)
+        assert found["low"].notna().all() == bool(ends)
+
+
+def test_claims_over_several_means_are_stretched_by_the_fewest_labels():
+    """Falls that are alike in all labels, but in three of OpenL3, which lacks the others."""
+    table = as_measured(spread=0)
+    openl3 = table["embedding"] == "openl3"
+    for label, by in zip(LABELS[:3], (0.01, -0.02, 0.0), strict=True):
+        table = change(table, by, embedding="openl3", label=label, **ACROSS)
+    table = table[~openl3 | table["label"].isin(LABELS[:3])]
+    claims = compare(table).claims
+    plain = falls(table.query("embedding == 'openl3' and correction == 'none'"))
+    expected = interval_over_labels(plain, "fall", ["embedding"]).iloc[0]
+    fall, further = claim(claims, "fall of OpenL3"), claim(claims, "OpenL3 after YAMNet")
+    assert (fall.low, fall.high) == pytest.approx((expected["low"], expected["high"]))
+    assert further.high - further.low == pytest.approx(fall.high - fall.low)
 
 
 def test_a_difference_is_taken_over_the_labels_that_both_have():
