@@ -536,26 +536,6 @@ def _change_columns(where: str, metric: str, main: str) -> dict[str, str]:
 
 # The text
 
-GROUPS_ARE_THE_TARGET = (
-    "The groups are the target here: corrections that use groups have seen the target's labels, "
-    "and are marked so."
-)
-TRAINING_RULES = {
-    LABEL: "Training clips: as many with and as many without the label from both datasets, every "
-    "genre in its share.",
-    TAGS: "Training clips: as many from each dataset, every genre in its share. A tag that was not "
-    "observed in a clip does not count there (for recognisers other than logistic it counts as "
-    "absent in training).",
-    CATEGORY: "Training clips: as many of each class from both datasets.",
-    NUMBER: "Training clips: as many from each dataset, every genre in its share.",
-}
-KINDS = {
-    LABEL: "one recogniser for each label",
-    TAGS: "one model for all labels",
-    CATEGORY: "multi-class",
-    NUMBER: "regression",
-}
-
 
 def report_markdown(report: Report, record: Mapping[str, Any], figure: str | None = None) -> str:
     """Return the whole report.
@@ -568,21 +548,17 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
     figure : str, optional
         File name of the figure beside the report.
     """
+
+    def told(block: str) -> list[str]:
+        return _paragraphs(block, report, record)
+
     parts = [
         f"# Corrections judged on the corpus {record['parameters']['corpus']}",
-        _provenance(report, record),
+        *told("provenance"),
         "## Gain across datasets, loss inside",
         _markdown_table(_gains(report)),
-        _caption(report),
-    ]
-    if figure:
-        seen = ", ".join(dict.fromkeys(report.summary["information"]))
-        parts.append(
-            f"![For each embedding a row for each correction: the gain of {report.heading} across "
-            "datasets and the loss inside one (its axis runs backwards: further right is better in "
-            f"both), with intervals, marked by what the correction has seen: {seen}.]({figure})"
-        )
-    parts += [
+        *told("caption"),
+        *(f"![{text}]({figure})" for text in told("figure") if figure),
         f"## What the change of {report.heading} does not tell",
         _markdown_table(_other_metrics(report)),
         "## What is left of the difference, and what was changed",
@@ -590,75 +566,90 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
     ]
     compared = _modes_compared(report)
     if compared:
-        parts += ["## What the labels of the target were worth", compared]
-    parts += ["## How to read this", "\n".join(f"- {line}" for line in _notes(report, record))]
+        table = _markdown_table(compared)
+        parts += ["## What the labels of the target were worth", table, *told("modes_compared")]
+    parts += ["## How to read this", "\n".join(f"- {note}" for note in told("notes"))]
     return "\n\n".join(parts) + "\n"
 
 
 def report_summary(report: Report, record: Mapping[str, Any]) -> str:
     """Return the part of the report that is printed: its first table, with what it rests on."""
-    parts = [_markdown_table(_gains(report)), _caption(report), _provenance(report, record)]
-    if _groups_are_the_target(report, record):
-        parts.append(GROUPS_ARE_THE_TARGET)
-    told, reachable = _significance(report)
-    parts += [] if reachable else [told]
-    return "\n\n".join([*parts, *_warnings_of_the_corpus(report)])
+    blocks = ["caption", "provenance", "groups_are_the_target", "significance", "warnings"]
+    if _smallest_p(report)["reachable"]:
+        blocks.remove("significance")
+    told = [text for block in blocks for text in _paragraphs(block, report, record)]
+    return "\n\n".join([_markdown_table(_gains(report)), *told])
 
 
 def report_latex(report: Report, record: Mapping[str, Any]) -> str:
     """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
-    text = re.sub(r"([%&_#$])", r"\\\1", f"{_caption(report)} {_provenance(report, record)}")
+    told = [*_paragraphs("caption", report, record), *_paragraphs("provenance", report, record)]
+    text = re.sub(r"([%&_#$])", r"\\\1", " ".join(told))
     return pd.DataFrame(_gains(report)).to_latex(index=False, escape=True, caption=text)
 
 
-def _items(report: Report, n: int = 2) -> str:
-    """Return what the subjects of a report are called."""
-    names = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}
-    return names.get(report.kind, ("label", "labels"))[n != 1]
+def _paragraphs(block: str, report: Report, record: Mapping[str, Any]) -> list[str]:
+    """Return the paragraphs of a block of `report.md.jinja`, each on one line."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def _provenance(report: Report, record: Mapping[str, Any]) -> str:
-    """Return a paragraph: the data, the recogniser, the numbers of clips, seeds and versions."""
-    asked, facts = record["parameters"], report.facts
+    environment = Environment(
+        loader=PackageLoader("biasmir_utils.experiments", ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    template = environment.get_template("report.md.jinja")
+    facts, asked, summary = report.facts, record["parameters"], report.summary
     n_labels, seeds = facts["n_labels"], facts["seeds"]
-    of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    table = next((name for name in record["data"] if name.startswith("clips.")), None)
-    total = f"; clip table SHA-256 {record['data'][table][:16]}" if table else ""
-    return (
-        f"Corpus {asked['corpus']}{total}. Target: {', '.join(asked['target'])} "
-        f"({KINDS[report.kind]}, {n_labels} {_items(report, n_labels)}). "
-        f"Recogniser: {asked['recogniser']}. Mode: {' and '.join(asked['modes'])}. "
-        f"Test sets: {'; '.join(_test_set(*one) for one in facts['test'].items())}. "
-        f"Training clips drawn with {of_seeds} (n = {len(seeds)}). "
-        f"{facts['n_replicates']} bootstrap draws of tracks. Versions: {versions}."
-    )
+    tables = [record["data"][name] for name in record["data"] if name.startswith("clips.")]
+    corrections = list(dict.fromkeys(summary["correction"]))
+    brier = report.task.loc[report.task["metric"] == "brier", "value"]
+    n_models = {LABEL: n_labels, TAGS: 1}.get(report.kind, len(asked["target"]))
+    skipped = [line.removeprefix("skipped ") for line in skipped_lines(record["skipped"])]
+    names = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}
+    one, several = names.get(report.kind, ("label", "labels"))
+    context = {
+        "asked": asked,
+        "brier_is_blank": len(brier) and brier.isna().all(),
+        "clip_table": tables[0] if tables else None,
+        "facts": facts,
+        "few": FEW_TRACKS,
+        "few_tracks": [name for name, n in facts["test"].items() if n["tracks"] < FEW_TRACKS],
+        "groups_are_the_target": GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
+        "has_random": any(name.split(":")[0] == "random" for name in corrections),
+        "heading": report.heading,
+        "items": lambda n=2: one if n == 1 else several,
+        "kind": report.kind,
+        "level": f"{100 * LEVEL:.0f}",
+        "mapped": [name for name in corrections if parse_correction(name).kernel],
+        "matched": bool({"global", "classwise"} & set(asked["modes"])),
+        "n_draws": len(seeds) * n_models,
+        "n_folds": N_FOLDS,
+        "n_labels": n_labels,
+        "n_seeds": len(seeds),
+        "record": record,
+        "report_seeds": REPORT_SEEDS,
+        "seeds": seeds,
+        "seen": list(dict.fromkeys(summary["information"])),
+        "skipped": list(dict.fromkeys(skipped)),
+        **_smallest_p(report),
+    }
+    text = "".join(template.blocks[block](template.new_context(context)))
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def _test_set(dataset: str, n: Mapping[str, int]) -> str:
-    text = f"{dataset} {n['clips']} clips of {n['tracks']} tracks"
-    if n["fewest"] == n["clips"]:
-        return text
-    return f"{text}, of which one label was tested on {n['fewest']} to {n['most']}"
-
-
-def _caption(report: Report) -> str:
-    """Return what the columns of the first table are."""
-    name, n_labels, n_seeds = report.heading, report.facts["n_labels"], len(report.facts["seeds"])
-    items = _items(report)
-    text = (
-        f"Gain and loss: change of mean {name} against no correction, tested on the other dataset "
-        f"and on the same one, mean of both directions (n = {n_labels} "
-        f"{_items(report, n_labels)}); in brackets {100 * LEVEL:.0f} % intervals from tracks drawn "
-        f"again. p: paired Wilcoxon test over the {items}, Holm's correction over the corrections "
-        "of an embedding and pair of datasets. Change of the smallest across: the smallest "
-        f"{name} of the {items} across datasets (mean of both directions) with the correction, "
-        "minus the smallest without; that need not be the same one. Needs: what the method needs "
-        "of the target dataset; sees: what it was given here."
-    )
-    if n_seeds > 1:
-        text += f" Seed SD: standard deviation of the gain over {n_seeds} seeds."
-    return text
+def _smallest_p(report: Report) -> dict[str, Any]:
+    """Return the smallest p that the tests could give, and whether that is significant."""
+    corrected = report.summary[report.summary["correction"] != NONE]
+    n_tests = len(corrected[["correction", "mode", "alpha"]].drop_duplicates())
+    least = smallest_p(report.facts["n_labels"])
+    at_best = min(1.0, least * max(n_tests, 1))
+    return {
+        "n_tests": n_tests,
+        "least_p": least,
+        "least_p_holm": at_best,
+        "reachable": at_best <= SIGNIFICANT,
+    }
 
 
 def _gains(report: Report) -> list[dict[str, str]]:
@@ -728,11 +719,11 @@ def _shift_and_damage(report: Report) -> list[dict[str, str]]:
     return rows
 
 
-def _modes_compared(report: Report) -> str:
-    """Return the table of `global` against `unlabelled`; empty if the report has not both."""
+def _modes_compared(report: Report) -> list[dict[str, str]]:
+    """Return the rows of `global` against `unlabelled`; none if the report has not both."""
     changes, main = report.changes, report.metric
     if changes.empty or not changes["baseline"].eq(UNLABELLED).any():
-        return ""
+        return []
     chosen = changes[changes["baseline"] == UNLABELLED]
     balanced = [name for name in chosen["metric"].unique() if name.startswith("balanced_accuracy")]
     shown = [(main, where) for where in WHERE]
@@ -751,227 +742,7 @@ def _modes_compared(report: Report) -> str:
             if metric == main and where != "pooled":
                 cells[f"p {where}"] = _p(row["p_holm"])
         rows.append(cells)
-    return _markdown_table(rows) + (
-        f"\n\nEach column is a difference, mean over the {_items(report)}: with the paper's "
-        "training clips (mode global: of both datasets, matched by their labels) minus without a "
-        "look at the target's labels (mode unlabelled: recognisers trained on all clips of their "
-        "own dataset, corrections fitted on clips of both that were drawn blindly). The row none "
-        "is what the recognisers' clips alone are worth. The two modes differ in the number of "
-        f"clips, too. p: of {report.heading}."
-    )
-
-
-def _notes(report: Report, record: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know to read the tables right."""
-    return [
-        text
-        for part in (_on_certainty, _on_training, _on_measures, _on_what_was_seen, _on_the_data)
-        for said, text in part(report, record)
-        if said
-    ] + _warnings_of_the_corpus(report)
-
-
-Notes = list[tuple[Any, str]]
-"""Whether there is something to say, and what."""
-
-
-def _on_certainty(report: Report, record: Mapping[str, Any]) -> Notes:
-    facts = report.facts
-    n_seeds = len(facts["seeds"])
-    n = "One resampling seed" if n_seeds == 1 else f"{n_seeds} resampling seeds"
-    few = [name for name, n in facts["test"].items() if n["tracks"] < FEW_TRACKS]
-    return [
-        (
-            n_seeds < REPORT_SEEDS,
-            f"{n}: how much the choice of training clips matters is "
-            f"{'not' if n_seeds == 1 else 'hardly'} shown; --seeds {REPORT_SEEDS} shows it.",
-        ),
-        (True, _significance(report)[0]),
-        (
-            True,
-            "Intervals hold for the recognisers at hand: tracks of the test sets are drawn again, "
-            "nothing is fitted anew.",
-        ),
-        (
-            few,
-            f"Fewer than {FEW_TRACKS} test tracks in {', '.join(few)}: intervals drawn from so few "
-            f"are too narrow, and with fewer than {N_FOLDS} in a dataset there are no probes.",
-        ),
-    ]
-
-
-def _on_training(report: Report, record: Mapping[str, Any]) -> Notes:
-    facts, asked, kind = report.facts, record["parameters"], report.kind
-    matched = bool({"global", "classwise"} & set(asked["modes"]))
-    rule, several = TRAINING_RULES[kind], len(facts["seeds"]) > 1
-    n_models = {LABEL: facts["n_labels"], TAGS: 1}.get(kind, len(asked["target"]))
-    n_draws = len(facts["seeds"]) * n_models
-    return [
-        (matched, rule if facts["grouped"] else rule.replace(", every genre in its share", "")),
-        (
-            matched and kind in (LABEL, CATEGORY),
-            "So the number of clips that a recogniser is trained on follows the label counts of "
-            "the target, without a correction, too. The column sees is about the correction only.",
-        ),
-        (
-            UNLABELLED in asked["modes"],
-            "In the mode unlabelled nothing depends on the target's labels: recognisers are "
-            "trained on all observed training clips of their own dataset, corrections are fitted "
-            "on as many clips of both, drawn blindly, and gains and losses are against none in "
-            "that mode.",
-        ),
-        (
-            "random" in set(report.summary["correction"].str.split(":").str[0]),
-            "The control random has a subspace of its own for each recogniser's target"
-            f"{' and seed' if several else ''}: its means are over {n_draws} "
-            f"draw{'' if n_draws == 1 else 's'}. The intervals hold these draws fixed"
-            f"{'; the seed SD holds them, too' if several else ''}.",
-        ),
-    ]
-
-
-def _on_measures(report: Report, record: Mapping[str, Any]) -> Notes:
-    kind, several_numbers = report.kind, report.facts["n_labels"] > 1
-    mapped = [
-        one for one in dict.fromkeys(report.summary["correction"]) if parse_correction(one).kernel
-    ]
-    row_k = "" if "k" in mapped else " (to be asked for with --correction)"
-    brier = report.task.loc[report.task["metric"] == "brier", "value"]
-    return [
-        (
-            kind in (LABEL, TAGS),
-            "Balanced accuracy (source's threshold), in the tables balanced_accuracy_source, is "
-            "taken at the threshold that is best on the source's training clips, each scored by "
-            "the fold that was not trained on it (3 folds). The balanced_accuracy of the results "
-            "is taken where a probability exceeds one half.",
-        ),
-        (
-            kind == CATEGORY,
-            "Balanced accuracy: mean recall of the classes, the class with the largest score being "
-            "recognised. Brier: each class against the rest, mean over the classes.",
-        ),
-        (
-            kind != NUMBER,
-            f"{report.heading} on one test set cannot see a shift of all scores; balanced "
-            "accuracy, Brier and the metrics pooled over both test sets can. In these, each "
-            "dataset's positive clips, and each one's negative clips, count as much as the "
-            "other's: scoring the dataset with more positives higher gains nothing.",
-        ),
-        (
-            True,
-            f"The probes of the dataset (ROC-AUC, {N_FOLDS} folds, no track in training and test "
-            "of a fold, features in units of their spread before any correction), the mean gap (in "
-            "standard deviations of the embedding) and the squared MMD (Gaussian kernel, median "
-            "bandwidth, unbiased: over pairs of clips of different tracks) are measured on test "
-            f"clips, on which no correction was fitted, for the fit of each of the "
-            f"{_items(report)} and averaged. Chance: the same with the datasets of tracks "
-            "permuted; of the probes before any correction, of mean gap and MMD after it.",
-        ),
-        (
-            True,
-            "Variance moved: variance of the change of the rows over the variance of the rows (a "
-            "translation of all rows alike does not count); beside it the expectation for a random "
-            "projection of the same rank and dose. Rank: directions removed.",
-        ),
-        (
-            mapped,
-            f"With random features ({', '.join(mapped)}) the probes, mean gap, MMD and variances "
-            "are those of the features, not of the embedding: there are more of them, every row of "
-            "them has length one, and they hold what a nonlinear probe would find. They are to be "
-            "compared with k (none:kernel=fastfood), not with the corrections of the embedding. "
-            "Their gains and losses, too, are against no features and no correction, so that they "
-            f"hold what the features alone change, which is the row k{row_k}.",
-        ),
-        (
-            len(brier) and brier.isna().all(),
-            f"Brier is blank: the recogniser {record['parameters']['recogniser']} gives scores, "
-            "but no probabilities.",
-        ),
-        (
-            kind == NUMBER and several_numbers,
-            "The mean absolute error is not averaged over targets, which have units of their own; "
-            "the table of tasks has it for each.",
-        ),
-        (
-            True,
-            "The columns of the tables of numbers are described at "
-            "biasmir_utils.experiments.report.",
-        ),
-    ]
-
-
-def _on_what_was_seen(report: Report, record: Mapping[str, Any]) -> Notes:
-    modes = set(record["parameters"]["modes"])
-    shown = "the difference is shown above"
-    if UNLABELLED not in modes:
-        shown = "--mode global unlabelled shows the difference"
-    return [
-        (
-            report.kind in (LABEL, CATEGORY) and {"global", "classwise"} & modes,
-            "The paper's protocol matches the training clips of both datasets by their labels "
-            "before a correction is fitted, so every correction there has seen the target's "
-            f"labels, even if it needs none. --mode unlabelled does without them; {shown}.",
-        ),
-        (
-            (report.summary["information"] == GROUPED).any(),
-            "Grouped target: the genres of the target's training clips were used.",
-        ),
-        (_groups_are_the_target(report, record), GROUPS_ARE_THE_TARGET),
-        *(
-            (
-                True,
-                f"The embedding {name} was corrected before ({source}). What that correction has "
-                "seen is not in the column sees, and test clips may have been among those of its "
-                "fit: its record is in corpus.json.",
-            )
-            for name, source in report.facts["corrected"].items()
-        ),
-    ]
-
-
-def _on_the_data(report: Report, record: Mapping[str, Any]) -> Notes:
-    left = [f"{dataset} {n}" for dataset, n in record["left_out"].items() if n]
-    skipped = [line.removeprefix("skipped ") for line in skipped_lines(record["skipped"])]
-    shared = report.facts["shared_tracks"]
-    return [
-        (
-            shared,
-            f"{', '.join(shared)}: the corpus says that a track of one name is the same track in "
-            "both datasets. Probes, mean gap and MMD are of the tracks that both hold; both "
-            "versions are in one fold of a probe, chance is the same with the datasets swapped "
-            "within tracks, and the intervals draw the same tracks for both test sets.",
-        ),
-        (left, f"Clips left out for lack of an embedding: {', '.join(left)}."),
-        (skipped, f"Left out: {'; '.join(dict.fromkeys(skipped))}."),
-    ]
-
-
-def _significance(report: Report) -> tuple[str, bool]:
-    """Return the smallest p that the tests could give, and whether that is significant."""
-    n_labels = report.facts["n_labels"]
-    corrected = report.summary[report.summary["correction"] != NONE]
-    n_tests = len(corrected[["correction", "mode", "alpha"]].drop_duplicates())
-    least = smallest_p(n_labels)
-    at_best = min(1.0, least * max(n_tests, 1))
-    reachable = at_best <= SIGNIFICANT
-    text = (
-        f"With {n_labels} {_items(report, n_labels)} the smallest p that the Wilcoxon test can "
-        f"give is {least:.2g}, after Holm's correction over {n_tests} "
-        f"correction{'' if n_tests == 1 else 's'} (of one embedding and pair of datasets) "
-        f"{at_best:.2g}{'.' if reachable else ': no change can be significant here.'}"
-    )
-    return text, reachable
-
-
-def _warnings_of_the_corpus(report: Report) -> list[str]:
-    """Return the warnings that `biasmir info` gives of the corpus."""
-    return [f"Warning of the corpus: {text}" for text in report.facts["warnings"]]
-
-
-def _groups_are_the_target(report: Report, record: Mapping[str, Any]) -> bool:
-    """Return whether corrections have used groups that are what is recognised."""
-    uses_groups = (report.summary["needs"] == GROUPED).any()
-    return bool(uses_groups) and GROUP in record["parameters"]["target"]
+    return rows
 
 
 def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:

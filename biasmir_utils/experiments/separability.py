@@ -39,10 +39,10 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,6 +65,7 @@ MEAN = "(mean)"
 PROBES = {"linear_probe": "linear probe", "rbf_probe": "RBF probe"}
 SHIFT_MEASURES = {**PROBES, "mean_gap": "mean gap", "mmd2": "squared MMD"}
 """What tells two datasets apart, with its name for readers."""
+JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
 DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
 SCALE_FLOOR = 0.1
 QUIET_SHARE = 0.95
@@ -235,8 +236,7 @@ class Separability:
         return float(self.fold_roc_auc.mean())
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """A measure of the difference of two datasets.
 
     Attributes
@@ -251,6 +251,9 @@ class Measured:
     value: float
     chance: float = float("nan")
     chance_high: float = float("nan")
+
+
+Shift = dict[str, Measured]
 
 
 def dataset_separability(
@@ -484,7 +487,7 @@ def dataset_probes(
     scale: ArrayLike | None = None,
     paired: bool = False,
     seed: int = 0,
-) -> dict[str, Measured]:
+) -> Shift:
     """Return how well two datasets are told apart by each of `PROBES`.
 
     Parameters
@@ -544,7 +547,7 @@ def dataset_distances(
     n_permutations: int = 0,
     paired: bool = False,
     seed: int | Sequence[int] = 0,
-) -> dict[str, Measured]:
+) -> Shift:
     """Return how far two datasets are apart by the distance of their means and the squared MMD.
 
     Parameters
@@ -637,9 +640,14 @@ def _sums_over_pairs(values: FloatArray, second: FloatArray) -> FloatArray:
     return np.array([values.sum() - 2 * between - inside_second, inside_second, between])
 
 
-def damage(
-    before: Array, after: Array, rank: int, alpha: float = 1.0
-) -> dict[str, tuple[float, float]]:
+class Damage(NamedTuple):
+    """A measure of what a correction does to rows, and what chance would do."""
+
+    value: float
+    control: float
+
+
+def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[str, Damage]:
     """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
 
     Parameters
@@ -652,27 +660,26 @@ def damage(
 
     Returns
     -------
-    dict of str to (float, float)
+    dict of str to Damage
         `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
         have in common leaves every difference of rows as it is, and does not count. Beside it
         the expectation of that for the projection of a random subspace of the same rank and dose,
         ``alpha**2 * rank / n_features``. `variance_kept`, the total variance after over before,
         with the control ``1 - (2 * alpha - alpha**2) * rank / n_features``; `rank`. Controls are
-        NaN for a correction that removes no direction.
+        NaN for a correction that removes no direction, and everything is for rows that are all
+        alike.
     """
     before = np.asarray(before, dtype=np.float64)
     moved = np.asarray(after, dtype=np.float64) - before
     total = float(before.var(axis=0).sum())
-    share = rank / before.shape[1] if rank else float("nan")
     if not total > 0:
-        raise ArgumentError("the rows are all alike, so there is no variance to compare with")
+        return dict.fromkeys(DAMAGE_MEASURES, Damage(np.nan, np.nan))
+    share = rank / before.shape[1] if rank else np.nan
+    kept = float((before + moved).var(axis=0).sum() / total)
     return {
-        "variance_moved": (float(moved.var(axis=0).sum() / total), alpha**2 * share),
-        "variance_kept": (
-            float((before + moved).var(axis=0).sum() / total),
-            1 - (2 * alpha - alpha**2) * share,
-        ),
-        "rank": (float(rank), float("nan")),
+        "variance_moved": Damage(float(moved.var(axis=0).sum() / total), alpha**2 * share),
+        "variance_kept": Damage(kept, 1 - (2 * alpha - alpha**2) * share),
+        "rank": Damage(float(rank), np.nan),
     }
 
 
@@ -828,59 +835,39 @@ def measure_corrections(
     before = [
         np.concatenate([space.test(X, side) for X in raw]).astype(np.float64) for side in sides
     ]
-    clips = (domain, track)
     scales = [probe_scale(X) for X in before]
     paired = pair[0].shared_tracks
-    probing: dict[str, Any] = {"paired": paired, "seed": seed}
-    drawing: dict[str, Any] = {
-        "n_permutations": DISTANCE_PERMUTATIONS,
-        "paired": paired,
-        "seed": [seed, *label.encode()],
-    }
-    unchanged = _mean(
-        [
-            _probes_before(X, *clips, scale=scale, **probing)
-            | dataset_distances(X, *clips, **drawing)
-            for X, scale in zip(before, scales, strict=True)
-        ]
-    )
+
+    def shift(rows: Sequence[Array], probes: Callable[..., Shift]) -> Shift:
+        parts = []
+        for X, scale in zip(rows, scales, strict=True):
+            found = probes(X, domain, track, scale=scale, paired=paired, seed=seed)
+            apart = dataset_distances(
+                *(X, domain, track),
+                n_permutations=DISTANCE_PERMUTATIONS,
+                paired=paired,
+                seed=[seed, *label.encode()],
+            )
+            parts.append({**found, **apart})
+        return _mean(parts)
+
+    unchanged = shift(before, _probes_with_chance)
     for variant, correction in corrections.items():
         after, rank, alpha, left = before, 0, 1.0, unchanged
         if correction is not None:
             after = [correction.transform(X, sample_domain=domain) for X in before]
             alpha = correction.alpha
             rank = int(getattr(correction, "rank_", 0)) if alpha else 0
-            left = _mean(
-                [
-                    dataset_probes(X, *clips, scale=scale, **probing)
-                    | dataset_distances(X, *clips, **drawing)
-                    for X, scale in zip(after, scales, strict=True)
-                ]
-            )
-        harm = [_damage(*both, rank, alpha) for both in zip(before, after, strict=True)]
-        _tell_degenerate(left, harm[0])
+            left = shift(after, dataset_probes)
+        harm = _mean([damage(*rows, rank, alpha) for rows in zip(before, after, strict=True)])
+        _tell_degenerate(left, harm)
         for measure, found in left.items():
             chance = unchanged[measure] if measure in PROBES else found
-            yield variant, _judged(measure, found.value, chance.chance, chance.chance_high)
-        for measure in harm[0]:
-            value, control = np.mean([part[measure] for part in harm], axis=0)
-            yield variant, _judged(measure, float(value), control=float(control))
-
-
-def _judged(
-    measure: str,
-    value: float,
-    chance: float = float("nan"),
-    chance_high: float = float("nan"),
-    control: float = float("nan"),
-) -> dict[str, Any]:
-    return {
-        "measure": measure,
-        "value": value,
-        "chance": chance,
-        "chance_high": chance_high,
-        "control": control,
-    }
+            values = (measure, found.value, chance.chance, chance.chance_high, np.nan)
+            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+        for measure, (value, control) in harm.items():
+            values = (measure, value, np.nan, np.nan, control)
+            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
 
 
 def _clips_to_judge(
@@ -906,37 +893,23 @@ def _told(pair: Sequence[DatasetClips], rows_of: Sequence[Array]) -> tuple[Array
     return domain, np.concatenate([c.tracks[rows] for c, rows in zip(pair, rows_of, strict=True)])
 
 
-# Probes of uncorrected rows take longest, as they come with chance, and all labels are judged on
-# the same rows, as long as these are embeddings.
-_PROBED: dict[str, dict[str, Measured]] = {}
+# All labels are judged on the same rows, as long as these are embeddings.
+_PROBED: dict[str, Shift] = {}
 _MAX_PROBED = 64
 
 
-def _probes_before(
-    X: Array, domain: Array, track: Array, *, paired: bool, seed: int, scale: Array
-) -> dict[str, Measured]:
-    """Return the probes of uncorrected rows with their chance."""
-    key = f"{array_sum(X, domain, track)} {paired} {seed}"
+def _probes_with_chance(X: Array, domain: Array, track: Array, **options: Any) -> Shift:
+    """Return the probes of uncorrected rows with their chance, which takes long."""
+    key = f"{array_sum(X, domain, track)} {options['paired']} {options['seed']}"
     if key not in _PROBED:
         if len(_PROBED) >= _MAX_PROBED:
             _PROBED.clear()
-        options: dict[str, Any] = {"scale": scale, "paired": paired, "seed": seed}
-        _PROBED[key] = dataset_probes(
-            X, domain, track, n_permutations=PROBE_PERMUTATIONS, **options
-        )
+        options["n_permutations"] = PROBE_PERMUTATIONS
+        _PROBED[key] = dataset_probes(X, domain, track, **options)
     return _PROBED[key]
 
 
-def _damage(
-    before: Array, after: Array, rank: int, alpha: float = 1.0
-) -> dict[str, tuple[float, float]]:
-    """Return `damage`, NaN for rows that are all alike."""
-    if np.ptp(before, axis=0).any():
-        return damage(before, after, rank, alpha)
-    return dict.fromkeys(DAMAGE_MEASURES, (np.nan, np.nan))
-
-
-def _tell_degenerate(left: dict[str, Measured], harm: dict[str, tuple[float, float]]) -> None:
+def _tell_degenerate(left: Shift, harm: Mapping[str, Damage]) -> None:
     """Warn of measures that rows have none of because they are equal."""
     lacking = []
     # Without enough tracks there is neither of the probes.
@@ -984,15 +957,11 @@ def tracks_to_judge(
     return rows[np.isin(codes, kept)]
 
 
-def _mean(parts: Sequence[dict[str, Measured]]) -> dict[str, Measured]:
+def _mean(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of measures, value by value; one of several sides is of the same kind."""
     return {
-        measure: Measured(
-            *(
-                float(np.mean([getattr(part[measure], name) for part in parts]))
-                for name in ("value", "chance", "chance_high")
-            )
-        )
-        for measure in parts[0]
+        measure: type(first)(*map(float, np.mean([part[measure] for part in parts], axis=0)))
+        for measure, first in parts[0].items()
     }
 
 

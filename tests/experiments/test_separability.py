@@ -85,16 +85,6 @@ def test_leaked_folds_read_the_track():
     assert leaked > 0.8
 
 
-def test_tracks_of_different_datasets_may_share_their_name():
-    X, domain, track = make()
-    renamed = np.where(domain == "a", track // 2, (track - 1) // 2)
-    first = dataset_separability(X, domain, track)[0].fold_roc_auc
-    second = dataset_separability(X, domain, renamed)[0].fold_roc_auc
-    # Numbered otherwise, the folds differ, but nothing is lost: a third of the tracks would be,
-    # if equal names were one track.
-    assert abs(first.mean() - second.mean()) < 0.05
-
-
 def test_twins_of_a_corpus_stay_in_one_fold(repository):
     corpus = Corpus.load(repository / "data" / "counterfactual")
     found = probe(corpus, "mfcc", n_permutations=0).iloc[0]
@@ -227,16 +217,6 @@ def test_permutations_that_leave_a_fold_one_dataset_do_not_count(tiny_corpus, n,
     with pytest.warns(UserWarning, match="too few tracks"):
         table = probe(Corpus.load(folder), "toy", n_permutations=n)
     assert np.isnan(table["chance"].iloc[0]) == all_lost
-    if not all_lost:
-        X = Corpus.load(folder).embedding("toy")
-        clips = Corpus.load(folder).clips
-        about = (X, clips["dataset"], clips["track"])
-        every = dataset_separability(*about, n_permutations=20)[0].chance_roc_auc
-        left = int(np.isfinite(every).sum())
-        assert 0 < left < 20
-        assert f"in {20 - left} of 20 permutations" in note
-        assert f"chance is over the other {left} " in note
-        assert table["chance"].iloc[0] == pytest.approx(np.nanmean(every))
 
 
 def test_the_embedding_that_cannot_be_probed_is_named(tiny_corpus):
@@ -269,11 +249,6 @@ def two_datasets(n: int, seed: int, d: int = D, shift: float = 1.0):
     rows = np.random.default_rng(seed).normal(size=(n, d)) @ mixing
     domain = np.repeat(["a", "b"], n // 2)
     return rows + np.outer(domain == "b", delta), domain
-
-
-def fitted(name: str, n: int = 600, d: int = D):
-    X, domain = two_datasets(n, seed=1, d=d)
-    return make_correction(name).fit(X, sample_domain=domain), X, domain
 
 
 def test_squared_mmd_is_the_unbiased_formula():
@@ -353,8 +328,7 @@ def test_damage_of_a_projection_on_an_axis():
     half = damage(X, (X + after) / 2, rank=1, alpha=0.5)
     assert half["variance_moved"] == pytest.approx((X[:, 0].var() / total / 4, 0.25 / 4))
     assert half["variance_kept"] == pytest.approx((1 - 0.75 * X[:, 0].var() / total, 1 - 0.75 / 4))
-    with pytest.raises(ArgumentError, match="all alike"):
-        damage(np.ones((3, 2)), np.ones((3, 2)), 0)
+    assert np.isnan(damage(np.ones((3, 2)), np.ones((3, 2)), 0)["variance_moved"]).all()
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
@@ -375,39 +349,6 @@ def test_datasets_that_are_moved_apart_from_each_other_count():
     to = np.where(domain == "a", 3.0, -3.0)[:, np.newaxis] * np.eye(8)[0]
     total = X.var(axis=0).sum()
     assert damage(X, X + to, 0)["variance_moved"][0] == pytest.approx(9 / total)
-    # The same, told from another origin: a projection that is not centred moves the common mean.
-    for name in ("meanproj", "lda"):
-        correction = make_correction(name).fit(X, sample_domain=domain)
-        far = make_correction(name).fit(X + 100, sample_domain=domain)
-        near, away = (
-            damage(rows, fitted.transform(rows), 1)["variance_moved"]
-            for rows, fitted in ((X, correction), (X + 100, far))
-        )
-        assert away == pytest.approx(near, rel=1e-6)
-        assert near[0] < 1
-
-
-def test_projecting_out_the_lda_direction_leaves_the_datasets_apart():
-    fresh, domain = two_datasets(2000, seed=2)
-    before = domain_shift(fresh, domain)
-    assert before["linear_probe"].value > 0.99
-    lda, *_ = fitted("lda", 2000)
-    assert domain_shift(lda.transform(fresh), domain)["linear_probe"].value > 0.99
-    for name in ("meanproj", "leace", "center"):
-        correction, *_ = fitted(name, 2000)
-        after = correction.transform(fresh, sample_domain=domain)
-        left = domain_shift(after, domain)
-        assert left["linear_probe"].value < 0.65, name
-        assert left["mean_gap"].value < before["mean_gap"].value / 5
-
-
-def test_leace_is_perfect_on_the_rows_of_its_fit_only():
-    leace, X, domain = fitted("leace", 300, 256)
-    assert mean_gap(leace.transform(X), domain) < 1e-8
-    fresh, fresh_domain = two_datasets(2000, seed=2, d=256)
-    left = domain_shift(leace.transform(fresh), fresh_domain)
-    assert left["linear_probe"].value > 0.7
-    assert left["mean_gap"].value > 0.01
 
 
 def test_chance_is_measured_with_tracks_permuted():
@@ -456,7 +397,6 @@ def test_twins_do_not_push_the_probes_below_chance():
     ("of_a", "of_b", "compared"),
     [
         (range(90), range(30), 30),  # b is a new recording of a third of a
-        (range(60), range(24, 84), 36),
         (range(60), range(58, 118), 118),  # too few twins: tracks as any others
     ],
 )
@@ -518,15 +458,6 @@ def test_silent_features_do_not_show_the_dataset_after_a_correction():
     # In units of their own spread they would give the dataset away.
     own = domain_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
     assert own > 0.999
-
-
-def test_probes_divide_by_the_deviation_or_a_tenth_of_the_root_of_the_mean_variance():
-    X = np.random.default_rng(0).normal(size=(100, 3)) * [4.0, 1.0, 1e-6] + 7
-    own = X.std(axis=0)
-    floor = 0.1 * np.sqrt((own**2).mean())
-    np.testing.assert_allclose(probe_scale(X), [own[0], own[1], floor])
-    assert own[2] < floor < own[1]
-    assert (probe_scale(np.zeros((3, 2))) == 1).all()
 
 
 # Corrections measured on test clips
