@@ -25,7 +25,7 @@ from biasmir_utils.datasets._prepare import INSTRUMENTS, check_counts, with_audi
 from biasmir_utils.datasets.base import DATASETS, Dataset, RemoteFile, add_dataset
 from biasmir_utils.errors import CorpusError
 
-FOLDER = "IRMAS-TrainingData"
+IRMAS_FOLDER = "IRMAS-TrainingData"
 # Acoustic and electric guitar are one class in the other data set.
 IRMAS_INSTRUMENTS = {
     "cel": "cello",
@@ -48,7 +48,7 @@ IRMAS_GENRES = {
     "cou_fol": "country_folk",
     "lat_sou": None,
 }
-LICENCE = {
+IRMAS_LICENCE = {
     "what": "IRMAS, not to be redistributed",
     "licence": "CC BY-NC-SA 3.0",
     "url": "https://zenodo.org/records/1290750",
@@ -100,12 +100,12 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         clips,
         root,
         lists,
-        [root / FOLDER],
+        [root / IRMAS_FOLDER],
         name="irmas",
         title="IRMAS, training part",
         labels=INSTRUMENTS,
         made_by="biasmir prepare irmas",
-        licences=[LICENCE],
+        licences=[IRMAS_LICENCE],
         notes={
             "without_group": {"irmas": {"genre lat_sou": without_genre}},
             "without_audio": {"irmas": int(clips["audio"].isna().sum())},
@@ -133,7 +133,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     CorpusError
         If there is none, or a clip is in two folders.
     """
-    folder = root / FOLDER
+    folder = root / IRMAS_FOLDER
     found: dict[str, Path] = {}
     for code in IRMAS_INSTRUMENTS:
         for path in sorted((folder / code).glob("*.wav")):
@@ -236,7 +236,7 @@ add_dataset(
             RemoteFile(
                 name="IRMAS-TrainingData.zip",
                 url="https://zenodo.org/records/1290750/files/IRMAS-TrainingData.zip?download=1",
-                to=FOLDER,
+                to=IRMAS_FOLDER,
                 sum="md5:4fd9f5ed5a18d8e2687e6360b5f60afe",
                 size=3_200_000_000,
                 unpacked=3_600_000_000,

@@ -27,7 +27,7 @@ from biasmir_utils.datasets._prepare import GENRES, check_counts, with_audio, wr
 from biasmir_utils.datasets.base import DATASETS, Dataset, RemoteFile, add_dataset
 from biasmir_utils.errors import CorpusError
 
-FOLDER = "openmic-2018"
+OPENMIC_FOLDER = "openmic-2018"
 METADATA = "openmic-2018-metadata.csv"
 LABELS = "openmic-2018-aggregated-labels.csv"
 CLASS_MAP = "class-map.json"
@@ -36,7 +36,7 @@ PARTITIONS = {
     "test": "partitions/split01_test.csv",
 }
 TABLES = (METADATA, LABELS, CLASS_MAP, *PARTITIONS.values())
-LICENCE = {
+OPENMIC_LICENCE = {
     "what": "OpenMIC-2018 (each clip of audio: see the column licence)",
     "licence": "CC BY 4.0",
     "url": "https://zenodo.org/records/1432913",
@@ -63,22 +63,22 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
         Naming the file and row that cannot be used; nothing is written then.
     """
     root = Path(root)
-    classes = _read_classes(root / FOLDER)
+    classes = _read_classes(root / OPENMIC_FOLDER)
     clips, without_genre = read_openmic(root, classes, keep_all=True)
     checked = check_openmic(clips, root)
     clips = with_audio(clips, openmic_audio(root, clips["clip"]), out)
-    metadata = _read_metadata(root / FOLDER).reindex(clips["clip"]).reset_index(drop=True)
+    metadata = _read_metadata(root / OPENMIC_FOLDER).reindex(clips["clip"]).reset_index(drop=True)
     return write_corpus(
         out,
         pd.concat([clips, metadata], axis=1),
         root,
         openmic_tables(root),
-        [root / FOLDER],
+        [root / OPENMIC_FOLDER],
         name="openmic",
         title="OpenMIC-2018",
         labels=classes,
         made_by="biasmir prepare openmic",
-        licences=[LICENCE],
+        licences=[OPENMIC_LICENCE],
         notes={
             "without_group": {"openmic": {"no matching genre": without_genre}},
             "without_audio": {"openmic": int(clips["audio"].isna().sum())},
@@ -89,7 +89,7 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
 
 def openmic_tables(root: Path) -> list[Path]:
     """Return the tables that are read, under the root."""
-    return [root / FOLDER / name for name in TABLES]
+    return [root / OPENMIC_FOLDER / name for name in TABLES]
 
 
 def check_openmic(clips: pd.DataFrame, root: Path) -> bool:
@@ -109,7 +109,7 @@ def openmic_audio(root: Path, clips: Iterable[str]) -> dict[str, Path]:
     CorpusError
         If the folder has none of them.
     """
-    folder = root / FOLDER / "audio"
+    folder = root / OPENMIC_FOLDER / "audio"
     places = {clip: folder / clip[:3] / f"{clip}.ogg" for clip in clips}
     found = {clip: path for clip, path in places.items() if path.is_file()}
     if not found:
@@ -171,7 +171,7 @@ def read_openmic(
         Naming file and row: a missing file or column, a malformed cell, a clip twice, a clip
         without a split, a label of an unknown clip or class.
     """
-    folder = root / FOLDER
+    folder = root / OPENMIC_FOLDER
     titles = _read_titles(folder)
     genres = titles.map(match_genre).astype(object)
     splits = _read_splits(folder)
@@ -326,7 +326,7 @@ add_dataset(
             RemoteFile(
                 name="openmic-2018-v1.0.0.tgz",
                 url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
-                to=FOLDER,
+                to=OPENMIC_FOLDER,
                 sum="md5:e4ccf187e2bb5ab2e115416e8aafe7f4",
                 size=2_600_000_000,
                 unpacked=3_500_000_000,

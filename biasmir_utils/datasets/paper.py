@@ -18,8 +18,8 @@ from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset
 from biasmir_utils.errors import CorpusError
 
 LICENCES = (
-    {**openmic.LICENCE, "what": "OpenMIC-2018 labels and metadata"},
-    {**irmas.LICENCE, "what": "IRMAS clip names"},
+    {**openmic.OPENMIC_LICENCE, "what": "OpenMIC-2018 labels and metadata"},
+    {**irmas.IRMAS_LICENCE, "what": "IRMAS clip names"},
     {
         "what": "published embeddings",
         "licence": "stated by the record at this address",
@@ -78,7 +78,7 @@ def prepare_paper(
         pd.concat([irmas_clips, openmic_clips], ignore_index=True),
         root,
         [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
-        [root / irmas.FOLDER if from_audio else published],
+        [root / irmas.IRMAS_FOLDER if from_audio else published],
         name="paper",
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
         labels=INSTRUMENTS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import pickle
 from pathlib import Path
 
@@ -237,12 +236,6 @@ def test_a_reserved_name_in_other_letters_is_not_passed_over(tmp_path, column, m
     assert run(tmp_path / "other", "--clips", both)[0] == 0
 
 
-def test_spaces_around_a_name_do_not_matter(tmp_path):
-    header = [f" {name} " for name in HEADER]
-    corpus = import_corpus(tmp_path / "out", write_csv(tmp_path / "clips.csv", header=header))
-    assert corpus.datasets == ["studio", "stage"]
-
-
 def test_other_kinds_of_files(tmp_path):
     (tmp_path / "clips.xlsx").write_bytes(b"PK")
     (tmp_path / "clips.parquet").write_bytes(b"PAR1 nothing")
@@ -262,12 +255,9 @@ def test_a_corpus_that_is_there_is_left_alone(tmp_path):
     assert (tmp_path / "out" / "corpus.json").read_bytes() == before
 
 
-def test_one_track_cannot_be_split(tmp_path):
-    table = write_csv(tmp_path / "clips.csv", [["a", "t"], ["b", "t"]], ["clip", "track"])
+def test_what_does_not_go_together(tmp_path):
+    table = write_csv(tmp_path / "one.csv", [["a", "t"], ["b", "t"]], ["clip", "track"])
     assert "one track only" in refused(tmp_path / "out", "--clips", table)
-
-
-def test_a_dataset_is_named_once(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
     assert "has no use" in refused(tmp_path / "out", "--clips", table, "--dataset", "x")
 
@@ -562,20 +552,6 @@ def test_a_column_of_lists(tmp_path):
     frame.to_parquet(tmp_path / "X.parquet")
     with pytest.raises(CorpusError, match=r"row 2 \(from 0\).* as many as in the rows above"):
         import_corpus(tmp_path / "two", table, features={"e": tmp_path / "X.parquet"})
-
-
-def test_two_embeddings_and_a_record_of_both(tmp_path):
-    table = write_csv(tmp_path / "clips.csv")
-    one, two = save(tmp_path / "X.npy"), save(tmp_path / "Y.npz", X[:, :2])
-    code, _ = run(
-        tmp_path / "out", "--clips", table, "--features", one, two, "--embedding", "a", "b"
-    )
-    assert code == 0
-    corpus = Corpus.load(tmp_path / "out")
-    assert corpus.embedding_names == ["a", "b"]
-    content = json.loads((tmp_path / "out" / "corpus.json").read_text())
-    assert set(content["provenance"]["sources"]) == {"clips.csv", "X.npy", "Y.npz"}
-    assert all(len(total) == 64 for total in content["provenance"]["sources"].values())
 
 
 def test_an_embedding_that_is_constant_is_warned_of(tmp_path):
