@@ -359,7 +359,7 @@ def _write_clips(folder: Path) -> None:
 
 
 def test_the_papermill_command_of_the_readme_is_ready_to_run(tmp_path):
-    """Everything but the run itself; tests/test_book.py runs the notebooks."""
+    """Everything but the run itself; tests/browser/test_pages.py runs the notebooks."""
     import papermill
 
     (command,) = (words for words in shell_commands() if words[0] == "papermill")

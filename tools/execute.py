@@ -107,8 +107,10 @@ def main() -> None:
     options = parser.parse_args()
     staged = options.out.resolve() / "_build" / "staged"
     record = staged / "timings.json"
-    runs = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    for source in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    sources = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    runs = {source.name: known[source.name] for source in sources if source.name in known}
+    for source in sources:
         target = staged / "notebooks" / source.name
         if options.part and not any(part in source.name for part in options.part):
             continue

@@ -101,7 +101,7 @@ def views(corpus: Corpus, embedding: str) -> dict[str, Any]:
     domain = corpus.clips["dataset"].to_numpy()
     center, scale = X[train].mean(axis=0), spread(X[train])
     planes: dict[str, NDArray[np.float64]] = {}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in CORRECTIONS:
         transformer = make_correction(name).fit(X[train], sample_domain=domain[train])
         corrected = np.asarray(transformer.transform(X, sample_domain=domain))

@@ -77,9 +77,12 @@ def main() -> None:
                 visit(page, file.as_uri())
                 total = int(page.evaluate("document.documentElement.scrollHeight"))
                 for number, top in enumerate(range(0, total, HEIGHT), start=1):
-                    clip = {"x": 0, "y": top, "width": width, "height": min(HEIGHT, total - top)}
                     picture = f"{width}/{name.replace('/', '-')}-{number}.png"
-                    page.screenshot(path=BUILD / "screenshots" / picture, clip=clip, full_page=True)
+                    page.screenshot(
+                        path=BUILD / "screenshots" / picture,
+                        clip={"x": 0, "y": top, "width": width, "height": min(HEIGHT, total - top)},
+                        full_page=True,
+                    )
     print(f"The pictures are in {BUILD / 'screenshots'}")
 
 

@@ -27,7 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _offer_parts)
     # After numpydoc, and after the extensions that put the page together.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
-    app.connect("html-page-context", _name_parts_of_contents, priority=900)
+    app.connect("html-page-context", _mend_page, priority=900)
     app.add_post_transform(LinkTerms)
     return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -135,16 +135,22 @@ def _mend_docstring(
 ) -> None:
     """Put a table of all its names, with the first line of each, before a module's functions.
 
-    In a type such as `ndarray, (rank_, D)`, a name with `_` at its end is no reference. Headings in
-    the text of a module are no sections of the page.
+    Its constants follow. In a type such as `ndarray, (rank_, D)`, a name with `_` at its end is no
+    reference.
     """
     lines[:] = [re.sub(r"(?<=[ (])(\w+)_(?=[ ,)])", r"\1\_", line) for line in lines]
     if what == "module":
-        for at in range(len(lines) - 1):
-            if lines[at].strip() and re.fullmatch(r"([-=~])\1{2,}", lines[at + 1].strip()):
-                lines[at : at + 2] = [f".. rubric:: {lines[at].strip()}", ""]
-        names = [f"   {one}" for one in public_names(obj) if callable(getattr(obj, one))]
-        lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]
+        names = public_names(obj)
+        data = [one for one in names if not callable(getattr(obj, one))]
+        lines += ["", ".. autosummary::", "   :nosignatures:", ""]
+        lines += [f"   {one}" for one in names if one not in data]
+        # autodoc finds no text of a constant that was defined in another module.
+        for one in data:
+            value = getattr(obj, one)
+            keys = ", ".join(f"``{key}``" for key in value) if isinstance(value, dict) else ""
+            text = f"A dictionary with the keys {keys}." if keys else f"``{value!r}``"
+            lines += ["", f".. py:data:: {one}", "", f"   {text}"]
+        lines.append("")
 
 
 def heading_anchor(heading: str) -> str:
@@ -171,7 +177,7 @@ class LinkTerms(SphinxPostTransform):
         """Replace the references of one page."""
         terms = {
             (page, term_anchor(name)): anchor
-            for (kind, name), (page, anchor) in self.env.get_domain("std").objects.items()
+            for name, _, kind, page, anchor, _ in self.env.get_domain("std").get_objects()
             if kind == "term"
         }
         pages = {page for page, _ in terms}
@@ -191,10 +197,17 @@ class LinkTerms(SphinxPostTransform):
             node.replace_self(link)
 
 
-def _name_parts_of_contents(
+def _mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Give the arrows that fold parts of the contents a name that can be read out."""
+    """Take out Thebe; give the arrows that fold parts of the contents a name to be read out.
+
+    Jupyter Book loads sphinx-thebe always, and the theme does once more: a script that is an error
+    the second time, with the address of a CDN, though Thebe is off.
+    """
+    for kind in ("script_files", "css_files"):
+        files = context[kind]
+        context[kind] = [one for one in files if "thebe" not in str(vars(one)).lower()]
     contents = context.get("generate_toctree_html")
     if contents is not None:
         context["generate_toctree_html"] = lambda *given, **named: str(
