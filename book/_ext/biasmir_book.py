@@ -24,6 +24,8 @@ from sphinx.util import logging
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension; called by Sphinx."""
+    for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_click"):
+        app.setup_extension(needed)
     app.connect("config-inited", _offer_parts)
     # After numpydoc, and after the extensions that put the page together.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
