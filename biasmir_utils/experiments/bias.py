@@ -45,10 +45,9 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.protocol import ExperimentData, training_rows, why_impossible
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
+from biasmir_utils.experiments.stats import FloatArray
 
-FloatArray = npt.NDArray[np.floating[Any]]
-
-NO_GROUP = "(none)"
+_NO_GROUP = "(none)"
 
 
 def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> Any:
@@ -88,6 +87,11 @@ def random_cosine(n_features: int) -> float:
 
     It is what to compare an observed cosine with: in high dimensions, directions that have
     nothing to do with each other are nearly orthogonal. About ``sqrt(2 / (pi n_features))``.
+
+    Parameters
+    ----------
+    n_features : int
+        At least 1.
     """
     if n_features < 1:
         raise ArgumentError(f"n_features must be at least 1, not {n_features}.")
@@ -110,8 +114,8 @@ class DirectionSpectrum:
         Number of `unit_singular_values` above the tolerance times the largest.
     """
 
-    singular_values: FloatArray
-    unit_singular_values: FloatArray
+    singular_values: npt.NDArray[Any]
+    unit_singular_values: npt.NDArray[Any]
     rank: int
 
 
@@ -153,6 +157,11 @@ def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 
     The root of the Jensen-Shannon divergence with logarithms to base 2: a metric, 0 for equal
     distributions and 1 for those without a common category.
+
+    Parameters
+    ----------
+    first, second : array-like, (n_categories,)
+        Counts or shares, of the same categories in the same order.
 
     Raises
     ------
@@ -197,7 +206,7 @@ def mutual_information(
 
 def _filled(labels: Sequence[Any] | pd.Series) -> pd.Series:
     series = pd.Series(list(labels), dtype=object)
-    return series.where(series.notna(), NO_GROUP).astype(str).reset_index(drop=True)
+    return series.where(series.notna(), _NO_GROUP).astype(str).reset_index(drop=True)
 
 
 def _shares(values: npt.ArrayLike, name: str) -> FloatArray:
@@ -222,6 +231,7 @@ def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     Parameters
     ----------
     corpus : Corpus
+        Whose clips are counted.
     split : 'train', 'test' or None
         None counts both.
 
@@ -233,7 +243,7 @@ def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     """
     clips = _clips(corpus, split)
     counts = pd.crosstab(_filled(clips["group"]), clips["dataset"].to_numpy())
-    groups = [*corpus.groups, *([NO_GROUP] if NO_GROUP in counts.index else [])]
+    groups = [*corpus.groups, *([_NO_GROUP] if _NO_GROUP in counts.index else [])]
     return _in_order(counts, groups, corpus.datasets, "group")
 
 
@@ -245,6 +255,7 @@ def label_counts(
     Parameters
     ----------
     corpus : Corpus
+        Whose clips are counted.
     split : 'train', 'test' or None
         None counts both.
     by_group : bool
@@ -259,7 +270,7 @@ def label_counts(
     if not by_group:
         return _label_counts(clips, corpus)
     groups = _filled(clips["group"]).to_numpy()
-    names = [*corpus.groups, *([NO_GROUP] if NO_GROUP in groups else [])]
+    names = [*corpus.groups, *([_NO_GROUP] if _NO_GROUP in groups else [])]
     tables = {name: _label_counts(clips[groups == name], corpus) for name in names}
     return pd.concat(tables, names=["group", "label"])
 
@@ -285,6 +296,13 @@ def _in_order(
 
 def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     """Return how far the datasets are apart in what they hold, for every pair of them.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Whose datasets are compared.
+    split : 'train', 'test' or None
+        None takes both.
 
     Returns
     -------
@@ -329,7 +347,9 @@ def direction_cosines(
     Parameters
     ----------
     corpus : Corpus
+        With labels and the embedding.
     embedding : str
+        One of the corpus's.
     labels : sequence of str, optional
         Default: all labels of the corpus.
     mode : {'global', 'classwise'}

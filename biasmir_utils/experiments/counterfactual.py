@@ -9,7 +9,12 @@ functions here say of it, for one embedding:
 - `group_shifts`: whether genres or instruments are shifted alike;
 - `factor_shares`: what the SoundFont causes, what the production chain, what only the two together.
 
-`counterfactual_corrections` asks how well corrections find it.
+- `judge_on_renderings`: how well corrections find it, and what is gained by it. A correction is
+  fitted as its user would fit it: on the training pieces, half of them from one dataset and the
+  other half from the other one, so that it never sees two renderings of a piece. Then it is held
+  against the truth, on the test pieces, of which both renderings are known. Beside the corrections
+  stand oracles, which are told what no user knows (`ORACLES`). They say how much a correction of
+  their kind could reach at best.
 
 Conventions
 -----------
@@ -18,28 +23,16 @@ Conventions
   and lengths, lest noise pull them towards zero; where they come out above 1, they are set to 1.
 - Intervals are quantiles of a bootstrap by track. A piece that is drawn twice is no second piece:
   its product with its copy is left out of lengths, products and variances like that with itself.
-  Else all of them would be larger in the draws than they are (`paired_statistics.mean_product`).
+  Else all of them would be larger in the draws than they are (`stats.mean_product`).
   Where a length or variance is small beside its noise, its draws scatter up to the root of three
   times too much, and the intervals are on the safe side.
-
-How the pieces of a counterfactual corpus are dealt, and which labels such deals allow.
-
-How well corrections find the shift between two renderings, and what is gained by it.
-
-A correction is fitted as its user would fit it: on the training pieces, half of them from one
-dataset and the other half from the other one, so that it never sees two renderings of a piece.
-Then it is held against the truth, on the test pieces, of which both renderings are known.
-
-Beside the corrections stand oracles, which are told what no user knows (`ORACLES`). They say how
-much a correction of their kind could reach at best.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +62,8 @@ from biasmir_utils.experiments.stats import (
 PARTS = ("SoundFont", "production", "both together")
 """The parts of `factor_shares`: two main effects and their interaction."""
 
-_ANY = (-np.inf, np.inf)
+
+_Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -79,13 +73,16 @@ class Renderings:
     Attributes
     ----------
     embedding : str
+        Name of the embedding.
     datasets : tuple of str
         The first one is home; the shift of another is counted from there.
     pieces : pandas.DataFrame
         A row for each piece: `clip`, `track`, `split`, `group`, `lead` (first of the instruments
         that play) and a column for each of `labels` (1, 0, or NaN where not observed).
     labels : list of str
+        Instruments.
     X : ndarray, (n_datasets, n_pieces, n_features)
+        Embedding of each piece in each dataset.
     """
 
     embedding: str
@@ -105,6 +102,7 @@ class Renderings:
         corpus : Corpus
             Its datasets hold clips of the same names.
         embedding : str
+            One of the corpus's.
         datasets : sequence of str, optional
             At least two, home first; without it, all of the corpus in order.
 
@@ -126,21 +124,19 @@ class Renderings:
                 f"corpus {corpus.name!r} has no column 'instruments'; expected one made by "
                 f"'python data/make/demo.py OUT --counterfactual'"
             )
-        parts = {}
-        for name in names:
-            part = corpus.clips[corpus.clips["dataset"] == name]
-            parts[name] = part.sort_values("clip")
-        home = parts[names[0]]
-        same = ["clip", "track", "split", "group", "instruments", *corpus.labels]
-        for name in names[1:]:
-            for column in same:
-                if not _equal(home[column], parts[name][column]):
+        clips = corpus.clips.sort_values("clip")
+        parts = [clips[clips["dataset"] == name] for name in names]
+        home = parts[0]
+        for column in ("clip", "track", "split", "group", "instruments", *corpus.labels):
+            expected = home[column].reset_index(drop=True)
+            for name, part in zip(names, parts, strict=True):
+                if not expected.equals(part[column].reset_index(drop=True)):
                     raise ArgumentError(
                         f"datasets {names[0]!r} and {name!r} of corpus {corpus.name!r} differ in "
                         f"the column {column!r}; expected the same pieces in both"
                     )
         features = corpus.embedding(embedding)
-        X = np.array([features[part.index] for part in parts.values()], dtype=np.float64)
+        X = np.array([features[part.index] for part in parts], dtype=np.float64)
         if np.isnan(X).any():
             d, piece = (int(i) for i in np.argwhere(np.isnan(X).any(axis=2))[0])
             raise ArgumentError(
@@ -181,13 +177,17 @@ def describe_shift(
     shift : array-like, (n_pieces, n_features)
         Embedding away minus embedding at home.
     home : array-like, (n_pieces, n_features)
+        Embedding at home.
     instrument : array-like, (n_pieces,)
         Lead instrument of each piece.
     track : array-like, (n_pieces,)
+        Track of each piece; pieces of one track are drawn together.
     n_replicates : int
+        Draws of the tracks, at least 1.
     level : float
-        Of the intervals.
+        Coverage of the intervals, in (0, 1).
     seed : int
+        Of the draws.
 
     Returns
     -------
@@ -225,18 +225,18 @@ def describe_shift(
     agreement = weighted_mean_of_rows(W, products)
     if not with_intervals({"length": length}, level, centred=False)["low"][0] > 0:
         along, agreement = np.full((2, len(W)), np.nan)
+    none = (-np.inf, np.inf)
     parts = {
-        "size": root(ratio(length, spread)),
-        "piece_size": root(ratio(total, spread)),
-        "constant": length / total,
-        "along": ratio(along, length * total),
-        "cosine": ratio(agreement, root(length)),
-        "left": root(ratio(total - length, spread)),
+        "size": (root(ratio(length, spread)), none),
+        "piece_size": (root(ratio(total, spread)), none),
+        "constant": (length / total, (-np.inf, 1.0)),
+        "along": (ratio(along, length * total), (0.0, 1.0)),
+        "cosine": (ratio(agreement, root(length)), (-1.0, 1.0)),
+        "left": (root(ratio(total - length, spread)), none),
     }
-    bounds = {"constant": (-np.inf, 1.0), "along": (0.0, 1.0), "cosine": (-1.0, 1.0)}
     rows = [
-        with_intervals({name: part}, level, bounds.get(name, _ANY), centred=False)
-        for name, part in parts.items()
+        with_intervals({name: values}, level, bounds, centred=False)
+        for name, (values, bounds) in parts.items()
     ]
     return pd.concat(rows, ignore_index=True)
 
@@ -256,10 +256,13 @@ def group_shifts(
     Parameters
     ----------
     shift : array-like, (n_pieces, n_features)
+        Embedding away minus embedding at home.
     group : array-like, (n_pieces,)
+        What to compare: genre or lead instrument of each piece.
     track : array-like, (n_pieces,)
+        Track of each piece.
     n_replicates : int
-        Of the bootstrap.
+        Draws of the tracks, at least 1.
     n_permutations : int
         Of random groups of the same sizes, whose cosines differ from 1 by noise alone.
     level, seed
@@ -280,31 +283,20 @@ def group_shifts(
     whole = squared_mean_length(W, shift)
     rng = np.random.default_rng(seed)
     once = np.ones((1, len(shift)))
-    random = np.array(
-        [_cosines(once, shift, rng.permutation(codes), len(names))[0][:, 0]
-         for _ in range(n_permutations)]
-    ).clip(-1, 1)  # fmt: skip
+    dealt = [rng.permutation(codes) for _ in range(n_permutations)]
+    random = np.array([_cosines(once, shift, deal, len(names))[0][:, 0] for deal in dealt])
+    random = random.clip(-1, 1)
     cosines, lengths = _cosines(W, shift, codes, len(names))
-    rows: list[dict[str, Any]] = []
-    for code, name in enumerate(names):
-        alike = with_intervals({"": cosines[code]}, level, (-1, 1), centred=False).iloc[0]
-        size = with_intervals({"": root(ratio(lengths[code], whole))}, level, centred=False).iloc[0]
-        drawn = random[:, code]
-        rows.append(
-            {
-                "group": name,
-                "pieces": int((codes == code).sum()),
-                "cosine": alike["value"],
-                "low": alike["low"],
-                "high": alike["high"],
-                "chance": drawn[~np.isnan(drawn)].mean() if np.isfinite(drawn).any() else np.nan,
-                "chance_low": np.quantile(np.nan_to_num(drawn, nan=-1.0), 0.05),
-                "size": size["value"],
-                "size_low": size["low"],
-                "size_high": size["high"],
-            }
-        )
-    return pd.DataFrame(rows)
+    alike = dict(zip(names, cosines, strict=True))
+    sizes = dict(zip(names, root(ratio(lengths, whole)), strict=True))
+    table = with_intervals(alike, level, (-1, 1), centred=False)
+    table = table.rename(columns={"quantity": "group", "value": "cosine"})
+    table.insert(1, "pieces", np.bincount(codes))
+    defined = [drawn[~np.isnan(drawn)] for drawn in random.T]
+    table["chance"] = [drawn.mean() if len(drawn) else np.nan for drawn in defined]
+    table["chance_low"] = np.quantile(np.nan_to_num(random, nan=-1.0), 0.05, axis=0)
+    size = with_intervals(sizes, level, centred=False)
+    return table.assign(size=size["value"], size_low=size["low"], size_high=size["high"])
 
 
 def factor_shares(
@@ -327,6 +319,7 @@ def factor_shares(
     X : array-like, (4, n_pieces, n_features)
         In that order.
     track : array-like, (n_pieces,)
+        Track of each piece.
     n_replicates, level, seed
         As in `describe_shift`.
 
@@ -362,10 +355,6 @@ def factor_shares(
     return pd.concat(tables, ignore_index=True)
 
 
-def _equal(one: pd.Series, other: pd.Series) -> bool:
-    return one.reset_index(drop=True).equals(other.reset_index(drop=True))
-
-
 def _cosines(
     W: FloatArray, shift: FloatArray, codes: NDArray[np.intp], n_groups: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -375,7 +364,7 @@ def _cosines(
     """
     squares = np.square(shift).sum(axis=1)
 
-    def sums(rows: NDArray[Any]) -> tuple[FloatArray, ...]:
+    def sums(rows: _Rows) -> tuple[FloatArray, ...]:
         w, twice = W[:, rows], np.square(W[:, rows])
         return w @ shift[rows], twice @ squares[rows], w.sum(axis=1), twice.sum(axis=1)
 
@@ -396,16 +385,13 @@ def _cosines(
     return np.array(cosines), np.array(lengths)
 
 
-Rows = NDArray[np.intp]
-
-
 @dataclass(frozen=True)
 class Deal:
     """Positions of pieces: the user's training clips at home and away, and the test pieces."""
 
-    source: Rows
-    target: Rows
-    test: Rows
+    source: _Rows
+    target: _Rows
+    test: _Rows
 
 
 def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
@@ -416,6 +402,17 @@ def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
     pieces : pandas.DataFrame
         Columns `track` and `split`, as in `Renderings.pieces`.
     seed : int
+        Of the dealing.
+
+    Returns
+    -------
+    Deal
+        Positions of the pieces in the table.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two training tracks, or no test piece.
     """
     train = (pieces["split"] == "train").to_numpy()
     tracks = np.unique(pieces["track"].to_numpy(object)[train].astype(str))
@@ -426,14 +423,13 @@ def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
     return Deal(*(np.flatnonzero(rows) for rows in (train & at_home, train & ~at_home, ~train)))
 
 
-def usable_labels(
+def _usable_labels(
     renderings: Renderings, labels: Sequence[str], deals: Sequence[Deal]
 ) -> list[str]:
     """Return the labels that every deal can learn and test; warn of the others.
 
     Those of some deals only are left out as well: the deals' means are then over the same labels.
     """
-    n_folds = LogisticRecogniser().n_folds
     usable = []
     for label in labels:
         if label not in renderings.labels:
@@ -441,28 +437,28 @@ def usable_labels(
                 f"no label {label!r}; there are {', '.join(renderings.labels)}."
                 f"{did_you_mean(label, renderings.labels)}"
             )
-        y = renderings.pieces[label].to_numpy(dtype=np.float64)
-        reason = None
-        for number, deal in enumerate(deals, start=1):
-            rarer = _rarer(y[deal.source])
-            if rarer < n_folds:
-                reason = (
-                    f"in deal {number} of {len(deals)}, the training pieces heard at home have "
-                    f"{rarer} of the rarer class, fewer than the {n_folds} folds"
-                )
-            elif not _rarer(y[deal.test]):
-                reason = "the test pieces hold one class only"
-            if reason is not None:
-                warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
-                break
+        if reason := _why_unusable(renderings.pieces[label].to_numpy(dtype=np.float64), deals):
+            warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
         else:
             usable.append(label)
     return usable
 
 
-def _rarer(y: FloatArray) -> int:
-    counts = np.unique(y[~np.isnan(y)], return_counts=True)[1]
-    return int(counts.min()) if len(counts) > 1 else 0
+def _why_unusable(y: FloatArray, deals: Sequence[Deal]) -> str:
+    """Say why a label cannot be learned or tested in one of the deals; empty if it can in all."""
+    n_folds = LogisticRecogniser().n_folds
+    for number, deal in enumerate(deals, start=1):
+        rarer, tested = (
+            min((y[rows] == 0).sum(), (y[rows] == 1).sum()) for rows in (deal.source, deal.test)
+        )
+        if rarer < n_folds:
+            return (
+                f"in deal {number} of {len(deals)}, the training pieces heard at home have "
+                f"{rarer} of the rarer class, fewer than the {n_folds} folds"
+            )
+        if not tested:
+            return "the test pieces hold one class only"
+    return ""
 
 
 COUNTERFACTUAL_CORRECTIONS = (
@@ -470,16 +466,6 @@ COUNTERFACTUAL_CORRECTIONS = (
     *("inlp", "center", "coral", "gaussian_ot"),
 )
 """What is judged unless told otherwise."""
-
-ORACLES = {
-    "oracle:mean": "the mean shift of the training pieces is subtracted",
-    "oracle:group": "the mean shift of the training pieces of the same genre is subtracted",
-    "oracle:directions": "the ten directions in which the shifts are largest are projected out",
-    "oracle:map": "the best linear map from one rendering to the other, a ridge regression",
-    "oracle:piece": "the shift of the piece itself is subtracted, which leaves it as at home",
-    "oracle:retrained": "nothing is corrected: the recogniser is trained on the pieces as away",
-}
-"""What the oracles do, with both renderings of the training pieces (``piece``: of all)."""
 
 N_DIRECTIONS = 10
 """Directions that ``oracle:directions`` projects out."""
@@ -494,22 +480,121 @@ _BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Correct:
-    """A fitted correction: functions from positions of pieces to corrected rows.
+class _Trial:
+    """What there is to fit a correction on, and to judge it by, in one deal of the pieces."""
 
-    Attributes
-    ----------
-    name : str
-    home : callable
-    away : callable
-    moves_home : bool
-        Whether rows at home are changed at all.
-    """
+    renderings: Renderings
+    away_name: str
+    deal: Deal
 
-    name: str
-    home: Callable[[Rows], FloatArray]
-    away: Callable[[Rows], FloatArray]
-    moves_home: bool
+    def home(self, rows: _Rows) -> FloatArray:
+        """Return pieces as they are at home."""
+        return self.renderings.X[0][rows]
+
+    def away(self, rows: _Rows) -> FloatArray:
+        """Return pieces as they are away."""
+        return self.renderings.X[self.renderings.position(self.away_name)][rows]
+
+    @property
+    def train(self) -> _Rows:
+        """The training pieces, heard at home first."""
+        return np.concatenate([self.deal.source, self.deal.target])
+
+    def column(self, name: str, rows: _Rows) -> NDArray[np.object_]:
+        return self.renderings.pieces[name].to_numpy(object)[rows]
+
+
+# From positions of pieces to their corrected rows; a correction has one for home, one for away.
+_Moves = tuple[Callable[[_Rows], FloatArray], Callable[[_Rows], FloatArray]]
+
+
+def _subtract_mean(trial: _Trial) -> _Moves:
+    mean = (trial.away(trial.train) - trial.home(trial.train)).mean(axis=0)
+    return trial.home, lambda rows: trial.away(rows) - mean
+
+
+def _subtract_group_mean(trial: _Trial) -> _Moves:
+    shift = trial.away(trial.train) - trial.home(trial.train)
+    group = trial.column("group", trial.train).astype(str)
+    of = {name: shift[group == name].mean(axis=0) for name in np.unique(group)}
+    overall = shift.mean(axis=0)
+
+    def moved(rows: _Rows) -> FloatArray:
+        own = trial.column("group", rows).astype(str)
+        return trial.away(rows) - np.array([of.get(name, overall) for name in own])
+
+    return trial.home, moved
+
+
+def _project_directions(trial: _Trial) -> _Moves:
+    shift = trial.away(trial.train) - trial.home(trial.train)
+    _, lengths, V = np.linalg.svd(shift, full_matrices=False)
+    V = V[lengths > 1e-9 * lengths[0]][:N_DIRECTIONS]
+
+    def left(X: FloatArray) -> FloatArray:
+        return X - (X @ V.T) @ V
+
+    return lambda rows: left(trial.home(rows)), lambda rows: left(trial.away(rows))
+
+
+def _map_back(trial: _Trial) -> _Moves:
+    home, away = trial.home(trial.train), trial.away(trial.train)
+    scale = np.square(away - away.mean(axis=0)).sum() / len(away)
+    ridge = RidgeCV(alphas=scale * np.logspace(-4, 2, 7)).fit(away, home)
+    return trial.home, lambda rows: ridge.predict(trial.away(rows))
+
+
+_ORACLES: dict[str, tuple[str, Callable[[_Trial], _Moves]]] = {
+    "oracle:mean": ("the mean shift of the training pieces is subtracted", _subtract_mean),
+    "oracle:group": (
+        "the mean shift of the training pieces of the same genre is subtracted",
+        _subtract_group_mean,
+    ),
+    "oracle:directions": (
+        "the ten directions in which the shifts are largest are projected out",
+        _project_directions,
+    ),
+    "oracle:map": (
+        "the best linear map from one rendering to the other, a ridge regression",
+        _map_back,
+    ),
+    "oracle:piece": (
+        "the shift of the piece itself is subtracted, which leaves it as at home",
+        lambda trial: (trial.home, trial.home),
+    ),
+    "oracle:retrained": (
+        "nothing is corrected: the recogniser is trained on the pieces as away",
+        lambda trial: (trial.away, trial.away),
+    ),
+}
+ORACLES = {name: does for name, (does, _) in _ORACLES.items()}
+"""What the oracles do, with both renderings of the training pieces (``piece``: of all)."""
+
+
+def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
+    """Fit a correction on the user's clips: `source` at home, `target` away."""
+    spec, deal = parse_correction(name), trial.deal
+    if not spec.corrects:
+        return trial.home, trial.away
+    home, away = trial.renderings.datasets[0], trial.away_name
+    transformer = fit_correction(
+        spec,
+        np.concatenate([trial.home(deal.source), trial.away(deal.target)]),
+        trial.column("lead", trial.train),
+        sample_domain=np.repeat([home, away], [len(deal.source), len(deal.target)]),
+        sample_group=trial.column("group", trial.train),
+        random_state=seed,
+        draw=seed,
+    )
+
+    def corrected(X: FloatArray, dataset: str) -> FloatArray:
+        out: FloatArray = transformer.transform(X, sample_domain=np.full(len(X), dataset))
+        return out
+
+    return (
+        lambda rows: corrected(trial.home(rows), home),
+        lambda rows: corrected(trial.away(rows), away),
+    )
 
 
 def judge_on_renderings(
@@ -545,7 +630,7 @@ def judge_on_renderings(
         Of the bootstrap over tracks of the test pieces. A draw has both renderings of a piece, so
         that differences between home and away are paired. Corrections are not fitted anew.
     level : float
-        Of the intervals.
+        Coverage of the intervals, in (0, 1).
     seed : int
         Of the deals (which take `seed`, `seed` + 1, ...), of random corrections and the bootstrap.
 
@@ -576,29 +661,29 @@ def judge_on_renderings(
     names = [*dict.fromkeys(["none", *corrections])]
     _check(renderings, names, oracles)
     dealt = [deal_pieces(renderings.pieces, seed + number) for number in range(deals)]
-    wanted = usable_labels(renderings, renderings.labels if labels is None else labels, dealt)
+    wanted = _usable_labels(renderings, renderings.labels if labels is None else labels, dealt)
     collected: dict[tuple[str, str, str], list[FloatArray]] = {}
     for number, deal in enumerate(dealt):
-        track = renderings.pieces["track"].to_numpy(object)[deal.test].astype(str)
-        W = track_weights(track, n_replicates, seed)
+        trial = _Trial(renderings, away, deal)
+        W = track_weights(trial.column("track", deal.test).astype(str), n_replicates, seed)
         without: dict[str, dict[str, FloatArray]] = {}
-        recognised: dict[str, dict[str, FloatArray]] = {}
-        for correct in _fit_all(renderings, away, names, oracles, deal, seed + number):
-            for quantity, values in _geometry(renderings, away, correct, deal.test, W).items():
-                collected.setdefault((correct.name, "", quantity), []).append(values)
-            scores = _recognise(renderings, correct, deal, wanted, W, recognised)
-            for metric, found in scores.items():
+        trained: dict[str, LogisticRecogniser] = {}
+        for name in (*names, *oracles):
+            oracle = _ORACLES.get(name)
+            moves = oracle[1](trial) if oracle else _fitted(trial, name, seed + number)
+            measured = {"": _geometry(trial, moves, W)}
+            for metric, found in _recognise(trial, moves, wanted, W, trained).items():
                 without.setdefault(metric, found)  # the first one is no correction
-                for quantity, values in _gains(found, without[metric]).items():
-                    collected.setdefault((correct.name, metric, quantity), []).append(values)
+                measured[metric] = _gains(found, without[metric])
+            for metric, quantities in measured.items():
+                for quantity, values in quantities.items():
+                    collected.setdefault((name, metric, quantity), []).append(values)
     means = {key: np.mean(values, axis=0) for key, values in collected.items()}
     rows = []
     for (name, metric, quantity), values in means.items():
         if quantity == "closed":  # a ratio of means, which is steadier than a mean of ratios
             loss = means["none", metric, "loss"]
-            nothing = np.full(len(loss), np.nan)
-            gain = means[name, metric, "gain"]
-            values = np.divide(gain, loss, out=nothing, where=loss > 1e-9)
+            values = np.divide(values, loss, out=np.full_like(loss, np.nan), where=loss > 1e-9)
         bounds = _BOUNDS.get(quantity, (-np.inf, np.inf))
         centred = bool(metric) and quantity != "closed"
         row = with_intervals({quantity: values}, level, bounds, centred)
@@ -620,93 +705,12 @@ def _check(renderings: Renderings, names: Sequence[str], oracles: Sequence[str])
         raise ArgumentError("some pieces have no lead instrument")
 
 
-def _fit_all(
-    renderings: Renderings,
-    away: str,
-    names: Sequence[str],
-    oracles: Sequence[str],
-    deal: Deal,
-    seed: int,
-) -> Iterator[Correct]:
-    for name in names:
-        yield _fit(renderings, away, name, deal, seed)
-    for name in oracles:
-        yield _oracle(renderings, away, name, deal)
-
-
-def _fit(renderings: Renderings, away: str, name: str, deal: Deal, seed: int) -> Correct:
-    """Fit a correction on the user's clips: `source` at home, `target` away."""
-    spec = parse_correction(name)
-    X_home, X_away = renderings.X[0], renderings.X[renderings.position(away)]
-    if not spec.corrects:
-        return Correct(name, lambda rows: X_home[rows], lambda rows: X_away[rows], False)
-    home = renderings.datasets[0]
-    both = np.concatenate([deal.source, deal.target])
-    transformer = fit_correction(
-        spec,
-        np.concatenate([X_home[deal.source], X_away[deal.target]]),
-        renderings.pieces["lead"].to_numpy(object)[both],
-        sample_domain=np.repeat([home, away], [len(deal.source), len(deal.target)]),
-        sample_group=renderings.pieces["group"].to_numpy(object)[both],
-        random_state=seed,
-        draw=seed,
-    )
-
-    def corrected(X: FloatArray, dataset: str) -> FloatArray:
-        out: FloatArray = transformer.transform(X, sample_domain=np.full(len(X), dataset))
-        return out
-
-    return Correct(
-        name,
-        lambda rows: corrected(X_home[rows], home),
-        lambda rows: corrected(X_away[rows], away),
-        True,
-    )
-
-
-def _oracle(renderings: Renderings, away: str, name: str, deal: Deal) -> Correct:
-    """Make an oracle, which knows both renderings of the training pieces."""
-    X_home, X_away = renderings.X[0], renderings.X[renderings.position(away)]
-    train = np.concatenate([deal.source, deal.target])
-    shift = X_away - X_home
-
-    def home(rows: Rows) -> FloatArray:
-        return X_home[rows]
-
-    if name == "oracle:piece":
-        return Correct(name, home, home, False)
-    if name == "oracle:retrained":
-        return Correct(name, lambda rows: X_away[rows], lambda rows: X_away[rows], True)
-    if name == "oracle:mean":
-        mean = shift[train].mean(axis=0)
-        return Correct(name, home, lambda rows: X_away[rows] - mean, False)
-    if name == "oracle:group":
-        group = renderings.pieces["group"].astype(str).to_numpy(object)
-        of = {g: shift[train[group[train] == g]].mean(axis=0) for g in np.unique(group[train])}
-        overall = shift[train].mean(axis=0)
-        moved = X_away - np.array([of.get(g, overall) for g in group])
-        return Correct(name, home, lambda rows: moved[rows], False)
-    if name == "oracle:directions":
-        _, lengths, V = np.linalg.svd(shift[train], full_matrices=False)
-        V = V[lengths > 1e-9 * lengths[0]][:N_DIRECTIONS]
-
-        def left(X: FloatArray) -> FloatArray:
-            return X - (X @ V.T) @ V
-
-        return Correct(name, lambda rows: left(X_home[rows]), lambda rows: left(X_away[rows]), True)
-    scale = np.square(X_away[train] - X_away[train].mean(axis=0)).sum() / len(train)
-    ridge = RidgeCV(alphas=scale * np.logspace(-4, 2, 7)).fit(X_away[train], X_home[train])
-    return Correct(name, home, lambda rows: ridge.predict(X_away[rows]), False)
-
-
-def _geometry(
-    renderings: Renderings, away: str, correct: Correct, test: Rows, W: FloatArray
-) -> dict[str, FloatArray]:
-    home = renderings.X[0][test]
-    before = renderings.X[renderings.position(away)][test] - home
-    corrected = correct.home(test)
-    after = correct.away(test) - corrected
-    lead = renderings.pieces["lead"].to_numpy(object)[test]
+def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[str, FloatArray]:
+    """Hold what a correction takes out of the test pieces against their shift."""
+    test = trial.deal.test
+    home, (corrected, moved) = trial.home(test), (move(test) for move in moves)
+    before, after = trial.away(test) - home, moved - corrected
+    lead = trial.column("lead", test)
     length, rest = (squared_mean_length(W, rows) for rows in (before, after))
     spread, kept = (between_variance(W, rows, lead) for rows in (home, corrected))
     removed = before - after
@@ -728,33 +732,31 @@ def _geometry(
 
 
 def _recognise(
-    renderings: Renderings,
-    correct: Correct,
-    deal: Deal,
+    trial: _Trial,
+    moves: _Moves,
     labels: Sequence[str],
     W: FloatArray,
-    trained: dict[str, dict[str, FloatArray]],
+    trained: dict[str, LogisticRecogniser],
 ) -> dict[str, dict[str, FloatArray]]:
-    """Train a recogniser of each label at home, and return its mean scores under weightings."""
-    if not labels:
-        return {}
-    X = correct.home(deal.source)
-    X_home, X_away = correct.home(deal.test), correct.away(deal.test)
-    found: dict[str, dict[str, list[FloatArray]]] = {
-        metric: {} for metric in COUNTERFACTUAL_METRICS
-    }
+    """Train a recogniser of each label at home, and return its mean scores under weightings.
+
+    `trained` are the recognisers of pieces as they are at home, for all corrections that leave
+    them so.
+    """
+    source, test = trial.deal.source, trial.deal.test
+    X, (X_home, X_away) = moves[0](source), (move(test) for move in moves)
+    models = trained if np.array_equal(X, trial.home(source)) else {}
+    found: dict[str, dict[str, list[FloatArray]]] = {}
     spans: dict[bytes, Span] = {}
     for label in labels:
-        y = renderings.pieces[label].to_numpy(dtype=np.float64)
-        y_train, y_test = y[deal.source], y[deal.test]
+        y = trial.renderings.pieces[label].to_numpy(dtype=np.float64)
+        y_train, y_test = y[source], y[test]
         known, seen = ~np.isnan(y_train), ~np.isnan(y_test)
-        key = "" if not correct.moves_home else correct.name
-        coefficients = trained.setdefault(key, {})
-        if label not in coefficients:
+        if label not in models:
             if known.tobytes() not in spans:  # one span serves all labels with the same clips
                 spans[known.tobytes()] = Span.of(X[known])
-            coefficients[label] = _train(spans[known.tobytes()], y_train[known], label)
-        weights, intercept = coefficients[label][:-1], coefficients[label][-1]
+            models[label] = LogisticRecogniser().fit_span(spans[known.tobytes()], y_train[known])
+        weights, intercept = models[label].coef_[0], models[label].intercept_[0]
         home, away = (rows[seen] @ weights + intercept for rows in (X_home, X_away))
         truth, w = y_test[seen], W[:, seen]
         sides = {
@@ -762,25 +764,18 @@ def _recognise(
             "away": (truth, away, w),
             "pooled": (np.tile(truth, 2), np.concatenate([home, away]), np.tile(w, 2)),
         }
-        for side, (t, scores, weightings) in sides.items():
-            for metric in COUNTERFACTUAL_METRICS:
-                values = weighted_metric(metric, t, scores, weightings)
-                found[metric].setdefault(side, []).append(values)
+        for metric in COUNTERFACTUAL_METRICS:
+            for side, answers in sides.items():
+                values = weighted_metric(metric, *answers)
+                found.setdefault(metric, {}).setdefault(side, []).append(values)
     return {
         metric: {side: np.nanmean(values, axis=0) for side, values in sides.items()}
         for metric, sides in found.items()
     }
 
 
-def _train(span: Span, y: FloatArray, label: str) -> FloatArray:
-    try:
-        model = LogisticRecogniser().fit_span(span, y)
-    except ArgumentError as error:
-        raise ArgumentError(f"label {label!r}: {error}") from None
-    return np.append(model.coef_[0], model.intercept_[0])
-
-
 def _gains(found: dict[str, FloatArray], without: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Add what is lost away, and what a correction wins and costs against none."""
     return {
         **found,
         "loss": found["home"] - found["away"],

@@ -12,28 +12,19 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_f
 from biasmir_utils.corrections import DomainWarning
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
+    COUNTERFACTUAL_CORRECTIONS,
     ORACLES,
     PARTS,
     LogisticRecogniser,
     Renderings,
+    deal_pieces,
     describe_shift,
     factor_shares,
     group_shifts,
+    judge_on_renderings,
     roc_auc,
     track_weights,
     with_intervals,
-)
-from biasmir_utils.experiments.counterfactual import (
-    COUNTERFACTUAL_CORRECTIONS,
-    deal_pieces,
-    judge_on_renderings,
-)
-from biasmir_utils.experiments.stats import (
-    between_variance,
-    mean_product,
-    products_with_others,
-    squared_mean_length,
-    weighted_mean_of_rows,
 )
 
 N, D = 240, 12
@@ -107,13 +98,6 @@ class TestDescribeShift:
         undefined = found.set_index("quantity").loc[["along", "cosine"], ["value", "low", "high"]]
         assert undefined.isna().all(axis=None)
         assert value(found, "left") == pytest.approx(value(found, "piece_size"), rel=0.003)
-
-    def test_what_is_left_after_the_mean_is_the_rest_of_the_square(self):
-        wobble = np.random.default_rng(2).normal(scale=0.5, size=(N, D))
-        found = describe(toy({"away": unit(5, 3.0) + wobble}), "away").set_index("quantity")
-        row, of = found.loc["left"], found["value"]
-        assert row["value"] ** 2 == pytest.approx(of["piece_size"] ** 2 - of["size"] ** 2)
-        assert row["low"] < row["value"] < row["high"]
 
     def test_constant_and_along_are_told_apart(self):
         """Shifts of lengths 1 and 3 along one line: a projection takes all, a subtraction not."""
@@ -223,18 +207,6 @@ class TestGroupShifts:
         assert np.mean(values) == pytest.approx(0.5, abs=0.02)
         assert 0.86 * runs <= hits <= runs
 
-    def test_one_in_twenty_random_groups_is_below_chance(self):
-        rng = np.random.default_rng(0)
-        shifts, tracks = unit(3, 1.0) + 0.8 * rng.normal(size=(60, D)), np.arange(60)
-        found = pd.concat(
-            group_shifts(
-                shifts, rng.permutation(60) % 3, tracks, n_replicates=1, n_permutations=100
-            )
-            for _ in range(25)
-        )
-        assert 0.01 <= (found["cosine"] < found["chance_low"]).mean() <= 0.1
-        assert found["chance"].between(found["chance_low"], 1).all()
-
     def test_a_group_of_one_piece_has_no_cosine(self):
         renderings = toy({"away": unit(5, 2.0)}, n=40)
         group = np.where(np.arange(40) == 7, "alone", "rest")
@@ -254,12 +226,6 @@ class TestFactorShares:
             shares = found[found["of"] == of].set_index("part")["value"]
             assert shares[list(PARTS)].tolist() == pytest.approx([0.9, 0.1, 0.0])
         assert found.set_index(["of", "part"]).at[("mean shift", "cosine"), "value"] == 0
-
-    def test_what_needs_both_is_interaction(self):
-        renderings = toy({"font": 0.0, "chain": 0.0, "both": unit(3)})
-        found = factor_shares(renderings.X, renderings.pieces["track"])
-        shares = found[found["of"] == "single pieces"].set_index("part")["value"]
-        assert shares.tolist() == pytest.approx([1 / 3] * 3)
 
     def test_noise_neither_turns_the_main_effects_nor_ties_them(self):
         """Effects at 60 degrees; the noise of home, the largest, is in both."""
@@ -301,69 +267,6 @@ class TestStatistics:
         np.testing.assert_array_equal(W, track_weights(["a", "b", "a", "c"], 50, seed=1))
         with pytest.raises(ArgumentError, match="at least 1"):
             track_weights(["a"], 0, seed=1)
-
-    def test_squared_length_of_a_mean_of_noise_is_zero_on_average(self):
-        rng = np.random.default_rng(0)
-        lengths = [
-            squared_mean_length(np.ones((1, 20)), rng.normal(size=(20, 30)))[0] for _ in range(300)
-        ]
-        assert np.mean(lengths) == pytest.approx(0, abs=0.05)
-
-    def test_a_piece_drawn_twice_is_no_second_piece(self):
-        rng = np.random.default_rng(0)
-        one, other = rng.normal(size=(2, 20, 3))
-        w = rng.integers(0, 4, 20).astype(float)
-        pairs = [(i, j) for i in range(20) for j in range(20) if i != j]
-        expected = sum(w[i] * w[j] * (one[i] @ other[j]) for i, j in pairs)
-        expected /= sum(w[i] * w[j] for i, j in pairs)
-        assert mean_product(w[None], one, other)[0] == pytest.approx(expected)
-        np.testing.assert_allclose(
-            squared_mean_length(w[None], one), mean_product(w[None], one, one)
-        )
-
-    def test_statistics_of_drawn_pieces_are_those_of_the_pieces_on_average(self):
-        rng = np.random.default_rng(0)
-        kinds = np.arange(60) % 3
-        rows = rng.normal(size=(60, 40)) + np.eye(3, 40)[kinds]
-        W = track_weights(np.arange(60), 4000, seed=0)
-        for values in (
-            squared_mean_length(W, rows),
-            between_variance(W, rows, kinds),
-            *(weighted_mean_of_rows(W, v) for v in products_with_others(W, rows, np.arange(60))),
-        ):
-            error = values[1:].std() / np.sqrt(4000)
-            assert values[1:].mean() == pytest.approx(values[0], abs=5 * error)
-
-    def test_pieces_that_were_not_drawn_do_not_count(self):
-        rng = np.random.default_rng(0)
-        rows, kinds = rng.normal(size=(20, 3)), rng.choice(["a", "b"], 20)
-        w, ones = np.repeat([0.0, 1.0], [6, 14])[None], np.ones((1, 14))
-        for statistic in (
-            lambda w, rows, _: squared_mean_length(w, rows),
-            between_variance,
-            lambda w, rows, _: products_with_others(w, rows, np.arange(len(rows)))[1][:, -1],
-        ):
-            found, expected = statistic(w, rows, kinds), statistic(ones, rows[6:], kinds[6:])
-            np.testing.assert_allclose(found, expected)
-
-    def test_variance_between_is_that_of_a_textbook(self):
-        """Searle's balanced case: (MS_between - MS_within) / n."""
-        rows = np.array([[1.0], [3.0], [5.0], [9.0], [10.0], [14.0]])
-        kinds = np.array(["a", "a", "b", "b", "c", "c"])
-        between = 2 * ((2 - 7) ** 2 + 0 + (12 - 7) ** 2) / 2
-        within = (2 * 1 + 2 * 4 + 2 * 4) / 3
-        found = between_variance(np.ones((1, 6)), rows, kinds)
-        assert found.tolist() == pytest.approx([(between - within) / 2])
-
-    def test_variance_between_unequal_categories(self):
-        """Searle's unbalanced case, n_0 = (N - sum of n_i^2 / N) / (K - 1)."""
-        rows = np.array([[1.0], [3.0], [5.0], [9.0], [11.0], [4.0]])
-        kinds = np.array(["a", "a", "a", "b", "b", "c"])
-        between = (3 * (3 - 5.5) ** 2 + 2 * (10 - 5.5) ** 2 + (4 - 5.5) ** 2) / 2
-        within = (4 + 0 + 4 + 1 + 1 + 0) / 3
-        found = between_variance(np.ones((1, 6)), rows, kinds)
-        assert found.tolist() == pytest.approx([(between - within) / ((6 - 14 / 6) / 2)])
-        assert np.isnan(between_variance(np.ones((1, 6)), rows, ["a"] * 6)).all()
 
     def test_intervals_are_moved_by_the_bias_of_their_replicates(self):
         values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
@@ -447,19 +350,13 @@ class TestJudging:
         assert removed["oracle:directions"] == pytest.approx(1)
         assert removed["oracle:mean"] == pytest.approx(0, abs=0.05)
 
-    def test_a_shift_that_differs_by_group(self):
-        renderings = toy({"away": np.zeros(D)}, n=600)
-        jazz = (renderings.pieces["group"] == "jazz").to_numpy()[:, None]
-        away = renderings.X[0] + np.where(jazz, unit(0, 3.0), unit(8, -2.0))
-        renderings = replace(renderings, X=np.array([renderings.X[0], away]))
-        table = judge_on_renderings(
-            renderings, "away", [], oracles=["oracle:mean", "oracle:group"], labels=["cello"]
-        ).set_index(["correction", "metric", "quantity"])["value"]
-        assert table["oracle:group", "", "pieces_removed"] == pytest.approx(1)
-        assert table["oracle:mean", "", "pieces_removed"] < 0.7
-        for metric in ("roc_auc", "balanced_accuracy"):
-            assert table["oracle:group", metric, "closed"] == pytest.approx(1)
-            assert table["oracle:mean", metric, "closed"] < 0.9
+    def test_groups_known_take_away_a_shift_that_differs_by_group(self):
+        jazz = (toy({"away": 0.0}).pieces["group"] == "jazz").to_numpy()[:, None]
+        renderings = toy({"away": np.where(jazz, unit(0, 3.0), unit(8, -2.0))})
+        table = judge_on_renderings(renderings, "away", [], labels=[], n_replicates=2)
+        removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
+        assert removed["oracle:group"] == pytest.approx(1)
+        assert removed["oracle:mean"] < 0.7
 
     def test_the_angle_is_that_to_the_mean_without_its_noise(self):
         shifts = unit(4, 2.0) + np.random.default_rng(5).normal(size=(90, D))
@@ -536,28 +433,20 @@ class TestJudging:
         assert not tracks[2] & (tracks[0] | tracks[1])
         assert sum(map(len, vars(deal).values())) == len(constant.pieces)
 
-    def test_the_scores_are_those_of_a_recogniser_trained_at_home(self, constant):
-        table = judge_on_renderings(constant, "away", [], oracles=[], labels=["flute"], deals=1)
-        deal = deal_pieces(constant.pieces, 0)
-        y = constant.pieces["flute"].to_numpy()
-        model = LogisticRecogniser().fit(constant.X[0][deal.source], y[deal.source])
-        found = table[table["metric"] == "roc_auc"].set_index("quantity")["value"]
-        for side, dataset in (("home", 0), ("away", 1)):
-            scores = model.decision_function(constant.X[dataset][deal.test])
-            assert found[side] == pytest.approx(roc_auc(y[deal.test], scores))
-
-    def test_retrained_is_trained_and_tested_away(self, constant):
+    @pytest.mark.parametrize(
+        ("name", "trained_on", "home"), [("none", 0, 0), ("oracle:retrained", 1, 1)]
+    )
+    def test_the_scores_are_those_of_a_recogniser(self, constant, name, trained_on, home):
         table = judge_on_renderings(
             constant, "away", [], oracles=["oracle:retrained"], labels=["flute"], deals=1
         )
         deal = deal_pieces(constant.pieces, 0)
         y = constant.pieces["flute"].to_numpy()
-        model = LogisticRecogniser().fit(constant.X[1][deal.source], y[deal.source])
+        model = LogisticRecogniser().fit(constant.X[trained_on][deal.source], y[deal.source])
         found = table[table["metric"] == "roc_auc"].set_index(["correction", "quantity"])["value"]
-        scores = model.decision_function(constant.X[1][deal.test])
-        expected = roc_auc(y[deal.test], scores)
-        assert found["oracle:retrained", "away"] == pytest.approx(expected)
-        assert found["oracle:retrained", "home"] == pytest.approx(expected)
+        for side, dataset in (("home", home), ("away", 1)):
+            scores = model.decision_function(constant.X[dataset][deal.test])
+            assert found[name, side] == pytest.approx(roc_auc(y[deal.test], scores))
 
     def test_groups_are_searched_for_where_the_name_says_so(self):
         """Two far clusters that are shifted along different axes, and no group is named."""
@@ -598,6 +487,7 @@ class TestJudging:
         [
             ({"corrections": ["klda"]}, "without kernel"),
             ({"corrections": ["lad"]}, "Did you mean 'lda'"),
+            ({"labels": ["orgn"]}, r"no label 'orgn'.* Did you mean 'organ'"),
             ({"oracles": ["delphi"]}, "no oracle 'delphi'"),
             ({"away": "there"}, "no dataset 'there'"),
         ],
@@ -625,18 +515,6 @@ class TestJudging:
         ]
         alone = judge_on_renderings(renderings, "away", ["leace"], labels=["flute"], **options)
         pd.testing.assert_frame_equal(table, alone)
-
-    def test_geometry_needs_no_label(self):
-        renderings = toy({"away": unit(4)})
-        renderings.pieces.loc[:, "organ"] = 0.0
-        with pytest.warns(UserWarning, match="'organ' is left out: in deal 1 of 2, .* have 0 of"):
-            table = judge_on_renderings(renderings, "away", [], labels=["organ"], n_replicates=2)
-        without = judge_on_renderings(renderings, "away", [], labels=[], n_replicates=2)
-        pd.testing.assert_frame_equal(table, without)
-
-    def test_a_misspelt_label_is_guessed(self, constant):
-        with pytest.raises(ArgumentError, match=r"no label 'orgn'.* Did you mean 'organ'"):
-            judge_on_renderings(constant, "away", [], labels=["orgn"])
 
 
 # From a corpus
