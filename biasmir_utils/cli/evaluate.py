@@ -107,7 +107,7 @@ class _WithCorrections(SeveralCommand):
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
 @scheduler_option
-@click.option("--dry-run", is_flag=True, help="Print the tasks and an estimate, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the tasks, and stop.")
 def evaluate(
     corpus: Path,
     embeddings: tuple[str, ...],
@@ -136,7 +136,6 @@ def evaluate(
         output_paths,
         plan_evaluation,
         run_plan,
-        set_aside,
         task_keys,
         write_evaluation,
     )
@@ -161,7 +160,7 @@ def evaluate(
         own = set(task_keys(plan))
     kept = [key for key in own or () if store.load(key, scores or plan.report) is not None]
     if dry_run:
-        click.echo(plan.describe(jobs))
+        click.echo(plan.describe())
         if kept:
             click.echo(
                 f"{len(kept)} of them are finished and kept in {paths.tasks}, so less is left"
@@ -174,8 +173,6 @@ def evaluate(
             f"if it is not to go on.",
             err=True,
         )
-    if plan.report:
-        click.echo(plan.outlook(jobs), err=True)
 
     def stopped() -> str:
         kept = len(store.keys())
@@ -192,12 +189,6 @@ def evaluate(
             progress=True,
             resume=paths.tasks,
             scheduler=scheduler,
-        )
-    if aside := set_aside(evaluation, out):
-        click.echo(
-            f"Note: the earlier {paths.results} was of other parameters or data; it is kept as "
-            f"{aside}, and so are the files beside it.",
-            err=True,
         )
     drawn = evaluation.report is not None and _draw(evaluation.report, paths.figure)
     written = write_evaluation(evaluation, out, own)

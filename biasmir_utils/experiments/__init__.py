@@ -58,7 +58,14 @@ from biasmir_utils.experiments.paper import (
     reproduce,
     write_comparison,
 )
-from biasmir_utils.experiments.recognisers import PAPER_C, LogisticRecogniser, Span
+from biasmir_utils.experiments.recognisers import (
+    PAPER_C,
+    RECOGNISERS,
+    LogisticRecogniser,
+    Span,
+    make_recogniser,
+    recogniser_names,
+)
 from biasmir_utils.experiments.report import (
     Report,
     information_used,
@@ -82,7 +89,6 @@ from biasmir_utils.experiments.run import (
     output_paths,
     plan_evaluation,
     run_plan,
-    set_aside,
     task_keys,
     write_evaluation,
 )
@@ -128,6 +134,7 @@ __all__ = [
     "PUBLISHED_DATASETS",
     "PUBLISHED_EMBEDDINGS",
     "PUBLISHED_MODES",
+    "RECOGNISERS",
     "SCORE_COLUMNS",
     "Answers",
     "Cell",
@@ -172,6 +179,7 @@ __all__ = [
     "judge_on_renderings",
     "label_counts",
     "left_over",
+    "make_recogniser",
     "mean_gap",
     "mean_over_labels",
     "measure_corrections",
@@ -188,6 +196,7 @@ __all__ = [
     "quiet_dimensions",
     "random_cosine",
     "read_table",
+    "recogniser_names",
     "recognition_metrics",
     "register_metric",
     "report_latex",
@@ -196,7 +205,6 @@ __all__ = [
     "result_columns",
     "roc_auc",
     "run_plan",
-    "set_aside",
     "small_sample_stretch",
     "smallest_p",
     "task_keys",

@@ -1,22 +1,13 @@
-"""What is recognised: each label by itself, all labels by one model, a category, or a number.
+"""What is recognised, on which rows: subjects, clips as arrays, training rows, feature space.
 
-`--target` names it: `labels` (the default, as in the paper: one recogniser for each label),
-`tags` (one multi-label model for all labels), or the name of targets or of the clip table's
-column `group`: a category makes one multi-class recogniser, a number one regression.
+`--target` names what is recognised: `labels` (the default, as in the paper: one recogniser for
+each label), `tags` (one multi-label model for all labels), or the name of targets or of the clip
+table's column `group`: a category makes one multi-class recogniser, a number one regression.
 
-The arrays that an experiment works on, taken from a corpus.
-
-Training rows of the paper's protocol: two datasets made alike in size, not in genre.
-
-For a label, each dataset's positives are cut down to the smaller of the two datasets' counts of
-positives, and likewise its negatives. Within a dataset, every genre keeps its share.
-
-Source: Wang, Richard and McFee, ISMIR 2023, Section 3.2, and the authors' program.
-
-Which clips a recogniser is trained on, and whether there are enough of them.
-
-For a label that is the paper's resampling. The other kinds keep its idea, that a training set is
-no larger than what the other dataset has to offer, and every genre keeps its share:
+Training rows of the paper's protocol: two datasets made alike in size, not in genre. For a label,
+each dataset's positives are cut down to the smaller of the two datasets' counts of positives, and
+likewise its negatives. Within a dataset, every genre keeps its share. The other kinds keep the
+idea, that a training set is no larger than what the other dataset has to offer:
 
 - tags (one model): as many training clips from each dataset, whatever their labels;
 - a category: as many training clips of each class from both datasets;
@@ -26,11 +17,7 @@ All of that looks at the labels of both datasets. The mode `unlabelled` does not
 target's: a recogniser is trained on all that its own dataset has (`own_rows`), a correction is
 fitted on rows of both datasets that were drawn without their labels (`drawn_rows`).
 
-The rows of a task in the space in which it recognises: the embedding, or random features.
-
-With random features the paper standardises: each dataset's training rows by themselves where
-they decide the bandwidth or a correction; and all rows of a recogniser, test rows too, by the
-dataset that it was trained on.
+Source: Wang, Richard and McFee, ISMIR 2023, Section 3.2, and the authors' program.
 """
 
 from __future__ import annotations
@@ -53,6 +40,12 @@ LABEL, TAGS, CATEGORY, NUMBER = "label", "tags", "category", "number"
 LABELS = "labels"
 GROUP = "group"
 PRESENT, ABSENT, UNOBSERVED = 1, 0, -1
+# A recogniser needs as many clips of each class as the cross-validation has folds.
+MIN_CLIPS = 3
+MIN_NUMBERS = 10
+
+Array = NDArray[Any]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,11 @@ class Subject:
     name: str
     kind: str
     names: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names in the column `label` of the results: each tag, or the subject's own."""
+        return self.names if self.kind == TAGS else (self.name,)
 
     def codes(self, clips: pd.DataFrame) -> NDArray[Any]:
         """Return what is true of each clip.
@@ -96,14 +94,6 @@ def label_codes(likelihood: NDArray[np.float64]) -> NDArray[np.int8]:
     codes = (likelihood >= 0.5).astype(np.int8)
     codes[np.isnan(likelihood)] = UNOBSERVED
     return codes
-
-
-def is_observed(codes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which clips have a value, for a multi-label matrix at least one."""
-    if codes.dtype.kind == "f":
-        return ~np.isnan(codes)
-    observed = codes != UNOBSERVED
-    return observed.any(axis=1) if codes.ndim == 2 else observed
 
 
 def subjects(
@@ -186,7 +176,7 @@ class DatasetClips:
         Position in the corpus's groups; clips without a group come after all others.
     is_train : ndarray of bool, (n,)
     labels : dict of str to ndarray, (n,) or, for tags, (n, n_tags)
-        What is true of each clip, see `targets.Subject.codes`. Of a label: 1 present (likelihood
+        What is true of each clip, see `Subject.codes`. Of a label: 1 present (likelihood
         0.5 or more), 0 absent, -1 not observed.
     shared_tracks : bool
         Whether a track of one name is the same track in the corpus's other datasets.
@@ -201,17 +191,24 @@ class DatasetClips:
     labels: dict[str, NDArray[Any]]
     shared_tracks: bool = False
 
-    def train_rows(self, label: str, value: int) -> NDArray[np.intp]:
-        """Return the training rows in which the label has the value."""
-        return np.flatnonzero(self.is_train & (self.labels[label] == value))
+    def train_rows(self, name: str, value: int | None = None) -> Rows:
+        """Return the training rows in which something has the value; default any."""
+        codes = self.labels[name]
+        return np.flatnonzero(
+            self.is_train & (_observed(codes) if value is None else codes == value)
+        )
 
-    def observed_train_rows(self, label: str) -> NDArray[np.intp]:
-        """Return the training rows that have a value."""
-        return np.flatnonzero(self.is_train & is_observed(self.labels[label]))
-
-    def test_rows(self, label: str) -> NDArray[np.intp]:
+    def test_rows(self, name: str) -> Rows:
         """Return the test rows that have a value: in which a label was observed."""
-        return np.flatnonzero(~self.is_train & is_observed(self.labels[label]))
+        return np.flatnonzero(~self.is_train & _observed(self.labels[name]))
+
+
+def _observed(codes: Array) -> NDArray[np.bool_]:
+    """Return which clips have a value, of tags at least one."""
+    if codes.dtype.kind == "f":
+        return ~np.isnan(codes)
+    known = codes != UNOBSERVED
+    return known.any(axis=1) if codes.ndim == 2 else known
 
 
 @dataclass(frozen=True)
@@ -242,7 +239,7 @@ class ExperimentData:
         labels: Sequence[str] | None = None,
         target: str | Sequence[str] = LABELS,
     ) -> ExperimentData:
-        """Take the arrays out of a corpus; for `labels` and `target` see `targets.subjects`.
+        """Take the arrays out of a corpus; for `labels` and `target` see `subjects`.
 
         Raises
         ------
@@ -300,9 +297,6 @@ def array_sum(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-Rows = NDArray[np.intp]
-
-
 def resample_by_group(groups: ArrayLike, size: int, seed: int) -> Rows:
     """Choose about `size` rows such that every group keeps its share of them.
 
@@ -343,93 +337,65 @@ def resample_by_group(groups: ArrayLike, size: int, seed: int) -> Rows:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Rows that a recogniser of one dataset is trained on.
+    """Rows that a recogniser or a correction of one dataset is trained on.
 
     Attributes
     ----------
-    positives : ndarray of int
-        Row numbers, in the order in which they enter the training matrix.
-    negatives : ndarray of int
-        Row numbers, likewise.
+    all : ndarray of int, (n_rows,)
+        Row numbers, in the order in which they enter the training matrix: unshuffled folds depend
+        on it. Of a label, positives come first.
+    y : ndarray, (n_rows,) or (n_rows, n_tags), or None
+        What is true of each, see `Subject.codes`; None where nobody looked.
     """
 
-    positives: Rows
-    negatives: Rows
+    all: Rows
+    y: Array | None
 
     @property
-    def all(self) -> Rows:
-        """Positives, then negatives; unshuffled folds depend on this order."""
-        return np.concatenate([self.positives, self.negatives])
-
-    @property
-    def y(self) -> NDArray[np.int8]:
-        """Labels of `all`, ones and then zeros."""
-        return np.repeat(np.array([1, 0], np.int8), [len(self.positives), len(self.negatives)])
+    def positives(self) -> Rows:
+        """Of a label, the rows in which it is present."""
+        return self.all[np.asarray(self.y) == PRESENT]
 
 
-def match_training_rows(
-    positives: Sequence[Rows], negatives: Sequence[Rows], groups: Sequence[Rows], seed: int
+def training_rows(
+    label: str,
+    datasets: Sequence[DatasetClips],
+    seed: int,
+    codes: Sequence[int] = (PRESENT, ABSENT),
 ) -> list[TrainingRows]:
-    """Cut datasets down to the counts that they share.
+    """Cut datasets down to the counts of each value that they share, as the protocol does.
 
     Parameters
     ----------
-    positives, negatives : sequence of ndarray of int
-        For each dataset, the training rows with and without the label, in sorted clip order.
-    groups : sequence of ndarray of int
-        For each dataset, the group of every row (indexed by the row numbers above).
+    label : str
+        A key of `DatasetClips.labels`: a label, or a category.
+    datasets : sequence of DatasetClips
     seed : int
-        Used anew for each dataset and polarity.
+        Used anew for each dataset and value.
+    codes : sequence of int
+        The values, in the order in which their rows come.
 
     Returns
     -------
     list of TrainingRows
         One for each dataset.
     """
-    n_positive = min(len(rows) for rows in positives)
-    n_negative = min(len(rows) for rows in negatives)
+    parts: list[list[Rows]] = [[np.empty(0, np.intp)] for _ in datasets]
+    for code in codes:
+        available = [clips.train_rows(label, code) for clips in datasets]
+        size = min(len(rows) for rows in available)
+        for part, clips, rows in zip(parts, datasets, available, strict=True):
+            part.append(rows[resample_by_group(clips.groups[rows], size, seed)])
+    chosen = [np.concatenate(part) for part in parts]
     return [
-        TrainingRows(
-            with_label[resample_by_group(group[with_label], n_positive, seed)],
-            without[resample_by_group(group[without], n_negative, seed)],
-        )
-        for with_label, without, group in zip(positives, negatives, groups, strict=True)
+        TrainingRows(rows, clips.labels[label][rows])
+        for clips, rows in zip(datasets, chosen, strict=True)
     ]
-
-
-# A recogniser needs as many clips of each class as the cross-validation has folds.
-MIN_CLIPS = 3
-MIN_NUMBERS = 10
-
-
-@dataclass(frozen=True)
-class ChosenRows:
-    """Rows that a recogniser or a correction is trained on.
-
-    Attributes
-    ----------
-    all : ndarray of int
-    y : ndarray, or None
-        What is true of each; None where nobody looked.
-    """
-
-    all: NDArray[np.intp]
-    y: NDArray[Any] | None
-
-
-def training_rows(label: str, datasets: Sequence[DatasetClips], seed: int) -> list[TrainingRows]:
-    """Return the protocol's training rows of each of the datasets for a label."""
-    return match_training_rows(
-        [clips.train_rows(label, PRESENT) for clips in datasets],
-        [clips.train_rows(label, ABSENT) for clips in datasets],
-        [clips.groups for clips in datasets],
-        seed,
-    )
 
 
 def subject_rows(
     name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
-) -> Sequence[TrainingRows | ChosenRows]:
+) -> list[TrainingRows]:
     """Return the training rows of each of the datasets for anything that is recognised.
 
     Parameters
@@ -443,21 +409,21 @@ def subject_rows(
     if kind == LABEL:
         return training_rows(name, datasets, seed)
     if kind == CATEGORY:
-        return _of_classes(name, datasets, seed, shared_classes(name, datasets))
-    chosen = []
-    available = [clips.observed_train_rows(name) for clips in datasets]
+        return training_rows(name, datasets, seed, shared_classes(name, datasets))
+    available = [clips.train_rows(name) for clips in datasets]
     size = min(len(rows) for rows in available)
+    chosen = []
     for clips, rows in zip(datasets, available, strict=True):
         kept = rows[resample_by_group(clips.groups[rows], size, seed)]
         # Folds are not shuffled, and these rows are in the order of their groups.
         kept = np.random.default_rng(seed).permutation(kept)
-        chosen.append(ChosenRows(kept, clips.labels[name][kept]))
+        chosen.append(TrainingRows(kept, clips.labels[name][kept]))
     return chosen
 
 
 def own_rows(
     name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
-) -> Sequence[TrainingRows | ChosenRows]:
+) -> list[TrainingRows]:
     """Return all training rows of each of the datasets, none cut down to another's counts.
 
     Their order follows the rules of `subject_rows`. Of a category only the classes that the
@@ -465,24 +431,8 @@ def own_rows(
     """
     if kind == CATEGORY:
         codes = shared_classes(name, datasets)
-        return [_of_classes(name, [clips], seed, codes)[0] for clips in datasets]
+        return [training_rows(name, [clips], seed, codes)[0] for clips in datasets]
     return [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
-
-
-def _of_classes(
-    name: str, datasets: Sequence[DatasetClips], seed: int, codes: Sequence[int]
-) -> list[ChosenRows]:
-    parts: list[list[NDArray[np.intp]]] = [[] for _ in datasets]
-    for code in codes:
-        available = [clips.train_rows(name, code) for clips in datasets]
-        size = min(len(rows) for rows in available)
-        for part, clips, rows in zip(parts, datasets, available, strict=True):
-            part.append(rows[resample_by_group(clips.groups[rows], size, seed)])
-    rows_of = [np.concatenate(part) if part else np.empty(0, np.intp) for part in parts]
-    return [
-        ChosenRows(rows, clips.labels[name][rows])
-        for clips, rows in zip(datasets, rows_of, strict=True)
-    ]
 
 
 def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
@@ -499,12 +449,12 @@ def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
     ]
 
 
-def drawn_rows(datasets: Sequence[DatasetClips], seed: int) -> list[ChosenRows]:
+def drawn_rows(datasets: Sequence[DatasetClips], seed: int) -> list[TrainingRows]:
     """Return training rows drawn uniformly, as many from each dataset, without their labels."""
     train = [np.flatnonzero(clips.is_train) for clips in datasets]
     size = min(len(rows) for rows in train)
     return [
-        ChosenRows(np.sort(np.random.default_rng(seed).permutation(rows)[:size]), None)
+        TrainingRows(np.sort(np.random.default_rng(seed).permutation(rows)[:size]), None)
         for rows in train
     ]
 
@@ -524,7 +474,7 @@ def why_impossible(
             )
         return None
     for clips in pair:
-        n_train, n_test = len(clips.observed_train_rows(name)), len(clips.test_rows(name))
+        n_train, n_test = len(clips.train_rows(name)), len(clips.test_rows(name))
         if n_train < MIN_NUMBERS or n_test < 2:
             return (
                 f"{clips.name} has {n_train} training and {n_test} test clips with a value, at "
@@ -549,7 +499,7 @@ def _why_impossible_label(label: str, pair: Sequence[DatasetClips], seed: int) -
             if not (clips.labels[label][clips.test_rows(label)] == value).any():
                 return f"{clips.name} has no {word} test clips"
     for clips, rows in zip(pair, training_rows(label, pair, seed), strict=True):
-        n = min(len(rows.positives), len(rows.negatives))
+        n = min(len(rows.positives), len(rows.all) - len(rows.positives))
         if n < MIN_CLIPS:
             left = f"{n} training {'clip' if n == 1 else 'clips'}"
             return f"the resampling leaves {left} of one class in {clips.name}"
@@ -569,9 +519,6 @@ def _why_impossible_tags(name: str, pair: Sequence[DatasetClips], seed: int) -> 
             if not (test == value).any(axis=0).all():
                 return f"a tag has no {word} test clips in {clips.name}"
     return None
-
-
-Array = NDArray[Any]
 
 
 class FeatureSpace:

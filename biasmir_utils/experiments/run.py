@@ -1,25 +1,20 @@
-"""Finished tasks on disk, so that a stopped run goes on where it was.
+"""Runs an evaluation: here, in several processes or on a cluster; what is finished is kept.
 
-The tasks of a plan, done here, in several processes or on a cluster.
-
-The experiment: recognisers trained on one dataset, tested on both.
-
-Source: Wang, Richard and McFee, ISMIR 2023. For each label, embedding, correction and training
-set there is one recogniser; see `tasks` for the work and `resampling` for the training rows.
-
-The files that an evaluation leaves.
+The experiment is that of Wang, Richard and McFee, ISMIR 2023: recognisers trained on one dataset,
+tested on both. For each label, embedding, correction and training set there is one recogniser.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
-from contextlib import closing
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,25 +23,24 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.cluster import WorkersDied, connect
+from biasmir_utils.cluster import connect
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
-from biasmir_utils.errors import ArgumentError, ClusterError
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.evaluate import (
     PAPER_SEED,
-    SECONDS_TO_START,
     Plan,
+    Task,
     TaskResult,
     plan_evaluation,
     process_count,
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.protocol import LABELS, DatasetClips, array_sum
+from biasmir_utils.experiments.protocol import LABELS, array_sum
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
-    report_latex,
     report_markdown,
     report_summary,
 )
@@ -60,8 +54,10 @@ from biasmir_utils.experiments.results import (
 )
 from biasmir_utils.files import atomic_path, versions, write_json
 
-FINISHED = "[!.]*.json"
-"""Files of finished tasks; one that is being written has a dot before its name."""
+PACKAGES = ("numpy", "scipy", "scikit-learn")
+"""Packages whose versions decide the numbers."""
+WORTH_PROCESSES = 20_000
+"""Recognisers times clips from which it is worth to start other processes, which takes seconds."""
 
 
 class TaskStore:
@@ -115,8 +111,8 @@ class TaskStore:
             temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")
 
     def keys(self) -> set[str]:
-        """Return the keys under which something is kept, by any command."""
-        return {path.stem for path in self.folder.glob(FINISHED)}
+        """Return the keys of finished tasks; a file that is being written begins with a dot."""
+        return {path.stem for path in self.folder.glob("[!.]*.json")}
 
     def remove(self, keys: Iterable[str] | None = None) -> None:
         """Remove what is kept under some keys, or everything; the folder goes with the last."""
@@ -158,13 +154,6 @@ def _from_arrays(part: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-Features = dict[tuple[str, str], np.ndarray]
-Numbered = tuple[int, TaskResult]
-"""The position of a task in its plan, and what it found."""
-PACKAGES = ("numpy", "scipy", "scikit-learn")
-"""Packages whose versions decide the numbers."""
-
-
 def run_tasks(
     plan: Plan,
     *,
@@ -194,6 +183,7 @@ def run_tasks(
     from tqdm import tqdm
 
     features = _features(plan)
+    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
     done: dict[int, TaskResult] = {}
     keys = _task_keys(plan, features) if store is not None else []
     for number, key in enumerate(keys):
@@ -202,25 +192,37 @@ def run_tasks(
             done[number] = kept
     waiting = [number for number in range(len(plan.tasks)) if number not in done]
     # The longest first, so that no worker is left alone with one in the end.
-    seconds = plan.task_seconds()
-    waiting.sort(key=lambda number: -seconds[number])
+    waiting.sort(key=lambda k: (plan.tasks[k].kernel is None, -len(plan.tasks[k].variants)))
+    calls = (
+        joblib.delayed(_numbered)(
+            number, *_arguments(plan, plan.tasks[number], features, groups), scores
+        )
+        for number in waiting
+    )
     bar = tqdm(
         total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
     )
-    if scheduler is None:
+    with ExitStack() as stack:
         n_jobs = process_count(jobs, len(waiting))
-        if jobs is None and sum(seconds[number] for number in waiting) < 2 * SECONDS_TO_START:
-            n_jobs = 1  # workers would still be starting when one process is done
-        finished = _with_joblib(plan, waiting, features, scores, n_jobs)
-    else:
-        finished = _with_dask(plan, waiting, features, scores, jobs, scheduler)
-    with bar, closing(finished):
+        size = sum(2 * len(plan.tasks[number].variants) for number in waiting)
+        if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
+            n_jobs = 1
+        if scheduler is not None and waiting:
+            cluster = stack.enter_context(connect(scheduler, jobs, PACKAGES))
+            stack.enter_context(joblib.parallel_config("dask", client=cluster.client))
+            n_jobs = -1
+        stack.enter_context(bar)
+        parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+        finished = stack.enter_context(closing(stack.enter_context(parallel)(calls)))
         for number, result in finished:
             done[number] = result
             if store is not None:
                 store.save(keys[number], result)
             bar.update()
     return [done[number] for number in range(len(plan.tasks))]
+
+
+Features = dict[tuple[str, str], np.ndarray]
 
 
 def task_keys(plan: Plan) -> list[str]:
@@ -236,88 +238,27 @@ def _features(plan: Plan) -> Features:
     }
 
 
-def _with_joblib(
-    plan: Plan, numbers: Sequence[int], features: Features, scores: bool, n_jobs: int
-) -> Generator[Numbered, None, None]:
-    """Yield each result as it comes, from this process or from several of this machine."""
-    calls = (
-        joblib.delayed(_numbered)(number, *arguments, scores)
-        for number, arguments in _arguments(plan, numbers, features, _as_it_is)
-    )
-    with joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered") as parallel:
-        yield from parallel(calls)
-
-
-def _with_dask(
-    plan: Plan,
-    numbers: Sequence[int],
-    features: Features,
-    scores: bool,
-    jobs: int | None,
-    scheduler: str,
-) -> Generator[Numbered, None, None]:
-    """Yield each result as it comes from the workers of a cluster, to which data go once."""
-    if not numbers:
-        return
-    held: dict[Hashable, Any] = {}
-    with connect(scheduler, jobs, PACKAGES) as cluster:
-
-        def hold(name: Hashable, value: Any) -> Any:
-            if name not in held:
-                held[name] = cluster.hold(value)
-            return held[name]
-
-        calls = (
-            (number, (*arguments, scores))
-            for number, arguments in _arguments(plan, numbers, features, hold)
-        )
-        for number, result in cluster.run(run_task, calls):
-            if isinstance(result, WorkersDied):
-                task = plan.tasks[number]
-                raise ClusterError(
-                    f"scheduler {scheduler}: several workers ended during the task "
-                    f"{task.embedding}, {task.label}, {'/'.join(task.pair)}; have they enough "
-                    f"memory? What is finished is kept"
-                )
-            yield number, result
-
-
 def _arguments(
-    plan: Plan,
-    numbers: Sequence[int],
-    features: Features,
-    hold: Callable[[Hashable, Any], Any],
-) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Yield the number of each task, and what it needs: the task, and arrays given to `hold`."""
-    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
-    for number in numbers:
-        task = plan.tasks[number]
-        clips = {name: _only(plan.data.datasets[name], task.label) for name in task.pair}
-        yield (
-            number,
-            (
-                task,
-                {name: hold(("clips", name, task.label), clips[name]) for name in task.pair},
-                {
-                    name: hold(("features", task.embedding, name), features[task.embedding, name])
-                    for name in task.pair
-                },
-                {name: hold(("groups", name), groups[name]) for name in task.pair},
-            ),
-        )
+    plan: Plan, task: Task, features: Features, groups: dict[str, np.ndarray]
+) -> tuple[Any, ...]:
+    """Return what `run_task` needs; of the clips only the label that is recognised."""
+    name = task.subject.name
+    pair = [plan.data.datasets[dataset] for dataset in task.pair]
+    return (
+        task,
+        [replace(clips, labels={name: clips.labels[name]}) for clips in pair],
+        [features[task.embedding, dataset] for dataset in task.pair],
+        [groups[dataset] for dataset in task.pair],
+    )
 
 
-def _as_it_is(name: Hashable, value: Any) -> Any:
-    return value
+# Of a process: the threads of the linear algebra, and the collected warnings, belong to all of it.
+_ONE_AT_A_TIME = threading.Lock()
 
 
-def _numbered(number: int, *arguments: Any) -> Numbered:
-    return number, run_task(*arguments)
-
-
-def _only(clips: DatasetClips, label: str) -> DatasetClips:
-    """Return the clips with one label, which is all that a task needs."""
-    return replace(clips, labels={label: clips.labels[label]})
+def _numbered(number: int, *arguments: Any) -> tuple[int, TaskResult]:
+    with _ONE_AT_A_TIME:
+        return number, run_task(*arguments)
 
 
 @functools.cache
@@ -341,7 +282,7 @@ def _task_keys(plan: Plan, features: Features) -> list[str]:
             "code": _code_sum(),
             "features": [sums[task.embedding, name] for name in task.pair],
             "clips": [
-                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.label])
+                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.subject.name])
                 + f" shared_tracks={c.shared_tracks}"
                 for c in (plan.data.datasets[name] for name in task.pair)
             ],
@@ -417,7 +358,7 @@ def evaluate(
     corpus : Corpus
     embeddings : str or sequence of str
     corrections : str, or iterable of str or Correction
-        See `corrections.names`; default none.
+        See `parse_corrections`; default none.
     modes : str or sequence of str
         On which rows of both datasets corrections are fitted. `global`: the training rows of
         the recognisers, positives and negatives, which the paper's resampling chose by their
@@ -428,16 +369,16 @@ def evaluate(
         Default: all labels of the corpus.
     target : str or sequence of str
         What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
-        them; or targets of the corpus (or `group`), see `targets`.
+        them; or targets of the corpus (or `group`), all of one kind.
     recogniser : str, optional
-        A name of `recognisers.RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
         default is `logistic`, for a number `ridge`.
     seed : int
         Of the resampling and the random features; 42 in the paper.
     seeds : int
         How many seeds to run, from `seed` on.
     report : bool
-        Whether to judge the corrections in full; see `report`. Adds the correction `none`.
+        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -549,8 +490,6 @@ class OutputPaths:
         The tables of a full report: `summary`, `changes`, `task`, `shift`.
     text : pathlib.Path
         The report to read.
-    latex : pathlib.Path
-        Its first table as LaTeX.
     figure : pathlib.Path
         Its figure.
     """
@@ -561,7 +500,6 @@ class OutputPaths:
     tasks: Path
     report: dict[str, Path]
     text: Path
-    latex: Path
     figure: Path
 
 
@@ -578,41 +516,8 @@ def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
             for table, name in REPORT_TABLES.items()
         },
         text=results.with_suffix(".report.md"),
-        latex=results.with_suffix(".report.tex"),
         figure=results.with_suffix(".report.png"),
     )
-
-
-def set_aside(evaluation: Evaluation, out: str | os.PathLike[str]) -> Path | None:
-    """Rename the files of an earlier evaluation that was not this one, so that nothing is lost.
-
-    Each gets ``.bak`` behind its name, or ``.bak2`` and so on where that is taken.
-
-    Returns
-    -------
-    pathlib.Path or None
-        What became of the results table; None if there is none, or it is of the same parameters
-        and data.
-    """
-    paths = output_paths(out)
-    if not paths.results.is_file():
-        return None
-    try:
-        earlier = json.loads(paths.record.read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(evaluation.record))
-        if all(earlier[key] == now[key] for key in ("parameters", "data")):
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nobody knows what it is of
-    every = [paths.results, paths.record, paths.scores, *paths.report.values()]
-    files = [path for path in (*every, paths.text, paths.latex, paths.figure) if path.is_file()]
-    suffixes = itertools.chain([".bak"], (f".bak{number}" for number in itertools.count(2)))
-    suffix = next(
-        one for one in suffixes if not any(Path(f"{path}{one}").exists() for path in files)
-    )
-    for path in files:
-        os.replace(path, f"{path}{suffix}")
-    return Path(f"{paths.results}{suffix}")
 
 
 def write_evaluation(
@@ -620,7 +525,9 @@ def write_evaluation(
 ) -> list[Path]:
     """Write results, record, scores and report, and remove the finished tasks that were kept.
 
-    The figure of a report is drawn by whoever calls this, before.
+    All files are written beside first and then renamed, in the place of those of an earlier
+    evaluation; what it had and this one has not is removed. The figure of a report is drawn by
+    whoever calls this, before.
 
     Parameters
     ----------
@@ -635,23 +542,30 @@ def write_evaluation(
         The files written. The results table comes last.
     """
     paths = output_paths(out)
+    report, folder = evaluation.report, paths.results.parent
+    folder.mkdir(parents=True, exist_ok=True)
     written = [paths.record]
-    if evaluation.scores is not None:
-        write_table(evaluation.scores, paths.scores)
-        written.append(paths.scores)
-    if evaluation.report is not None:
-        for table, path in paths.report.items():
-            write_table(getattr(evaluation.report, table), path)
-            written.append(path)
-        figure = paths.figure.name if paths.figure.is_file() else None
-        of_report = (evaluation.report, evaluation.record)
-        texts = {paths.text: report_markdown(*of_report, figure)}
-        texts[paths.latex] = report_latex(*of_report)
-        for path, text in texts.items():
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-            written.append(path)
-    write_json(paths.record, evaluation.record)
-    write_table(evaluation.results, paths.results)
+    with tempfile.TemporaryDirectory(prefix=f".{paths.results.stem}.", dir=folder) as beside:
+        place = Path(beside)
+        write_json(place / paths.record.name, evaluation.record)
+        tables: dict[Path, pd.DataFrame] = {}
+        if evaluation.scores is not None:
+            tables[paths.scores] = evaluation.scores
+        if report is not None:
+            tables |= {path: getattr(report, table) for table, path in paths.report.items()}
+            figure = paths.figure.name if paths.figure.is_file() else None
+            text = report_markdown(report, evaluation.record, figure)
+            (place / paths.text.name).write_text(text, encoding="utf-8")
+            written.append(paths.text)
+        tables[paths.results] = evaluation.results
+        for path, table in tables.items():
+            write_table(table, place / path.name)
+        written += tables
+        for path in written:
+            os.replace(place / path.name, path)
+    drawn = [] if report is None else [paths.figure]
+    for path in (paths.scores, *paths.report.values(), paths.text, paths.figure):
+        if path not in (*written, *drawn):
+            path.unlink(missing_ok=True)
     TaskStore(paths.tasks).remove(tasks)
-    return [*written, paths.results]
+    return written

@@ -359,7 +359,7 @@ def _held_out(
     y = np.repeat(labels, len(train), axis=0)
     masks = np.tile(train, (len(labels), 1))
     costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
-    _, decisions = solve_logistic(span.coordinates, y, C * np.reshape(costs, y.shape))
+    _, decisions = solve_logistic(span.problem_rows, y, C * np.reshape(costs, y.shape))
     found = [
         column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
         for own, mask, values in zip(y, masks, decisions, strict=True)
