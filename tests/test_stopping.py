@@ -16,8 +16,8 @@ from test_extraction import make_corpus
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import output_paths
-from biasmir_utils.experiments.run import FINISHED
 
+FINISHED = "[!.]*.json"  # a file that is being written begins with a dot
 GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
 PROGRAM = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
 

@@ -379,7 +379,7 @@ def direction_cosines(
         X = np.concatenate([features[n][part] for n, part in zip(pair, chosen, strict=True)])
         domain = lda_coefficients(X, np.repeat([0, 1], [len(part) for part in chosen]))[0]
         for name, partner, side in zip(pair, pair[::-1], both, strict=True):
-            recogniser = LogisticRecogniser().fit(features[name][side.all], side.y)
+            recogniser = LogisticRecogniser().fit(features[name][side.all], np.asarray(side.y))
             cosine = cosine_similarity(domain, recogniser.coef_[0])
             rows.append(
                 {

@@ -720,7 +720,7 @@ def _outcomes(
     """Yield the rows of the results (of tags one for each), each with the scores behind it.
 
     `names` are the tags, or the trained classes. A category has an entry of scores for each class,
-    called ``category=class``, with the column `said`, whether this class was the one that was recognised.
+    called ``category=class``, with the column `said`, whether this class was recognised.
     """
     truth, score, probability = (columns[name] for name in ("y_true", "score", "probability"))
     identity = {name: value for name, value in key.items() if name not in ("n_train", "C")}

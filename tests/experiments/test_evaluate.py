@@ -14,6 +14,7 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
+    ExperimentData,
     evaluate,
     falls,
     mean_over_labels,
@@ -24,8 +25,6 @@ from biasmir_utils.experiments import (
     run_plan,
     write_table,
 )
-from biasmir_utils.experiments.evaluate import Speed, duration
-from biasmir_utils.experiments.protocol import ExperimentData, label_codes
 
 PAIRS = [("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha"), ("beta", "beta")]
 
@@ -166,10 +165,6 @@ def test_only_clips_with_every_embedding_take_part(corpus):
     assert "2 clip(s) of beta left out" in both.summary()
     assert both.results.groupby(["label", "test_set"])["n_test"].nunique().max() == 1
     assert evaluate(corpus, "toy", jobs=1).record["left_out"] == {"alpha": 0, "beta": 0}
-
-
-def test_what_a_label_counts_as():
-    assert label_codes(np.array([0.0, 0.49, 0.5, 1.0, np.nan])).tolist() == [0, 0, 1, 1, -1]
 
 
 def test_rows_of_a_dataset_are_sorted_by_clip(corpus):
@@ -437,25 +432,3 @@ def test_tables_that_cannot_be_written_or_read(tmp_path):
     (tmp_path / "r.parquet").write_bytes(b"PAR1")
     with pytest.raises(ArgumentError, match="cannot be read as a table"):
         read_table(tmp_path / "r.parquet")
-
-
-def test_an_estimate_grows_with_the_work(corpus):
-    plan = plan_evaluation(corpus, ["toy", "toy2"], ["none", "k"])
-    small = sum(plan.task_seconds())
-    more = sum(plan_evaluation(corpus, ["toy", "toy2"], "paper").task_seconds())
-    assert 0 < small < more
-    slow = Speed(Speed().double / 10, Speed().single / 10)
-    assert sum(plan.task_seconds(slow)) > small
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.1, "about 5 seconds"),
-        (43, "about 45 seconds"),
-        (200, "about 3 minutes"),
-        (9000, "about 2.5 hours"),
-    ],
-)
-def test_an_estimate_in_words(seconds, words):
-    assert duration(seconds) == words

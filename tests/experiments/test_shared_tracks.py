@@ -15,6 +15,7 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.experiments import (
+    ExperimentData,
     bootstrap_scores,
     evaluate,
     plan_evaluation,
@@ -22,7 +23,6 @@ from biasmir_utils.experiments import (
     report_markdown,
     run_plan,
 )
-from biasmir_utils.experiments.protocol import ExperimentData
 
 
 def declare(folder: Path, value=True) -> Path:

@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import INSTRUMENTS, prepare_paper
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments import evaluate
-from biasmir_utils.experiments.protocol import match_training_rows, resample_by_group
+from biasmir_utils.experiments import (
+    ExperimentData,
+    drawn_rows,
+    evaluate,
+    resample_by_group,
+    subject_rows,
+    training_rows,
+)
 
 # Classes in which a genre has no positives in one of the oracle's datasets. There the authors'
 # program projects out an arbitrary direction (classwise, mlda), and ours none.
@@ -62,31 +68,67 @@ def test_resampling_more_than_there_is():
         resample_by_group([0, 0, 1], 4, 0)
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=2, max_size=4),
-    st.integers(0, 2**31),
-)
-def test_datasets_are_cut_down_to_what_they_share(sizes, seed):
-    rng = np.random.default_rng(seed)
-    positives = [np.arange(p) for p, _ in sizes]
-    negatives = [np.arange(p, p + n) for p, n in sizes]
-    groups = [rng.integers(0, 3, p + n) for p, n in sizes]
-    matched = match_training_rows(positives, negatives, groups, 42)
-    for rows, own, others in zip(matched, positives, negatives, strict=True):
-        assert set(rows.positives) <= set(own)
-        assert set(rows.negatives) <= set(others)
-        assert len(rows.positives) <= min(p for p, _ in sizes)
-        assert len(rows.negatives) <= min(n for _, n in sizes)
-        assert rows.y.tolist() == [1] * len(rows.positives) + [0] * len(rows.negatives)
-        assert rows.all.tolist() == [*rows.positives, *rows.negatives]
+@pytest.fixture
+def corpus(tiny_corpus: Path) -> Corpus:
+    return Corpus.load(tiny_corpus)
 
 
-def test_a_dataset_that_sets_the_size_is_kept_whole():
-    few, many = np.arange(6), np.arange(20)
-    groups = [np.zeros(6, int), np.repeat([0, 1], 10)]
-    small, large = match_training_rows([few, many], [few, many], groups, 0)
-    assert sorted(small.positives) == list(range(6))
-    assert len(large.positives) == 6
+def pair_of(corpus: Corpus, target: str):
+    data = ExperimentData.of(corpus, ["toy"], target=target)
+    return list(data.datasets.values())
+
+
+def test_datasets_are_cut_down_to_the_counts_that_they_share(corpus):
+    pair = pair_of(corpus, "labels")
+    for label in ("piano", "voice"):
+        available = np.array([[len(c.train_rows(label, v)) for v in (1, 0)] for c in pair])
+        for clips, rows in zip(pair, training_rows(label, pair, 42), strict=True):
+            positives, negatives = (int((rows.y == value).sum()) for value in (1, 0))
+            # A group's share is rounded down.
+            shared = available.min(axis=0)
+            assert shared[0] - 4 < positives <= shared[0]
+            assert shared[1] - 4 < negatives <= shared[1]
+            assert rows.y.tolist() == [1] * positives + [0] * negatives
+            assert (clips.labels[label][rows.all] == rows.y).all()
+            assert clips.is_train[rows.all].all()
+            assert len(set(rows.all)) == len(rows.all)
+            for k, value in enumerate((1, 0)):  # the dataset that sets the size is kept whole
+                own = clips.train_rows(label, value)
+                if len(own) == shared[k]:
+                    assert sorted(rows.all[rows.y == value]) == own.tolist()
+
+
+def test_classes_have_equally_many_training_clips_in_both_datasets(corpus):
+    pair = pair_of(corpus, "group")
+    rows = subject_rows("group", "category", pair, seed=1)
+    counts = [np.bincount(part.y, minlength=3) for part in rows]
+    available = [[len(clips.train_rows("group", k)) for k in range(3)] for clips in pair]
+    np.testing.assert_array_equal(counts[0], counts[1])
+    np.testing.assert_array_equal(counts[0], np.min(available, axis=0))
+    # A class that a dataset cannot test is left out.
+    codes = pair[1].labels["group"]
+    codes[(codes == 2) & ~pair[1].is_train] = -1
+    rows = subject_rows("group", "category", pair, seed=1)
+    assert [np.unique(part.y).tolist() for part in rows] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(("target", "kind"), [("tempo", "number"), ("tags", "tags")])
+def test_numbers_and_tags_have_equally_many_training_clips(corpus, target, kind):
+    pair = pair_of(corpus, target)
+    rows, again = (subject_rows(target, kind, pair, seed=1) for _ in range(2))
+    assert len(rows[0].all) == len(rows[1].all) == 90
+    np.testing.assert_array_equal(rows[0].all, again[0].all)
+
+
+def test_rows_drawn_without_labels_are_training_rows_and_alike_for_every_label(corpus):
+    pair = pair_of(corpus, "labels")
+    rows = drawn_rows(pair, seed=0)
+    assert [part.y for part in rows] == [None, None]
+    for clips, part in zip(pair, rows, strict=True):
+        assert clips.is_train[part.all].all()
+        assert len(set(part.all)) == 90
+        clips.labels["piano"][:] = 0
+    np.testing.assert_array_equal(drawn_rows(pair, seed=0)[0].all, rows[0].all)
 
 
 @pytest.fixture(scope="module")
