@@ -41,6 +41,7 @@ from biasmir_utils.experiments.protocol import LABELS, array_sum
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
+    report_latex,
     report_markdown,
     report_summary,
 )
@@ -490,6 +491,8 @@ class OutputPaths:
         The tables of a full report: `summary`, `changes`, `task`, `shift`.
     text : pathlib.Path
         The report to read.
+    latex : pathlib.Path
+        Its first table as LaTeX.
     figure : pathlib.Path
         Its figure.
     """
@@ -500,6 +503,7 @@ class OutputPaths:
     tasks: Path
     report: dict[str, Path]
     text: Path
+    latex: Path
     figure: Path
 
 
@@ -516,6 +520,7 @@ def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
             for table, name in REPORT_TABLES.items()
         },
         text=results.with_suffix(".report.md"),
+        latex=results.with_suffix(".report.tex"),
         figure=results.with_suffix(".report.png"),
     )
 
@@ -554,9 +559,14 @@ def write_evaluation(
         if report is not None:
             tables |= {path: getattr(report, table) for table, path in paths.report.items()}
             figure = paths.figure.name if paths.figure.is_file() else None
-            text = report_markdown(report, evaluation.record, figure)
-            (place / paths.text.name).write_text(text, encoding="utf-8")
-            written.append(paths.text)
+            of_report = report, evaluation.record
+            texts = {
+                paths.text: report_markdown(*of_report, figure),
+                paths.latex: report_latex(*of_report),
+            }
+            for path, text in texts.items():
+                (place / path.name).write_text(text, encoding="utf-8")
+            written += texts
         tables[paths.results] = evaluation.results
         for path, table in tables.items():
             write_table(table, place / path.name)
@@ -564,7 +574,8 @@ def write_evaluation(
         for path in written:
             os.replace(place / path.name, path)
     drawn = [] if report is None else [paths.figure]
-    for path in (paths.scores, *paths.report.values(), paths.text, paths.figure):
+    every = paths.scores, *paths.report.values(), paths.text, paths.latex, paths.figure
+    for path in every:
         if path not in (*written, *drawn):
             path.unlink(missing_ok=True)
     TaskStore(paths.tasks).remove(tasks)
