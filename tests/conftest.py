@@ -48,10 +48,10 @@ def shared() -> Path:
 def soundfonts() -> dict[str, Path]:
     """The General MIDI SoundFonts of the demonstration corpus, by name."""
     from biasmir_utils.errors import BiasMIRError
-    from synth import find_soundfonts
+    from synth import SOUNDFONTS, find_soundfont
 
     try:
-        return find_soundfonts()
+        return {name: find_soundfont(name) for name in SOUNDFONTS}
     except BiasMIRError as error:
         absent(str(error))
         raise

@@ -13,26 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import soundfile
 from tqdm import tqdm
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, write_embedding_file
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 
-EXAMPLES = 3
-"""Listening examples of each instrument in each dataset, unless told otherwise."""
+EXAMPLES = 3  # of each instrument in each dataset, unless told otherwise
+# RMS level of the listening examples, dB relative to full scale: none is louder than another.
 EXAMPLE_LEVEL_DB = -20.0
-"""RMS level of the listening examples, dB relative to full scale: none is louder than another."""
+# Largest sample of a listening example; one with higher peaks is turned down instead.
 EXAMPLE_PEAK = 0.89
-"""Largest sample of a listening example; one with higher peaks is turned down instead."""
+# libsndfile's compression level for variable bit rate: about 90 kbit/s in mono. At 55 kbit/s
+# YAMNet's embedding of an example correlates only .94 with that of the clip (.99 here).
 MP3_COMPRESSION = 0.3
-"""libsndfile's compression level for variable bit rate: about 90 kbit/s in mono.
-
-At 55 kbit/s YAMNet's embedding of an example correlates only .94 with that of the clip (.99 here).
-"""
+# The data card, written by hand: the only file that the folder may hold already.
 CARD = "README.md"
-"""The data card, written by hand: the only file that the folder may hold already."""
 
 
 def choose_examples(corpus: Corpus, per_instrument: int) -> list[int]:
@@ -54,30 +51,24 @@ def choose_examples(corpus: Corpus, per_instrument: int) -> list[int]:
     list of int
         Rows of `corpus.clips`, in order.
     """
-    clips = corpus.clips
+    players = corpus.clips["instruments"].str.split()
+    clips = corpus.clips.assign(lead=players.str[0], players=players.str.len())
     chosen: list[int] = []
     for dataset in corpus.datasets:
         counts = dict.fromkeys(corpus.groups, 0)
         for label in corpus.labels:
-            players = clips["instruments"].str.split()
-            leads = (clips["dataset"] == dataset) & (players.str[0] == label)
-            candidates = clips[leads & (clips[label] >= 0.5)]
-            candidates = candidates.assign(players=players.str.len()).drop_duplicates("track")
+            led = (clips["dataset"] == dataset) & (clips["lead"] == label) & (clips[label] >= 0.5)
+            candidates = clips[led].drop_duplicates("track")
             used: set[str] = set()
             for _ in range(min(per_instrument, len(candidates))):
+                genres, fellows = candidates["group"], candidates["players"]
                 # Rows come in the order of the table where nothing else decides.
                 best = min(
                     candidates.index,
-                    key=lambda i: (
-                        candidates["group"][i] in used,
-                        candidates["players"][i],
-                        counts[candidates["group"][i]],
-                        i,
-                    ),
+                    key=lambda i: (genres[i] in used, fellows[i], counts[genres[i]], i),
                 )
-                genre = candidates["group"][best]
-                used.add(genre)
-                counts[genre] += 1
+                used.add(genres[best])
+                counts[genres[best]] += 1
                 chosen.append(int(best))
                 candidates = candidates.drop(index=best)
     return sorted(chosen)
@@ -106,18 +97,17 @@ def choose_pieces(corpus: Corpus, pieces: int) -> list[int]:
     if any(set(part["clip"]) != set(first["clip"]) for _, part in clips.groupby("dataset")):
         raise ArgumentError(f"{corpus.path}: the datasets do not hold the same pieces")
     players = first["instruments"].str.split()
-    order = first.assign(lead=players.str[0], players=players.str.len())
-    order = order.sort_values("players", kind="stable")
+    left = first.assign(lead=players.str[0], players=players.str.len())
     chosen: list[str] = []
     leads: set[str] = set()
     for turn in range(min(pieces, len(first))):
-        left = order[~order["clip"].isin(chosen)]
-        of_genre = left[left["group"] == corpus.groups[turn % len(corpus.groups)]]
-        candidates = left if of_genre.empty else of_genre
-        unheard = candidates[~candidates["lead"].isin(leads)]
-        best = (candidates if unheard.empty else unheard).iloc[0]
-        chosen.append(best["clip"])
-        leads.add(best["lead"])
+        genres, lead, fellows = left["group"], left["lead"], left["players"]
+        wanted = corpus.groups[turn % len(corpus.groups)]
+        # Rows come in the order of the table where nothing else decides.
+        best = min(left.index, key=lambda i: (genres[i] != wanted, lead[i] in leads, fellows[i], i))
+        chosen.append(left["clip"][best])
+        leads.add(lead[best])
+        left = left.drop(index=best)
     return clips.index[clips["clip"].isin(chosen)].tolist()
 
 
@@ -160,10 +150,9 @@ def write_bundle(
         If `corpus` is no rendered corpus, lacks an embedding, or `out` holds something; with
         `pieces`, if its datasets do not hold the same clips.
     """
-    if examples < 1:
-        raise ArgumentError(f"examples of each instrument: expected 1 or more, got {examples}")
-    if pieces is not None and pieces < 1:
-        raise ArgumentError(f"pieces to listen to: expected 1 or more, got {pieces}")
+    wanted = examples if pieces is None else pieces
+    if wanted < 1:
+        raise ArgumentError(f"examples or pieces to listen to: expected 1 or more, got {wanted}")
     out = Path(out)
     names = list(embedding) or corpus.embedding_names
     _check(corpus, out, names)
@@ -175,29 +164,13 @@ def write_bundle(
     else:
         rows, rule = choose_pieces(corpus, pieces), f" --pieces {pieces}"
         how_many = {"pieces_to_listen_to": pieces}
-    clips = corpus.clips.copy()
-    clips["audio"] = pd.Series(np.nan, index=clips.index, dtype=object)
-    clips["example_gain_db"] = np.nan
-    for row in tqdm(rows, unit="example", disable=not progress):
-        source = corpus.audio_path(row)
-        assert source is not None  # _check has seen to it
-        content, gain = _listening_example(source)
-        name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
-        with atomic_path(out / name) as temporary:
-            temporary.write_bytes(content)
-        clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
-
     rule += "".join(f" --embedding {name}" for name in embedding)
-    description = corpus.description
+    kept = ("name", "title", "datasets", "groups", "targets", "licences", "shared_tracks")
     writer = CorpusWriter(
         out,
-        name=corpus.name,
-        title=corpus.title,
-        datasets=corpus.datasets,
-        groups=corpus.groups,
-        targets=corpus.targets,
+        **{field: getattr(corpus.description, field) for field in kept},
         provenance={
-            **description.provenance,
+            **corpus.description.provenance,
             "bundle": {
                 "command": f"python data/make/demo.py OUT --bundle RENDERED{rule}",
                 "examples": len(rows),
@@ -207,16 +180,22 @@ def write_bundle(
                 "versions": versions("h5py", "numpy", "pandas", "pyarrow", "soundfile"),
             },
         },
-        licences=description.licences,
-        shared_tracks=description.shared_tracks,
     )
+    clips = corpus.clips.assign(audio=None, example_gain_db=np.nan)
+    for row in tqdm(rows, unit="example", disable=not progress):
+        source = corpus.audio_path(row)
+        assert source is not None  # _check has seen to it
+        content, gain = _listening_example(source)
+        name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(content)
+        clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
     bundle = writer.write(clips)
     for name in names:
         file = out / "embeddings" / f"{name}.h5"
         _write_clip_level(corpus, name, file)
-        record = corpus.model_record(name) | {
-            "stored": {"pooling": "mean over frames", "dtype": "float16"}
-        }
+        stored = {"pooling": "mean over frames", "dtype": "float16"}
+        record = corpus.model_record(name) | {"stored": stored}
         bundle = bundle.add_embedding_file(file, {name: record})
     return bundle
 
@@ -224,14 +203,13 @@ def write_bundle(
 def _check(corpus: Corpus, out: Path, names: list[str]) -> None:
     if not {"instruments", "soundfont"} <= set(corpus.clips.columns):
         raise ArgumentError(f"{corpus.path}: is no corpus made by data/make/demo.py")
-    if not names:
-        raise ArgumentError(f"{corpus.path}: has no embeddings yet; run 'biasmir extract' first")
-    for name in names:
-        if name not in corpus.embedding_names:
-            raise ArgumentError(
-                f"{corpus.path}: has no embedding {name!r} (there: "
-                f"{', '.join(corpus.embedding_names) or 'none'}); run 'biasmir extract' first"
-            )
+    missing = [name for name in names if name not in corpus.embedding_names]
+    if missing or not names:
+        there = ", ".join(corpus.embedding_names) or "none"
+        raise ArgumentError(
+            f"{corpus.path}: has no embedding {', '.join(map(repr, missing))} (there: {there}); "
+            "run 'biasmir extract' first"
+        )
     if corpus.clips["audio"].isna().any():
         raise ArgumentError(f"{corpus.path}: some clips have no audio; bundle a rendered corpus")
     if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {CARD}):
@@ -240,8 +218,6 @@ def _check(corpus: Corpus, out: Path, names: list[str]) -> None:
 
 def _listening_example(source: Path) -> tuple[bytes, float]:
     """Encode a clip as MP3 at the common level; also give the gain in dB."""
-    import soundfile
-
     wave, rate = soundfile.read(source, dtype="float32")
     level = np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
     gain = min(10 ** (EXAMPLE_LEVEL_DB / 20) / level, EXAMPLE_PEAK / np.abs(wave).max())
@@ -263,9 +239,8 @@ def _write_clip_level(corpus: Corpus, name: str, file: Path) -> None:
     missing = corpus.missing(name)
     content, skipped = {}, {}
     for dataset in corpus.datasets:
-        rows = (corpus.clips["dataset"] == dataset).to_numpy()
-        keys = corpus.clips["clip"][rows & present].tolist()
-        content[dataset] = (keys, features[rows & present])
+        mine = present & (corpus.clips["dataset"] == dataset).to_numpy()
+        content[dataset] = (corpus.clips["clip"][mine].tolist(), features[mine])
         left_out = missing[missing["dataset"] == dataset]
         skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
     write_embedding_file(file, name, content, skipped=skipped, dtype="float16")

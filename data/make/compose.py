@@ -8,108 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle, pairwise
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
-from design import GENRE_PROGRAM_PROBABILITY, PLAYERS, STYLES, DatasetDesign, Style, Track
+from design import GENRES, INSTRUMENTS, DatasetDesign, Track
 
-Hit = tuple[float, float, tuple[int, ...]]
-Pattern = list[Hit]
-
-BEATS = 4
-"""Beats in a bar."""
-
-KICK, SNARE, CLOSED_HAT, PEDAL_HAT, RIDE = 36, 38, 42, 44, 51
-SWING = 2 / 3
-"""Where in the beat a swung eighth falls."""
-
-
-def _strummed(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(b / 2, 0.45, chord) for b in range(8) if rng.random() < 0.8 or b == 0]
-
-
-def _sustained(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(0, 0.97 * BEATS, chord)]
-
-
-def _arpeggio(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(b / 2, 0.7, (chord[b % len(chord)],)) for b in range(8)]
-
-
-def _alberti(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    low, middle, high = chord[:3]
-    return [(b / 2, 0.5, ((low, high, middle, high)[b % 4],)) for b in range(8)]
-
-
-def _boom_chuck(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(b, 0.4, chord if b % 2 else (chord[0] - 12,)) for b in range(BEATS)]
-
-
-def _charleston(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(0, 0.9, chord), (1 + SWING, 0.5, chord)]
-
-
-def _off_beat(chord: tuple[int, ...], rng: np.random.Generator) -> Pattern:
-    return [(b, 0.6, chord) for b in (1, 3)]
-
-
-CHORD_PATTERNS: dict[str, Callable[[tuple[int, ...], np.random.Generator], Pattern]] = {
-    "strummed": _strummed,
-    "sustained": _sustained,
-    "arpeggio": _arpeggio,
-    "alberti": _alberti,
-    "boom-chuck": _boom_chuck,
-    "charleston": _charleston,
-    "off-beat": _off_beat,
-}
-"""Ways of playing a bar of a chord whose keys are given in rising order."""
-
-
-def bass_bar(genre: str, chord: tuple[int, ...]) -> Pattern:
-    """One bar of a bass line, keys from 28 to 45, for a chord given from its root upwards."""
-
-    def low(pitch: int) -> int:
-        return 28 + (pitch - 28) % 12
-
-    root = low(chord[0])
-    if genre == "pop_rock":
-        return [(b / 2, 0.45, (root,)) for b in range(8)]
-    if genre == "jazz_blue":
-        return [(b, 0.9, (low(chord[b % len(chord)]),)) for b in range(BEATS)]
-    if genre == "classical":
-        return [(0, 3.8, (root,))]
-    fifth = root + 7 if root < 38 else root - 5
-    return [(0, 0.9, (root,)), (2, 0.9, (fifth,))]
-
-
-def drum_bar(genre: str, ride: bool, rng: np.random.Generator) -> Pattern:
-    """One bar of a drum beat (General MIDI percussion keys)."""
-
-    def strokes(key: int, *onsets: float) -> Pattern:
-        return [(onset, 0.2, (key,)) for onset in onsets]
-
-    eighths = [b / 2 for b in range(8)]
-    if genre == "pop_rock":
-        cymbal = strokes(RIDE if ride else CLOSED_HAT, *eighths)
-        return strokes(KICK, 0, 2, 2.5) + strokes(SNARE, 1, 3) + cymbal
-    if genre == "jazz_blue":
-        beat = strokes(RIDE, 0, 1, 1 + SWING, 2, 3, 3 + SWING) + strokes(PEDAL_HAT, 1, 3)
-        if rng.random() < 0.5:
-            beat += strokes(SNARE, float(rng.choice([0, 1 + SWING, 2 + SWING])))
-        return beat
-    brushes = strokes(CLOSED_HAT, *eighths[::2]) + strokes(SNARE, *eighths[1::2])
-    return brushes + strokes(KICK, 0, 2)
-
-
+BEATS = 4  # in a bar
+SWING = 2 / 3  # where in the beat a swung eighth falls
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
 MINOR = (0, 2, 3, 5, 7, 8, 10)
 BLUES = (0, 2, 3, 4, 5, 7, 9, 10)
+KICK, SNARE, CLOSED_HAT, PEDAL_HAT, RIDE = 36, 38, 42, 44, 51
+# How often a genre's own programs are used where it has some.
+GENRE_PROGRAM_PROBABILITY = 0.8
+# Rests in seconds are shorter: a labelled instrument must be heard in a clip of three seconds.
 LONGEST_REST = 1.0
-"""Rests in seconds are shorter: a labelled instrument must be heard in a clip of three seconds."""
+# Range of the unlabelled chord part, MIDI note numbers.
 CHORDS_LOWEST, CHORDS_HIGHEST = 45, 76
-"""Range of the unlabelled chord part, MIDI note numbers."""
+
+Chord = tuple[int, ...]
+# Hits of a bar: onset in beats from the bar line, length in beats, MIDI keys.
+Pattern = list[tuple[float, float, Chord]]
+
+# Ways of playing a bar of a chord whose keys are given in rising order.
+CHORD_PATTERNS: dict[str, Callable[[Chord, Generator], Pattern]] = {
+    "strummed": lambda chord, rng: [
+        (b / 2, 0.45, chord) for b in range(8) if rng.random() < 0.8 or b == 0
+    ],
+    "sustained": lambda chord, rng: [(0, 0.97 * BEATS, chord)],
+    "arpeggio": lambda chord, rng: [(b / 2, 0.7, (chord[b % len(chord)],)) for b in range(8)],
+    "alberti": lambda chord, rng: [(b / 2, 0.5, (chord[(0, 2, 1, 2)[b % 4]],)) for b in range(8)],
+    "boom-chuck": lambda chord, rng: [
+        (b, 0.4, chord if b % 2 else (chord[0] - 12,)) for b in range(BEATS)
+    ],
+    "charleston": lambda chord, rng: [(0, 0.9, chord), (1 + SWING, 0.5, chord)],
+    "off-beat": lambda chord, rng: [(b, 0.6, chord) for b in (1, 3)],
+}
 
 
 class Note(NamedTuple):
@@ -119,6 +56,9 @@ class Note(NamedTuple):
     end: float
     key: int
     velocity: int
+
+
+Notes = tuple[Note, ...]
 
 
 @dataclass(frozen=True)
@@ -143,7 +83,7 @@ class Part:
     program: int
     level_db: float
     labelled: bool
-    notes: tuple[Note, ...]
+    notes: Notes
 
 
 @dataclass(frozen=True)
@@ -182,7 +122,7 @@ class Piece:
     entries: tuple[tuple[float, ...], ...]
     seconds: float
 
-    def heard(self, clip: int, part: int, before: float = 0.0) -> tuple[Note, ...]:
+    def heard(self, clip: int, part: int, before: float = 0.0) -> Notes:
         """Cut out what a part plays in a clip.
 
         Parameters
@@ -219,17 +159,13 @@ class _Frame:
     """What all parts of a piece agree on."""
 
     genre: str
-    style: Style
     key: int
     minor: bool
     beat: float
-    chords: tuple[tuple[int, ...], ...]
+    chords: tuple[Chord, ...]
     seconds: float
 
-    def chord(self, time: float) -> tuple[int, ...]:
-        return self.chords[int(time / (BEATS * self.beat)) % len(self.chords)]
-
-    def bars(self) -> Iterator[tuple[float, tuple[int, ...]]]:
+    def bars(self) -> Iterator[tuple[float, Chord]]:
         """Give start and chord of each bar."""
         starts = np.arange(0, self.seconds, BEATS * self.beat).tolist()
         return zip(starts, cycle(self.chords), strict=False)
@@ -252,29 +188,21 @@ def compose(design: DatasetDesign, track: Track, seed: int) -> Piece:
     Piece
         The same for the same arguments, whatever the sound source and the production.
     """
-    starts = _draw_starts(design, track, seed)
+    # The first clip starts within the piece too, so that no clip is known by its first beat.
+    gaps = track.stream(seed, "cuts").uniform(0.0, design.seconds, track.clips)
+    starts = tuple((1.0 + np.cumsum(gaps) + design.seconds * np.arange(track.clips)).tolist())
     rng = track.stream(seed, "piece")
-    style = STYLES[track.genre]
-    key, minor, tempo = int(rng.integers(12)), bool(rng.random() < 0.35), rng.uniform(*style.tempo)
-    progression = style.progressions[rng.integers(len(style.progressions))]
-    chords = tuple(_chord(48 + key, root, minor, style.sevenths) for root in progression)
-    seconds = starts[-1] + design.seconds
-    frame = _Frame(track.genre, style, key, minor, 60 / tempo, chords, seconds)
+    genre = GENRES[track.genre]
+    key, minor, tempo = int(rng.integers(12)), bool(rng.random() < 0.35), rng.uniform(*genre.tempo)
+    progression = genre.progressions[rng.integers(len(genre.progressions))]
+    chords = tuple(_chord(48 + key, root, minor, genre.sevenths) for root in progression)
+    frame = _Frame(track.genre, key, minor, 60 / tempo, chords, starts[-1] + design.seconds)
 
     parts = [_labelled(design, track, frame, i, seed) for i in range(len(track.instruments))]
     accompaniment, level = _accompaniment(design, track, frame, seed)
     entries = tuple(_draw_entries(design, track, clip, seed) for clip in range(track.clips))
-    return Piece(
-        track, tempo, key, minor, (*parts, *accompaniment), level, starts, entries, design.seconds
-    )
-
-
-def _draw_starts(design: DatasetDesign, track: Track, seed: int) -> tuple[float, ...]:
-    # The first clip starts within the piece too, so that no clip is known by its first beat.
-    rng = track.stream(seed, "cuts")
-    gaps = rng.uniform(0.0, design.seconds, track.clips)
-    starts = 1.0 + np.cumsum(gaps) + design.seconds * np.arange(track.clips)
-    return tuple(starts.tolist())
+    parts += accompaniment
+    return Piece(track, tempo, key, minor, tuple(parts), level, starts, entries, design.seconds)
 
 
 def _draw_entries(design: DatasetDesign, track: Track, clip: int, seed: int) -> tuple[float, ...]:
@@ -285,7 +213,7 @@ def _draw_entries(design: DatasetDesign, track: Track, clip: int, seed: int) -> 
     return tuple(np.where(late, times, 0.0).tolist())
 
 
-def _chord(tonic: int, root: int, minor: bool, seventh: bool) -> tuple[int, ...]:
+def _chord(tonic: int, root: int, minor: bool, seventh: bool) -> Chord:
     # Roots 2, 4 and 9 above a major tonic carry its minor triads; in minor it is the other way.
     third = 3 if (root in (2, 4, 9)) != minor else 4
     intervals = (0, third, 7, 10) if seventh else (0, third, 7)
@@ -293,37 +221,33 @@ def _chord(tonic: int, root: int, minor: bool, seventh: bool) -> tuple[int, ...]
 
 
 def _labelled(design: DatasetDesign, track: Track, frame: _Frame, index: int, seed: int) -> Part:
+    """Draw and write what a labelled instrument plays."""
     name = track.instruments[index]
-    player = PLAYERS[name]
+    instrument = INSTRUMENTS[name]
     rng = track.stream(seed, "notes", index)
-    programs = player.programs
+    programs = instrument.programs
     if rng.random() < GENRE_PROGRAM_PROBABILITY:
-        programs = player.by_genre.get(track.genre, programs)
+        programs = instrument.by_genre.get(track.genre, programs)
     program = int(rng.choice(programs))
     level = float(rng.normal(0.0, 1.0)) * design.level_sd
     accompanies = index > 0 and rng.random() < 0.5
-    if player.chordal and (accompanies or rng.random() < 0.5):
-        notes = _play_chords(rng, frame, *player.range(program))
-    else:
-        notes = _play_melody(rng, frame, *player.range(program))
-    return Part(name, program, level, True, notes)
+    chordal = instrument.chordal and (accompanies or rng.random() < 0.5)
+    play = _play_chords if chordal else _play_melody
+    return Part(name, program, level, True, play(rng, frame, *instrument.range(program)))
 
 
 def _accompaniment(
     design: DatasetDesign, track: Track, frame: _Frame, seed: int
 ) -> tuple[list[Part], float]:
+    """Draw the unlabelled parts, and their level against the labelled ones."""
     rng = track.stream(seed, "accompaniment")
-    style, parts = frame.style, []
+    genre, parts = GENRES[frame.genre], []
     level = float(rng.uniform(*design.accompaniment_db))
-    present, drums, bass, chords = rng.random(4) < (
-        design.accompaniment,
-        style.drums,
-        0.8,
-        design.unlabelled_chords,
-    )
+    chances = (design.accompaniment, genre.drums, 0.8, design.unlabelled_chords)
+    present, drums, bass, chords = rng.random(4) < chances
     levels = rng.uniform((-6.0, -6.0, -4.0), (1.0, 0.0, 2.0)).tolist()
-    bass_program = int(rng.choice(style.bass_programs))
-    chord_program = int(rng.choice(style.chord_programs))
+    bass_program = int(rng.choice(genre.bass_programs))
+    chord_program = int(rng.choice(genre.chord_programs))
     if present and drums:
         notes = _play_drums(track.stream(seed, "notes", "drums"), frame)
         parts.append(Part("drums", 0, levels[0], False, notes))
@@ -337,13 +261,11 @@ def _accompaniment(
     return parts, level
 
 
-def _play_melody(
-    rng: np.random.Generator, frame: _Frame, lowest: int, highest: int
-) -> tuple[Note, ...]:
+def _play_melody(rng: Generator, frame: _Frame, lowest: int, highest: int) -> Notes:
     """Write a random walk on the scale that often lands on a note of the chord."""
-    style = frame.style
+    genre = GENRES[frame.genre]
     scale: tuple[int, ...] = MINOR if frame.minor else MAJOR
-    if style.sevenths and not frame.minor and rng.random() < 0.5:
+    if genre.sevenths and not frame.minor and rng.random() < 0.5:
         scale = BLUES
     pitches = {(frame.key + step) % 12 for step in scale}
     span, centre = int(rng.integers(10, 20)), int(rng.integers(lowest + 4, highest - 3))
@@ -356,8 +278,8 @@ def _play_melody(
     notes: list[Note] = []
     time, rested, off_beat = 0.0, False, False
     while time < frame.seconds:
-        beats = float(rng.choice(style.note_lengths))
-        if style.swing and beats == 0.5:
+        beats = float(rng.choice(genre.note_lengths))
+        if genre.swing and beats == 0.5:
             beats = 1 - SWING if off_beat else SWING
             off_beat = not off_beat
         length = beats * frame.beat
@@ -365,7 +287,8 @@ def _play_melody(
         if not rested:
             at = int(np.clip(at + rng.integers(-2, 3), 0, len(pool) - 1))
             if rng.random() < 0.4:
-                chord = [pitch % 12 for pitch in frame.chord(time)]
+                bar = int(time / (BEATS * frame.beat)) % len(frame.chords)
+                chord = [pitch % 12 for pitch in frame.chords[bar]]
                 inside = np.flatnonzero(np.isin(pool % 12, chord))
                 if len(inside):
                     at = int(inside[np.argmin(np.abs(inside - at))])
@@ -376,10 +299,8 @@ def _play_melody(
     return _tidy(notes)
 
 
-def _play_chords(
-    rng: np.random.Generator, frame: _Frame, lowest: int, highest: int
-) -> tuple[Note, ...]:
-    pattern = CHORD_PATTERNS[str(rng.choice(frame.style.chord_patterns))]
+def _play_chords(rng: Generator, frame: _Frame, lowest: int, highest: int) -> Notes:
+    pattern = CHORD_PATTERNS[str(rng.choice(GENRES[frame.genre].chord_patterns))]
     loudness = int(rng.integers(55, 105))
     centre = (lowest + highest) // 2 + int(rng.integers(-4, 5))
     notes: list[Note] = []
@@ -388,57 +309,84 @@ def _play_chords(
         for onset, length, keys in pattern(tuple(voiced), rng):
             start = bar + onset * frame.beat
             for strum, key in enumerate(keys):
-                notes.append(
-                    Note(
-                        start + strum * rng.uniform(0, 0.012),
-                        start + max(length * frame.beat, 0.05),
-                        int(np.clip(key, lowest, highest)),
-                        _velocity(rng, loudness, 8),
-                    )
-                )
+                struck = start + strum * rng.uniform(0, 0.012)
+                end = start + max(length * frame.beat, 0.05)
+                played = int(np.clip(key, lowest, highest))
+                notes.append(Note(struck, end, played, _velocity(rng, loudness, 8)))
     return _tidy(notes)
 
 
-def _play_bass(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
-    notes = [
-        Note(
-            bar + onset * frame.beat,
-            bar + (onset + length) * frame.beat,
-            key,
-            int(rng.integers(70, 110)),
-        )
-        for bar, chord in frame.bars()
-        for onset, length, (key,) in bass_bar(frame.genre, chord)
-    ]
+def _play_bass(rng: Generator, frame: _Frame) -> Notes:
+    notes: list[Note] = []
+    for bar, chord in frame.bars():
+        for onset, length, (key,) in _bass_bar(frame.genre, chord):
+            start, end = bar + onset * frame.beat, bar + (onset + length) * frame.beat
+            notes.append(Note(start, end, key, int(rng.integers(70, 110))))
     return _tidy(notes)
 
 
-def _play_drums(rng: np.random.Generator, frame: _Frame) -> tuple[Note, ...]:
+def _bass_bar(genre: str, chord: Chord) -> Pattern:
+    """One bar of a bass line, keys from 28 to 45, for a chord given from its root upwards."""
+
+    def low(pitch: int) -> int:
+        return 28 + (pitch - 28) % 12
+
+    root = low(chord[0])
+    if genre == "pop_rock":
+        return [(b / 2, 0.45, (root,)) for b in range(8)]
+    if genre == "jazz_blue":
+        return [(b, 0.9, (low(chord[b % len(chord)]),)) for b in range(BEATS)]
+    if genre == "classical":
+        return [(0, 3.8, (root,))]
+    fifth = root + 7 if root < 38 else root - 5
+    return [(0, 0.9, (root,)), (2, 0.9, (fifth,))]
+
+
+def _play_drums(rng: Generator, frame: _Frame) -> Notes:
     loudness, ride = int(rng.integers(45, 90)), bool(rng.random() < 0.3)
     accent = 20 if frame.genre == "pop_rock" else 0
     notes: list[Note] = []
     for bar, _ in frame.bars():
-        for onset, length, (key,) in drum_bar(frame.genre, ride, rng):
+        for onset, length, (key,) in _drum_bar(frame.genre, ride, rng):
             start = bar + onset * frame.beat
-            louder = loudness + (accent if key in (36, 38) else 0)
+            louder = loudness + (accent if key in (KICK, SNARE) else 0)
             notes.append(Note(start, start + length, key, _velocity(rng, louder, 10)))
     return _tidy(notes)
 
 
-def _velocity(rng: np.random.Generator, mean: float, sd: float) -> int:
+def _drum_bar(genre: str, ride: bool, rng: Generator) -> Pattern:
+    """One bar of a drum beat (General MIDI percussion keys)."""
+
+    def strokes(key: int, *onsets: float) -> Pattern:
+        return [(onset, 0.2, (key,)) for onset in onsets]
+
+    eighths = [b / 2 for b in range(8)]
+    if genre == "pop_rock":
+        cymbal = strokes(RIDE if ride else CLOSED_HAT, *eighths)
+        return strokes(KICK, 0, 2, 2.5) + strokes(SNARE, 1, 3) + cymbal
+    if genre == "jazz_blue":
+        beat = strokes(RIDE, 0, 1, 1 + SWING, 2, 3, 3 + SWING) + strokes(PEDAL_HAT, 1, 3)
+        if rng.random() < 0.5:
+            beat += strokes(SNARE, float(rng.choice([0, 1 + SWING, 2 + SWING])))
+        return beat
+    brushes = strokes(CLOSED_HAT, *eighths[::2]) + strokes(SNARE, *eighths[1::2])
+    return brushes + strokes(KICK, 0, 2)
+
+
+def _velocity(rng: Generator, mean: float, sd: float) -> int:
     return int(np.clip(rng.normal(mean, sd), 25, 127))
 
 
-def _tidy(notes: list[Note]) -> tuple[Note, ...]:
+def _tidy(notes: list[Note]) -> Notes:
     """Sort by start, and end each note before the same key is struck again.
 
     A synthesiser's note-off silences every note of that key, also the later one.
     """
-    by_key: dict[int, list[Note]] = {}
-    for note in sorted(notes):
-        by_key.setdefault(note.key, []).append(note)
+    following: dict[int, float] = {}
     tidy: list[Note] = []
-    for same in by_key.values():
-        tidy += [a._replace(end=min(a.end, b.start)) for a, b in pairwise(same)]
-        tidy.append(same[-1])
-    return tuple(sorted(note for note in tidy if note.end > note.start))
+    for note in sorted(notes, reverse=True):
+        end = min(note.end, following.get(note.key, note.end))
+        following[note.key] = note.start
+        if end > note.start:
+            tidy.append(note._replace(end=end))
+    return tuple(sorted(tidy))

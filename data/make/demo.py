@@ -4,9 +4,14 @@
     python data/make/demo.py OUT --counterfactual     render the counterfactual corpus
     python data/make/demo.py OUT --bundle RENDERED    bundle a rendered corpus
 
-Rendering needs the two SoundFonts of `synth` and the package tinysoundfont. An interrupted
-rendering goes on where it stopped when the command is repeated. The same seed gives the same audio,
-whatever the number of jobs. Between rendering and bundling, `biasmir extract` makes the embeddings.
+Rendering needs two SoundFonts and the package tinysoundfont; what is missing is named. An
+interrupted rendering goes on where it stopped when the command is repeated. The same seed gives the
+same audio, whatever the number of jobs. Between rendering and bundling, `biasmir extract` makes the
+embeddings.
+
+Where to look: design.py (what makes the datasets different), compose.py (notes), synth.py
+(SoundFonts), production.py (rooms, filters, noise, codecs), render.py (table and folder), bundle.py
+(what is passed on).
 """
 
 from __future__ import annotations
@@ -22,11 +27,8 @@ from typing import Any
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import BiasMIRError
 from bundle import EXAMPLES, write_bundle
-from render import CLIPS, PIECES, render_corpus, render_counterfactual
-
-RENDERING = ("counterfactual", "clips", "seed", "jobs", "soundfonts")
-BUNDLING = ("embedding", "examples", "pieces")
-"""Arguments of the two halves of the command."""
+from design import COUNTERFACTUAL, DEMO
+from render import render_corpus
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,77 +42,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises
     ------
     SystemExit
-        1 after an error in words, 2 where the arguments do not fit, 130 after Ctrl-C, 143 after
+        1 after an error in words, 2 where the options do not fit, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
     parser = _parser()
     given = vars(parser.parse_args(arguments))
-    out, rendered, progress = given.pop("out"), given.pop("bundle", None), not given.pop("quiet")
-    misplaced = sorted(given.keys() & set(BUNDLING if rendered is None else RENDERING))
-    if misplaced:
-        options = ", ".join(f"--{name}" for name in misplaced)
-        parser.error(f"{options}: only {'with' if rendered is None else 'without'} --bundle")
+    bundling = {"bundle", "embedding", "examples", "pieces"} & given.keys()
+    rendering = {"design", "clips", "seed", "jobs", "soundfonts"} & given.keys()
+    if bundling and (rendering or "bundle" not in given):
+        parser.error("options of bundling need --bundle, with which those of rendering do not go")
     try:
-        if rendered is None:
-            _render(out, given, progress)
-        else:
-            bundle = write_bundle(Corpus.load(rendered), out, progress=progress, **given)
-            size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-            print(f"{bundle.summary()}\n\n{size / 1e6:.2f} MB in {out}")
+        if not bundling:
+            print(_render(**given).summary())
+            return
+        bundle = write_bundle(Corpus.load(given.pop("bundle")), **given)
     except BiasMIRError as error:
         sys.exit(f"Error: {error}")
+    size = sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file())
+    print(f"{bundle.summary()}\n\n{size / 1e6:.2f} MB in {bundle.path}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options that are not given are left out, so that the functions' defaults hold."""
+    """Read options; those not given are left out, so that the functions' own defaults hold."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--quiet", action="store_true", default=False, help="no progress bar")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write to")
+    parser.add_argument("--quiet", dest="progress", action="store_false", help="no progress bar")
+    number: dict[str, Any] = {"type": int, "metavar": "N"}
+
     add = parser.add_argument_group("rendering").add_argument
-    add(
-        "--counterfactual",
-        action="store_true",
-        help="four datasets of the same pieces instead: band in all combinations of SoundFont and "
-        "production chain",
-    )
-    how_many = f"default: {CLIPS}; counterfactual: {PIECES}"
-    add("--clips", metavar="N", type=int, help=f"clips in each dataset ({how_many})")
-    add("--seed", metavar="N", type=int, help="of every random choice (default: 1)")
-    add("--jobs", metavar="N", type=int, help="processes; -1, the default: one on each core")
-    add(
-        "--soundfonts",
-        type=Path,
-        help="folder with the SoundFonts, if they are not installed; or set BIASMIR_SOUNDFONTS",
-    )
+    same_pieces = "the same pieces with two SoundFonts and two production chains instead"
+    clips = f"clips in each dataset (default: {DEMO.clips}; counterfactual: {COUNTERFACTUAL.clips})"
+    fonts = "where the SoundFonts are, if not installed; BIASMIR_SOUNDFONTS says it too"
+    as_design: dict[str, Any] = {"dest": "design", "action": "store_const", "const": COUNTERFACTUAL}
+    add("--counterfactual", **as_design, help=same_pieces)
+    add("--clips", **number, help=clips)
+    add("--seed", **number, help="of every random choice (default: 1)")
+    add("--jobs", **number, help="processes; -1, the default: one on each core")
+    add("--soundfonts", type=Path, metavar="FOLDER", help=fonts)
+
     add = parser.add_argument_group("bundling").add_argument
-    add(
-        "--bundle",
-        type=Path,
-        metavar="RENDERED",
-        help="rendered corpus with embeddings: OUT gets its clip table, the embeddings clip by "
-        "clip in half precision, and listening examples as MP3",
-    )
-    add("--embedding", nargs="+", action="extend", help="embeddings to keep (default: all)")
-    add(
-        "--examples",
-        metavar="N",
-        type=int,
-        help=f"listening examples of each instrument in each dataset (default: {EXAMPLES})",
-    )
-    add(
-        "--pieces",
-        metavar="N",
-        type=int,
-        help="for a counterfactual corpus, instead: pieces to listen to, each in all datasets",
-    )
+    kept = "keep of this rendered corpus: table, mean embeddings in half precision, MP3 examples"
+    each = f"examples of each instrument in each dataset (default: {EXAMPLES})"
+    pieces = "of a counterfactual corpus, instead: pieces to listen to, each in all datasets"
+    add("--bundle", type=Path, metavar="RENDERED", help=kept)
+    add("--embedding", nargs="+", action="extend", metavar="NAME", help="default: all")
+    add("--examples", **number, help=each)
+    add("--pieces", **number, help=pieces)
     return parser
 
 
-def _render(out: Path, given: dict[str, Any], progress: bool) -> None:
+def _render(out: Path, **how: Any) -> Corpus:
+    """Render, and end with words and the usual exit code when stopped."""
     stopped: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -120,21 +106,16 @@ def _render(out: Path, given: dict[str, Any], progress: bool) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    how = {"seed": 1, "jobs": -1, **given, "progress": progress}
     try:
-        if how.pop("counterfactual", False):
-            corpus = render_counterfactual(out, pieces=how.pop("clips", PIECES), **how)
-        else:
-            corpus = render_corpus(out, clips=how.pop("clips", CLIPS), **how)
+        return render_corpus(out, **how)
     except BaseException:
         # A batch system stops the workers too, so that the first thing to be noticed here may be
         # that they have ended.
         if not stopped:
             raise
-        goes_on = "and the same command goes on from there."
-        print(f"\nStopped; finished clips are kept in {out}, {goes_on}", file=sys.stderr)
+        kept = f"finished clips are kept in {out}, and the same command goes on from there."
+        print(f"\nStopped; {kept}", file=sys.stderr)
         sys.exit(stopped[0])
-    print(corpus.summary())
 
 
 if __name__ == "__main__":

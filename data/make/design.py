@@ -1,4 +1,4 @@
-"""What makes the two demonstration datasets different: numbers, and nothing else.
+"""What makes the rendered datasets different: numbers, and nothing else.
 
 `solo` is laid out after IRMAS (3 s, one predominant instrument, every label observed), `band` after
 OpenMIC-2018 (10 s, one to four instruments, some labels observed, some wrong). They differ in what
@@ -15,32 +15,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 
-def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """Open the random stream of that name.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the corpus, 0 or more.
-    *names : str or int
-        Path of names, such as ``"band", 12, "notes"``. Another path is an independent stream.
-
-    Returns
-    -------
-    numpy.random.Generator
-        A generator at the start of that stream.
-    """
-    path = "/".join(str(name) for name in names)
-    digest = hashlib.blake2b(path.encode(), digest_size=16).digest()
-    return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
-
-
-GENRES = ("pop_rock", "jazz_blue", "classical", "country_folk")
-"""Groups of both datasets, in the paper's order."""
-
-
 @dataclass(frozen=True)
-class Style:
+class Genre:
     """What a genre fixes about the music.
 
     Attributes
@@ -49,72 +25,67 @@ class Style:
         Slowest and fastest, beats per minute.
     progressions : tuple of tuple of int
         Chord roots, one for each bar, in semitones above the key.
+    note_lengths : tuple of float
+        Lengths of melody notes in beats; a length listed twice is twice as likely.
+    chord_patterns : tuple of str
+        Ways of playing chords, names of `compose.CHORD_PATTERNS`.
+    drums : float
+        Probability of a drum kit where there is an accompaniment.
+    bass_programs : tuple of int
+        General MIDI programs of the unlabelled bass part, numbered from 0 as in SoundFonts.
+    chord_programs : tuple of int
+        Those of the unlabelled chord part.
     sevenths : bool
         Whether chords have sevenths.
     swing : bool
         Whether eighths are played long and short.
-    note_lengths : tuple of float
-        Lengths of melody notes in beats; a length listed twice is twice as likely.
-    chord_patterns : tuple of str
-        Ways of playing chords, names of :data:`CHORD_PATTERNS`.
-    drums : float
-        Probability of a drum kit where there is an accompaniment.
-    bass_programs : tuple of int
-        General MIDI programs of the unlabelled bass part.
-    chord_programs : tuple of int
-        Those of the unlabelled chord part.
     """
 
     tempo: tuple[float, float]
     progressions: tuple[tuple[int, ...], ...]
-    sevenths: bool
-    swing: bool
     note_lengths: tuple[float, ...]
     chord_patterns: tuple[str, ...]
     drums: float
     bass_programs: tuple[int, ...]
     chord_programs: tuple[int, ...]
+    sevenths: bool = False
+    swing: bool = False
 
 
-STYLES: dict[str, Style] = {
-    "pop_rock": Style(
+# Groups of both datasets, in the paper's order.
+GENRES: dict[str, Genre] = {
+    "pop_rock": Genre(
         tempo=(95, 145),
         progressions=((0, 7, 9, 5), (9, 5, 0, 7), (0, 5, 7, 5), (0, 9, 5, 7)),
-        sevenths=False,
-        swing=False,
         note_lengths=(0.5, 0.5, 1, 0.25),
         chord_patterns=("strummed", "sustained", "arpeggio"),
         drums=0.9,
         bass_programs=(33, 34, 38),
         chord_programs=(48, 50, 89, 29, 27, 4),
     ),
-    "jazz_blue": Style(
+    "jazz_blue": Genre(
         tempo=(80, 200),
         progressions=((2, 7, 0, 9), (0, 9, 2, 7), (0, 5, 0, 7), (5, 7, 4, 9)),
-        sevenths=True,
-        swing=True,
         note_lengths=(0.5, 0.5, 1, 1.5),
         chord_patterns=("charleston", "sustained", "off-beat"),
         drums=0.75,
         bass_programs=(32,),
         chord_programs=(0, 26, 4, 11),
+        sevenths=True,
+        swing=True,
     ),
-    "classical": Style(
+    "classical": Genre(
         tempo=(55, 115),
         progressions=((0, 5, 7, 0), (0, 2, 7, 0), (0, 9, 5, 7), (9, 2, 4, 9)),
-        sevenths=False,
-        swing=False,
         note_lengths=(0.5, 1, 1, 2, 0.25),
         chord_patterns=("alberti", "sustained", "arpeggio"),
         drums=0.0,
         bass_programs=(43,),
         chord_programs=(48, 49, 0, 46),
     ),
-    "country_folk": Style(
+    "country_folk": Genre(
         tempo=(80, 135),
         progressions=((0, 5, 0, 7), (0, 0, 7, 0), (0, 5, 7, 0)),
-        sevenths=False,
-        swing=False,
         note_lengths=(0.5, 0.5, 1, 0.5),
         chord_patterns=("boom-chuck", "strummed", "arpeggio"),
         drums=0.5,
@@ -122,22 +93,6 @@ STYLES: dict[str, Style] = {
         chord_programs=(25, 105, 24, 22, 21),
     ),
 }
-"""The style of each of :data:`GENRES`."""
-
-
-INSTRUMENTS = (
-    "cello",
-    "clarinet",
-    "flute",
-    "guitar",
-    "organ",
-    "piano",
-    "saxophone",
-    "trumpet",
-    "violin",
-    "voice",
-)
-"""Labels of both datasets, in the paper's order."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +102,9 @@ class Instrument:
     Attributes
     ----------
     programs : tuple of int
-        General MIDI programs to choose from.
-    lowest : int
-        Lower end of the playing range, a MIDI note number.
-    highest : int
-        Its upper end.
+        General MIDI programs to choose from; one that is listed twice is twice as likely.
+    keys : tuple of int
+        Lower and upper end of the playing range, MIDI note numbers.
     chordal : bool
         Whether it may play chords instead of a melody.
     by_genre : dict of str to tuple of int
@@ -161,27 +114,26 @@ class Instrument:
     """
 
     programs: tuple[int, ...]
-    lowest: int
-    highest: int
-    chordal: bool
+    keys: tuple[int, int]
+    chordal: bool = False
     by_genre: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def range(self, program: int) -> tuple[int, int]:
         """Lowest and highest key of a program; both SoundFonts sound on all keys between."""
-        return self.ranges.get(program, (self.lowest, self.highest))
+        return self.ranges.get(program, self.keys)
 
 
-PLAYERS: dict[str, Instrument] = {
-    "cello": Instrument((42,), 36, 69, False),
-    "clarinet": Instrument((71,), 50, 84, False),
-    "flute": Instrument((73, 73, 72), 60, 93, False, ranges={72: (72, 98)}),
+# Labels of both datasets, in the paper's order.
+INSTRUMENTS: dict[str, Instrument] = {
+    "cello": Instrument((42,), (36, 69)),
+    "clarinet": Instrument((71,), (50, 84)),
+    "flute": Instrument((73, 73, 72), (60, 93), ranges={72: (72, 98)}),
     "guitar": Instrument(
         (24, 25, 26, 27, 28, 29, 30),
-        40,
-        76,
-        True,
-        {
+        (40, 76),
+        chordal=True,
+        by_genre={
             "pop_rock": (25, 27, 28, 29, 30),
             "jazz_blue": (26, 24, 27),
             "classical": (24,),
@@ -190,33 +142,20 @@ PLAYERS: dict[str, Instrument] = {
     ),
     "organ": Instrument(
         (16, 17, 18, 19, 20),
-        36,
-        84,
-        True,
-        {"pop_rock": (16, 17, 18), "jazz_blue": (16, 17), "classical": (19, 20)},
+        (36, 84),
+        chordal=True,
+        by_genre={"pop_rock": (16, 17, 18), "jazz_blue": (16, 17), "classical": (19, 20)},
     ),
-    "piano": Instrument((0, 1, 0, 3), 36, 88, True, {"classical": (0,)}),
+    "piano": Instrument((0, 1, 0, 3), (36, 88), chordal=True, by_genre={"classical": (0,)}),
     "saxophone": Instrument(
-        (64, 65, 66, 67),
-        44,
-        75,
-        False,
-        ranges={64: (56, 86), 65: (49, 80), 67: (37, 70)},
+        (64, 65, 66, 67), (44, 75), ranges={64: (56, 86), 65: (49, 80), 67: (37, 70)}
     ),
-    "trumpet": Instrument((56, 56, 59), 54, 82, False, {"jazz_blue": (56, 59)}),
+    "trumpet": Instrument((56, 56, 59), (54, 82), by_genre={"jazz_blue": (56, 59)}),
     "violin": Instrument(
-        (40, 40, 110), 55, 93, False, {"classical": (40,), "country_folk": (110, 40)}
+        (40, 40, 110), (55, 93), by_genre={"classical": (40,), "country_folk": (110, 40)}
     ),
-    "voice": Instrument((52, 53, 54), 48, 79, True),
+    "voice": Instrument((52, 53, 54), (48, 79), chordal=True),
 }
-"""How each of :data:`INSTRUMENTS` is played."""
-
-GENRE_PROGRAM_PROBABILITY = 0.8
-"""How often a genre's own programs are used where it has some."""
-
-
-CLIPS_PER_TRACK = (0.4, 0.35, 0.25)
-"""Probabilities of a track of one, two and three clips."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +165,7 @@ class SourceDesign:
     Attributes
     ----------
     soundfont : str
-        Name of a SoundFont of :data:`SOUNDFONTS`.
+        Name of a SoundFont of `synth.SOUNDFONTS`.
     timbre_shift_sd : float
         Labelled instruments play some semitones too high and are bent back to pitch, so that other
         samples sound, with other formants: standard deviation in semitones.
@@ -286,7 +225,7 @@ class LabelDesign:
     graded: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetDesign:
     """A dataset: what is played, by what, through what, and how it is labelled.
 
@@ -332,16 +271,16 @@ class DatasetDesign:
     genre_weights: tuple[float, ...]
     instrument_weights: dict[str, tuple[float, ...]]
     ensemble: tuple[float, ...]
-    balanced: float
-    level_sd: float
-    late_entries: float
+    balanced: float = 0.0
+    level_sd: float = 0.0
+    late_entries: float = 0.0
     accompaniment: float
     accompaniment_db: tuple[float, float]
     unlabelled_chords: float
     source: SourceDesign
     production: ProductionDesign
-    labels: LabelDesign
-    clips_per_track: tuple[float, ...] = CLIPS_PER_TRACK
+    labels: LabelDesign = LabelDesign()
+    clips_per_track: tuple[float, ...] = (0.4, 0.35, 0.25)
 
     def joint_weights(self) -> np.ndarray:
         """Probability of each genre and lead instrument.
@@ -356,6 +295,7 @@ class DatasetDesign:
         return genres[:, None] * rows / rows.sum(axis=1, keepdims=True)
 
 
+# After IRMAS: clean and loud pop, worn jazz, peaked instrument frequencies.
 SOLO = DatasetDesign(
     name="solo",
     music="solo",
@@ -369,8 +309,6 @@ SOLO = DatasetDesign(
     },
     ensemble=(1.0,),
     balanced=0.6,
-    level_sd=0.0,
-    late_entries=0.0,
     accompaniment=0.95,
     accompaniment_db=(-9.0, -1.0),
     unlabelled_chords=0.85,
@@ -383,10 +321,9 @@ SOLO = DatasetDesign(
         saturated=True,
         codec="none",
     ),
-    labels=LabelDesign(),
 )
-"""After IRMAS: clean and loud pop, worn jazz, peaked instrument frequencies."""
 
+# After OpenMIC-2018: quiet, worn, compressed, ensembles, half of the negatives unobserved.
 BAND = DatasetDesign(
     name="band",
     music="band",
@@ -399,7 +336,6 @@ BAND = DatasetDesign(
         "country_folk": (1.6, 1.4, 1.4, 0.9, 1.2, 1.0, 1.0, 0.9, 0.8, 0.9),
     },
     ensemble=(0.30, 0.40, 0.25, 0.05),
-    balanced=0.0,
     level_sd=1.5,
     late_entries=0.4,
     accompaniment=0.80,
@@ -416,10 +352,85 @@ BAND = DatasetDesign(
     ),
     labels=LabelDesign(observed_positives=0.85, observed_negatives=0.50, flipped=0.02, graded=True),
 )
-"""After OpenMIC-2018: quiet, worn, compressed, ensembles, half of the negatives unobserved."""
 
-DATASETS: dict[str, DatasetDesign] = {"solo": SOLO, "band": BAND}
-"""The two datasets in order."""
+
+@dataclass(frozen=True)
+class CorpusDesign:
+    """Datasets that are rendered together.
+
+    Attributes
+    ----------
+    name, title : str
+        What the corpus is called.
+    datasets : tuple of DatasetDesign
+        In order.
+    clips : int
+        Clips in each dataset, unless told otherwise.
+    option : str
+        What has to be added to the command that makes it.
+    """
+
+    name: str
+    title: str
+    datasets: tuple[DatasetDesign, ...]
+    clips: int
+    option: str = ""
+
+
+DEMO = CorpusDesign(
+    "demo", "BiasMIR demonstration corpus: two rendered datasets", (SOLO, BAND), clips=1800
+)
+
+
+# The same notes in four datasets, which differ in nothing but the SoundFont and the production
+# chain: the timbre shifts are those of `band`, and every random draw belongs to the piece (its
+# equaliser and room are the same random numbers, read by another chain). A clip has one name in all
+# four. The pieces are the first clips of the tracks of `band` in DEMO with the same seed, so that
+# the first dataset sounds as they do there, but for a few clips: a timbre shift is cut by the range
+# of a whole piece, and here a piece ends with its first clip.
+COUNTERFACTUAL = CorpusDesign(
+    "counterfactual",
+    "BiasMIR counterfactual corpus: the same music with two SoundFonts and two productions",
+    tuple(
+        replace(
+            BAND,
+            name=f"{font.name}font_{chain.name}chain",
+            source=replace(BAND.source, soundfont=font.source.soundfont),
+            production=chain.production,
+            labels=LabelDesign(),  # all observed, and right
+            clips_per_track=(1.0,),
+        )
+        for chain in (BAND, SOLO)
+        for font in (BAND, SOLO)
+    ),
+    clips=400,
+    option=" --counterfactual",
+)
+
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """Open the random stream of that name.
+
+    Every random choice is drawn from a stream that has a name (dataset, track, stage, ...), not
+    from one generator that is passed along. A stage can then be drawn anew, left out or replaced
+    without a change in any other: the same notes can be played by another SoundFont, or sent
+    through another production chain, and remain the same notes.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the corpus, 0 or more.
+    *names : str or int
+        Path of names, such as ``"band", 12, "notes"``. Another path is an independent stream.
+
+    Returns
+    -------
+    numpy.random.Generator
+        A generator at the start of that stream.
+    """
+    path = "/".join(str(name) for name in names)
+    digest = hashlib.blake2b(path.encode(), digest_size=16).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
 @dataclass(frozen=True)
@@ -446,6 +457,15 @@ class Track:
     genre: str
     instruments: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """Such as ``solo_0012``: the same in all datasets that share the music."""
+        return f"{self.music}_{self.number:04d}"
+
+    def clip_name(self, clip: int) -> str:
+        """Such as ``solo_0012_1``: music, track, clip."""
+        return f"{self.name}_{clip}"
+
     def stream(self, seed: int, *names: str | int) -> np.random.Generator:
         """Open a random stream of this track."""
         return stream(seed, self.music, self.number, *names)
@@ -465,8 +485,8 @@ def draw_track(design: DatasetDesign, number: int, seed: int) -> Track:
         players = 1 + int(rng.choice(len(design.ensemble), p=design.ensemble))
         weights = joint[genre] / joint[genre].sum()
         chosen = rng.choice(len(INSTRUMENTS), players, replace=False, p=weights).tolist()
-    names = tuple(INSTRUMENTS[i] for i in chosen)
-    return Track(design.music, number, clips, GENRES[genre], names)
+    names = tuple(list(INSTRUMENTS)[i] for i in chosen)
+    return Track(design.music, number, clips, list(GENRES)[genre], names)
 
 
 def draw_tracks(design: DatasetDesign, n_clips: int, seed: int) -> list[Track]:

@@ -1,6 +1,6 @@
-"""What happens to the music after it is played: a chain of named steps.
+"""What happens to the music after it is played: a chain of named steps, then a codec.
 
-:data:`STEPS` lists them in order. Each takes a waveform (mono float32, 44.1 kHz), the
+:data:`STEPS` lists the chain in order. Each step takes a waveform (mono float32, 44.1 kHz), the
 :class:`Production` of its track and a random stream for the clip, and gives a waveform of the same
 length. :func:`stages` yields what each step gives, to be heard one after the other.
 """
@@ -10,21 +10,20 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.signal
+import soundfile
+from numpy.random import Generator
 
 from design import ProductionDesign, Track
 from synth import SAMPLE_RATE
 
-PEAK = 0.89
-"""Largest sample before the codec (a lossy one may overshoot a little)."""
-DRIVE = 1.3
-"""Gain into the soft clipper, where there is one."""
-DRIEST = 0.05
-"""Degradations of the room below this leave out the reverberation."""
-EQUALISER_OCTAVES = (-5.0, 4.5)
-"""Lowest and highest knot of the equaliser, octaves from 1 kHz."""
+PEAK = 0.89  # largest sample before the codec (a lossy one may overshoot a little)
+DRIVE = 1.3  # gain into the soft clipper, where there is one
+DRIEST = 0.05  # degradations of the room below this leave out the reverberation
+EQUALISER_OCTAVES = (-5.0, 4.5)  # lowest and highest knot of the equaliser, octaves from 1 kHz
 EQUALISER_KNOTS = 7
 
 
@@ -102,7 +101,7 @@ def draw_production(design: ProductionDesign, track: Track, seed: int) -> Produc
     )
 
 
-def equalise(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def equalise(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Tilt and bend the spectrum."""
     frequencies = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     octaves = np.log2(np.maximum(frequencies, 20.0) / 1000.0)
@@ -111,7 +110,7 @@ def equalise(wave: np.ndarray, production: Production, rng: np.random.Generator)
     return np.fft.irfft(np.fft.rfft(wave) * gains, len(wave))
 
 
-def reverberate(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def reverberate(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Put the music into a room: noise that decays by 60 dB, darkened."""
     if production.reverb_wet == 0:
         return wave
@@ -124,45 +123,36 @@ def reverberate(wave: np.ndarray, production: Production, rng: np.random.Generat
     return (1 - production.reverb_wet) * wave + production.reverb_wet * wet
 
 
-def limit_band(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def limit_band(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Take away the lowest and the highest frequencies."""
     edges = (production.highpass_hz, production.lowpass_hz)
     sections = scipy.signal.butter(4, edges, "bandpass", fs=SAMPLE_RATE, output="sos")
     return scipy.signal.sosfilt(sections, wave)
 
 
-def set_level(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def set_level(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Bring the RMS to the track's level."""
     return wave * (10 ** (production.level_db / 20) / max(rms(wave), 1e-12))
 
 
-def saturate(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def saturate(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Drive the signal into a soft clipper, as loud masters are."""
     return PEAK * np.tanh(DRIVE * wave / PEAK) if production.saturated else wave
 
 
-def add_noise(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def add_noise(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Add white noise."""
     level = rms(wave) * 10 ** (production.noise_db / 20)
     return wave + level * rng.normal(0.0, 1.0, len(wave))
 
 
-def limit_peak(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
+def limit_peak(wave: np.ndarray, production: Production, rng: Generator) -> np.ndarray:
     """Turn a clip down whose peak is above :data:`PEAK`."""
     peak = np.abs(wave).max()
     return wave * (PEAK / peak) if peak > PEAK else wave
 
 
-def pass_codec(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
-    """Encode and decode."""
-    import soundfile
-
-    return soundfile.read(io.BytesIO(encode(wave, production)), dtype="float32")[0]
-
-
-Step = Callable[[np.ndarray, Production, np.random.Generator], np.ndarray]
-
-STEPS: dict[str, Step] = {
+STEPS: dict[str, Callable[[np.ndarray, Production, Generator], np.ndarray]] = {
     "equaliser": equalise,
     "reverberation": reverberate,
     "band limits": limit_band,
@@ -170,15 +160,13 @@ STEPS: dict[str, Step] = {
     "saturation": saturate,
     "noise": add_noise,
     "peak limit": limit_peak,
-    "codec": pass_codec,
 }
-"""The chain, in order."""
 
 
 def stages(
-    wave: np.ndarray, production: Production, rng: np.random.Generator
+    wave: np.ndarray, production: Production, rng: Generator
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Send a clip through the chain.
+    """Send a clip through the chain and the codec, step by step.
 
     Parameters
     ----------
@@ -192,37 +180,24 @@ def stages(
     Yields
     ------
     name : str
-        Name of the step, a key of :data:`STEPS`.
+        Name of the step, a key of :data:`STEPS`, or at the end ``"codec"``.
     wave : ndarray of shape (n,)
         What the step gives, float32.
     """
     for name, step in STEPS.items():
         wave = step(wave, production, rng).astype(np.float32)
         yield name, wave
-
-
-def master(wave: np.ndarray, production: Production, rng: np.random.Generator) -> np.ndarray:
-    """Send a clip through the chain up to the codec: what :func:`encode` takes."""
-    *_, (_, last) = (stage for stage in stages(wave, production, rng) if stage[0] != "codec")
-    return last
+    yield "codec", soundfile.read(io.BytesIO(encode(wave, production)), dtype="float32")[0]
 
 
 def encode(wave: np.ndarray, production: Production) -> bytes:
     """Encode a clip as the track's codec wants it: Ogg Vorbis, or 16-bit FLAC for none."""
-    import soundfile
-
-    buffer = io.BytesIO()
+    how: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
     if production.codec == "vorbis":
-        soundfile.write(
-            buffer,
-            wave,
-            SAMPLE_RATE,
-            format="OGG",
-            subtype="VORBIS",
-            compression_level=production.codec_compression,
-        )
-    else:
-        soundfile.write(buffer, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+        how = {"format": "OGG", "subtype": "VORBIS"}
+        how["compression_level"] = production.codec_compression
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, SAMPLE_RATE, **how)
     return buffer.getvalue()
 
 

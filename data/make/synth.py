@@ -6,33 +6,36 @@ Waveforms are mono float32 at 44.1 kHz.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
+from itertools import chain, repeat
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from biasmir_utils.errors import BiasMIRError
-from compose import Note, Piece
-from design import PLAYERS, SourceDesign
+from compose import Notes, Piece
+from design import INSTRUMENTS, SourceDesign
 
+SAMPLE_RATE = 44_100  # Hz
+LEAD_IN = 1.0  # seconds played before a clip, so that it is cut from sound and not from silence
+MAX_SHIFT = 7  # largest timbre shift, semitones
+BEND_RANGE = 12  # range of the pitch wheel, semitones
+FLUSH = 8192  # samples between parts, which clear what the last one left in the synthesiser
+
+# A folder to look for SoundFonts in, before those in which Linux distributions install them.
 FOLDER_VARIABLE = "BIASMIR_SOUNDFONTS"
-"""Environment variable: a folder to look for SoundFonts in, before the system's own."""
-
 SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
-"""Where Linux distributions install SoundFonts."""
 
 
 class SoundFontError(BiasMIRError):
-    """A SoundFont is missing, or is not one."""
+    """A SoundFont or the synthesiser is missing, or a file is no SoundFont."""
 
 
 @dataclass(frozen=True)
-class SoundFontInfo:
-    """A SoundFont under a permissive licence.
+class SoundFont:
+    """A General MIDI SoundFont under the MIT licence.
 
     Attributes
     ----------
@@ -40,41 +43,29 @@ class SoundFontInfo:
         File name.
     package : str
         Debian package that has it.
-    licence : str
     attribution : str
         The names to be named.
-    url : str
-        Home page.
     """
 
     file: str
     package: str
-    licence: str
     attribution: str
-    url: str
 
 
-SOUNDFONTS: dict[str, SoundFontInfo] = {
-    "FluidR3_GM": SoundFontInfo(
-        file="FluidR3_GM.sf2",
-        package="fluid-soundfont-gm",
-        licence="MIT",
-        attribution="Fluid (R3) General MIDI SoundFont, (c) 2000-2002, 2008 Frank Wen",
-        url="https://packages.debian.org/fluid-soundfont-gm",
+SOUNDFONTS = {
+    "FluidR3_GM": SoundFont(
+        "FluidR3_GM.sf2",
+        "fluid-soundfont-gm",
+        "Fluid (R3) General MIDI SoundFont, (c) 2000-2002, 2008 Frank Wen",
     ),
-    "MuseScore_General_Lite": SoundFontInfo(
-        file="MuseScore_General_Lite.sf3",
-        package="musescore-general-soundfont-small",
-        licence="MIT",
-        attribution=(
-            "MuseScore_General SoundFont, (c) 2018-2021 S. Christian Collins, after Fluid (R3) "
-            "Mono, (c) 2014-2017 Michael Cowgill, and Fluid (R3), (c) 2000-2002, 2008 Frank Wen; "
-            "parts CC0 or public domain"
-        ),
-        url="https://packages.debian.org/musescore-general-soundfont-small",
+    "MuseScore_General_Lite": SoundFont(
+        "MuseScore_General_Lite.sf3",
+        "musescore-general-soundfont-small",
+        "MuseScore_General SoundFont, (c) 2018-2021 S. Christian Collins, after Fluid (R3) "
+        "Mono, (c) 2014-2017 Michael Cowgill, and Fluid (R3), (c) 2000-2002, 2008 Frank Wen; "
+        "parts CC0 or public domain",
     ),
 }
-"""The SoundFonts in use."""
 
 
 def find_soundfont(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
@@ -98,49 +89,46 @@ def find_soundfont(name: str, folder: str | os.PathLike[str] | None = None) -> P
     SoundFontError
         Where it is not there: the message says what to install.
     """
-    info = SOUNDFONTS[name]
-    folders = [Path(folder)] if folder is not None else _default_folders()
-    for candidate in folders:
-        for path in sorted(candidate.rglob(info.file)):
-            if path.is_file():
-                return path
-    searched = ", ".join(str(candidate) for candidate in folders)
+    wanted = SOUNDFONTS[name]
+    folders = [folder] if folder else [os.environ.get(FOLDER_VARIABLE), *SYSTEM_FOLDERS]
+    searched = [Path(folder) for folder in folders if folder]
+    for candidate in searched:
+        for path in sorted(candidate.rglob(wanted.file)):
+            return path
+    package = wanted.package
     raise SoundFontError(
-        f"SoundFont {info.file} not found in {searched}. On Debian or Ubuntu install it with "
-        f"'sudo apt-get install {info.package}'; without root 'apt-get download {info.package}' "
-        f"and 'dpkg-deb -x {info.package}_*.deb soundfonts' unpack it, and "
+        f"SoundFont {wanted.file} not found in {', '.join(map(str, searched))}. On Debian or "
+        f"Ubuntu install it with 'sudo apt-get install {package}'; without root 'apt-get download "
+        f"{package}' and 'dpkg-deb -x {package}_*.deb soundfonts' unpack it, and "
         f"'--soundfonts soundfonts' or {FOLDER_VARIABLE}=soundfonts says where it is."
     )
 
 
-def find_soundfonts(
-    names: Iterable[str] = tuple(SOUNDFONTS), folder: str | os.PathLike[str] | None = None
-) -> dict[str, Path]:
-    """Find several SoundFonts, see :func:`find_soundfont`."""
-    return {name: find_soundfont(name, folder) for name in dict.fromkeys(names)}
-
-
-def _default_folders() -> list[Path]:
-    named = os.environ.get(FOLDER_VARIABLE)
-    return [Path(folder) for folder in ((named,) if named else ()) + SYSTEM_FOLDERS]
-
-
-OPEN_CENTS = 10_300
-"""Filter cutoff in absolute cents (3.1 kHz): what the modulators give at a velocity of 80."""
-SHUT_CENTS = 7_000
-"""A piano's cutoff under this (470 Hz) is meant to be opened by modulators."""
-
+# SoundFont 2.01 specification: section 7 (the records of the chunk `pdta`), section 8.1.2 (kinds of
+# generators).
 _CUTOFF, _ENVELOPE_TO_CUTOFF, _INSTRUMENT = 8, 11, 41
+_BAG = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
+_GENERATOR = np.dtype([("kind", "<u2"), ("amount", "<i2")])
 _RECORDS = {
-    b"phdr": np.dtype([("name", "S20"), ("numbers", "<u2", 2), ("bag", "<u2"), ("x", "<u4", 3)]),
     b"inst": np.dtype([("name", "S20"), ("bag", "<u2")]),
-    b"bag": np.dtype([("generator", "<u2"), ("modulator", "<u2")]),
-    b"gen": np.dtype([("kind", "<u2"), ("amount", "<i2")]),
+    b"ibag": _BAG,
+    b"igen": _GENERATOR,
+    b"pbag": _BAG,
+    b"pgen": _GENERATOR,
 }
+# A piano's filter cutoff under this, in absolute cents (470 Hz), is meant to be opened by
+# modulators, which open it to 3.1 kHz at a velocity of 80.
+_SHUT_CENTS, _OPEN_CENTS = 7_000, 10_300
 
 
 def open_piano_filters(content: bytes) -> bytes:
     """Open the filters of pianos that only modulators would open.
+
+    The pianos of MuseScore_General keep a low-pass filter at 300 Hz and open it, note by note, with
+    modulators (velocity to filter envelope). TinySoundFont applies no modulators: the filter stays
+    shut, and of the piano a thud is left, 20 to 30 dB down. So the filter's settings are changed to
+    what the modulators give for a note of middle velocity. No other instrument of the two
+    SoundFonts that the corpus uses depends on a modulator in this way.
 
     Parameters
     ----------
@@ -153,29 +141,30 @@ def open_piano_filters(content: bytes) -> bytes:
         The same with other amounts in some generators. A SoundFont without such pianos, and
         anything that is not a SoundFont, is returned as it is.
     """
-    chunks = _preset_data(content)
-    if not {b"inst", b"ibag", b"igen", b"pbag", b"pgen"} <= set(chunks):
-        return content
     changed = bytearray(content)
+    records: dict[bytes, np.ndarray] = {}
+    at = content.rfind(b"pdtaphdr") + 4
+    while 4 <= at < len(content):
+        name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if name in _RECORDS:
+            kind = _RECORDS[name]
+            records[name] = np.frombuffer(changed, kind, size // kind.itemsize, at + 8)
+        at += 8 + size
+    if not records:
+        return content
 
-    def records(name: bytes) -> np.ndarray:
-        start, size = chunks[name]
-        kind = _RECORDS[name if name in _RECORDS else name[1:]]
-        return np.frombuffer(changed, kind, size // kind.itemsize, start)
-
-    instruments, zones, generators = records(b"inst"), records(b"ibag"), records(b"igen")
+    instruments, zones, generators = records[b"inst"], records[b"ibag"], records[b"igen"]
     shut = set()
     for number in range(len(instruments) - 1):
-        if not instruments["name"][number].startswith(b"Piano"):
-            continue
-        first, last = zones["generator"][instruments["bag"][number : number + 2]]
-        mine = generators[first:last]
-        closed = (mine["kind"] == _CUTOFF) & (mine["amount"] < SHUT_CENTS)
-        if closed.any():
-            mine["amount"][closed] = OPEN_CENTS
-            shut.add(number)
+        if instruments["name"][number].startswith(b"Piano"):
+            first, last = zones["generator"][instruments["bag"][number : number + 2]]
+            mine = generators[first:last]
+            closed = (mine["kind"] == _CUTOFF) & (mine["amount"] < _SHUT_CENTS)
+            if closed.any():
+                mine["amount"][closed] = _OPEN_CENTS
+                shut.add(number)
     # A preset's zone may close the filter of its instrument again.
-    zones, generators = records(b"pbag"), records(b"pgen")
+    zones, generators = records[b"pbag"], records[b"pgen"]
     for first, last in zip(zones["generator"][:-1], zones["generator"][1:], strict=True):
         mine = generators[first:last]
         if set(mine["amount"][mine["kind"] == _INSTRUMENT].tolist()) & shut:
@@ -184,37 +173,16 @@ def open_piano_filters(content: bytes) -> bytes:
     return bytes(changed)
 
 
-def _preset_data(content: bytes) -> dict[bytes, tuple[int, int]]:
-    """Find start and size of each part of the `pdta` chunk."""
-    if content[:4] != b"RIFF" or content[8:12] != b"sfbk":
-        return {}
-    for name, start, size in _chunks(content, 12, len(content)):
-        if name == b"LIST" and content[start : start + 4] == b"pdta":
-            return {part: (at, n) for part, at, n in _chunks(content, start + 4, start + size)}
-    return {}
-
-
-def _chunks(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    while start + 8 <= end:
-        name = content[start : start + 4]
-        size = int.from_bytes(content[start + 4 : start + 8], "little")
-        yield name, start + 8, size
-        start += 8 + size
-        # Chunks are padded to even length, but MuseScore's SF3 files are not.
-        if size % 2 and content[start : start + 1] == b"\0":
-            start += 1
-
-
-SAMPLE_RATE = 44_100
-"""Hz."""
-LEAD_IN = 1.0
-"""Seconds played before a clip starts, so that it is cut from sound and not from silence."""
-MAX_SHIFT = 7
-"""Largest timbre shift, semitones."""
-BEND_RANGE = 12
-"""Range of the pitch wheel, semitones."""
-FLUSH = 8192
-"""Samples to generate between parts: they clear what the last one left in the synthesiser."""
+def require_synthesiser() -> ModuleType:
+    """Import TinySoundFont, or say how to install it."""
+    try:
+        import tinysoundfont
+    except ImportError as error:
+        raise SoundFontError(
+            "rendering needs the package tinysoundfont, which is not installed; install it with "
+            "'pip install --no-deps tinysoundfont' (what it requires is for playing aloud only)"
+        ) from error
+    return tinysoundfont
 
 
 class Sampler:
@@ -232,22 +200,14 @@ class Sampler:
     """
 
     def __init__(self, path: str | Path) -> None:
-        tinysoundfont = require_synthesiser()
-        self._synth = tinysoundfont.Synth(gain=-10, samplerate=SAMPLE_RATE)
+        self._synth = require_synthesiser().Synth(gain=-10, samplerate=SAMPLE_RATE)
         try:
             self._font = self._synth.sfload(open_piano_filters(Path(path).read_bytes()))
         except Exception as error:
             raise SoundFontError(f"{path} cannot be read as a SoundFont: {error}") from error
 
     def play(
-        self,
-        notes: tuple[Note, ...],
-        seconds: float,
-        program: int,
-        *,
-        drums: bool = False,
-        shift: int = 0,
-        cents: float = 0.0,
+        self, notes: Notes, seconds: float, program: int | None, shift: int = 0, cents: float = 0.0
     ) -> np.ndarray:
         """Play notes with one program.
 
@@ -257,10 +217,8 @@ class Sampler:
             Times in seconds from the start of the waveform.
         seconds : float
             Length of the waveform.
-        program : int
-            General MIDI program, from 0.
-        drums : bool
-            Play the drum kit instead.
+        program : int or None
+            General MIDI program, from 0; None for the drum kit.
         shift : int
             Semitones by which samples are bent down after they are chosen for a higher note.
         cents : float
@@ -274,7 +232,8 @@ class Sampler:
         synth, length = self._synth, round(seconds * SAMPLE_RATE)
         synth.sounds_off()
         synth.generate(FLUSH)
-        synth.program_select(0, self._font, 128 if drums else 0, 0 if drums else program, drums)
+        drums = program is None
+        synth.program_select(0, self._font, 128 if drums else 0, program or 0, drums)
         synth.pitchbend_range(0, BEND_RANGE)
         wheel = 8192 + 8192 * (cents / 100 - shift) / BEND_RANGE
         synth.pitchbend(0, int(np.clip(wheel, 0, 16383)))
@@ -299,26 +258,14 @@ class Sampler:
         return wave
 
     def _generate(self, out: np.ndarray) -> None:
+        """Fill a stretch of the waveform."""
         if len(out):
             stereo = np.frombuffer(self._synth.generate(len(out)), dtype=np.float32)
             out[:] = stereo.reshape(-1, 2).mean(axis=1)
 
 
-def require_synthesiser() -> ModuleType:
-    """Import TinySoundFont, or say how to install it."""
-    try:
-        return import_module("tinysoundfont")
-    except ImportError as error:
-        raise SoundFontError(
-            "rendering needs the package tinysoundfont, which is not installed; install it with "
-            "'pip install --no-deps tinysoundfont' (what it requires is for playing aloud only)"
-        ) from error
-
-
-@lru_cache(maxsize=2)
-def sampler(path: str) -> Sampler:
-    """Load a SoundFont once in a process (the larger takes hundreds of megabytes)."""
-    return Sampler(path)
+# One sampler in a process for each SoundFont: the larger takes hundreds of megabytes.
+sampler = lru_cache(maxsize=2)(Sampler)
 
 
 def timbre_shifts(piece: Piece, source: SourceDesign, seed: int) -> list[int]:
@@ -332,7 +279,7 @@ def timbre_shifts(piece: Piece, source: SourceDesign, seed: int) -> list[int]:
     shifts = []
     for part, shift in zip(piece.parts, wanted.tolist(), strict=False):
         keys = [note.key for note in part.notes]
-        lowest, highest = PLAYERS[part.name].range(part.program)
+        lowest, highest = INSTRUMENTS[part.name].range(part.program)
         shifts.append(int(np.clip(shift, lowest - min(keys), highest - max(keys))))
     return shifts
 
@@ -365,18 +312,15 @@ def synthesise(
     cents = piece.track.stream(seed, "tuning").normal(0.0, 12.0, len(shifts)).tolist()
     length = round(piece.seconds * SAMPLE_RATE)
     mix, accompaniment = np.zeros(length), np.zeros(length)
-    for index, part in enumerate(piece.parts):
-        wave = player.play(
-            tuple(
-                note._replace(start=note.start + LEAD_IN, end=note.end + LEAD_IN)
-                for note in piece.heard(clip, index, before=LEAD_IN)
-            ),
-            LEAD_IN + piece.seconds,
-            part.program,
-            drums=part.name == "drums",
-            shift=shifts[index] if part.labelled else 0,
-            cents=cents[index] if part.labelled else 0.0,
-        )[-length:]
+    # The labelled parts come first; the others are played as they are.
+    tuned = zip(piece.parts, chain(shifts, repeat(0)), chain(cents, repeat(0.0)), strict=False)
+    for index, (part, shift, detuning) in enumerate(tuned):
+        notes = tuple(
+            note._replace(start=note.start + LEAD_IN, end=note.end + LEAD_IN)
+            for note in piece.heard(clip, index, before=LEAD_IN)
+        )
+        program = None if part.name == "drums" else part.program
+        wave = player.play(notes, LEAD_IN + piece.seconds, program, shift, detuning)[-length:]
         bus = mix if part.labelled else accompaniment
         bus += scaled(wave, part.level_db)
     return (mix + scaled(accompaniment, piece.accompaniment_db, active_rms(mix))).astype(np.float32)

@@ -2,59 +2,63 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from helpers import run_demo
+from demo_command import run_demo
 
-from biasmir_utils.corpus import Corpus, CorpusWriter
-from biasmir_utils.corpus.embedding_file import write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, write_embedding_file
 from biasmir_utils.errors import ArgumentError
-from bundle import EXAMPLE_LEVEL_DB, choose_examples, write_bundle
-from design import DATASETS, GENRES, INSTRUMENTS
+from bundle import EXAMPLE_LEVEL_DB, choose_examples, choose_pieces, write_bundle
+from design import COUNTERFACTUAL, DEMO, GENRES, INSTRUMENTS, CorpusDesign
 from render import TARGETS, clip_table
 
-CLIPS, FRAMES, DIMENSION = 150, 3, 5
+FRAMES, DIMENSION = 3, 5
 
 
-@pytest.fixture(scope="module")
-def full(tmp_path_factory) -> Corpus:
-    """A corpus such as demo-corpus and extract leave it, with noise for music."""
-    folder = tmp_path_factory.mktemp("full") / "demo"
-    tables = [clip_table(design, CLIPS, 1) for design in DATASETS.values()]
-    writer = CorpusWriter(
+def corpus_of_noise(folder: Path, design: CorpusDesign, clips: int) -> Corpus:
+    """Make a corpus such as rendering and extraction leave it, with noise for music."""
+    tables = [clip_table(dataset, clips, 1) for dataset in design.datasets]
+    corpus = CorpusWriter(
         folder,
-        name="demo",
-        title="Demo",
-        datasets=list(DATASETS),
+        name=design.name,
+        title="Noise",
+        datasets=[dataset.name for dataset in design.datasets],
         groups=list(GENRES),
-        targets=list(TARGETS),
+        targets=TARGETS,
         provenance={"seed": 1},
         licences=[{"what": "everything", "licence": "CC BY 4.0"}],
-    )
-    corpus = writer.write(pd.concat(tables, ignore_index=True))
+        shared_tracks=design is COUNTERFACTUAL,
+    ).write(pd.concat(tables, ignore_index=True))
     rng = np.random.default_rng(0)
     for row, clip in corpus.clips.iterrows():
         file = corpus.audio_path(row)
         file.parent.mkdir(parents=True, exist_ok=True)
-        level = 10 ** (clip["level_db"] / 20)
-        wave = np.clip(rng.normal(0, level, 11_025), -0.95, 0.95)
+        wave = np.clip(rng.normal(0, 10 ** (clip["level_db"] / 20), 11_025), -0.95, 0.95)
         vorbis = {"format": "OGG", "subtype": "VORBIS"} if file.suffix == ".ogg" else {}
         soundfile.write(file, wave, 44_100, **vorbis)
-    content = {}
-    for dataset in corpus.datasets:
-        keys = corpus.clips.loc[corpus.clips["dataset"] == dataset, "clip"].iloc[1:]
-        frames = np.repeat(keys.to_numpy(), FRAMES)
+    content, skipped = {}, {}
+    for dataset, table in corpus.clips.groupby("dataset"):
+        frames = np.repeat(table["clip"].iloc[1:].to_numpy(), FRAMES)
         content[dataset] = (frames, rng.normal(0, 1, (len(frames), DIMENSION)))
-    skipped = {dataset: {f"{dataset}_0000_0": "too short"} for dataset in corpus.datasets}
+        skipped[dataset] = {table["clip"].iloc[0]: "too short"}
     file = folder / "embeddings" / "toy.h5"
     file.parent.mkdir()
     write_embedding_file(file, "toy", content, skipped=skipped)
     return corpus.add_embedding_file(file, {"toy": {"source": "noise"}}, made_here=True)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Corpus:
+    return corpus_of_noise(tmp_path_factory.mktemp("full") / "demo", DEMO, 150)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory) -> Corpus:
+    return corpus_of_noise(tmp_path_factory.mktemp("four") / "corpus", COUNTERFACTUAL, 40)
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +70,20 @@ def bundle(full, tmp_path_factory) -> Corpus:
 
 def test_examples_cover_instruments_and_genres(full):
     clips = full.clips.loc[choose_examples(full, 3)]
-    assert len(clips) == 3 * len(INSTRUMENTS) * len(DATASETS)
-    for dataset in full.datasets:
-        mine = clips[clips["dataset"] == dataset]
+    for _, mine in clips.groupby("dataset"):
         leads = mine["instruments"].str.split().str[0]
         assert leads.value_counts().to_dict() == dict.fromkeys(INSTRUMENTS, 3)
         assert set(mine["group"]) == set(GENRES)
         for instrument in INSTRUMENTS:
             assert (mine.loc[leads == instrument, instrument] >= 0.5).all()
     assert not clips.duplicated("track").any()
+    assert len(choose_examples(full, 1000)) < len(full.clips)
+
+
+def test_instruments_that_lead_nowhere_have_no_example(full, tmp_path):
+    few = corpus_of_noise(tmp_path / "few", DEMO, 8)
+    clips = few.clips.loc[choose_examples(few, 1)]
+    assert 0 < len(clips) < 2 * len(INSTRUMENTS)
 
 
 def test_bundle_keeps_every_row_and_the_means(full, bundle):
@@ -83,23 +92,24 @@ def test_bundle_keeps_every_row_and_the_means(full, bundle):
     np.testing.assert_allclose(bundle.embedding("toy"), full.embedding("toy"), atol=2e-3)
     assert bundle.missing("toy").equals(full.missing("toy"))
     assert set(bundle.missing("toy")["reason"]) == {"too short"}
-    assert bundle.model_record("toy") == {
-        "source": "noise",
-        "stored": {"pooling": "mean over frames", "dtype": "float16"},
-    }
+    stored = {"pooling": "mean over frames", "dtype": "float16"}
+    assert bundle.model_record("toy") == {"source": "noise", "stored": stored}
     assert bundle.path.joinpath("README.md").read_text() == "# The card\n"
+    assert bundle.description.licences == full.description.licences
+    provenance = bundle.description.provenance
+    assert provenance["seed"] == 1
+    assert provenance["bundle"]["examples"] == 60
+    assert provenance["bundle"]["command"] == "python data/make/demo.py OUT --bundle RENDERED"
 
 
 def test_examples_are_equally_loud_and_as_long_as_the_clip(full, bundle):
     rows = bundle.clips.index[bundle.clips["audio"].notna()]
     assert rows.tolist() == choose_examples(full, 3)
     for row in rows:
-        file = bundle.audio_path(row)
-        assert file.suffix == ".mp3"
-        wave, rate = soundfile.read(file)
+        assert bundle.audio_path(row).suffix == ".mp3"
+        wave, rate = soundfile.read(bundle.audio_path(row))
         original, original_rate = soundfile.read(full.audio_path(row))
-        assert wave.shape == original.shape
-        assert rate == original_rate
+        assert (wave.shape, rate) == (original.shape, original_rate)
         # MP3 leaves out the highest frequencies, of which noise has more than music.
         level = 20 * np.log10(np.sqrt(np.mean(wave**2)))
         assert level == pytest.approx(EXAMPLE_LEVEL_DB, abs=3)
@@ -108,47 +118,36 @@ def test_examples_are_equally_loud_and_as_long_as_the_clip(full, bundle):
         assert gain == pytest.approx(wanted, abs=0.01)
 
 
-def test_bundle_tells_where_it_comes_from(bundle):
-    content = json.loads((bundle.path / "corpus.json").read_text())
-    assert content["provenance"]["seed"] == 1
-    assert content["provenance"]["bundle"]["examples"] == 60
-    assert (
-        content["provenance"]["bundle"]["command"]
-        == "python data/make/demo.py OUT --bundle RENDERED"
-    )
-    assert content["licences"] == [{"what": "everything", "licence": "CC BY 4.0"}]
+def test_pieces_to_listen_to_are_heard_in_all_four(four):
+    chosen = four.clips.loc[choose_pieces(four, 4)]
+    assert chosen.groupby("clip")["dataset"].nunique().tolist() == [4, 4, 4, 4]
+    assert set(chosen["group"]) == set(GENRES)
+    assert chosen["instruments"].str.split().str.len().max() <= 2
+    assert chosen["instruments"].str.split().str[0].nunique() == 4
+    assert len(choose_pieces(four, 1000)) == len(four.clips)
 
 
-def test_a_folder_in_use_is_left_alone(full, bundle):
+def test_what_cannot_be_bundled_is_refused(full, bundle, tiny_corpus, tmp_path):
+    out = tmp_path / "out"
+    for corpus, arguments, message in (
+        (full, {"embedding": ["yamnet"]}, r"has no embedding 'yamnet' \(there: toy\)"),
+        (full, {"examples": 0}, "expected 1 or more, got 0"),
+        (full, {"pieces": 0}, "expected 1 or more, got 0"),
+        (full, {"pieces": 2}, "do not hold the same pieces"),
+        (Corpus.load(tiny_corpus), {}, r"is no corpus made by data/make/demo\.py"),
+        (bundle, {}, "bundle a rendered corpus"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            write_bundle(corpus, out, progress=False, **arguments)
+        assert not out.exists()
     before = sorted(bundle.path.rglob("*"))
     with pytest.raises(ArgumentError, match=r"holds something already; remove all but README\.md"):
         write_bundle(full, bundle.path, progress=False)
     assert sorted(bundle.path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"embedding": ["yamnet"]}, "has no embedding 'yamnet' \\(there: toy\\)"),
-        ({"examples": 0}, "expected 1 or more, got 0"),
-    ],
-)
-def test_arguments_that_cannot_be_met(full, tmp_path, arguments, message):
-    with pytest.raises(ArgumentError, match=message):
-        write_bundle(full, tmp_path / "out", progress=False, **arguments)
-    assert not (tmp_path / "out").exists()
-
-
-def test_other_corpora_are_refused(tiny_corpus, bundle, tmp_path):
-    tiny = tiny_corpus if isinstance(tiny_corpus, Corpus) else Corpus.load(Path(tiny_corpus))
-    with pytest.raises(ArgumentError, match=r"is no corpus made by data/make/demo\.py"):
-        write_bundle(tiny, tmp_path / "out")
-    with pytest.raises(ArgumentError, match="bundle a rendered corpus"):
-        write_bundle(bundle, tmp_path / "out")
-
-
 def test_command(full, tmp_path):
-    arguments = [tmp_path / "b", "--bundle", full.path, "--examples", "1", "--quiet"]
+    arguments = [tmp_path / "b", "--bundle", full.path, "--examples", 1, "--quiet"]
     several = run_demo(*arguments, "--embedding", "toy", "yamnet")
     assert several.returncode == 1
     assert several.stderr.startswith("Error: ")
@@ -160,6 +159,16 @@ def test_command(full, tmp_path):
     assert bundle.clips["audio"].notna().sum() == 20
     made = bundle.description.provenance["bundle"]["command"]
     assert made == "python data/make/demo.py OUT --bundle RENDERED --examples 1 --embedding toy"
-    mixed = run_demo(*arguments, "--seed", "1")
-    assert mixed.returncode == 2
-    assert "--seed: only without --bundle" in mixed.stderr
+
+
+def test_command_for_pieces(four, tmp_path):
+    result = run_demo(tmp_path / "b", "--bundle", four.path, "--pieces", 2, "--quiet")
+    assert result.returncode == 0, result.stderr
+    bundle = Corpus.load(tmp_path / "b")
+    assert bundle.shared_tracks
+    heard = bundle.clips[bundle.clips["audio"].notna()]
+    assert len(heard) == 8
+    assert all(bundle.audio_path(row).is_file() for row in heard.index)
+    record = bundle.description.provenance["bundle"]
+    assert record["command"] == "python data/make/demo.py OUT --bundle RENDERED --pieces 2"
+    assert record["pieces_to_listen_to"] == 2

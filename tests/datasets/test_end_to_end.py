@@ -24,8 +24,8 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import INSTRUMENTS
 from biasmir_utils.experiments import read_table
-from design import DATASETS, DatasetDesign, draw_tracks
-from render import Task, clip_name, clip_table, render_clip, track_name
+from design import BAND, SOLO, DatasetDesign, draw_tracks
+from render import Task, clip_table, render_clip
 
 SEED = 8
 LABELS = ("cello", "flute")
@@ -67,13 +67,12 @@ def chosen_clips(design: DatasetDesign) -> pd.DataFrame:
 def rendered(soundfonts: dict[str, Path]) -> list[Clip]:
     """Render `solo` clips as IRMAS, and `band` clips as OpenMIC-2018."""
     clips = []
-    for name, dataset, kind in (("solo", "irmas", "WAV"), ("band", "openmic", "OGG")):
-        design = DATASETS[name]
+    for design, dataset, kind in ((SOLO, "irmas", "WAV"), (BAND, "openmic", "OGG")):
         soundfont = soundfonts[design.source.soundfont]
-        tracks = {track_name(design, t): t for t in draw_tracks(design, PLANNED, SEED)}
+        tracks = {t.name: t for t in draw_tracks(design, PLANNED, SEED)}
         for row in chosen_clips(design).to_dict("records"):
             track = tracks[row["track"]]
-            names = [clip_name(design, track, number) for number in range(track.clips)]
+            names = [track.clip_name(number) for number in range(track.clips)]
             number = names.index(row["clip"])
             sound = render_clip(Task(design, track, number, soundfont, SEED))
             labels = {label: row[label] for label in INSTRUMENTS if not pd.isna(row[label])}
