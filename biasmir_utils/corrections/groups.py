@@ -8,7 +8,6 @@ agree with those that somebody has named.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -26,9 +25,9 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.base import (
     FLOAT_DTYPES,
     DomainTransformer,
-    DomainWarning,
     FloatArray,
     Labels,
+    NoCorrection,
     Storable,
     ThinMap,
     cell_counts,
@@ -45,16 +44,7 @@ IntArray = npt.NDArray[np.intp]
 SILHOUETTE_ROWS = 1000
 
 
-def discover_groups(
-    X: Any,
-    sample_domain: Any,
-    *,
-    n_groups: int | str = "auto",
-    max_groups: int = 8,
-    min_share: float = 0.1,
-    min_rows: int = 10,
-    random_state: Any = 0,
-) -> IntArray:
+def discover_groups(X: Any, sample_domain: Any, **options: Any) -> IntArray:
     """Return a group for each row, such that all domains have rows in each group.
 
     Parameters
@@ -63,8 +53,8 @@ def discover_groups(
         Rows of all domains together.
     sample_domain : array-like, (n_samples,)
         Domain of each row.
-    n_groups, max_groups, min_share, min_rows, random_state
-        See `SharedClusters`.
+    **options : object
+        Parameters of `SharedClusters`, such as ``n_groups`` and ``random_state``.
 
     Returns
     -------
@@ -89,14 +79,7 @@ def discover_groups(
     >>> LEACE().fit(X, sample_domain=domain, sample_group=group).rank_
     3
     """
-    clusters = SharedClusters(
-        n_groups,
-        max_groups=max_groups,
-        min_share=min_share,
-        min_rows=min_rows,
-        random_state=random_state,
-    )
-    return clusters.fit(X, sample_domain=sample_domain).labels_
+    return SharedClusters(**options).fit(X, sample_domain=sample_domain).labels_
 
 
 class SharedClusters(Storable):
@@ -350,12 +333,10 @@ class AutoGroups(DomainTransformer):
         self.clusters = clusters
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        self.correction_: DomainTransformer = clone(self.correction or DomainLDA())
         if domains is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DomainWarning)  # `fit` has warned already
-                self.correction_.fit(X)
+            self.correction_: DomainTransformer = NoCorrection().fit(X)
             return
+        self.correction_ = clone(self.correction or DomainLDA())
         self.clusters_: SharedClusters = clone(self.clusters or SharedClusters())
         found = self.clusters_.fit(X, sample_domain=domains.values).labels_
         self.correction_.fit(X, y, sample_domain=domains.values, sample_group=found)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from biasmir_utils.corrections import CORAL, INLP, GaussianOT
+from biasmir_utils.corrections import CORAL, INLP, DomainCenter, GaussianOT
 
 MEANS = {"a": np.array([1.0, 0.0, -2.0]), "b": np.array([5.0, -2.0, 0.0])}
 AXES = np.linalg.qr(np.random.default_rng(8).normal(size=(3, 3)))[0]
@@ -68,3 +68,13 @@ def test_inlp_with_three_domains_of_which_two_are_small() -> None:
     left = fitted.transform(X)
     probe = LogisticRegression(class_weight="balanced", max_iter=2000).fit(left, codes)
     assert balanced_accuracy_score(codes, probe.predict(left)) <= 1 / 3 + 0.06
+
+
+def test_scaled_centring_of_a_large_and_a_small_domain() -> None:
+    X, domain = three_to_one()
+    fitted = DomainCenter(scale=True).fit(X, sample_domain=domain)
+    deviation = np.sqrt(np.diagonal(WITHIN))
+    for names in (domain, ["new"] * len(X)):
+        out = fitted.transform(X, sample_domain=names)
+        np.testing.assert_allclose(out.mean(axis=0), BY_ROWS, atol=1e-9)
+        np.testing.assert_allclose(out.std(axis=0), deviation, atol=1e-9)
