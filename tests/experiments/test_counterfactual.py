@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
-from biasmir_utils.corrections import DomainWarning
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     COUNTERFACTUAL_CORRECTIONS,
@@ -23,7 +20,6 @@ from biasmir_utils.experiments import (
     group_shifts,
     judge_on_renderings,
     roc_auc,
-    track_weights,
     with_intervals,
 )
 
@@ -258,16 +254,6 @@ class TestFactorShares:
 
 
 class TestStatistics:
-    def test_weights_count_tracks(self):
-        W = track_weights(["a", "b", "a", "c"], 50, seed=1)
-        assert W.shape == (51, 4)
-        assert W[0].tolist() == [1, 1, 1, 1]
-        assert (W[:, 0] == W[:, 2]).all()
-        assert ((W[1:, [0, 1, 3]]).sum(axis=1) == 3).all()
-        np.testing.assert_array_equal(W, track_weights(["a", "b", "a", "c"], 50, seed=1))
-        with pytest.raises(ArgumentError, match="at least 1"):
-            track_weights(["a"], 0, seed=1)
-
     def test_intervals_are_moved_by_the_bias_of_their_replicates(self):
         values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
         row = with_intervals({"q": values}, 0.9).iloc[0]
@@ -372,25 +358,6 @@ class TestJudging:
         cosine = taken @ test.mean(axis=0) / (np.linalg.norm(taken) * np.sqrt(pairs))
         assert table["oracle:mean", "angle"] == pytest.approx(np.degrees(np.arccos(cosine)))
 
-    def test_a_direction_is_not_found_by_the_noise_along_it(self):
-        """The ten directions hold all of the scatter, and about half of the mean shift."""
-        dimensions, missed = 40, []
-        mean = unit(0, 0.5, dimensions) + unit(20, 0.5, dimensions)
-        for seed in range(20):
-            shifts = np.zeros((150, dimensions))
-            shifts[:, :10] = np.random.default_rng(seed).normal(size=(150, 10))
-            shifts += mean
-            renderings = toy({"away": shifts}, n=150, dimensions=dimensions, seed=seed)
-            table = judge_on_renderings(
-                renderings, "away", [], oracles=["oracle:directions"], labels=[], deals=1,
-                n_replicates=2,
-            ).set_index(["correction", "quantity"])["value"]  # fmt: skip
-            train = (renderings.pieces["split"] == "train").to_numpy()
-            V = np.linalg.svd(shifts[train], full_matrices=False)[2][:10]
-            truth = np.degrees(np.arccos(np.linalg.norm(V @ mean) / np.linalg.norm(mean)))
-            missed.append(table["oracle:directions", "angle"] - truth)
-        assert np.mean(missed) == pytest.approx(0, abs=4)
-
     def test_results_are_means_over_the_deals(self, constant):
         def judge(deals: int, seed: int) -> pd.Series:
             table = judge_on_renderings(
@@ -447,32 +414,6 @@ class TestJudging:
         for side, dataset in (("home", home), ("away", 1)):
             scores = model.decision_function(constant.X[dataset][deal.test])
             assert found[name, side] == pytest.approx(roc_auc(y[deal.test], scores))
-
-    def test_groups_are_searched_for_where_the_name_says_so(self):
-        """Two far clusters that are shifted along different axes, and no group is named."""
-        renderings = toy({"away": np.zeros(D)}, n=600)
-        far = (np.arange(600) // 2 % 2 == 1)[:, None]
-        home = renderings.X[0] + 30 * far
-        X = np.array([home, home + np.where(far, unit(7, 3.0), unit(8, 3.0))])
-        renderings = replace(renderings, X=X)
-        renderings.pieces["group"] = None
-        names = ["leace", "leace:groups=auto"]
-        table = judge_on_renderings(
-            renderings, "away", names, oracles=[], labels=[], deals=1, n_replicates=5
-        )
-        removed = table[table["quantity"] == "pieces_removed"].set_index("correction")["value"]
-        # One direction takes away the common half of the two shifts, two take all.
-        assert removed["leace"] < 0.6
-        assert removed["leace:groups=auto"] > 0.9
-
-    def test_a_group_without_enough_clips_is_a_warning(self):
-        renderings = toy({"away": unit(5, 3.0)})
-        train = np.flatnonzero(renderings.pieces["split"] == "train")
-        renderings.pieces.loc[[*train[:4], *train[-4:]], "group"] = "rare"
-        with pytest.warns(DomainWarning, match="rare"):
-            judge_on_renderings(
-                renderings, "away", ["mlda:shrinkage=0"], oracles=[], labels=[], n_replicates=2
-            )
 
     def test_the_same_seed_gives_the_same_table(self, constant):
         tables = [
