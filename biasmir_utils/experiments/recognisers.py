@@ -165,7 +165,7 @@ def solve_logistic(
     y = np.broadcast_to(np.asarray(y, dtype=np.float64), costs.shape)
     weights = np.zeros((len(costs), Z.shape[1])) if start is None else start.copy()
     decisions = np.zeros(costs.shape) if start is None else weights @ Z.T
-    at_zero = (costs * (0.5 - y)).astype(np.float32) @ rows.single
+    at_zero = (costs * (0.5 - y)) @ Z
     diagonal = 1 + (costs / 4).astype(np.float32) @ rows.squares
     reference = np.maximum(_decrement(at_zero, diagonal), np.finfo(np.float64).tiny)
 
@@ -195,8 +195,7 @@ def solve_logistic(
     return weights, decisions
 
 
-def _decrement(gradient: NDArray[Any], diagonal: SingleArray) -> FloatArray:
-    gradient = gradient.astype(np.float64, copy=False)
+def _decrement(gradient: FloatArray, diagonal: SingleArray) -> FloatArray:
     return np.sqrt(np.einsum("ij,ij,ij->i", gradient, gradient, 1.0 / diagonal))
 
 
@@ -332,6 +331,9 @@ SOLVERS = ("newton", "liblinear")
 # clips may turn.
 ROUGH = ((1e-2, 0.02), (1e-3, 0.0025))
 PAIRS_THAT_TURN = 3
+# Rough solutions pay for long rows of many coordinates. Few coordinates are solved quickly, and so
+# are short rows, such as random features, whose squared length is 1.
+SCREENED_FROM = {"coordinates": 200, "squared length": 3.0}
 
 
 class LogisticRecogniser(ClassifierMixin, BaseEstimator):
@@ -368,7 +370,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     """
 
-    _rough: FloatArray
+    _rough: FloatArray | None = None
 
     def __init__(
         self, Cs: tuple[float, ...] = PAPER_C, n_folds: int = 3, solver: str = "newton"
@@ -424,21 +426,24 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             from. It saves time, and does not change the result.
         """
         folds, rows = self._folds(np.asarray(y)), span.problem_rows
-        candidates, self._rough = folds.promising(
-            rows, self.Cs, None if like is None else like._rough
-        )
-        scores = np.full(len(self.Cs), np.nan)
-        solved = {}
-        for k in candidates:
+        if folds.are_worth_screening(rows):
             # Each C by itself and from zero: the result does not depend on what was ruled out.
-            solved[k] = folds.solve(rows, self.Cs[k : k + 1])
-            scores[k] = folds.scores(solved[k][1])[0]
-            if scores[k] == 1:
-                break
-        solutions, decisions = solved[self._choose(scores)]
-        self._keep_held_out(folds, decisions[0])
+            left, self._rough = folds.promising(
+                rows, self.Cs, None if like is None else like._rough
+            )
+            solved = {k: folds.solve(rows, self.Cs[k : k + 1]) for k in left}
+            solutions, decisions = (
+                np.concatenate(part) for part in zip(*solved.values(), strict=True)
+            )
+        else:
+            left = np.arange(len(self.Cs))
+            solutions, decisions = folds.solve(rows, self.Cs)
+        scores = np.full(len(self.Cs), np.nan)
+        scores[left] = folds.scores(decisions)
+        best = int(np.searchsorted(left, self._choose(scores)))
+        self._keep_held_out(folds, decisions[best])
         final = [self.C_ * balanced_weights(column, column >= 0) for column in folds.y]
-        start = solutions.reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
+        start = solutions[best].reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
         found, _ = solve_logistic(rows, np.maximum(folds.y, 0), np.array(final), start)
         parts = [span.weights(solution) for solution in found]
         self.coef_ = np.array([coef for coef, _ in parts])
@@ -556,6 +561,12 @@ class _Folds:
         first = start if start is None else start.reshape(-1, r)
         solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n), first, tol)
         return solved.reshape(len(Cs), -1, r), decisions.reshape(costs.shape)
+
+    def are_worth_screening(self, rows: LogisticRows) -> bool:
+        """Return whether rough solutions save time."""
+        n, r = rows.Z.shape
+        length = float(np.vdot(rows.Z, rows.Z)) / n
+        return r >= SCREENED_FROM["coordinates"] and length >= SCREENED_FROM["squared length"]
 
     def promising(
         self, rows: LogisticRows, Cs: tuple[float, ...], start: FloatArray | None
