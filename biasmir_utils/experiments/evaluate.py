@@ -550,7 +550,6 @@ class _Work:
         X, y = part.X_train[side], self.truth[side][part.rows[side].all]
         told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
         span: Span | None = None
-        like: LogisticRecogniser | None = None
         trained = {}
         for variant, correction in part.corrections.items():
             recogniser = make_recogniser(task.recogniser, kind, task.seed)
@@ -561,7 +560,7 @@ class _Work:
             ):
                 # One span serves the uncorrected rows and all thin maps of them.
                 span = Span.of(X) if span is None else span
-                like = _fit_span(recogniser, span, correction, y, like)
+                _fit_span(recogniser, span, correction, y)
                 out_of_fold = recogniser.cv_decision_
                 correction = None
             else:
@@ -653,24 +652,18 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     return found
 
 
-def _fit_span(
-    recogniser: LogisticRecogniser,
-    span: Span,
-    correction: Any,
-    y: Array,
-    like: LogisticRecogniser | None,
-) -> LogisticRecogniser:
+def _fit_span(recogniser: LogisticRecogniser, span: Span, correction: Any, y: Array) -> None:
     """Fit to the rows after a thin map, and make the recogniser take rows before it."""
     if correction is None:
-        return recogniser.fit_span(span, y, like)
+        recogniser.fit_span(span, y)
+        return
     thin, alpha = correction.thin_map, correction.alpha
-    recogniser.fit_span(span.move(thin, alpha), y, like)
+    recogniser.fit_span(span.move(thin, alpha), y)
     # w'(x - a R'L (x - c)) = (w - a L'R w)'x + a w'R'L c.
     along = alpha * (recogniser.coef_ @ thin.right.T)
     recogniser.coef_ -= along @ thin.left
     if thin.center is not None:
         recogniser.intercept_ += along @ (thin.left @ thin.center)
-    return recogniser
 
 
 @contextmanager

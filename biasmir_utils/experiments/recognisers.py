@@ -12,12 +12,11 @@ The logistic regression minimises liblinear's objective::
     |w|^2 / 2 + sum_i c_i log(1 + exp(-s_i z_i'w)),   s_i = 1 or -1
 
 where the intercept is the weight of a constant feature of z and is penalised too. A problem is
-one vector c: it holds C, the class weights, and 0 for rows outside of a fold. Three things make
+one vector c: it holds C, the class weights, and 0 for rows outside of a fold. Two things make
 it fast. An L2-penalised model has its weights in the span of its rows, so that n rows need no
 more than n coordinates (`Span`; no approximation). In those coordinates, the principal axes of
 the rows, the Hessian is nearly diagonal, so Newton steps by preconditioned conjugate gradients
-are cheap, and one matrix product serves many problems (`solve_logistic`). And rough solutions
-rule out most values of C, so that only the others are solved to the end.
+are cheap, and one matrix product serves all values of C and all folds (`solve_logistic`).
 
 References
 ----------
@@ -325,15 +324,6 @@ class Span:
 
 PAPER_C = tuple(10.0**exponent for exponent in range(-8, 4))
 SOLVERS = ("newton", "liblinear")
-# Tolerances of rough solutions, with the mean ROC-AUC by which a value of C may lie behind the best
-# one in them. Solved to the end, a mean moves by less (measured on data/demo: at most 0.019 and
-# 0.0016, where C is far too large; 0.0004 and 0.0001 near the best); in small folds a few pairs of
-# clips may turn.
-ROUGH = ((1e-2, 0.02), (1e-3, 0.0025))
-PAIRS_THAT_TURN = 3
-# Rough solutions pay for long rows of many coordinates. Few coordinates are solved quickly, and so
-# are short rows, such as random features, whose squared length is 1.
-SCREENED_FROM = {"coordinates": 200, "squared length": 3.0}
 
 
 class LogisticRecogniser(ClassifierMixin, BaseEstimator):
@@ -361,7 +351,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     C_ : float
         The chosen value.
     cv_roc_auc_ : ndarray, (n_Cs,)
-        Mean ROC-AUC over outputs and folds; NaN where rough solutions ruled the value out.
+        Mean ROC-AUC over outputs and folds.
     cv_decision_ : ndarray, (n_clips,) or (n_clips, n_outputs)
         Decision value of each training row from the fold that did not train on it, with the
         chosen C.
@@ -369,8 +359,6 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray, (n_outputs,)
     n_features_in_ : int
     """
-
-    _rough: FloatArray | None = None
 
     def __init__(
         self, Cs: tuple[float, ...] = PAPER_C, n_folds: int = 3, solver: str = "newton"
@@ -411,9 +399,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         self.intercept_ = np.concatenate([model.intercept_ for model in final])
         return self
 
-    def fit_span(
-        self, span: Span, y: ArrayLike, like: LogisticRecogniser | None = None
-    ) -> LogisticRecogniser:
+    def fit_span(self, span: Span, y: ArrayLike) -> LogisticRecogniser:
         """Fit to rows whose span is known already; `solver` must be 'newton'.
 
         Parameters
@@ -421,26 +407,10 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         span : Span
         y : array-like
             As for `fit`.
-        like : LogisticRecogniser, optional
-            One that was fitted to the same clips and `y`, with a span that this one was moved
-            from. It saves time, and does not change the result.
         """
         folds, rows = self._folds(np.asarray(y)), span.problem_rows
-        if folds.are_worth_screening(rows):
-            # Each C by itself and from zero: the result does not depend on what was ruled out.
-            left, self._rough = folds.promising(
-                rows, self.Cs, None if like is None else like._rough
-            )
-            solved = {k: folds.solve(rows, self.Cs[k : k + 1]) for k in left}
-            solutions, decisions = (
-                np.concatenate(part) for part in zip(*solved.values(), strict=True)
-            )
-        else:
-            left = np.arange(len(self.Cs))
-            solutions, decisions = folds.solve(rows, self.Cs)
-        scores = np.full(len(self.Cs), np.nan)
-        scores[left] = folds.scores(decisions)
-        best = int(np.searchsorted(left, self._choose(scores)))
+        solutions, decisions = folds.solve(rows, self.Cs)
+        best = self._choose(folds.scores(decisions))
         self._keep_held_out(folds, decisions[best])
         final = [self.C_ * balanced_weights(column, column >= 0) for column in folds.y]
         start = solutions[best].reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
@@ -517,7 +487,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     def _choose(self, scores: FloatArray) -> int:
         """Keep the mean score of each C and return the first position of the best."""
         self.cv_roc_auc_ = scores
-        best = int(np.nanargmax(scores))
+        best = int(np.argmax(scores))
         self.C_ = float(self.Cs[best])
         return best
 
@@ -543,57 +513,16 @@ class _Folds:
     y: NDArray[np.int8]
     train: NDArray[np.bool_]
 
-    def solve(
-        self,
-        rows: LogisticRows,
-        Cs: ArrayLike,
-        start: FloatArray | None = None,
-        tol: float = TOLERANCE,
-    ) -> tuple[FloatArray, FloatArray]:
+    def solve(self, rows: LogisticRows, Cs: tuple[float, ...]) -> tuple[FloatArray, FloatArray]:
         """Return solutions, (n_Cs, n_outputs * n_folds, r), and decisions, see `scores`."""
         weights = np.array(
             [[balanced_weights(y, mask & (y >= 0)) for mask in self.train] for y in self.y]
         )
-        Cs = np.asarray(Cs, dtype=np.float64)
-        costs = Cs[:, np.newaxis, np.newaxis, np.newaxis] * weights
+        costs = np.array(Cs, dtype=np.float64)[:, np.newaxis, np.newaxis, np.newaxis] * weights
         y = np.broadcast_to(np.maximum(self.y, 0)[:, np.newaxis], costs.shape)
         n, r = rows.Z.shape
-        first = start if start is None else start.reshape(-1, r)
-        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n), first, tol)
+        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n))
         return solved.reshape(len(Cs), -1, r), decisions.reshape(costs.shape)
-
-    def are_worth_screening(self, rows: LogisticRows) -> bool:
-        """Return whether rough solutions save time."""
-        n, r = rows.Z.shape
-        length = float(np.vdot(rows.Z, rows.Z)) / n
-        return r >= SCREENED_FROM["coordinates"] and length >= SCREENED_FROM["squared length"]
-
-    def promising(
-        self, rows: LogisticRows, Cs: tuple[float, ...], start: FloatArray | None
-    ) -> tuple[NDArray[np.intp], FloatArray]:
-        """Return the positions of the values of C that may be the best, and rough solutions.
-
-        `start` are rough solutions of the same problems, in some of the coordinates.
-        """
-        left, turning = np.arange(len(Cs)), PAIRS_THAT_TURN / self._pairs()
-        rough = np.zeros((len(Cs), len(self.y) * len(self.train), rows.Z.shape[1]))
-        if start is not None:
-            rough[..., : start.shape[-1]] = start[..., : rough.shape[-1]]
-        for tol, margin in ROUGH:
-            first = None if start is None else rough[left]
-            rough[left], decisions = self.solve(rows, np.take(Cs, left), first, tol)
-            start = rough
-            scores = self.scores(decisions)
-            left = left[scores >= scores.max() - margin - turning]
-        return left, rough
-
-    def _pairs(self) -> int:
-        """Return the smallest number of pairs, one present and one absent, in a held-out fold."""
-        return min(
-            max(1, int((y[~mask] == 1).sum()) * int((y[~mask] == 0).sum()))
-            for y in self.y
-            for mask in self.train
-        )
 
     def scores(self, decisions: FloatArray) -> FloatArray:
         """Return the mean ROC-AUC on held-out rows of decisions, (n_Cs, outputs, folds, n)."""

@@ -69,10 +69,7 @@ def test_newton_finds_what_liblinear_finds(n, n_features, offset):
     search = grid_search(X, y)
     ours = LogisticRecogniser().fit(X, y)
     expected = search.cv_results_["mean_test_score"]
-    known = ~np.isnan(ours.cv_roc_auc_)
-    np.testing.assert_allclose(ours.cv_roc_auc_[known], expected[known], atol=0.01, rtol=0)
-    # What rough solutions ruled out was not the best.
-    assert (expected[~known] <= expected[known].max()).all()
+    np.testing.assert_allclose(ours.cv_roc_auc_, expected, atol=0.01, rtol=0)
     scores = [model.decision_function(X_test) for model in (ours, search)]
     aucs = [roc_auc_score(y_test, score) for score in scores]
     assert abs(aucs[0] - aucs[1]) < 0.005
@@ -109,19 +106,6 @@ def test_a_fit_minimises_the_objective(n, n_features, C, seed):
     w = np.append(model.coef_[0], model.intercept_[0])
     start = objective(np.zeros(n_features + 1))
     assert objective(w) - best.fun <= 1e-6 * (start - best.fun) + 1e-12 * start
-
-
-@pytest.mark.parametrize(("n", "n_features"), [(200, 30), (90, 300)])
-def test_a_fit_does_not_depend_on_what_it_is_like(n, n_features):
-    X, y = make(n, n_features, 3, spread=0.7)
-    span = Span.of(X)
-    thin = ThinMap(*[np.linalg.qr(X[:2].T)[0].T] * 2)
-    first = LogisticRecogniser().fit_span(span, y)
-    alone = LogisticRecogniser().fit_span(span.move(thin), y)
-    beside = LogisticRecogniser().fit_span(span.move(thin), y, like=first)
-    assert beside.C_ == alone.C_
-    np.testing.assert_array_equal(beside.coef_, alone.coef_)
-    np.testing.assert_array_equal(beside.intercept_, alone.intercept_)
 
 
 @settings(deadline=None, max_examples=40)
