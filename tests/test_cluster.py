@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shlex
@@ -12,27 +11,26 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from test_extraction import make_corpus
+from joblib import Parallel, delayed
+from small_sounds import make_sound_corpus
 
-from biasmir_utils import __version__, cluster
+import biasmir_utils
 from biasmir_utils.cli import main
-from biasmir_utils.cluster import connect
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.embeddings import extract, load
-from biasmir_utils.embeddings.parts import PartStore
-from biasmir_utils.embeddings.shards import Model, embed_shard, shard_size
 from biasmir_utils.errors import ArgumentError, ClusterError, ModelError
-from biasmir_utils.experiments import TaskStore, evaluate, plan_evaluation, run_plan
+from biasmir_utils.experiments import evaluate, plan_evaluation, run_plan
 
 distributed = pytest.importorskip("distributed")
+MODULE = "biasmir_utils.cluster"
 
 
 @contextmanager
@@ -74,29 +72,41 @@ def empty():
         yield found
 
 
-class KillAfterFirst:
-    """Kills a busy worker, by SIGKILL, when the first result is kept."""
+def at_first_result(monkeypatch, act):
+    """Call `act` when the first task or part is kept; return the list of all that are kept."""
+    kept = []
+    plain = os.replace
 
-    def __init__(self, monkeypatch, client, owner, method):
-        self.client = client
-        self.pids = client.run(os.getpid)
-        self.kept = 0
-        self.held_by_victim = ()
-        keep = getattr(owner, method)
+    def replace(temporary, target):
+        plain(temporary, target)
+        path = Path(target)
+        if path.name.startswith("part-") or (
+            path.parent.name == "tasks" and path.suffix == ".json"
+        ):
+            kept.append(path.name)
+            if len(kept) == 1:
+                act()
 
-        def wrapped(store, *arguments):
-            keep(store, *arguments)
-            self.kept += 1
-            if self.kept == 1:
-                self.kill()
+    monkeypatch.setattr(os, "replace", replace)
+    return kept
 
-        monkeypatch.setattr(owner, method, wrapped)
 
-    def kill(self):
-        busy = self.client.processing()
+def killer(client, killed):
+    """A function that kills a busy worker, by SIGKILL."""
+    client.wait_for_workers(2)
+    pids = client.run(os.getpid)
+
+    def kill():
+        busy = client.processing()
         victim = max(busy, key=lambda worker: len(busy[worker]))
-        self.held_by_victim = busy[victim]
-        os.kill(self.pids[victim], signal.SIGKILL)
+        killed.extend(busy[victim])
+        os.kill(pids[victim], signal.SIGKILL)
+
+    return kill
+
+
+def stop():
+    raise KeyboardInterrupt
 
 
 GRID = {"corrections": "paper", "modes": ["global", "classwise"]}
@@ -118,11 +128,11 @@ def test_an_evaluation_in_which_a_worker_is_killed(tiny_corpus, tmp_path, two, m
     address, client = two
     plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID, report=True)
     serial = run_plan(plan, scores=True, jobs=1)
-    client.wait_for_workers(2)
-    killing = KillAfterFirst(monkeypatch, client, TaskStore, "save")
+    killed = []
+    kept = at_first_result(monkeypatch, killer(client, killed))
     found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
-    assert killing.held_by_victim, "the worker was to be killed while it had work"
-    assert killing.kept == len(plan.tasks) == 8
+    assert killed, "the worker was to be killed while it had work"
+    assert len(kept) == len(plan.tasks) == 8
     assert_same(found, serial)
     # What was kept serves a later run, here or there, and then no cluster is asked.
     again = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler="tcp://no.such:1")
@@ -130,16 +140,10 @@ def test_an_evaluation_in_which_a_worker_is_killed(tiny_corpus, tmp_path, two, m
 
 
 def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, monkeypatch):
-    address, client = two
+    address, _ = two
     plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", ["none", "lda"])
-    keep = TaskStore.save
-
-    def stop(store, *arguments):
-        keep(store, *arguments)
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(TaskStore, "save", stop)
+        at_first_result(patch, stop)
         with pytest.raises(KeyboardInterrupt):
             run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").glob("*.json")}
@@ -147,21 +151,13 @@ def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, 
     found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert_same(found, run_plan(plan, scores=True, jobs=1))
-    # Nothing of either run is left on the cluster.
-    client.run_on_scheduler(_wait_until_forgotten)
-
-
-async def _wait_until_forgotten(dask_scheduler):
-    while dask_scheduler.tasks:
-        await asyncio.sleep(0.01)
 
 
 def test_workers_that_end_again_and_again(tiny_corpus, tmp_path, intolerant, monkeypatch):
     address, client = intolerant
     plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID)
-    client.wait_for_workers(2)
-    KillAfterFirst(monkeypatch, client, TaskStore, "save")
-    with pytest.raises(ClusterError, match=r"several workers ended during the task toy.*memory"):
+    at_first_result(monkeypatch, killer(client, []))
+    with pytest.raises(ClusterError, match=r"several workers ended during one task.*memory"):
         run_plan(plan, resume=tmp_path / "tasks", scheduler=address)
     assert list((tmp_path / "tasks").glob("*.json"))
 
@@ -190,7 +186,7 @@ def sounds(tmp_path) -> Corpus:
     clips["c07.wav"] = b"no sound"
     clips["c21.wav"] = None  # named in the table, not on the disk
     clips["c30.wav"] = (np.zeros(16_000), 16_000, {"subtype": "PCM_16"})
-    return make_corpus(tmp_path / "sounds", clips)
+    return make_sound_corpus(tmp_path / "sounds", clips)
 
 
 def contents(file: Path) -> dict:
@@ -222,11 +218,11 @@ def serial(sounds, tmp_path) -> Path:
 
 def test_an_extraction_in_which_a_worker_is_killed(sounds, serial, two, monkeypatch):
     address, client = two
-    client.wait_for_workers(2)
-    killing = KillAfterFirst(monkeypatch, client, PartStore, "write")
+    killed = []
+    kept = at_first_result(monkeypatch, killer(client, killed))
     report = extract(sounds, "mfcc", progress=False, scheduler=address)
-    assert killing.held_by_victim
-    assert killing.kept == 8
+    assert killed
+    assert len(kept) == 9, "39 clips by fives, and the one that is not there"
     assert (report.n_embedded, report.n_before) == (38, 0)
     assert report.skipped["clip"].tolist() == ["c07", "c21"]
     assert_same_file(report.file, serial)
@@ -234,35 +230,13 @@ def test_an_extraction_in_which_a_worker_is_killed(sounds, serial, two, monkeypa
 
 
 def test_an_extraction_goes_on_where_it_was_stopped(sounds, serial, two, monkeypatch):
-    address, client = two
-    client.wait_for_workers(2)
-    keep = PartStore.write
-
-    def stop(store, part):
-        keep(store, part)
-        raise KeyboardInterrupt
-
+    address, _ = two
     with monkeypatch.context() as patch:
-        patch.setattr(PartStore, "write", stop)
+        at_first_result(patch, stop)
         with pytest.raises(KeyboardInterrupt):
             extract(sounds, "mfcc", progress=False, scheduler=address)
-    report = extract(sounds, "mfcc", progress=False, scheduler=address)
-    assert 4 <= report.n_before <= 5
+    report = extract(sounds, "mfcc", progress=False)
     assert report.n_before + report.n_embedded == 38
-    assert_same_file(report.file, serial)
-
-
-def test_clips_at_which_workers_end_are_embedded_here(
-    sounds, serial, intolerant, monkeypatch, capsys
-):
-    address, client = intolerant
-    client.wait_for_workers(2)
-    killing = KillAfterFirst(monkeypatch, client, PartStore, "write")
-    report = extract(sounds, "mfcc", progress=False, scheduler=address)
-    assert killing.held_by_victim
-    told = capsys.readouterr().err
-    n_clips = 5 * len(killing.held_by_victim)
-    assert f"several workers ended during {n_clips} clip(s), the first " in told
     assert_same_file(report.file, serial)
 
 
@@ -277,24 +251,10 @@ def test_workers_that_do_not_see_the_files(sounds, two, monkeypatch):
     assert not list((sounds.path / "embeddings").glob("*.parts/part-*"))
 
 
-def test_a_worker_that_has_another_model(sounds, two):
-    address, _ = two
-    record = load("mfcc").record
-    record["parameters"] = {**record["parameters"], "n_mfcc": 99}
-    with (
-        connect(address) as found,
-        pytest.raises(ModelError, match=r"mfcc: this worker has another .* \(on the worker tcp://"),
-    ):
-        list(found.run(embed_shard, [(0, (Model("mfcc"), {**record, "stored": {}}, {}))]))
-
-
-def test_shards_are_small_where_there_are_few_clips():
-    for n_workers in (1, 2, 8):
-        for n_clips in (1, 7, 100, 1_000, 20_000):
-            size = shard_size(n_clips, n_workers)
-            assert 1 <= size <= 100
-            assert size == 100 or -(-n_clips // size) >= min(n_clips, 3 * n_workers)
-            assert size <= 16 or size == 100 or size % 16 == 0
+def test_a_worker_that_has_another_model(sounds, two, monkeypatch):
+    monkeypatch.setitem(load("mfcc").front_end.features.__globals__["_SPECTRA"], "n_mels", 64)
+    with pytest.raises(ModelError, match=r"worker tcp://.*: mfcc is another model there"):
+        extract(sounds, "mfcc", progress=False, scheduler=two[0])
 
 
 def test_a_loaded_embedding_cannot_go_to_workers(sounds):
@@ -306,7 +266,7 @@ def test_a_loaded_embedding_cannot_go_to_workers(sounds):
 
 
 def test_an_address_that_nobody_answers(tiny_corpus, monkeypatch):
-    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 1.0)
+    monkeypatch.setattr(f"{MODULE}._SECONDS_TO_ANSWER", 1.0)
     before = set(threading.enumerate())
     for address in ("tcp://127.0.0.1:9", "127.0.0.1:9"):
         with pytest.raises(ClusterError, match=f"scheduler {address}: nobody answered within 1 s"):
@@ -316,10 +276,10 @@ def test_an_address_that_nobody_answers(tiny_corpus, monkeypatch):
 
 def test_something_else_at_the_address_is_nobody_and_leaves_no_traceback(tmp_path):
     code = """
-import socket, sys
+import socket
 from biasmir_utils import cluster
 from biasmir_utils.errors import ClusterError
-cluster.SECONDS_TO_ANSWER = 1.0
+cluster._SECONDS_TO_ANSWER = 1.0
 mute = socket.create_server(("127.0.0.1", 0))
 try:
     with cluster.connect(f"tcp://127.0.0.1:{mute.getsockname()[1]}"):
@@ -346,170 +306,112 @@ except ClusterError as error:
 )
 def test_an_address_that_is_none_is_said_at_once(address, told, tiny_corpus):
     with pytest.raises(ArgumentError, match=told):
-        connect(address).__enter__()
+        evaluate(Corpus.load(tiny_corpus), "toy", scheduler=address)
     done = CliRunner().invoke(main, ["evaluate", str(tiny_corpus), "--scheduler", address])
     assert done.exit_code == 1
     assert "no address" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["local", "tcp://10.0.0.5:8786", "node-7:8786", "tls://[::1]:8786", "ws://host:80/ws"],
-)
-def test_addresses_that_may_be_right(address):
-    cluster.check_scheduler(address)
-
-
-def test_a_scheduler_without_workers(empty, monkeypatch):
+def test_a_scheduler_without_workers(empty, sounds, monkeypatch):
     address, _ = empty
-    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr(f"{MODULE}._SECONDS_TO_ANSWER", 0.5)
     with pytest.raises(ClusterError, match=f"has no workers .*: dask worker {address}"):
-        connect(address).__enter__()
-
-    class OldTimeoutError(Exception):
-        """What asyncio raises before Python 3.11: not the builtin of that name."""
-
-    def wait_for_workers(self, *_, **__):
-        raise OldTimeoutError
-
-    names = {name: getattr(asyncio, name) for name in ("run", "wait_for")}
-    old = SimpleNamespace(TimeoutError=OldTimeoutError, **names)
-    monkeypatch.setattr(cluster, "asyncio", old)
-    monkeypatch.setattr(distributed.Client, "wait_for_workers", wait_for_workers)
-    with pytest.raises(ClusterError, match=f"has no workers .*: dask worker {address}"):
-        connect(address).__enter__()
+        extract(sounds, "mfcc", progress=False, scheduler=address)
 
 
-def test_no_dask(monkeypatch):
+def test_no_dask(sounds, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ArgumentError, match=r'pip install "biasmir_utils\[distributed\]"'):
-        connect("local").__enter__()
+        extract(sounds, "mfcc", progress=False, scheduler="local")
 
 
-def test_jobs_are_of_this_machine(two):
+def test_jobs_are_of_this_machine(sounds, two):
     with pytest.raises(ArgumentError, match="--jobs counts processes of this machine"):
-        connect(two[0], jobs=2).__enter__()
+        extract(sounds, "mfcc", progress=False, scheduler=two[0], jobs=2)
 
 
-@contextmanager
-def worker_of(address, client, folder):
+def start_worker(address, folder):
     """A worker of one process that finds packages in a folder before those that are installed."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
-    worker = subprocess.Popen(
+    return subprocess.Popen(
         [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(folder)],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         stderr=subprocess.DEVNULL,
     )
-    n_before = len(client.nthreads())
+
+
+def copy_of_the_package(folder):
+    """The package as version 0.0.1."""
+    package = Path(biasmir_utils.__file__).parent
+    copy = folder / package.name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("*.pyc"))
+    text = (copy / "__init__.py").read_text()
+    (copy / "__init__.py").write_text(text.replace(biasmir_utils.__version__, "0.0.1"))
+
+
+@pytest.mark.parametrize("there", ["another version", "none"])
+def test_a_worker_that_cannot_do_the_same(empty, sounds, tmp_path, there):
+    address, client = empty
+    if there == "none":
+        (tmp_path / "biasmir_utils.py").write_text("raise ModuleNotFoundError('not installed')\n")
+        told = r"worker tcp://.*: biasmir_utils cannot be used .* install version"
+    else:
+        copy_of_the_package(tmp_path)
+        told = (
+            r"worker tcp://.*: versions .*: biasmir_utils 0\.0\.1 instead of "
+            f"{biasmir_utils.__version__};"
+        )
+    worker = start_worker(address, tmp_path)
     try:
-        yield
+        client.wait_for_workers(1, timeout=120)
+        with pytest.raises(ClusterError, match=told):
+            extract(sounds, "mfcc", progress=False, scheduler=address)
     finally:
         worker.terminate()
         worker.wait()
-        client.run_on_scheduler(_wait_until_gone, n_before)
-
-
-async def _wait_until_gone(n_left, dask_scheduler):
-    while len(dask_scheduler.workers) > n_left:
-        await asyncio.sleep(0.01)
-
-
-def copy_of_the_package(folder, version):
-    package = Path(cluster.__file__).parent
-    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("*.pyc"))
-    (folder / package.name / "_version.py").write_text(f"__version__ = {version!r}\n")
-
-
-def test_a_worker_with_another_version(empty, tmp_path):
-    address, client = empty
-    copy_of_the_package(tmp_path, "0.0.1")
-    with worker_of(address, client, tmp_path):
-        client.wait_for_workers(1, timeout=60)
-        told = f"worker tcp://.*: versions .*: biasmir_utils 0.0.1 instead of {__version__};"
-        with pytest.raises(ClusterError, match=told):
-            connect(address).__enter__()
-
-
-def test_a_worker_without_the_package(empty, tmp_path):
-    address, client = empty
-    (tmp_path / "biasmir_utils.py").write_text("raise ModuleNotFoundError('not installed')\n")
-    with worker_of(address, client, tmp_path):
-        client.wait_for_workers(1, timeout=60)
-        told = r"worker tcp://.*: biasmir_utils cannot be used .* install version"
-        with pytest.raises(ClusterError, match=told):
-            connect(address).__enter__()
-
-
-def test_the_package_that_runs_tells_its_version_and_not_old_metadata(empty, tmp_path):
-    """As where a clone was updated after `pip install -e`."""
-    address, client = empty
-    shadow = tmp_path / "biasmir_utils-0.0.1.dist-info"
-    shadow.mkdir()
-    (shadow / "METADATA").write_text("Metadata-Version: 2.1\nName: biasmir_utils\nVersion: 0.0.1\n")
-    with worker_of(address, client, tmp_path):
-        client.wait_for_workers(1, timeout=60)
-        with connect(address) as found:
-            assert dict(found.run(cluster._same, [(0, (1,))])) == {0: 1}
 
 
 def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
-    copy_of_the_package(tmp_path, "0.0.1")
-    with started(n_workers=1) as (address, client), connect(address) as found:
-        assert dict(found.run(cluster._same, [(0, (1,))])) == {0: 1}
+    connect = import_module(MODULE).connect
+    copy_of_the_package(tmp_path)
+    with started(n_workers=1) as (address, client), connect(address):
+        assert Parallel()([delayed(abs)(-1)]) == [1]
         first = list(client.scheduler_info()["workers"])
-        with worker_of(address, client, tmp_path):
-            client.wait_for_workers(2, timeout=60)
+        worker = start_worker(address, tmp_path)
+        try:
+            client.wait_for_workers(2, timeout=120)
             client.retire_workers(first)
-            told = r"versions .* biasmir_utils 0\.0\.1 instead .* \(on the worker tcp://"
+            told = r"worker tcp://.*: versions .* biasmir_utils 0\.0\.1 instead"
             with pytest.raises(ClusterError, match=told):
-                list(found.run(cluster._same, [(0, (1,))]))
+                Parallel()([delayed(abs)(-1)])
+        finally:
+            worker.terminate()
+            worker.wait()
 
 
-def test_a_script_without_the_guard_is_told_so(tmp_path):
+def test_a_script_without_the_guard_is_told_so(tmp_path, sounds):
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from biasmir_utils.cluster import connect\n"
+        "import sys\n"
+        "from biasmir_utils.embeddings import extract\n"
         "from biasmir_utils.errors import ArgumentError\n"
         "try:\n"
-        "    with connect('local', 1):\n"
-        "        pass\n"
+        "    extract(sys.argv[1], 'mfcc', scheduler='local', jobs=1, progress=False)\n"
         "except ArgumentError as error:\n"
         "    print('refused:', error)\n"
     )
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    command = [sys.executable, script, sounds.path]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "refused: --scheduler local: worker processes end as they start" in run.stdout, run
 
 
-def _add(first, second):
-    return first + sum(second.values())
-
-
-def _refuse(text):
-    raise ArgumentError(text)
-
-
-def test_calls_results_and_errors(capsys):
-    one = started(n_workers=1, threads_per_worker=2, processes=False)
-    with one as (address, _), connect(address) as found:
-        assert "its 2 threads are of no use" in capsys.readouterr().err
-        held = found.hold(10)
-        calls = ((n, (n, {"held": held, "plain": 1})) for n in range(30))
-        assert dict(found.run(_add, calls)) == {n: n + 11 for n in range(30)}
-        with pytest.raises(ArgumentError, match=r"^no \(on the worker inproc://"):
-            list(found.run(_refuse, [(0, ("no",))]))
-        with pytest.raises(TypeError):
-            list(found.run(_add, [(0, ("text", {"held": 1}))]))
-
-
-def test_a_scheduler_that_goes_away(monkeypatch):
-    monkeypatch.setattr(cluster, "SECONDS_TO_ANSWER", 2.0)
-    with started(n_workers=1) as (address, client), connect(address) as found:
-        calls = ((n, (n, {})) for n in range(10_000))
-        running = found.run(_add, calls)
-        assert next(running)[1] >= 0
-        client.cluster.scheduler.loop.add_callback(client.cluster.scheduler.close)
+def test_a_scheduler_that_goes_away(sounds, monkeypatch):
+    with started(n_workers=1) as (address, client):
+        scheduler = client.cluster.scheduler
+        at_first_result(monkeypatch, lambda: scheduler.loop.add_callback(scheduler.close))
         with pytest.raises(ClusterError, match=f"scheduler {address}: .*what is finished is kept"):
-            list(running)
+            extract(sounds, "mfcc", progress=False, scheduler=address)
 
 
 def test_the_commands_of_the_page_are_understood(repository):

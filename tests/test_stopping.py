@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
-from test_extraction import make_corpus
+from small_sounds import make_sound_corpus as make_corpus
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus

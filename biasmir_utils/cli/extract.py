@@ -12,8 +12,24 @@ from biasmir_utils.cli._stopping import stoppable
 STEP = 5
 
 
+class _WithEmbeddings(SeveralCommand):
+    """A command whose help ends with the embeddings."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what `--embedding` knows; imported for the help only."""
+        from biasmir_utils.embeddings import available
+
+        with formatter.section("Embeddings"):
+            formatter.write_dl(
+                [
+                    (name, f"{one.summary}; {one.dimension:,}-d, licence: {one.licence}")
+                    for name, one in available().items()
+                ]
+            )
+
+
 @click.command(
-    cls=SeveralCommand, short_help="Embed the clips of a corpus with pre-trained networks."
+    cls=_WithEmbeddings, short_help="Embed the clips of a corpus with pre-trained networks."
 )
 @click.argument("corpus", type=click.Path(path_type=Path))
 @click.option(
@@ -22,18 +38,12 @@ STEP = 5
     cls=SeveralOption,
     required=True,
     metavar="NAME",
-    help=(
-        "One or more of yamnet, vggish, openl3, musicnn, musicnn_penultimate, mtt_musicnn, "
-        "msd_vgg, mfcc."
-    ),
+    help="One or more of those listed below.",
 )
 @click.option(
     "--model",
     metavar="PATH_OR_URL",
-    help=(
-        "A local model, or an address, instead of the embedding's own; with one NAME. For openl3 "
-        "also openl3-package: the package of its authors, where it is installed."
-    ),
+    help="A local model, or an address, instead of the embedding's own; with one NAME.",
 )
 @click.option("--download", is_flag=True, help="Allow a model to be downloaded.")
 @click.option(
@@ -43,8 +53,8 @@ STEP = 5
     "--jobs",
     type=click.IntRange(min=0),
     help=(
-        "Processes that decode and resample beside the network; default: all cores but one, and "
-        "all for mfcc, which has no network. With --scheduler local: workers; default: all cores."
+        "Processes that decode and resample beside the network; default: all cores but one, or "
+        "all where there is no network. With --scheduler local: workers; default: all cores."
     ),
 )
 @scheduler_option
@@ -77,7 +87,7 @@ def extract(
     left out with their reason. Started again, the command embeds only what is missing, also
     after it was killed.
     """
-    from biasmir_utils.embeddings import available, default_jobs, has_network
+    from biasmir_utils.embeddings import available
     from biasmir_utils.embeddings import extract as run
     from biasmir_utils.errors import ArgumentError, did_you_mean
 
@@ -94,9 +104,6 @@ def extract(
             f"once for each"
         )
     for name in dict.fromkeys(embeddings):
-        workers = jobs
-        if workers is None:
-            workers = default_jobs(has_network(name)) if scheduler is None else 0
         with stoppable(
             lambda: "Stopped; finished parts are kept, and the same command goes on from there."
         ):
@@ -106,7 +113,7 @@ def extract(
                 model=model,
                 download=download,
                 hop=hop,
-                jobs=workers,
+                jobs=jobs,
                 pool=pool,
                 dtype=dtype,
                 retry=retry,

@@ -9,33 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, require
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, require
+from biasmir_utils.embeddings.names import add_embedding
 
-SAMPLE_RATE = 22_050
-N_FFT = 2_048
-HOP_LENGTH = 512
-N_MELS = 128
-N_MFCC = 40
+_SPECTRA: dict[str, Any] = {"n_mfcc": 40, "n_fft": 2_048, "hop_length": 512, "n_mels": 128}
 
 
 @dataclass(frozen=True)
 class MfccFrontEnd(FrontEnd):
     """Mean and standard deviation of a clip's MFCCs, computed by librosa."""
 
-    n_mfcc: int = N_MFCC
-
     def features(self, mono: NDArray[Any]) -> NDArray[np.float32]:
         """Return one row: the means of the coefficients, then their standard deviations."""
         import librosa
 
-        coefficients = librosa.feature.mfcc(
-            y=mono,
-            sr=self.sample_rate,
-            n_mfcc=self.n_mfcc,
-            n_fft=N_FFT,
-            hop_length=HOP_LENGTH,
-            n_mels=N_MELS,
-        )
+        coefficients = librosa.feature.mfcc(y=mono, sr=self.sample_rate, **_SPECTRA)
         both = np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
         return both.astype(np.float32)[None, :]
 
@@ -44,14 +32,12 @@ class MfccFrontEnd(FrontEnd):
         """What decides the numbers, for the record."""
         return {
             **super().parameters,
-            "n_mfcc": self.n_mfcc,
-            "n_fft": N_FFT,
-            "hop_length": HOP_LENGTH,
-            "n_mels": N_MELS,
+            **_SPECTRA,
             "statistics": "mean and standard deviation over time",
         }
 
 
+@add_embedding
 class Mfcc(Embedding):
     """40 mel-frequency cepstral coefficients: mean and standard deviation over the clip (80-d).
 
@@ -60,18 +46,19 @@ class Mfcc(Embedding):
     """
 
     name = "mfcc"
+    summary = "MFCC, mean and standard deviation"
+    licence = "none needed: nothing was learned"
+    weights = "librosa.feature.mfcc"
+    dimension = 2 * _SPECTRA["n_mfcc"]
+    sample_rate = 22_050
+    hop = window = 0.0
+    has_network = False
     packages = ("librosa",)
 
-    def __init__(self, n_mfcc: int = N_MFCC) -> None:
-        require("librosa", "audio", "mfcc")
-        super().__init__(
-            dimension=2 * n_mfcc,
-            hop=0.0,
-            window=0.0,
-            front_end=MfccFrontEnd(SAMPLE_RATE, shortest=N_FFT / SAMPLE_RATE, n_mfcc=n_mfcc),
-            source="librosa.feature.mfcc",
-        )
+    def __init__(self) -> None:
+        require("librosa", "audio", self.name)
+        super().__init__(MfccFrontEnd(self.sample_rate, _SPECTRA["n_fft"] / self.sample_rate))
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         """Return the rows that the front end made; there is no network."""
         return [np.asarray(clip, np.float32) for clip in inputs]

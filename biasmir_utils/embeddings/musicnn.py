@@ -16,23 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Features, FrontEnd, local_path, require
-from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
+from biasmir_utils.embeddings.base import (
+    Embedding,
+    Frames,
+    FrontEnd,
+    import_tensorflow,
+    local_path,
+    require,
+)
+from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import ArgumentError, ModelError
 from biasmir_utils.files import sha256
 
-SAMPLE_RATE = 16_000
-N_FFT = 512
-HOP_LENGTH = 256
-N_MELS = 96
-PATCH = 187
-SHORTEST = (PATCH - 1) * HOP_LENGTH / SAMPLE_RATE
-BATCH = 2
+_RATE = 16_000
+_SPECTRA: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "n_mels": 96}
+_PATCH = 187
+_BATCH = 2
 """Patches in one run: on a CPU larger batches are slower and take hundreds of MB more."""
 
 _INPUT = "model/Placeholder"
@@ -50,12 +54,10 @@ class LogMelPatches(FrontEnd):
         """Return patches of shape (n, 187, 96)."""
         import librosa
 
-        power = librosa.feature.melspectrogram(
-            y=mono, sr=self.sample_rate, n_fft=N_FFT, hop_length=HOP_LENGTH, n_mels=N_MELS
-        )
+        power = librosa.feature.melspectrogram(y=mono, sr=self.sample_rate, **_SPECTRA)
         compressed = np.log10(1.0 + 10_000.0 * power).astype(np.float32).T
-        n = len(compressed) // PATCH
-        return np.ascontiguousarray(compressed[: n * PATCH]).reshape(n, PATCH, N_MELS)
+        n = len(compressed) // _PATCH
+        return np.ascontiguousarray(compressed[: n * _PATCH]).reshape(n, _PATCH, _SPECTRA["n_mels"])
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -63,14 +65,12 @@ class LogMelPatches(FrontEnd):
         return {
             **super().parameters,
             "spectrum": "log10(1 + 10000 x mel power), librosa",
-            "n_fft": N_FFT,
-            "hop_length": HOP_LENGTH,
-            "n_mels": N_MELS,
-            "patch": PATCH,
+            **_SPECTRA,
+            "patch": _PATCH,
         }
 
 
-class MusicnnEmbedding(Embedding):
+class MusicnnLayer(Embedding):
     """A layer of one of the wheel's networks, one vector for each patch of 3 s.
 
     Parameters
@@ -85,10 +85,13 @@ class MusicnnEmbedding(Embedding):
         If the checkpoint or TensorFlow is missing, or the checkpoint is another network's.
     """
 
-    network: str
-    layer: str
-    size: int
+    licence = "ISC licence"
+    weights = "the PyPI wheel musicnn 0.1.0"
     packages = ("tensorflow", "librosa", "musicnn")
+    sample_rate = _RATE
+    hop = window = _PATCH * _SPECTRA["hop_length"] / _RATE
+    network: ClassVar[str]
+    layer: ClassVar[str]
 
     def __init__(self, model: str | Path | None = None) -> None:
         require("librosa", "audio", self.name)
@@ -96,11 +99,8 @@ class MusicnnEmbedding(Embedding):
         folder = _wheel() / self.network if model is None else local_path(model, self.name)
         _check_checkpoint(folder)
         super().__init__(
-            dimension=self.size,
-            hop=PATCH * HOP_LENGTH / SAMPLE_RATE,
-            window=PATCH * HOP_LENGTH / SAMPLE_RATE,
-            front_end=LogMelPatches(SAMPLE_RATE, SHORTEST),
-            source=f"{self.network} of the PyPI wheel musicnn 0.1.0"
+            LogMelPatches(_RATE, shortest=(_PATCH - 1) * _SPECTRA["hop_length"] / _RATE),
+            source=f"{self.network} of {self.weights}"
             if model is None
             else f"local checkpoint {folder.name}",
             sums={"checkpoint sha256": sha256(folder / _WEIGHT_FILES[0])},
@@ -113,7 +113,7 @@ class MusicnnEmbedding(Embedding):
         """The network, loaded when it is first run, so that a record costs little."""
         return _frozen_session(self._folder, [self.layer, _TAGS], self.name)
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         """Return the layer's values for each clip's patches, batched across clips."""
         return self._run_layer(inputs, self.layer)
 
@@ -149,53 +149,61 @@ class MusicnnEmbedding(Embedding):
         order = np.argsort(-likelihoods, kind="stable")[:n]
         return [(self.tags[index], float(likelihoods[index])) for index in order]
 
-    def _run_layer(self, inputs: Sequence[NDArray[Any]], layer: str) -> list[Features]:
+    def _run_layer(self, inputs: Sequence[NDArray[Any]], layer: str) -> list[Frames]:
         if not inputs:
             return []
         patches = np.concatenate(list(inputs))
         rows = [
-            self._session.run(f"{layer}:0", {f"{_INPUT}:0": patches[start : start + BATCH]})
-            for start in range(0, len(patches), BATCH)
+            self._session.run(f"{layer}:0", {f"{_INPUT}:0": patches[start : start + _BATCH]})
+            for start in range(0, len(patches), _BATCH)
         ]
         ends = np.cumsum([len(clip) for clip in inputs])[:-1]
         # The mean over time keeps an axis of one at its end.
         return np.split(np.concatenate(rows).reshape(len(patches), -1), ends)
 
 
-class Musicnn(MusicnnEmbedding):
+@add_embedding
+class Musicnn(MusicnnLayer):
     """MSD_musicnn, its mean over time before the dense layers (753-d)."""
 
     name = "musicnn"
+    summary = "MSD_musicnn, mean over time"
     network = "MSD_musicnn"
     layer = "model/moments/Squeeze"
-    size = 753
+    dimension = 753
 
 
-class MusicnnPenultimate(MusicnnEmbedding):
+@add_embedding
+class MusicnnPenultimate(MusicnnLayer):
     """MSD_musicnn, its last hidden layer (200-d)."""
 
     name = "musicnn_penultimate"
+    summary = "MSD_musicnn, last hidden layer"
     network = "MSD_musicnn"
     layer = "model/dense/Relu"
-    size = 200
+    dimension = 200
 
 
-class MsdVgg(MusicnnEmbedding):
+@add_embedding
+class MsdVgg(MusicnnLayer):
     """MSD_vgg, its last pooling layer (256-d)."""
 
     name = "msd_vgg"
+    summary = "MSD_vgg, last pooling layer"
     network = "MSD_vgg"
     layer = "model/Flatten/flatten/Reshape"
-    size = 256
+    dimension = 256
 
 
-class MttMusicnn(MusicnnEmbedding):
+@add_embedding
+class MttMusicnn(MusicnnLayer):
     """The same network trained on MagnaTagATune, whose tags name instruments (753-d)."""
 
     name = "mtt_musicnn"
+    summary = "MTT_musicnn, mean over time"
     network = "MTT_musicnn"
     layer = "model/moments/Squeeze"
-    size = 753
+    dimension = 753
 
 
 def _wheel() -> Path:

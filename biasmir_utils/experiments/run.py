@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +22,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.cluster import connect
+from biasmir_utils.cluster import connect, one_at_a_time
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
@@ -37,7 +36,7 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.protocol import LABELS, array_sum
+from biasmir_utils.experiments.protocol import LABELS, DatasetClips, array_sum
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
@@ -196,7 +195,7 @@ def run_tasks(
     waiting.sort(key=lambda k: (plan.tasks[k].kernel is None, -len(plan.tasks[k].variants)))
     calls = (
         joblib.delayed(_numbered)(
-            number, *_arguments(plan, plan.tasks[number], features, groups), scores
+            number, scores, *_arguments(plan, plan.tasks[number], features, groups)
         )
         for number in waiting
     )
@@ -209,8 +208,8 @@ def run_tasks(
         if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
             n_jobs = 1
         if scheduler is not None and waiting:
-            cluster = stack.enter_context(connect(scheduler, jobs, PACKAGES))
-            stack.enter_context(joblib.parallel_config("dask", client=cluster.client))
+            arrays = [*features.values(), *groups.values()]
+            stack.enter_context(connect(scheduler, jobs, PACKAGES, arrays))
             n_jobs = -1
         stack.enter_context(bar)
         parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
@@ -248,18 +247,19 @@ def _arguments(
     return (
         task,
         [replace(clips, labels={name: clips.labels[name]}) for clips in pair],
-        [features[task.embedding, dataset] for dataset in task.pair],
-        [groups[dataset] for dataset in task.pair],
+        # Each an argument of its own: that is how workers of a cluster get it once.
+        *(features[task.embedding, dataset] for dataset in task.pair),
+        *(groups[dataset] for dataset in task.pair),
     )
 
 
-# Of a process: the threads of the linear algebra, and the collected warnings, belong to all of it.
-_ONE_AT_A_TIME = threading.Lock()
-
-
-def _numbered(number: int, *arguments: Any) -> tuple[int, TaskResult]:
-    with _ONE_AT_A_TIME:
-        return number, run_task(*arguments)
+@one_at_a_time
+def _numbered(
+    number: int, scores: bool, task: Task, pair: Sequence[DatasetClips], *arrays: np.ndarray
+) -> tuple[int, TaskResult]:
+    """Do a task; `arrays` are the features of its datasets, then their clips' groups."""
+    n = len(pair)
+    return number, run_task(task, pair, arrays[:n], arrays[n:], scores)
 
 
 @functools.cache

@@ -50,37 +50,14 @@ def _offer_parts(app: Sphinx, config: Config) -> None:
 
 
 def models_table() -> str:
-    """Return a table of what each embedding takes and gives, from the program's own constants."""
-    from biasmir_utils.embeddings import mfcc, musicnn, openl3, tfhub
+    """Return a table of what each embedding takes and gives, from what stands at their classes."""
+    from biasmir_utils.embeddings import available
 
-    rate, patch = musicnn.SAMPLE_RATE, musicnn.PATCH * musicnn.HOP_LENGTH
-    rows: list[tuple[str, int, float, float, int]] = [
-        *(
-            (one.name, tfhub.SAMPLE_RATE, tfhub.WINDOW, one.hop_samples, one.size)
-            for one in (tfhub.Yamnet, tfhub.Vggish)
-        ),
-        (
-            openl3.OpenL3.name,
-            openl3.SAMPLE_RATE,
-            openl3.WINDOW,
-            openl3.DEFAULT_HOP * openl3.SAMPLE_RATE,
-            openl3.FILTERS[-1],
-        ),
-        *(
-            (one.name, rate, patch, patch, one.size)
-            for one in (
-                musicnn.Musicnn,
-                musicnn.MusicnnPenultimate,
-                musicnn.MttMusicnn,
-                musicnn.MsdVgg,
-            )
-        ),
-        (mfcc.Mfcc.name, mfcc.SAMPLE_RATE, 0, 0, 2 * mfcc.N_MFCC),
-    ]
     lines = ["| name | rate (Hz) | window (s) | hop (s) | dimension |", "|:--|--:|--:|--:|--:|"]
-    for name, rate, window, hop, size in rows:
-        spans = [f"{one / rate:.3f}" if one else "the whole clip" for one in (window, hop)]
-        lines.append(f"| `{name}` | {rate:,} | {' | '.join(spans)} | {size:,} |")
+    for name, one in available().items():
+        spans = [f"{span:.3f}" if span else "the whole clip" for span in (one.window, one.hop)]
+        cells = [f"`{name}`", f"{one.sample_rate:,}", *spans, f"{one.dimension:,}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -146,10 +146,9 @@ def test_the_page_is_as_it_says(tried, tmp_path):
 
 def test_the_networks_of_the_page(shared, tried, tmp_path):
     pytest.importorskip("tensorflow")
-    import tensorflow as tf
-    from test_embeddings_tfhub import VggishLike
+    from small_sounds import save_vggish_like
 
-    tf.saved_model.save(VggishLike(), str(tmp_path / "like-vggish"))
+    save_vggish_like(tmp_path / "like-vggish")
     weights = (shared / "models" / "openl3" / "openl3_audio_mel256_music.h5.gz").read_bytes()
     # One clip of each track: few enough for extraction to start no processes.
     few = [clip for clip in synthetic_clips(8) if clip.number == (clip.dataset == "irmas")]

@@ -1,4 +1,4 @@
-"""Networks that Google published on TF-Hub as SavedModels: YAMNet and VGGish.
+"""YAMNet and VGGish: networks of the AudioSet team, published on TF-Hub as SavedModels.
 
 Both cut the waveform into windows that see nothing outside themselves, at a fixed hop. So
 several clips, each placed at a multiple of the hop, go through the network in one call, and
@@ -11,49 +11,38 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from biasmir_utils.corpus import cache_folder
+from biasmir_utils.datasets import default_root, fetched_model
 from biasmir_utils.embeddings.base import (
     Embedding,
-    Features,
-    FrontEnd,
-    folder_sum,
+    Frames,
+    import_tensorflow,
     local_path,
     require,
 )
-from biasmir_utils.embeddings.tensorflow_quiet import import_tensorflow
+from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import DownloadError, ModelError
+from biasmir_utils.files import sha256
 
-SAMPLE_RATE = 16_000
-WINDOW = 15_600
+_RATE = 16_000
+_WINDOW = 15_600
 """Samples that one window sees: 96 spectra of 25 ms every 10 ms."""
-WINDOWS_IN_A_CALL = 64
+_WINDOWS_IN_A_CALL = 64
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Consecutive windows of one clip that go through the network in one call.
-
-    Attributes
-    ----------
-    clip : int
-        Position among the inputs.
-    first : int
-        The first of these windows of the clip.
-    count : int
-        How many they are.
-    """
+class _Piece(NamedTuple):
+    """Consecutive windows of one clip (its position) that go through in one call."""
 
     clip: int
     first: int
-    count: int
+    n_windows: int
 
 
 class TFHubEmbedding(Embedding):
@@ -75,25 +64,22 @@ class TFHubEmbedding(Embedding):
         If the download fails.
     """
 
-    address: str
-    size: int
-    hop_samples: int
-    pads_last_window: bool
+    licence = "Apache License 2.0"
     packages = ("tensorflow",)
+    sample_rate = _RATE
+    window = _WINDOW / _RATE
+    hop_samples: ClassVar[int]
+    pads_last_window: ClassVar[bool]
 
     def __init__(self, model: str | Path | None = None, download: bool = False) -> None:
         require("tensorflow", "tensorflow", self.name)
-        place = str(self.address if model is None else model)
-        folder = _fetched(self.name) if model is None else None
+        place = str(self.weights if model is None else model)
+        folder = fetched_model(self.name) if model is None else None
         if folder is None:
             folder = _local_folder(place, self.name, download, given=model is not None)
         super().__init__(
-            dimension=self.size,
-            hop=self.hop_samples / SAMPLE_RATE,
-            window=WINDOW / SAMPLE_RATE,
-            front_end=FrontEnd(SAMPLE_RATE, shortest=WINDOW / SAMPLE_RATE),
             source=place if _is_address(place) else f"local SavedModel folder {folder.name}",
-            sums={"folder sha256": folder_sum(folder)},
+            sums={"folder sha256": _folder_sum(folder)},
         )
         self._folder = folder
 
@@ -106,71 +92,71 @@ class TFHubEmbedding(Embedding):
         except Exception as error:  # TensorFlow raises many kinds for what is no SavedModel
             raise ModelError(
                 f"{self._folder}: cannot be loaded as {self.name} ({error}); expected a "
-                f"SavedModel with the signature of {self.address}"
+                f"SavedModel with the signature of {self.weights}"
             ) from error
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
+    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         """Return the vectors of each clip's windows."""
         if not self._can_join:
             return [self._call(clip) for clip in inputs]
         return self._run_joined(inputs)
 
-    def _run_joined(self, inputs: Sequence[NDArray[Any]]) -> list[Features]:
+    def _run_joined(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         counts = [self._windows(len(clip)) for clip in inputs]
-        results = [np.empty((count, self.size), np.float32) for count in counts]
-        for pieces in _calls(counts, WINDOWS_IN_A_CALL):
+        results = [np.empty((count, self.dimension), np.float32) for count in counts]
+        for pieces in _calls(counts, _WINDOWS_IN_A_CALL):
             joined, starts = self._join(inputs, pieces)
             vectors = self._call(joined)
             for piece, start in zip(pieces, starts, strict=True):
-                rows = vectors[start : start + piece.count]
-                results[piece.clip][piece.first : piece.first + piece.count] = rows
+                rows = vectors[start : start + piece.n_windows]
+                results[piece.clip][piece.first : piece.first + piece.n_windows] = rows
         return results
 
     def _embeddings(self, output: Any) -> Any:
         """Pick the embeddings from what the network returns."""
         return output
 
-    def _call(self, waveform: NDArray[Any]) -> Features:
+    def _call(self, waveform: NDArray[Any]) -> Frames:
         try:
             output = self._network(waveform.astype(np.float32, copy=False))
         except (TypeError, ValueError) as error:  # what a SavedModel of another signature raises
             raise ModelError(
                 f"{self._source}: does not take a waveform as {self.name} does ({error}); "
-                f"expected a SavedModel with the signature of {self.address}"
+                f"expected a SavedModel with the signature of {self.weights}"
             ) from error
         vectors = self._embeddings(output)
         shape = tuple(getattr(vectors, "shape", ()))
-        if len(shape) != 2 or shape[1] != self.size:
+        if len(shape) != 2 or shape[1] != self.dimension:
             raise ModelError(
                 f"{self._source}: gave {type(vectors).__name__} of shape {shape}; {self.name} "
-                f"gives an array of shape (windows, {self.size})"
+                f"gives an array of shape (windows, {self.dimension})"
             )
         return np.asarray(vectors)
 
     def _windows(self, samples: int) -> int:
         """Return how many windows the network makes of a clip on its own."""
-        beyond = max(samples - WINDOW, 0)
+        beyond = max(samples - _WINDOW, 0)
         whole, rest = divmod(beyond, self.hop_samples)
         return 1 + whole + int(self.pads_last_window and rest > 0)
 
     def _join(
-        self, inputs: Sequence[NDArray[Any]], pieces: Sequence[Piece]
+        self, inputs: Sequence[NDArray[Any]], pieces: Sequence[_Piece]
     ) -> tuple[NDArray[np.float32], list[int]]:
         """Place pieces one after the other, each at a multiple of the hop.
 
         Returns the waveform, and the window at which each piece starts. Windows between two
         pieces see some of both, and are not used.
         """
-        between = -(-WINDOW // self.hop_samples) - 1
+        between = -(-_WINDOW // self.hop_samples) - 1
         starts, position = [], 0
         for piece in pieces:
             starts.append(position)
-            position += piece.count + between
-        total = (position - between - 1) * self.hop_samples + WINDOW
+            position += piece.n_windows + between
+        total = (position - between - 1) * self.hop_samples + _WINDOW
         joined = np.zeros(total, np.float32)
         for piece, start in zip(pieces, starts, strict=True):
             begin = piece.first * self.hop_samples
-            length = (piece.count - 1) * self.hop_samples + WINDOW
+            length = (piece.n_windows - 1) * self.hop_samples + _WINDOW
             part = inputs[piece.clip][begin : begin + length]
             joined[start * self.hop_samples :][: len(part)] = part
         return joined, starts
@@ -184,7 +170,7 @@ class TFHubEmbedding(Embedding):
         generator = np.random.default_rng(0)
         clips = [
             generator.normal(scale=0.1, size=size).astype(np.float32)
-            for size in (2 * WINDOW + 101, 3 * WINDOW)
+            for size in (2 * _WINDOW + 101, 3 * _WINDOW)
         ]
         alone = [self._call(clip) for clip in clips]
         together = self._run_joined(clips)
@@ -194,13 +180,16 @@ class TFHubEmbedding(Embedding):
         )
 
 
+@add_embedding
 class Yamnet(TFHubEmbedding):
     """YAMNet, trained on AudioSet: 1024-d for each 0.975 s, every 0.48 s."""
 
     name = "yamnet"
-    address = "https://tfhub.dev/google/yamnet/1"
-    size = 1024
+    summary = "YAMNet (AudioSet)"
+    weights = "https://tfhub.dev/google/yamnet/1"
+    dimension = 1024
     hop_samples = 7_680
+    hop = hop_samples / _RATE
     pads_last_window = True
 
     def _embeddings(self, output: Any) -> Any:
@@ -212,25 +201,28 @@ class Yamnet(TFHubEmbedding):
         return output[1]
 
 
+@add_embedding
 class Vggish(TFHubEmbedding):
     """VGGish, trained on YouTube-8M: 128-d every 0.96 s, before the AudioSet PCA."""
 
     name = "vggish"
-    address = "https://tfhub.dev/google/vggish/1"
-    size = 128
+    summary = "VGGish (YouTube-8M)"
+    weights = "https://tfhub.dev/google/vggish/1"
+    dimension = 128
     hop_samples = 15_360
+    hop = hop_samples / _RATE
     pads_last_window = False
 
 
-def _calls(counts: Sequence[int], most: int) -> Iterator[list[Piece]]:
+def _calls(counts: Sequence[int], most: int) -> Iterator[list[_Piece]]:
     """Group the windows of all clips, in order, into calls of at most `most` windows."""
-    call: list[Piece] = []
+    call: list[_Piece] = []
     room = most
     for clip, count in enumerate(counts):
         first = 0
         while first < count:
             take = min(count - first, room)
-            call.append(Piece(clip, first, take))
+            call.append(_Piece(clip, first, take))
             first += take
             room -= take
             if room == 0:
@@ -258,8 +250,6 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
     if (cached / "saved_model.pb").is_file():
         return cached
     if not download:
-        from biasmir_utils.datasets import default_root
-
         if given:
             raise ModelError(
                 f"{name}: {place} is not in the cache ({cached}), and downloading it was not asked "
@@ -288,11 +278,12 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
         ) from error
 
 
-def _fetched(name: str) -> Path | None:
-    """Return the folder that `biasmir fetch models` brought, None if it did not."""
-    from biasmir_utils.datasets import fetched_model
-
-    return fetched_model(name)
+def _folder_sum(folder: Path) -> str:
+    """Return one SHA-256 for a folder: of the sorted relative names and sums of its files."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _cache_folder(address: str) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,96 +19,19 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
+from small_sounds import Levels, flat, level
+from small_sounds import make_sound_corpus as make_corpus
 
 from biasmir_utils.cli import main
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
-from biasmir_utils.embeddings import (
-    Embedding,
-    FrontEnd,
-    batches,
-    extract,
-    load,
-    preparing,
-    read_audio,
-)
-from biasmir_utils.embeddings.parts import PartStore, check_same_source
-from biasmir_utils.embeddings.preparing import prepare_all
+from biasmir_utils.corpus import Corpus, write_embedding_file
+from biasmir_utils.embeddings import FrontEnd, extract, load, read_audio
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 sf = pytest.importorskip("soundfile")
 pytest.importorskip("librosa")
 
+MODULE = "biasmir_utils.embeddings.extraction"
 SEED = 20
-
-
-def level(index):
-    """The constant value of a clip's samples, which tells the clip to the network below."""
-    return (index + 1) / 512
-
-
-class Levels(Embedding):
-    """Two frames for each clip from its level; keeps what it was given."""
-
-    name = "levels"
-
-    def __init__(self, scale=1.0, log=None):
-        super().__init__(
-            dimension=3,
-            hop=0.05,
-            window=0.05,
-            front_end=FrontEnd(16_000, shortest=0.05),
-            source="tests",
-            parameters={"scale": scale},
-        )
-        self.scale = scale
-        self.seen = []
-        self.log = log
-
-    def run(self, inputs):
-        levels = [float(clip.mean()) for clip in inputs]
-        self.seen += [round(level * 512) - 1 for level in levels]
-        if self.log:
-            with open(self.log, "a") as file:
-                file.write("".join(f"{index}\n" for index in self.seen[-len(inputs) :]))
-        return [self.scale * np.array([[x, 1, 0], [x, 0, 1]], dtype=np.float32) for x in levels]
-
-
-def make_corpus(folder, sounds):
-    """Write a corpus of two datasets from names and waveforms, bytes, or None (no file)."""
-    (folder / "audio").mkdir(parents=True)
-    rows = []
-    for index, (name, content) in enumerate(sounds.items()):
-        path = folder / "audio" / name
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        elif content is not None:
-            waveform, sample_rate, options = content
-            with open(path, "wb") as file:
-                sf.write(file, waveform, sample_rate, **{"format": "WAV", **options})
-        rows.append(
-            {
-                "dataset": "odd" if index % 2 else "even",
-                "clip": path.stem,
-                "track": path.stem,
-                "split": "train",
-                "group": "any",
-                "audio": f"audio/{name}",
-                "piano": 1.0,
-            }
-        )
-    writer = CorpusWriter(
-        folder,
-        name="sounds",
-        title="Sounds for tests",
-        datasets=["even", "odd"],
-        groups=["any"],
-        targets=[Target("piano", "label")],
-    )
-    return writer.write(pd.DataFrame(rows))
-
-
-def flat(index, seconds=0.1):
-    return np.full(int(seconds * 16_000), level(index)), 16_000, {"subtype": "FLOAT"}
 
 
 @pytest.fixture
@@ -210,7 +135,7 @@ def test_values_too_large_for_float16(corpus):
 def test_values_too_large_for_float16_after_a_finished_part(tmp_path, monkeypatch):
     sounds = {f"c{i:03}.wav": flat(40 * 512 if i == 12 else i) for i in range(30)}
     corpus = make_corpus(tmp_path / "corpus", sounds)
-    monkeypatch.setattr(batches, "CLIPS_IN_A_PART", 4)
+    monkeypatch.setattr(f"{MODULE}._CLIPS_IN_A_PART", 4)
     large = Levels(scale=2_000.0)
     with pytest.raises(ArgumentError, match="even/c012: values of levels"):
         extract(corpus, large, dtype="float16", progress=False)
@@ -306,14 +231,6 @@ def test_every_kind_of_sound_file(tmp_path, kinds, jobs):
     )
 
 
-def test_nothing_but_bad_clips(tmp_path):
-    corpus = make_corpus(tmp_path / "corpus", {"a.wav": b"", "b.wav": b"junk" * 20})
-    report = extract(corpus, "mfcc", progress=False)
-    assert (report.n_embedded, len(report.skipped)) == (0, 2)
-    assert np.isnan(report.corpus.embedding("mfcc")).all()
-    assert extract(report.corpus, "mfcc", progress=False).n_embedded == 0
-
-
 class Failing(Levels):
     def run(self, inputs):
         frames = super().run(inputs)
@@ -354,24 +271,6 @@ def test_another_model_under_the_same_name_is_refused(corpus):
         with pytest.raises(CorpusError, match=r"another source.*scale.*1\.0.*2\.0"):
             extract(source, Levels(scale=2.0), progress=False)
     assert content == (first.file.read_bytes(), (corpus.path / "corpus.json").read_bytes())
-
-
-def test_of_two_sources_only_what_differs_is_said():
-    kept = {"sums": {"w.h5": "1"}, "parameters": {"hop": 0.5, "window": {"size": 1, "fft": 2048}}}
-    now = {"sums": {"w.h5": "1"}, "parameters": {"hop": 0.1, "window": {"size": 2, "fft": 2048}}}
-    with pytest.raises(CorpusError) as caught:
-        check_same_source(kept, now, "x.h5")
-    assert "(parameters.hop: 0.5 there, 0.1 now; parameters.window.size: 1 there, 2 now)" in str(
-        caught.value
-    )
-
-
-@pytest.mark.parametrize(("name", "meant"), [("yamnett", "yamnet"), ("openl-3", "openl3")])
-def test_a_misspelt_embedding_is_guessed(corpus, name, meant):
-    with pytest.raises(ArgumentError, match=rf"Did you mean '{meant}'\?"):
-        load(name)
-    done = CliRunner().invoke(main, ["extract", str(corpus.path), "--embedding", name])
-    assert f"Did you mean '{meant}'?" in done.stderr
 
 
 def test_another_saved_model_under_the_same_name_is_refused(shared, tmp_path):
@@ -432,12 +331,13 @@ def test_an_embedding_whose_name_is_no_name_of_a_file(corpus):
 
 
 def test_only_one_process_at_a_time(corpus):
-    record = Levels().record
-    with (
-        PartStore.hold(corpus.path / "embeddings" / "levels.h5", "levels", record),
-        pytest.raises(CorpusError, match="another process"),
-    ):
-        extract(corpus, Levels(), progress=False)
+    lock = corpus.path / "embeddings" / "levels.parts" / "lock"
+    lock.parent.mkdir(parents=True)
+    with open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(CorpusError, match="another process"):
+            extract(corpus, Levels(), progress=False)
+    assert extract(corpus, Levels(), progress=False).n_embedded == 30
 
 
 def test_bad_arguments(corpus):
@@ -489,30 +389,34 @@ def test_a_script_without_the_guard_is_told_so(corpus, tmp_path):
 
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_preparation_does_not_run_ahead(corpus, jobs, monkeypatch):
-    monkeypatch.setattr(preparing, "WAITING_BYTES", 4 * 1_600 * 6)  # six of these clips
+    """However slow the network is, only so many clips wait for it."""
+    monkeypatch.setattr(f"{MODULE}._WAITING_BYTES", 4 * 1_600 * 6)  # six of these clips
+    monkeypatch.setattr(f"{MODULE}._CLIPS_IN_A_BATCH", 1)
     taken = []
 
-    def paths():
-        for i in range(30):
-            taken.append(i)
-            yield corpus.audio_path(i)
+    class Watching(Levels):
+        def run(self, inputs):
+            ahead.append(len(taken) - len(self.seen))
+            return super().run(inputs)
 
-    prepared = prepare_all(FrontEnd(16_000, 0.05), paths(), jobs)
-    for n in range(1, 6):
-        next(prepared)
-        assert len(taken) <= n + 6 * jobs
-    prepared.close()
+    ahead = []
+    send = "concurrent.futures.ProcessPoolExecutor.submit" if jobs else f"{MODULE}.read_audio"
+    plain = ProcessPoolExecutor.submit if jobs else read_audio
+    monkeypatch.setattr(send, lambda *given: taken.append(given) or plain(*given))
+    assert extract(corpus, Watching(), jobs=jobs, progress=False).n_embedded == 30
+    assert len(ahead) == len(taken) == 30
+    assert max(ahead) <= 1 + 6 * jobs
 
 
 # A real extraction in a process of its own, which ends itself by SIGKILL where it is told to.
 SCRIPT = """
 import os, pathlib, signal, sys
 sys.path.insert(0, {tests!r})
-import test_extraction
-from biasmir_utils.embeddings import batches, extract, extraction
+import small_sounds
+from biasmir_utils.embeddings import extract, extraction
 
 folder, log, jobs, where, count = sys.argv[1:]
-batches.CLIPS_IN_A_PART, batches.CLIPS_IN_A_BATCH, extraction.FEW = 4, 2, 0
+extraction._CLIPS_IN_A_PART, extraction._CLIPS_IN_A_BATCH, extraction._FEW = 4, 2, 0
 left = int(count)
 
 def kill(place):
@@ -534,8 +438,8 @@ def around(owner, name):
 if __name__ == "__main__":
     around(os, "replace")
     around(pathlib.Path, "unlink")
-    around(test_extraction.Levels, "run")
-    extract(folder, test_extraction.Levels(log=log), jobs=int(jobs), progress=False)
+    around(small_sounds.Levels, "run")
+    extract(folder, small_sounds.Levels(log=log), jobs=int(jobs), progress=False)
 """
 
 
@@ -554,7 +458,7 @@ def finished(folder):
                 found |= {int(key[1:]) for key in file[f"{dataset}/levels/keys"][()]}
     for path in (folder / "embeddings" / "levels.parts").glob("part-*.npz"):
         with np.load(path, allow_pickle=False) as part:
-            found |= {int(clip[1:]) for clip in part["frames_clips"]}
+            found |= {int(clip[1:]) for clip in part["clips"]}
             assert len(part["features"]) == part["counts"].sum()
     return found
 
@@ -562,7 +466,7 @@ def finished(folder):
 @pytest.fixture
 def script(tmp_path):
     path = tmp_path / "run.py"
-    path.write_text(SCRIPT.format(tests=str(Path(__file__).parent)), encoding="utf-8")
+    path.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])), encoding="utf-8")
     return path
 
 
@@ -615,7 +519,7 @@ def assert_whole(folder, expected):
 @pytest.mark.parametrize(
     ("where", "count"),
     # 10 clips in parts of 4: the renaming of record.json, three parts, target, corpus.json.
-    [("before replace", n) for n in range(1, 7)] + [("after replace", n) for n in (5, 6)],
+    [("before replace", n) for n in (1, 3, 5, 6)] + [("after replace", n) for n in (5, 6)],
 )
 def test_killed_at_each_renaming(tmp_path, script, where, count):
     folder = tmp_path / "corpus"
@@ -674,14 +578,15 @@ def test_what_a_stopped_retry_finished_is_kept(tmp_path, monkeypatch):
     path.unlink()
     assert extract(corpus, Levels(), progress=False).skipped["clip"].tolist() == ["c3"]
     path.write_bytes(sound)
-    keep = PartStore.write
+    keep = os.replace
 
-    def stop(store, part):
-        keep(store, part)
-        raise KeyboardInterrupt
+    def stop(temporary, target):
+        keep(temporary, target)
+        if Path(target).name.startswith("part-"):
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(PartStore, "write", stop)
+        patch.setattr(os, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
             extract(corpus.path, Levels(), retry=True, progress=False)
     embedding = Levels()
@@ -714,40 +619,6 @@ def test_command(corpus):
     again = run(corpus.path, "--embedding", "mfcc")
     assert again.exit_code == 1
     assert "Error: " in again.output
-
-
-def test_processes_by_default(monkeypatch):
-    for cores, beside, alone in [(1, 1, 0), (2, 1, 2), (4, 3, 4), (64, 8, 64)]:
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-        assert preparing.default_jobs() == beside
-        assert preparing.default_jobs(network=False) == alone
-
-
-def test_command_with_the_processes_of_each_embedding(corpus, monkeypatch):
-    asked = {}
-
-    def run_with(corpus, name, *, jobs, **options):
-        asked[name] = jobs
-        return extract(corpus, name, jobs=0, progress=False)
-
-    monkeypatch.setattr("biasmir_utils.embeddings.extraction.extract", run_with)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for path in corpus.clips["audio"]:
-        sf.write(corpus.path / path, 0.1 * np.ones(48_000), 16_000)
-    assert run(corpus.path, "--embedding", "msd_vgg", "mfcc").exit_code == 0
-    assert asked == {"msd_vgg": 1, "mfcc": 2}
-    assert run(corpus.path, "--embedding", "mfcc", "--jobs", 0).exit_code == 0
-    assert asked["mfcc"] == 0
-
-
-def test_command_with_several_embeddings(corpus, tmp_path):
-    table = corpus.clips.copy()
-    rng = np.random.default_rng(0)
-    for path in table["audio"]:
-        sf.write(corpus.path / path, rng.normal(scale=0.1, size=48_000), 16_000)
-    result = run(corpus.path, "--embedding", "mfcc", "msd_vgg", "--jobs", 0, "--quiet")
-    assert result.exit_code == 0, result.output
-    assert Corpus.load(corpus.path).embedding_names == ["mfcc", "msd_vgg"]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from biasmir_utils.embeddings import load, musicnn
+from biasmir_utils.embeddings import load
 from biasmir_utils.errors import ArgumentError, ModelError
 
 librosa = pytest.importorskip("librosa")
@@ -15,6 +17,11 @@ tf = pytest.importorskip("tensorflow")
 
 BROKEN_CHORDS = [(60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77)]
 STEP = 0.2
+
+
+def checkpoint(network):
+    """The folder in the wheel."""
+    return Path(str(distribution("musicnn").locate_file("musicnn"))) / network
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +49,6 @@ def test_tags_name_the_instrument(play, program, instrument):
     tags = load("mtt_musicnn").top_tags(*play(program), n=3)
     assert tags[0][0] == instrument, tags
     assert tags[0][1] > 0.3
-
-
-@pytest.mark.parametrize("name", ["musicnn", "msd_vgg"])
-def test_tags_of_a_piano_clip_are_plausible(play, name):
-    network = load(name)
-    tags = dict(network.top_tags(*play(0), n=50))
-    likely = list(tags)[:5]
-    assert "instrumental" in likely, likely
-    assert {"jazz", "folk"} & set(likely), likely
-    for tag in ("metal", "hard rock", "Hip-Hop", "House", "male vocalists", "dance", "punk"):
-        assert tags[tag] < tags["instrumental"] / 3, tag
-
-
-def test_tags_of_a_real_clip(shared):
-    from biasmir_utils.embeddings import read_audio
-
-    clip = read_audio(shared / "audio" / "000046_3840.ogg")
-    tags = load("mtt_musicnn").top_tags(*clip, n=8)
-    # An organ, quiet; "organ" is no tag of MagnaTagATune.
-    assert {"slow", "ambient", "classical"} <= {tag for tag, _ in tags}, tags
 
 
 def test_top_tags_arguments():
@@ -114,7 +101,7 @@ def test_frozen_graph_gives_what_the_checkpoint_gives(name):
     from tensorflow.core.protobuf import meta_graph_pb2
 
     embedding = load(name)
-    folder = musicnn._wheel() / embedding.network
+    folder = checkpoint(embedding.network)
     v1 = tf.compat.v1
     meta = meta_graph_pb2.MetaGraphDef()
     meta.ParseFromString((folder / ".meta").read_bytes())
@@ -157,7 +144,7 @@ def test_the_package_is_not_imported():
 
 
 def test_a_local_checkpoint(tmp_path):
-    source = musicnn._wheel() / "MSD_vgg"
+    source = checkpoint("MSD_vgg")
     folder = tmp_path / "copy"
     folder.mkdir()
     with pytest.raises(ModelError, match=r"lacks .*\.meta.*pip install --no-deps musicnn"):
