@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from extraction import forget_embeddings, make_corpus, processor_seconds
 
-from biasmir_utils.files import versions
+from biasmir_utils import versions
 
 RESULTS = Path(__file__).parent / "results" / "cluster.md"
 NETWORKS = ("mfcc", "musicnn")

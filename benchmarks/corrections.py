@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from biasmir_utils import versions
 from biasmir_utils.corrections import METHODS, make_correction
-from biasmir_utils.files import versions
 
 RESULTS = Path(__file__).parent / "results" / "corrections.md"
 ROWS = 10_000

@@ -25,8 +25,8 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 
+from biasmir_utils import versions
 from biasmir_utils.corrections import DomainLDA, Fastfood, median_distance
-from biasmir_utils.files import versions
 
 RESULTS = Path(__file__).parent / "results" / "corrections_lda.md"
 ROWS = (300, 600, 1200)

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from biasmir_utils import versions
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.files import versions
 
 RESULTS = Path(__file__).parent / "results" / "extraction.md"
 SECONDS = 10

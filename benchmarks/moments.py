@@ -26,8 +26,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from biasmir_utils import versions
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.files import versions
 
 RESULTS = Path(__file__).parent / "results" / "moments.md"
 DATASETS = ("one", "two")

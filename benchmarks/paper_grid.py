@@ -37,9 +37,9 @@ import pandas as pd
 import psutil
 from threadpoolctl import threadpool_limits
 
+from biasmir_utils import versions
 from biasmir_utils.datasets import GENRES, INSTRUMENTS
 from biasmir_utils.experiments import output_paths
-from biasmir_utils.files import atomic_path, versions, write_json
 
 RESULTS = Path(__file__).parent / "results" / "paper_grid.md"
 PARTS = ("pooling", "grid", "corrections", "tasks")
@@ -405,11 +405,12 @@ def main() -> None:
         found["tasks"] = [
             {"n": n, "features": d, **time_one_task(n, d)} for d in sizes for n in (300, 600, 1200)
         ]
-    write_json(numbers, found)
+    numbers.parent.mkdir(parents=True, exist_ok=True)
+    numbers.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if all(part in found for part in PARTS):
         text = report(found)
-        with atomic_path(arguments.out) as path:
-            path.write_text(text, encoding="utf-8")
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text, encoding="utf-8")
         print(text)
 
 

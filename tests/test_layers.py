@@ -30,12 +30,13 @@ LAYERS = (
     {"experiments"},
     {"plots"},
     {"notebook", "cli"},
+    {"__main__"},
 )
 # Part of the package -> the parts that it may import, besides itself.
 MAY_IMPORT = {
     part: set().union(*LAYERS[:height]) for height, layer in enumerate(LAYERS) for part in layer
 }
-MAY_IMPORT[""] = {"corpus", "experiments"}
+MAY_IMPORT[""] = {"corpus", "experiments", "files", "cli"}
 # Where notebooks, book, tools, benchmarks and tests take names from.
 PUBLIC = {
     "biasmir_utils",
