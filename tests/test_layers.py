@@ -236,3 +236,22 @@ def test_the_package_is_small():
     assert len(modules()) <= 60
     long = [str(path) for path in modules() if len(path.read_text().splitlines()) > 1200]
     assert not long
+
+
+def house(folder: Path = PACKAGE, depth: int = 0):
+    """A line for each module: its name, and the first sentence of its docstring."""
+    for path in [*sorted(folder.glob("*.py")), *sorted(folder.glob("*/__init__.py"))]:
+        if path.name == "__init__.py" and path.parent == folder:
+            continue
+        name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        about = " ".join(doc.split("\n\n")[0].split()).rstrip(".")
+        yield f"{'  ' * depth + name:<24}{about}"
+        if name.endswith("/"):
+            yield from house(path.parent, depth + 1)
+
+
+def test_contributors_see_the_whole_house():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = text.split("```text\n")[1].split("```")[0]
+    assert shown.splitlines() == list(house()), "paste:\n" + "\n".join(house())
