@@ -685,7 +685,7 @@ def gain_and_loss(
     size = (WIDTH, 1.75 + sum(0.95 + height * rows for rows in tallest))
     figure = plt.figure(figsize=size)
     # A part of its own, so that the legend of the figure stands below the name of the axes.
-    part = figure.subfigures()
+    part: Any = figure.subfigures()
     axes = part.subplots(len(blocks), 2, squeeze=False, height_ratios=tallest, sharey="row")
     low, high, clipped = _limits(drawn)
     for (gain, loss), (title, block) in zip(axes, blocks, strict=True):
@@ -696,8 +696,7 @@ def gain_and_loss(
     part.supxlabel(f"difference in mean {metric}; right of 0 is better{note}", fontsize=13)
     seen = set(drawn["information"])
     handles = [key(look, level) for level, look in INFORMATION_LOOKS.items() if level in seen]
-    where = "outside lower center"
-    figure.legend(handles=handles, loc=where, ncols=2, title="information used")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, title="information used")
     return figure
 
 
