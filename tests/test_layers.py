@@ -143,11 +143,11 @@ def test_a_name_has_one_meaning():
             for name in names:
                 if not name.startswith("_") and name not in TYPE_NAMES:
                     homes[name].add(module_name(path))
-    # A command has the name of the function that it calls.
+    # A command has the name of the function that it calls, a figure that of the table it draws.
     twice = {
         name: sorted(where)
         for name, where in homes.items()
-        if len({w for w in where if part_of(w) != "cli"}) > 1
+        if len({w for w in where if part_of(w) not in ("cli", "plots")}) > 1
     }
     assert not twice
 
@@ -231,9 +231,9 @@ def code_lines(path: Path) -> int:
 
 
 def test_the_package_is_small():
-    """What a new colleague has to read; a new capability may need a higher figure here."""
-    assert sum(map(code_lines, modules())) <= 10_500
-    assert len(modules()) <= 60
+    """What a new colleague has to read: it may shrink, and 10,500 lines in 60 files are the aim."""
+    assert sum(map(code_lines, modules())) <= 14_900
+    assert len(modules()) <= 75
     long = [str(path) for path in modules() if len(path.read_text().splitlines()) > 1200]
     assert not long
 

@@ -22,7 +22,7 @@ from biasmir_utils.corrections.methods import (
     Option,
     Options,
 )
-from biasmir_utils.corrections.moments import Cell, MomentCorrection, Moments
+from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
 UNSEEN = Option(("training", "own"))
@@ -91,7 +91,7 @@ class DomainMap(MomentCorrection):
         """Return the rows after the full map of domain k, or of all training rows if last."""
         raise NotImplementedError
 
-    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
         """Return the rows after the full map of a domain with the statistics of the rows."""
         raise NotImplementedError
 
@@ -191,7 +191,7 @@ class DomainCenter(DomainMap):
     def _solve(self, moments: Moments) -> None:
         cells = [moments.of_domain(domain) for domain in moments.domains]
         if not cells:
-            cells = [Cell(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
+            cells = [CellMoments(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
         counts = np.array([cell.count for cell in cells], dtype=float)
         means = np.array([cell.mean for cell in cells])
         variances = np.array([cell.covariance for cell in cells])
@@ -206,7 +206,7 @@ class DomainCenter(DomainMap):
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         return self._to_target(X, self.means_[k], self.deviations_[k])
 
-    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
         return self._to_target(X, cell.mean, np.sqrt(cell.covariance))
 
     def _to_target(self, X: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
@@ -407,7 +407,7 @@ class CovarianceMap(DomainMap):
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         return (self.maps_[k].rows_times(X - self.means_[k]) + self.mean_).astype(X.dtype)
 
-    def _map_unseen(self, X: FloatArray, cell: Cell) -> FloatArray:
+    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
         basis, covariance = None, cell.covariance
         if len(X) < X.shape[1]:
             basis, Z = _span_coordinates((X - cell.mean).astype(np.float64))

@@ -57,7 +57,7 @@ BLOCK_ROWS = 65_536
 
 
 @dataclass
-class Cell:
+class CellMoments:
     """Rows of one domain (in one group).
 
     Attributes
@@ -93,7 +93,7 @@ class Moments:
 
     Attributes
     ----------
-    cells : dict of (domain, group) to Cell
+    cells : dict of (domain, group) to CellMoments
         `group` is None without groups, and for a missing group.
     within : ndarray, (n_features, n_features)
         The summed scatter within the cells; empty unless scatter is 'pooled'.
@@ -108,7 +108,7 @@ class Moments:
             raise ArgumentError(f"scatter must be one of {', '.join(SCATTERS)}, not {scatter!r}.")
         self.n_features = n_features
         self.scatter = scatter
-        self.cells: dict[tuple[Any, Any], Cell] = {}
+        self.cells: dict[tuple[Any, Any], CellMoments] = {}
         size = n_features if scatter == "pooled" else 0
         self.within = np.zeros((size, size))
         self.largest = np.zeros(n_features)
@@ -161,18 +161,20 @@ class Moments:
             np.maximum(self.largest, largest_values(X), out=self.largest)
         return self
 
-    def _of(self, X: FloatArray) -> tuple[Cell, FloatArray | None]:
+    def _of(self, X: FloatArray) -> tuple[CellMoments, FloatArray | None]:
         """Return the cell of some rows, and their scatter where that is pooled."""
         X = X.astype(np.float64)
         mean = X.mean(axis=0)
         X -= mean
         if self.scatter == "variance":
-            return Cell(len(X), mean, np.einsum("ij,ij->j", X, X)), None
+            return CellMoments(len(X), mean, np.einsum("ij,ij->j", X, X)), None
         if self.scatter == "domain":
-            return Cell(len(X), mean, X.T @ X), None
-        return Cell(len(X), mean), X.T @ X if self.scatter == "pooled" else None
+            return CellMoments(len(X), mean, X.T @ X), None
+        return CellMoments(len(X), mean), X.T @ X if self.scatter == "pooled" else None
 
-    def _add(self, key: tuple[Any, Any], cell: Cell, within: FloatArray | None = None) -> None:
+    def _add(
+        self, key: tuple[Any, Any], cell: CellMoments, within: FloatArray | None = None
+    ) -> None:
         """Merge a cell, and the pooled scatter within it, into the one of its name."""
         old = self.cells.get(key)
         if within is not None:
@@ -189,7 +191,7 @@ class Moments:
         if old.scatter is not None and cell.scatter is not None:
             between = np.outer(step, step) if old.scatter.ndim == 2 else step**2
             scatter = old.scatter + cell.scatter + weight * between
-        self.cells[key] = Cell(count, old.mean + step * (cell.count / count), scatter)
+        self.cells[key] = CellMoments(count, old.mean + step * (cell.count / count), scatter)
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the rows of both, leaving both as they are."""
@@ -241,7 +243,7 @@ class Moments:
         total = sum(cell.count * cell.mean for cell in self.cells.values())
         return np.asarray(total / self.count)
 
-    def of_domain(self, domain: Any) -> Cell:
+    def of_domain(self, domain: Any) -> CellMoments:
         """Return one domain's cell, its groups merged.
 
         Parameters

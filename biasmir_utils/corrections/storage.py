@@ -24,7 +24,7 @@ from biasmir_utils.corrections.moments import MomentCorrection
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 
-FORMAT, FORMAT_VERSION = "biasmir-correction", 1
+CORRECTION_FORMAT, CORRECTION_FORMAT_VERSION = "biasmir-correction", 1
 _HEADER = "correction.json"
 _DAMAGES = (
     ValueError,
@@ -64,8 +64,8 @@ def save_correction(
         )
     arrays: dict[str, Any] = {}
     header = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": CORRECTION_FORMAT,
+        "format_version": CORRECTION_FORMAT_VERSION,
         "versions": versions("numpy", "scikit-learn"),
         "record": dict(record or {}),
         "correction": _encode_estimator(correction, arrays),
@@ -137,10 +137,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{_HEADER}, or a damaged one. Give a file that save_correction or `biasmir correct` "
             "wrote, or write it again."
         ) from None
-    if found != (FORMAT, FORMAT_VERSION):
+    if found != (CORRECTION_FORMAT, CORRECTION_FORMAT_VERSION):
         raise ArgumentError(
             f"{path}: format {found[0]!r}, version {found[1]!r}; "
-            f"this release reads {FORMAT!r}, version {FORMAT_VERSION}."
+            f"this release reads {CORRECTION_FORMAT!r}, version {CORRECTION_FORMAT_VERSION}."
         )
     return header, arrays
 

@@ -29,13 +29,13 @@ from biasmir_utils.errors import CorpusError
 
 OPENMIC_FOLDER = "openmic-2018"
 METADATA = "openmic-2018-metadata.csv"
-LABELS = "openmic-2018-aggregated-labels.csv"
+LABEL_TABLE = "openmic-2018-aggregated-labels.csv"
 CLASS_MAP = "class-map.json"
 PARTITIONS = {
     "train": "partitions/split01_train.csv",
     "test": "partitions/split01_test.csv",
 }
-TABLES = (METADATA, LABELS, CLASS_MAP, *PARTITIONS.values())
+TABLES = (METADATA, LABEL_TABLE, CLASS_MAP, *PARTITIONS.values())
 OPENMIC_LICENCE = {
     "what": "OpenMIC-2018 (each clip of audio: see the column licence)",
     "licence": "CC BY 4.0",
@@ -295,7 +295,7 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: set[str]) -> p
     absent = [label for label in labels if label not in classes]
     if absent:
         raise CorpusError(f"{folder / CLASS_MAP}: the class {absent[0]!r} is missing")
-    path = folder / LABELS
+    path = folder / LABEL_TABLE
     table = _read_table(path, ["sample_key", "instrument", "relevance"])
     relevance = pd.to_numeric(table["relevance"], errors="coerce")
     problems = {

@@ -70,7 +70,7 @@ from biasmir_utils.experiments.metrics import (
 )
 from biasmir_utils.experiments.protocol import CATEGORY, GROUP, LABEL, NUMBER, TAGS
 from biasmir_utils.experiments.results import UNLABELLED
-from biasmir_utils.experiments.separability import N_FOLDS, SHIFT_MEASURES
+from biasmir_utils.experiments.separability import PROBE_FOLDS, SHIFT_MEASURES
 from biasmir_utils.experiments.stats import (
     TrackDraws,
     holm,
@@ -82,7 +82,7 @@ from biasmir_utils.experiments.stats import (
 SOURCE_ONLY, UNLABELLED_TARGET, GROUPED, LABELLED = INFORMATION
 LEVEL = 0.95
 N_REPLICATES = 1000
-WORTH_PROCESSES = 500
+WORTH_DRAWING_IN_PROCESSES = 500
 """Scored test sets from which on more than one process draws them again."""
 BOTH_TESTS, MEAN_OF_LABELS, WORST = "(both)", "(mean)", "(worst)"
 PAIR_SETTING = ("embedding", "correction", "mode", "alpha", "pair")
@@ -95,7 +95,7 @@ FEW_TRACKS = 20
 """Test tracks under which intervals that are drawn from them are too narrow."""
 
 
-class Variant(NamedTuple):
+class ReportedVariant(NamedTuple):
     """A correction in a mode and a dose."""
 
     correction: str
@@ -181,7 +181,7 @@ def information_used(
 
 # From scores to tables
 
-Cells = dict[tuple[str, int, Variant, str], dict[str, tuple[dict[str, Array], float]]]
+Cells = dict[tuple[str, int, ReportedVariant, str], dict[str, tuple[dict[str, Array], float]]]
 """Label, seed, variant, training set -> by test set the columns of scores, and the threshold."""
 
 
@@ -211,7 +211,7 @@ def build_report(
     draws = TrackDraws(tracks, n_replicates, seed, corpus.shared_tracks)
     cells = _cells(list(plan.data.datasets), found)
     asked = [
-        Variant(spec.name, mode, spec.alpha if spec.corrects else None)
+        ReportedVariant(spec.name, mode, spec.alpha if spec.corrects else None)
         for task in plan.tasks
         for spec, mode in task.variants
     ]
@@ -221,7 +221,7 @@ def build_report(
         for name, own in cells.items()
     ]
     n_scored = 2 * sum(len(own) for own in cells.values())
-    n_jobs = 1 if n_scored < WORTH_PROCESSES else process_count(jobs, len(calls))
+    n_jobs = 1 if n_scored < WORTH_DRAWING_IN_PROCESSES else process_count(jobs, len(calls))
     parts = list(joblib.Parallel(n_jobs=n_jobs)(calls))
     changes = pd.concat([part[0] for part in parts], ignore_index=True)
     task = pd.concat([part[1] for part in parts], ignore_index=True)
@@ -278,7 +278,7 @@ def _cells(
     for key, arrays in (entry for result in found for entry in result.scores):
         first, second = sorted((key["train_set"], key["partner"]), key=order.index)
         alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
-        variant = Variant(key["correction"], key["mode"], alpha)
+        variant = ReportedVariant(key["correction"], key["mode"], alpha)
         needed = {name: arrays[name] for name in arrays if name not in ("clip", "group")}
         own = cells.setdefault((key["embedding"], (first, second)), {})
         where = (key["label"], key["seed"], variant, key["train_set"])
@@ -297,7 +297,7 @@ class _Block:
 
     embedding: str
     pair: tuple[str, str]
-    variants: list[Variant]
+    variants: list[ReportedVariant]
     labels: list[str]
     metrics: list[str]
     values: NDArray[np.float32]
@@ -319,7 +319,7 @@ def _tables(
     kind: str,
     embedding: str,
     pair: tuple[str, str],
-    order: list[Variant],
+    order: list[ReportedVariant],
     seeds: list[int],
     cells: Cells,
     draws: TrackDraws,
@@ -377,8 +377,8 @@ def _changes(block: _Block) -> pd.DataFrame:
     for k, (correction, mode, alpha) in enumerate(block.variants):
         if correction != NONE:
             plain = mode if mode == UNLABELLED else "none"
-            pairs.append((k, position[Variant(NONE, plain, None)], NONE))
-        other = position.get(Variant(correction, UNLABELLED, alpha))
+            pairs.append((k, position[ReportedVariant(NONE, plain, None)], NONE))
+        other = position.get(ReportedVariant(correction, UNLABELLED, alpha))
         if mode in ("none", "global") and other is not None:
             pairs.append((k, other, UNLABELLED))
     metrics = [(m, name) for m, name in enumerate(block.metrics) if block.has_mean(name)]
@@ -624,7 +624,7 @@ def _paragraphs(block: str, report: Report, record: Mapping[str, Any]) -> list[s
         "mapped": [name for name in corrections if parse_correction(name).kernel],
         "matched": bool({"global", "classwise"} & set(asked["modes"])),
         "n_draws": len(seeds) * n_models,
-        "n_folds": N_FOLDS,
+        "n_folds": PROBE_FOLDS,
         "n_labels": n_labels,
         "n_seeds": len(seeds),
         "record": record,

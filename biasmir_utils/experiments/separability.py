@@ -58,7 +58,7 @@ from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace, array
 from biasmir_utils.experiments.recognisers import Span, balanced_weights, solve_logistic
 
 KINDS = ("linear", "rbf")
-N_FOLDS = 5
+PROBE_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
 MEAN = "(mean)"
@@ -84,7 +84,7 @@ NEIGHBOUR_BLOCK = 512
 
 
 def compared_rows(
-    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = N_FOLDS
+    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = PROBE_FOLDS
 ) -> tuple[NDArray[np.bool_], bool]:
     """Return which rows to compare where a track of one name is the same track in all datasets.
 
@@ -125,7 +125,7 @@ class _Compared:
         sample_domain: ArrayLike,
         sample_track: ArrayLike | None = None,
         paired: bool = False,
-        n_folds: int = N_FOLDS,
+        n_folds: int = PROBE_FOLDS,
     ) -> None:
         rows, domain = np.asarray(X, dtype=np.float64), np.asarray(sample_domain)
         track = None if sample_track is None else np.asarray(sample_track, dtype=str)
@@ -263,7 +263,7 @@ def dataset_separability(
     *,
     kind: str = "linear",
     leaked: bool = False,
-    n_folds: int = N_FOLDS,
+    n_folds: int = PROBE_FOLDS,
     n_permutations: int = 0,
     C: float = 1.0,
     scale: ArrayLike | None = None,
@@ -406,7 +406,7 @@ def probe(
     used = corpus.complete(embeddings)
     if corpus.shared_tracks:
         clips = corpus.clips[used]
-        used[used] = compared_rows(clips["dataset"], clips["track"], N_FOLDS)[0]
+        used[used] = compared_rows(clips["dataset"], clips["track"], PROBE_FOLDS)[0]
     clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
     tracks = clips["track"] if corpus.shared_tracks else clips[["dataset", "track"]]
@@ -523,7 +523,7 @@ def dataset_probes(
     if scale is None:
         scale = probe_scale(clips.X)
     found = dict.fromkeys(PROBES, Measured(float("nan")))
-    if min(clips.n_tracks(code) for code in (0, 1)) < N_FOLDS:
+    if min(clips.n_tracks(code) for code in (0, 1)) < PROBE_FOLDS:
         return found
     for measure, kind in zip(PROBES, KINDS, strict=True):
         options: dict[str, Any] = {"kind": kind, "scale": scale, "paired": paired, "seed": seed}

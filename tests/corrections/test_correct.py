@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -24,7 +25,6 @@ from biasmir_utils.corrections import (
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments import evaluate
-from biasmir_utils.files import sha256
 
 
 @pytest.fixture
@@ -37,7 +37,11 @@ def run(*arguments: Any) -> Any:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): sha256(p) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def by_hand(corpus: Corpus, name: str, embedding: str = "toy", part: str = "train") -> Any:

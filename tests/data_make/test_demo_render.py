@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -22,7 +23,6 @@ import demo
 import synth
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.files import sha256
 from compose import Note
 from design import BAND, COUNTERFACTUAL, DEMO, GENRES, INSTRUMENTS, SOLO, draw_track, draw_tracks
 from production import STEPS
@@ -152,7 +152,7 @@ def test_provenance_tells_how_it_was_made(rendered):
     assert provenance["command"] == command
     assert provenance["soundfonts"].keys() == SOUNDFONTS.keys()
     for name, fact in provenance["soundfonts"].items():
-        assert fact["sha256"] == sha256(find_soundfont(name))
+        assert fact["sha256"] == hashlib.sha256(find_soundfont(name).read_bytes()).hexdigest()
     assert {"numpy", "scipy", "tinysoundfont", "libsndfile"} <= set(provenance["versions"])
     assert provenance["designs"]["band"]["labels"]["flipped"] == BAND.labels.flipped
     assert any("CC BY 4.0" in licence["licence"] for licence in description["licences"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import random
@@ -39,7 +40,6 @@ from stand_in import (
 from biasmir_utils.cli import main
 from biasmir_utils.datasets import DATASETS, RemoteFile, default_root, fetch, fetched_model
 from biasmir_utils.errors import ArgumentError, DownloadError
-from biasmir_utils.files import locked
 
 SOURCES = ["openmic", "irmas", "paper-embeddings", "paper-split", "models"]
 KEYS = ["000046_3840", "000135_483840", "012345_0"]
@@ -531,7 +531,8 @@ def test_a_process_killed_while_unpacking_leaves_no_good_name(mirror, root, monk
 def test_two_fetches_in_one_root_are_kept_apart(mirror, root, monkeypatch):
     # The lock belongs to an open file, so one process can stand for two.
     held = ExitStack()
-    held.enter_context(locked(root / "downloads" / ".lock"))
+    lock = held.enter_context((root / "downloads" / ".lock").open("a+b"))
+    fcntl.flock(lock, fcntl.LOCK_EX)
     for wait in (0, 1e-9):
         with pytest.raises(DownloadError, match="another `biasmir fetch` is at work here"):
             fetch(["paper-split"], root, base_url=mirror.url, wait=wait)

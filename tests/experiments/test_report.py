@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from biasmir_utils.cli.evaluate import evaluate as command
+from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import ArgumentError
@@ -372,7 +372,7 @@ def test_the_command_writes_tables_text_and_figure(tiny_corpus, tmp_path):
         *(str(tiny_corpus), "--correction", "lda", "center", "--embedding", "toy"),
         *("--report", "full", "--out", str(out), "--jobs", "1"),
     ]
-    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    done = CliRunner().invoke(main, ["evaluate", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "gain across" in done.stdout
     assert "clip table SHA-256" in done.stdout
@@ -383,5 +383,5 @@ def test_the_command_writes_tables_text_and_figure(tiny_corpus, tmp_path):
     assert not list(tmp_path.glob("*.tasks"))
     summary = read_table(tmp_path / "r.report.csv")
     assert summary["correction"].tolist() == ["none", "lda", "center"]
-    again = CliRunner().invoke(command, [*arguments, "--dry-run"])
+    again = CliRunner().invoke(main, ["evaluate", *arguments, "--dry-run"])
     assert "[none, lda global, center global]" in again.output
