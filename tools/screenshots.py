@@ -76,13 +76,16 @@ def main() -> None:
                     continue
                 visit(page, file.as_uri())
                 total = int(page.evaluate("document.documentElement.scrollHeight"))
+                # In a window of that height: Playwright's `full_page` often makes it narrow for a
+                # moment, and the column of contents is caught sliding in.
+                page.set_viewport_size({"width": width, "height": total})
                 for number, top in enumerate(range(0, total, HEIGHT), start=1):
                     picture = f"{width}/{name.replace('/', '-')}-{number}.png"
                     page.screenshot(
                         path=BUILD / "screenshots" / picture,
                         clip={"x": 0, "y": top, "width": width, "height": min(HEIGHT, total - top)},
-                        full_page=True,
                     )
+                page.set_viewport_size({"width": width, "height": 900})
     print(f"The pictures are in {BUILD / 'screenshots'}")
 
 

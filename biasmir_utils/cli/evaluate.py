@@ -77,7 +77,7 @@ class _WithCorrections(SeveralCommand):
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("results.csv"),
+    default="results.csv",
     show_default=True,
     help="Results table, .csv or .parquet; the record of the run goes beside it as .json.",
 )

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 from docutils import nodes
 from sphinx import addnodes
@@ -27,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_click"):
         app.setup_extension(needed)
     app.connect("config-inited", _offer_parts)
+    app.connect("sphinx-click-process-epilog", _list_names)
     # After numpydoc, and after the extensions that put the page together.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
     app.connect("html-page-context", _mend_page, priority=900)
@@ -107,6 +109,14 @@ def public_names(module: Any) -> list[str]:
         and value.__module__ == module.__name__
     ]
     return [one for one in getattr(module, "__all__", defined) if not one.startswith("_")]
+
+
+def _list_names(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """Show what a command lists after its options; sphinx-click sees fixed texts only."""
+    formatter = click.HelpFormatter(width=80)
+    context.command.format_epilog(context, formatter)
+    text = formatter.getvalue().strip("\n")
+    lines[:] = ["::", "", *(f"   {line}" for line in text.splitlines())] if text else []
 
 
 def _mend_docstring(
