@@ -125,9 +125,10 @@ def _mend_docstring(
     """Put a table of all its names, with the first line of each, before a module's functions.
 
     Its constants follow. In a type such as `ndarray, (rank_, D)`, a name with `_` at its end is no
-    reference.
+    reference; a length, |x|, is no substitution.
     """
     lines[:] = [re.sub(r"(?<=[ (])(\w+)_(?=[ ,)])", r"\1\_", line) for line in lines]
+    lines[:] = [one if set("`>") & set(one) else one.replace("|", r"\|") for one in lines]
     if what == "module":
         names = public_names(obj)
         data = [one for one in names if not callable(getattr(obj, one))]
@@ -189,7 +190,7 @@ class LinkTerms(SphinxPostTransform):
 def _mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Take out Thebe; give the arrows that fold parts of the contents a name to be read out.
+    """Take out Thebe; name what a screen reader could not: folding arrows, entries of works.
 
     Jupyter Book loads sphinx-thebe always, and the theme does once more: a script that is an error
     the second time, with the address of a CDN, though Thebe is off.
@@ -197,6 +198,9 @@ def _mend_page(
     for kind in ("script_files", "css_files"):
         files = context[kind]
         context[kind] = [one for one in files if "thebe" not in str(vars(one)).lower()]
+    if "body" in context:
+        # The role that docutils writes is deprecated, and not allowed in a list.
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
     contents = context.get("generate_toctree_html")
     if contents is not None:
         context["generate_toctree_html"] = lambda *given, **named: str(
