@@ -4,7 +4,7 @@
 (frames, D). `extract(corpus, name)` embeds all clips that a corpus has audio for.
 
 A new embedding is one class in one file: in this folder it is found by itself, elsewhere it is
-there once its module is imported.
+there once its module is imported::
 
     @add_embedding
     class Level(Embedding):

@@ -144,8 +144,8 @@ def _mend_docstring(
 
 
 def heading_anchor(heading: str) -> str:
-    """Return the anchor that JupyterLab gives to a heading of a notebook."""
-    return heading.strip().replace(" ", "-")
+    """Return the anchor of a heading: as GitHub writes it, and JupyterLab but for its capitals."""
+    return heading.strip().replace(" ", "-").lower()
 
 
 def term_anchor(term: str) -> str:
@@ -154,7 +154,7 @@ def term_anchor(term: str) -> str:
 
 
 class LinkTerms(SphinxPostTransform):
-    """Follow the plain links by which chapters name terms of the glossary.
+    """Follow the plain links by which chapters name sections, and terms of the glossary.
 
     A notebook says `[fall](../book/glossary.md#fall)`, which JupyterLab and GitHub show as a link
     to the glossary; in the book it leads to the term itself. A term that the glossary does not
@@ -173,7 +173,10 @@ class LinkTerms(SphinxPostTransform):
         pages = {page for page, _ in terms}
         for node in list(self.document.findall(addnodes.pending_xref)):
             page, wanted = node["reftarget"], node.get("reftargetid")
-            if node.get("refdomain") != "doc" or not wanted or page not in pages:
+            if node.get("refdomain") != "doc" or not wanted:
+                continue
+            if page not in pages:
+                node["reftargetid"] = wanted.lower()
                 continue
             if (page, wanted) not in terms:
                 logging.getLogger(__name__).warning(
