@@ -282,11 +282,10 @@ def astray(links: dict[Path, list[str]], places: dict[Path, set[str]]) -> list[s
     """Return the links inside the book that lead to no file, or to no place in a page."""
     found = []
     for page, addresses in links.items():
-        for address in sorted(set(addresses)):
-            scheme, _, path, _, place = urlsplit(address)
+        for address in sorted(one for one in set(addresses) if one.startswith("file:")):
+            _, _, path, _, place = urlsplit(address)
             file, place = Path(unquote(path)), unquote(place)
-            there = file.is_file() and (not place or place in places.get(file, {place}))
-            if scheme == "file" and not there:
+            if not (file.is_file() and (not place or place in places.get(file, {place}))):
                 found.append(f"{page.name} links to {address}")
     return found
 
