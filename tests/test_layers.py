@@ -56,6 +56,7 @@ HEAVY = {
     "matplotlib",
     "numba",
     "papermill",
+    "pooch",
     "seaborn",
     "soundfile",
     "soxr",

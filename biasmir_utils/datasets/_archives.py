@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pooch
 from tqdm import tqdm
 
 from biasmir_utils.datasets._download import human_size
@@ -116,11 +115,19 @@ def gunzip(archive: Path, target: Path, largest: int, known: str | None) -> None
             open(temporary, "wb") as out,
         ):
             shutil.copyfileobj(stream, out)
-        if known is not None and not pooch.hashes.hash_matches(str(temporary), known):
+        if known is not None and not has_sum(temporary, known):
             raise ArchiveError(
                 f"{target}: what the archive holds is not the file that was expected, which has "
                 f"the sum {known}"
             )
+
+
+def has_sum(path: Path, known: str) -> bool:
+    """Tell whether a file has a sum, `md5:...`, `sha256:...` or of another algorithm."""
+    # Late: in a notebook, importing pooch makes tqdm warn that there are no widgets.
+    import pooch
+
+    return bool(pooch.hashes.hash_matches(str(path), known))
 
 
 def changed_files(folder: Path, files: dict[str, int]) -> list[str]:

@@ -11,6 +11,7 @@ Under the root folder (`default_root`, or one that the caller names):
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,11 +22,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pooch
 import requests
 
 from biasmir_utils.datasets import _download
-from biasmir_utils.datasets._archives import ArchiveError, changed_files, gunzip, unpack
+from biasmir_utils.datasets._archives import ArchiveError, changed_files, gunzip, has_sum, unpack
 from biasmir_utils.datasets._download import (
     Download,
     check_answer,
@@ -357,7 +357,6 @@ class _Fetching:
         try:
             sums = {str(entry["key"]): str(entry["checksum"]) for entry in record["files"]}
             known = sums[file.name]
-            pooch.hashes.hash_algorithm(known)
         except (KeyError, TypeError) as error:
             raise DownloadError(
                 f"{url}: the record of doi:{file.doi} lists no {file.name} with a sum; see "
@@ -406,8 +405,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _sum(path: Path, algorithm: str = "sha256") -> str:
-    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def _has_sum(path: Path, known: str) -> bool:
-    return path.is_file() and bool(pooch.hashes.hash_matches(str(path), known))
+    return path.is_file() and has_sum(path, known)
