@@ -531,6 +531,7 @@ def test_a_process_killed_while_unpacking_leaves_no_good_name(mirror, root, monk
 def test_two_fetches_in_one_root_are_kept_apart(mirror, root, monkeypatch):
     # The lock belongs to an open file, so one process can stand for two.
     held = ExitStack()
+    (root / "downloads").mkdir(parents=True)
     lock = held.enter_context((root / "downloads" / ".lock").open("a+b"))
     fcntl.flock(lock, fcntl.LOCK_EX)
     for wait in (0, 1e-9):
