@@ -1,7 +1,7 @@
 """Work on a Dask cluster: on several machines, or in several processes of this one.
 
-Inside `connect`, `joblib.Parallel` sends its calls to the workers. A call whose worker was killed
-is done again on another one. Dask is imported only when a cluster is asked for.
+A call whose worker was killed is done again on another one. Dask is imported only when a cluster
+is asked for.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from biasmir_utils.errors import ArgumentError, ClusterError, did_you_mean
 from biasmir_utils.files import versions
@@ -40,14 +43,97 @@ _R = TypeVar("_R")
 _turn = threading.Lock()
 
 
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a cluster, all with the versions of here.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    scheduler : str
+        As `connect` was given it.
+    versions : dict of str to str
+        The versions that decide the numbers; a worker that joins later has to have them, too.
+    """
+
+    client: Client
+    scheduler: str
+    versions: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.client.nthreads())
+
+    def results(
+        self,
+        function: Callable[..., Any],
+        calls: Iterable[Sequence[Any]],
+        data: Sequence[Any] = (),
+    ) -> Generator[Any, None, None]:
+        """Yield what `function` returns for each call, in the order in which they finish.
+
+        Joblib's backend for Dask would make a client in each worker, and scatter the data, which
+        are lost with the one worker that may hold them; such calls it waits for without end.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module that workers can import.
+        calls : iterable of sequences
+            The arguments of each call; taken as workers get free.
+        data : sequence of arrays
+            What many calls have as an argument: sent once, and kept by the workers.
+
+        Raises
+        ------
+        ClusterError
+            If the connection is lost, several workers end during one call, or a worker that
+            joined later has other versions.
+        """
+        import dask
+        from distributed import KilledWorker, as_completed
+
+        def submit(called: Callable[..., Any], *arguments: Any) -> Any:
+            return self.client.submit(called, *arguments, pure=False)
+
+        # Results of a call, not scattered: Dask does the call again when they are lost.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            sent = {id(array): submit(np.asarray, array) for array in data}
+        futures = (
+            submit(_checked, self.versions, function, *(sent.get(id(x), x) for x in call))
+            for call in calls
+        )
+        running = as_completed(islice(futures, 2 * len(self)), loop=self.client.loop)
+        try:
+            for future in running:
+                result = future.result()
+                running.update(islice(futures, 1))
+                yield result
+        except KilledWorker as error:
+            raise ClusterError(
+                f"scheduler {self.scheduler}: several workers ended during one task; have they "
+                f"enough memory? What is finished is kept, and the same call goes on from there, "
+                f"also without a scheduler"
+            ) from error
+        except CancelledError as error:
+            raise ClusterError(
+                f"scheduler {self.scheduler}: the connection was lost, or the work was cancelled "
+                f"there; what is finished is kept, the same call goes on from there"
+            ) from error
+
+
+def _checked(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a worker that may have joined after `connect` looked at all of them."""
+    from distributed import get_worker
+
+    _check_versions(get_worker().address, versions(*expected), expected)
+    return function(*arguments)
+
+
 @contextmanager
 def connect(
-    scheduler: str,
-    jobs: int | None = None,
-    packages: Sequence[str] = (),
-    data: Sequence[Any] = (),
-) -> Iterator[Client]:
-    """Let the workers of a Dask cluster do the calls of `joblib.Parallel`, inside the context.
+    scheduler: str, jobs: int | None = None, packages: Sequence[str] = ()
+) -> Iterator[Workers]:
+    """Reach, or start, the workers of a Dask cluster, and let go of them in the end.
 
     Parameters
     ----------
@@ -58,18 +144,15 @@ def connect(
     packages : sequence of str
         Installed packages whose versions decide the numbers. A worker has to have those that
         are here, also one that joins later.
-    data : sequence of arrays
-        What many calls take as an argument of its own: sent once, and kept by each worker.
 
     Yields
     ------
-    distributed.Client
+    Workers
 
     Raises
     ------
     ClusterError
-        If nobody answers, there is no worker, a worker has other versions, the connection is
-        lost, or several workers end during one call.
+        If nobody answers, there is no worker, or a worker has other versions.
     ArgumentError
         If Dask is not installed, the address is none, or the arguments do not fit each other.
     """
@@ -84,11 +167,7 @@ def connect(
             f"--jobs counts processes of this machine and does not go with --scheduler "
             f"{scheduler}; its workers are as many as were started there"
         )
-    import joblib
-    from distributed import KilledWorker
-
-    with ExitStack() as stack:
-        client = stack.enter_context(_local(jobs) if scheduler == LOCAL else _client(scheduler))
+    with _local(jobs) if scheduler == LOCAL else _client(scheduler) as client:
         try:
             client.wait_for_workers(1, timeout=_SECONDS_TO_ANSWER)
         except TimeoutError as error:
@@ -97,67 +176,16 @@ def connect(
                 f"start some: dask worker {scheduler} --nthreads 1"
             ) from error
         expected = versions(*packages)
-        _check_workers(client, expected)
-        stack.enter_context(joblib.parallel_config(backend=_backend(client, data, expected)))
-        try:
-            yield client
-        except KilledWorker as error:
-            raise ClusterError(
-                f"scheduler {scheduler}: several workers ended during one task; have they enough "
-                f"memory? What is finished is kept, and the same call goes on from there, also "
-                f"without a scheduler"
-            ) from error
-        except CancelledError as error:
-            raise ClusterError(
-                f"scheduler {scheduler}: the connection was lost, or the work was cancelled "
-                f"there; what is finished is kept, the same call goes on from there"
-            ) from error
-
-
-def _backend(client: Client, data: Sequence[Any], expected: dict[str, str]) -> Any:
-    """Return joblib's backend for Dask, without two faults (joblib 1.6).
-
-    By itself it waits for ever for a call whose workers ended, and does everything in this
-    process where a cluster has one worker.
-    """
-    from joblib._dask import DaskDistributedBackend
-
-    class Backend(DaskDistributedBackend):
-        async def _collect(self) -> None:
-            while self._continue:
-                async for future, result in self.waiting_futures:
-                    outcome = result[1] if future.status == "error" else result
-                    self._results.pop(future).set_result(outcome)
-                    self._callbacks.pop(future)(outcome)
-                await asyncio.sleep(0.01)
-
-        async def _to_func_args(self, func: Any) -> tuple[Any, Any]:
-            batch, tasks = await super()._to_func_args(func)
-            return _Checked(batch, expected), tasks
-
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))
-
-        def retrieve_result_callback(self, out: Any) -> Any:
-            if isinstance(out, BaseException):
-                raise out
-            return super().retrieve_result_callback(out)
-
-    return Backend(client=client, scatter=list(data))
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """Calls for a worker that may have joined after `connect` looked at all of them."""
-
-    batch: Callable[..., Any]
-    expected: dict[str, str]
-
-    def __call__(self, tasks: Any) -> Any:
-        from distributed import get_worker
-
-        _check_versions(get_worker().address, versions(*self.expected), self.expected)
-        return self.batch(tasks)
+        # What is imported there tells, not what an installer wrote down of it.
+        for worker, found in client.run(versions, *expected, on_error="return").items():
+            if isinstance(found, Exception):
+                raise ClusterError(
+                    f"worker {worker}: biasmir_utils cannot be used in its Python "
+                    f"({type(found).__name__}: {found}); install version "
+                    f"{expected['biasmir_utils']} there, with the versions of constraints.txt"
+                ) from found
+            _check_versions(worker, found, expected)
+        yield Workers(client, scheduler, expected)
 
 
 def check_scheduler(scheduler: str) -> None:
@@ -245,19 +273,6 @@ def _client(scheduler: str) -> Iterator[Client]:
         ) from error
     with client:
         yield client
-
-
-def _check_workers(client: Client, expected: dict[str, str]) -> None:
-    """Refuse workers without the package, and those with other versions than here."""
-    # What is imported there tells, not what an installer wrote down of it.
-    for worker, found in client.run(versions, *expected, on_error="return").items():
-        if isinstance(found, Exception):
-            raise ClusterError(
-                f"worker {worker}: biasmir_utils cannot be used in its Python "
-                f"({type(found).__name__}: {found}); install version {expected['biasmir_utils']} "
-                f"there, with the versions of constraints.txt"
-            ) from found
-        _check_versions(worker, found, expected)
 
 
 def _check_versions(worker: str, found: dict[str, str], expected: dict[str, str]) -> None:

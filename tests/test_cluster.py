@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from joblib import Parallel, delayed
 from small_sounds import make_sound_corpus
 
 import biasmir_utils
@@ -92,15 +91,15 @@ def at_first_result(monkeypatch, act):
 
 
 def killer(client, killed):
-    """A function that kills a busy worker, by SIGKILL."""
+    """A function that kills all workers, by SIGKILL: what only they have in memory is lost."""
     client.wait_for_workers(2)
     pids = client.run(os.getpid)
 
     def kill():
-        busy = client.processing()
-        victim = max(busy, key=lambda worker: len(busy[worker]))
-        killed.extend(busy[victim])
-        os.kill(pids[victim], signal.SIGKILL)
+        for busy in client.processing().values():
+            killed.extend(busy)
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
 
     return kill
 
@@ -124,14 +123,14 @@ def assert_same(one, other):
 # Evaluation
 
 
-def test_an_evaluation_in_which_a_worker_is_killed(tiny_corpus, tmp_path, two, monkeypatch):
+def test_an_evaluation_in_which_the_workers_are_killed(tiny_corpus, tmp_path, two, monkeypatch):
     address, client = two
     plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID, report=True)
     serial = run_plan(plan, scores=True, jobs=1)
     killed = []
     kept = at_first_result(monkeypatch, killer(client, killed))
     found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
-    assert killed, "the worker was to be killed while it had work"
+    assert killed, "the workers were to be killed while they had work"
     assert len(kept) == len(plan.tasks) == 8
     assert_same(found, serial)
     # What was kept serves a later run, here or there, and then no cluster is asked.
@@ -216,7 +215,7 @@ def serial(sounds, tmp_path) -> Path:
     return extract(copy, "mfcc", jobs=0, progress=False).file
 
 
-def test_an_extraction_in_which_a_worker_is_killed(sounds, serial, two, monkeypatch):
+def test_an_extraction_in_which_the_workers_are_killed(sounds, serial, two, monkeypatch):
     address, client = two
     killed = []
     kept = at_first_result(monkeypatch, killer(client, killed))
@@ -375,8 +374,8 @@ def test_a_worker_that_cannot_do_the_same(empty, sounds, tmp_path, there):
 def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
     connect = import_module(MODULE).connect
     copy_of_the_package(tmp_path)
-    with started(n_workers=1) as (address, client), connect(address):
-        assert Parallel()([delayed(abs)(-1)]) == [1]
+    with started(n_workers=1) as (address, client), connect(address) as workers:
+        assert list(workers.results(abs, [[-1]])) == [1]
         first = list(client.scheduler_info()["workers"])
         worker = start_worker(address, tmp_path)
         try:
@@ -384,7 +383,7 @@ def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
             client.retire_workers(first)
             told = r"worker tcp://.*: versions .* biasmir_utils 0\.0\.1 instead"
             with pytest.raises(ClusterError, match=told):
-                Parallel()([delayed(abs)(-1)])
+                list(workers.results(abs, [[-1]]))
         finally:
             worker.terminate()
             worker.wait()

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -506,17 +505,15 @@ class _Work:
     ) -> Generator[list[_Embedded], None, None]:
         assert self.scheduler is not None
         packages = (*AUDIO_PACKAGES, *self.embedding.packages)
-        with connect(self.scheduler, self.jobs or None, packages) as client:
+        with connect(self.scheduler, self.jobs or None, packages) as workers:
             items = list(clips.items())
-            size = _clips_in_a_task(len(items), len(client.nthreads()))
+            size = _clips_in_a_task(len(items), len(workers))
             calls = (
-                joblib.delayed(_embed_on_worker)(
-                    self.asked, self.record, dict(items[start : start + size])
-                )
+                (self.asked, self.record, dict(items[start : start + size]))
                 for start in range(0, len(items), size)
             )
-            with joblib.Parallel(return_as="generator_unordered", batch_size=1) as parallel:
-                for parts in parallel(calls):
+            with closing(workers.results(_embed_on_worker, calls)) as finished:
+                for parts in finished:
                     for part in parts:
                         yield part
                         bar.update(len(part))

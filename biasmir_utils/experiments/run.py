@@ -194,9 +194,7 @@ def run_tasks(
     # The longest first, so that no worker is left alone with one in the end.
     waiting.sort(key=lambda k: (plan.tasks[k].kernel is None, -len(plan.tasks[k].variants)))
     calls = (
-        joblib.delayed(_numbered)(
-            number, scores, *_arguments(plan, plan.tasks[number], features, groups)
-        )
+        (number, scores, *_arguments(plan, plan.tasks[number], features, groups))
         for number in waiting
     )
     bar = tqdm(
@@ -208,12 +206,14 @@ def run_tasks(
         if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
             n_jobs = 1
         if scheduler is not None and waiting:
-            arrays = [*features.values(), *groups.values()]
-            stack.enter_context(connect(scheduler, jobs, PACKAGES, arrays))
-            n_jobs = -1
+            workers = stack.enter_context(connect(scheduler, jobs, PACKAGES))
+            finished = workers.results(_numbered, calls, [*features.values(), *groups.values()])
+        else:
+            parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+            stack.enter_context(parallel)
+            finished = parallel(joblib.delayed(_numbered)(*call) for call in calls)
         stack.enter_context(bar)
-        parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
-        finished = stack.enter_context(closing(stack.enter_context(parallel)(calls)))
+        stack.enter_context(closing(finished))
         for number, result in finished:
             done[number] = result
             if store is not None:
