@@ -13,15 +13,16 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
-    WIDTH,
+    Order,
     key,
     legend_below,
     looks,
     mark,
     new_axes,
     order_of,
+    panels,
     plane,
-    styled,
+    style,
 )
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 COMPONENTS = ("first component", "second component")
 
 
-@styled
+@style()
 def projection(
     points: ArrayLike,
     category: ArrayLike,
     *,
-    order: Sequence[Any] | None = None,
+    order: Order = None,
     names: tuple[str, str] = COMPONENTS,
     title: str | None = None,
     ax: Axes | None = None,
@@ -67,31 +68,23 @@ def projection(
     kinds = looks(order_of(pd.DataFrame({"category": kind}), "category", order))
     ax = new_axes(ax, height=5.2)
     size = float(np.clip(9000 / max(len(array), 1), 10, 60))
-    for name, look in kinds.items():
-        ax.scatter(
-            array[kind == name, 0],
-            array[kind == name, 1],
-            color=look.colour,
-            marker=look.marker,
-            s=size,
-            alpha=0.6,
-            linewidth=0.4,
-            edgecolor=INK,
-            label=str(name),
-        )
+    point: dict[str, Any] = {"s": size, "alpha": 0.6, "linewidth": 0.4, "edgecolor": INK}
+    for name, (colour, marker, *_) in kinds.items():
+        xy = array[kind == name].T
+        ax.scatter(*xy, color=colour, marker=marker, label=str(name), **point)
     ax.set(xlabel=names[0], ylabel=names[1], title=title or "", xticks=[], yticks=[])
     handles = [key(look, name, markersize=9) for name, look in kinds.items()]
     legend_below(ax, handles, columns=min(len(handles), 3))
     return ax
 
 
-@styled
+@style()
 def category_means(
     points: ArrayLike,
     category: ArrayLike,
     dataset: ArrayLike,
     *,
-    order: Sequence[Any] | None = None,
+    order: Order = None,
     names: tuple[str, str] = COMPONENTS,
     ax: Axes | None = None,
 ) -> Axes:
@@ -118,8 +111,8 @@ def category_means(
         With one line of markers for each dataset, in the order of the categories.
     """
     array = plane(points, category, dataset)
-    columns = {"category": np.asarray(category), "dataset": np.asarray(dataset)}
-    table = pd.DataFrame({"x": array[:, 0], "y": array[:, 1], **columns})
+    table = pd.DataFrame(array, columns=["x", "y"])
+    table = table.assign(category=np.asarray(category), dataset=np.asarray(dataset))
     sets = looks(order_of(table, "dataset"))
     if len(sets) != 2:
         raise ArgumentError(f"dataset: expected two datasets, found {list(sets)}")
@@ -135,43 +128,28 @@ def category_means(
     ax.margins(0.12)
     _write_beside(ax, ends[ends[:, :, 0].argmax(axis=0), range(len(kinds))], list(map(str, kinds)))
     ax.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
-    legend_below(ax, [key(look, name, markersize=9) for name, look in sets.items()])
+    legend_below(ax)
     return ax
 
 
 def _write_beside(ax: Axes, xy: np.ndarray, texts: Sequence[str]) -> None:
     """Write a text beside each point, moved apart vertically where they would overlap."""
-    low, high = ax.get_ylim()
-    heights = _spread(xy[:, 1], 0.052 * (high - low))
+    from sklearn.isotonic import isotonic_regression
+
+    order = np.argsort(xy[:, 1], kind="stable")
+    # Neighbours come to be a step from each other, by the least squares: with equal steps taken
+    # off, that is the isotonic regression.
+    steps = 0.052 * np.ptp(ax.get_ylim()) * np.arange(len(xy))
+    heights = isotonic_regression(xy[order, 1] - steps) + steps
     right = xy[:, 0].max() + 0.06 * np.ptp(ax.get_xlim())
-    for point, height, text in zip(xy, heights, texts, strict=True):
-        ax.annotate(
-            text,
-            xy=point,
-            xytext=(right, height),
-            va="center",
-            fontsize=12,
-            arrowprops={"arrowstyle": "-", "color": "#b5b5b5", "linewidth": 0.8, "shrinkB": 5},
-            annotation_clip=False,
-        )
+    line = {"arrowstyle": "-", "color": "#b5b5b5", "linewidth": 0.8, "shrinkB": 5}
+    place: dict[str, Any] = {"va": "center", "fontsize": 12, "annotation_clip": False}
+    for which, height in zip(order, heights, strict=True):
+        ax.annotate(texts[which], xy[which], (right, height), arrowprops=line, **place)
     ax.set_xlim(ax.get_xlim()[0], right + 0.30 * np.ptp(ax.get_xlim()))
 
 
-def _spread(positions: np.ndarray, gap: float) -> np.ndarray:
-    """Move positions apart for neighbours to be `gap` from each other, by the least squares.
-
-    Equal steps taken off, that is the isotonic regression of the sorted positions.
-    """
-    from sklearn.isotonic import isotonic_regression
-
-    order = np.argsort(positions, kind="stable")
-    steps = gap * np.arange(len(positions))
-    placed = np.empty(len(positions))
-    placed[order] = isotonic_regression(positions[order] - steps) + steps
-    return placed
-
-
-@styled
+@style()
 def toy_domains(
     X: ArrayLike,
     domain: ArrayLike,
@@ -213,14 +191,13 @@ def toy_domains(
     array = plane(X, domain, y)
     domains, positive = np.asarray(domain), np.asarray(y).astype(bool)
     ax = new_axes(ax, width=5.0, height=5.4)
-    handles: list[Any] = []
+    drawn: dict[str, Any] = {"markersize": 6, "alpha": 0.85, "zorder": 2}
     for name, look in looks(domains.tolist()).items():
         for value, word in ((False, "negative"), (True, "positive")):
-            rows = (domains == name) & (positive == value)
-            face = look.colour if value else "white"
-            drawn: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": look.colour}
-            drawn |= {"markersize": 6, "alpha": 0.85, "zorder": 2}
-            handles += mark(ax, array[rows, 0], array[rows, 1], look, f"{name}, {word}", **drawn)
+            x, y = array[(domains == name) & (positive == value)].T
+            ink: dict[str, Any] = {"markerfacecolor": look.colour if value else "white"}
+            ink |= {"markeredgecolor": look.colour}
+            mark(ax, x, y, look, f"{name}, {word}", **ink, **drawn)
     across, up = _square(array)
     if boundary is not None:
         a, b, c = boundary
@@ -230,11 +207,11 @@ def toy_domains(
         _arrow(ax, array.mean(axis=0), direction, 0.225 * np.ptp(across))
     ax.set(xlim=across, ylim=up, title=title or "", aspect="equal", xticks=[], yticks=[])
     if legend:
-        legend_below(ax, handles)
+        legend_below(ax)
     return ax
 
 
-@styled
+@style()
 def domain_means(
     X: ArrayLike,
     domain: ArrayLike,
@@ -279,32 +256,24 @@ def domain_means(
     if len(kinds) != 2:
         raise ArgumentError(f"domain: expected two domains, found {list(kinds)}")
     ax = new_axes(ax, width=5.0, height=5.4)
-    handles: list[Any] = []
     faint: dict[str, Any] = {"markersize": 5, "alpha": 0.35, "markeredgewidth": 0, "zorder": 2}
     bold: dict[str, Any] = {"markersize": 15, "markeredgewidth": 2, "zorder": 4}
     for name, look in kinds.items():
-        own = points[names == name]
-        handles += mark(ax, own[:, 0], own[:, 1], look, name, **faint)
+        mark(ax, points[names == name, 0], points[names == name, 1], look, name, **faint)
     for name, look in kinds.items():
         x, y = points[names == name].mean(axis=0)
-        handles += mark(ax, [x], [y], look, f"mean of {name}", **bold)
+        mark(ax, x, y, look, f"mean of {name}", **bold)
     across, up = limits if limits is not None else _square(points)
     centre = points.mean(axis=0)
     length = 0.36 * min(np.ptp(across), np.ptp(up))
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
+    place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 15, "zorder": 6}
     for text, direction in (arrows or {}).items():
         tip = _arrow(ax, centre, direction, length)
-        ax.annotate(
-            text,
-            tip + 0.16 * (tip - centre),
-            ha="center",
-            va="center",
-            fontsize=15,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8},
-            zorder=6,
-        )
+        ax.annotate(text, tip + 0.16 * (tip - centre), bbox=ground, **place)
     ax.set(xlim=across, ylim=up, title=title or "", aspect="equal", xticks=[], yticks=[])
     if legend:
-        legend_below(ax, handles)
+        legend_below(ax)
     return ax
 
 
@@ -324,13 +293,9 @@ def _arrow(ax: Axes, start: np.ndarray, direction: ArrayLike, length: float) -> 
     return tip
 
 
-@styled
+@style()
 def spectrogram(
-    waveform: ArrayLike,
-    sample_rate: float,
-    *,
-    title: str | None = None,
-    ax: Axes | None = None,
+    waveform: ArrayLike, sample_rate: float, *, title: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw a mel spectrogram in dB relative to full scale, so that levels can be compared.
 
@@ -366,15 +331,9 @@ def spectrogram(
     decibels = 10 * np.log10(np.maximum(power / full_scale, 1e-12))
     ax = new_axes(ax, height=2.8)
     top = float(librosa.hz_to_mel(sample_rate / 2))
-    ax.imshow(
-        decibels,
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        vmin=-90.0,
-        vmax=0.0,
-        extent=(0, len(samples) / sample_rate, 0, top),
-    )
+    extent = (0, len(samples) / sample_rate, 0, top)
+    look: dict[str, Any] = {"cmap": "magma", "vmin": -90.0, "vmax": 0.0}
+    ax.imshow(decibels, origin="lower", aspect="auto", extent=extent, **look)
     ticks = {500: "500", 2000: "2k", 8000: "8k"}
     shown = [hz for hz in ticks if hz <= sample_rate / 2]
     ax.set_yticks(librosa.hz_to_mel(np.array(shown)), [ticks[hz] for hz in shown])
@@ -383,7 +342,7 @@ def spectrogram(
     return ax
 
 
-@styled
+@style()
 def frames(
     features: ArrayLike,
     *,
@@ -409,20 +368,18 @@ def frames(
     matplotlib Figure
         Two axes with one image each: the frames above, their mean beneath, on one scale.
     """
-    import matplotlib.pyplot as plt
-
     values = np.asarray(features, dtype=float)
     if values.ndim != 2 or not len(values):
         raise ArgumentError(f"features: expected shape (n_frames, D), found {values.shape}")
     n = len(values)
-    height = 2.0 + min(0.35 * n, 3.0)
-    figure, (above, below) = plt.subplots(
-        2, 1, figsize=(WIDTH, height), sharex=True, height_ratios=[max(n, 2), max(n / 6, 1)]
+    ratios = [max(n, 2), max(n / 6, 1)]
+    figure, (above, below) = panels(
+        2, 2.0 + min(0.35 * n, 3.0), across=1, sharex=True, height_ratios=ratios
     )
-    scale = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}
-    limits = {"vmin": values.min(), "vmax": values.max()}
-    image = above.imshow(values, **scale, **limits)
-    below.imshow(values.mean(axis=0, keepdims=True), **scale, **limits)
+    look: dict[str, Any] = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}
+    look |= {"vmin": values.min(), "vmax": values.max()}
+    image = above.imshow(values, **look)
+    below.imshow(values.mean(axis=0, keepdims=True), **look)
     shown = np.arange(0, n, max(1, int(np.ceil(n / 8))))
     above.set_yticks(shown, [f"{at * hop:.3g} s" if hop else str(at + 1) for at in shown])
     above.set(ylabel="frame at" if hop else "frame")

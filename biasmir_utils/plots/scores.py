@@ -19,6 +19,7 @@ from biasmir_utils.plots.style import (
     MUTED,
     WIDTH,
     Look,
+    Order,
     check_table,
     key,
     legend_below,
@@ -26,9 +27,15 @@ from biasmir_utils.plots.style import (
     looks,
     mark,
     new_axes,
+    number_grid,
     order_of,
+    panels,
+    placed,
+    round_ticks,
     side_by_side,
-    styled,
+    signed_text,
+    style,
+    whiskers,
 )
 
 if TYPE_CHECKING:
@@ -36,15 +43,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@styled
+@style()
 def dots_and_whiskers(
     table: pd.DataFrame,
     *,
     value: str = "roc_auc",
     row: str = "label",
     by: str | None = None,
-    order: Sequence[Any] | None = None,
-    by_order: Sequence[Any] | None = None,
+    order: Order = None,
+    by_order: Order = None,
     reference: float | None = 0.5,
     reference_name: str = "chance",
     baseline: str | None = None,
@@ -93,45 +100,30 @@ def dots_and_whiskers(
         With one line of markers for each category, labelled with its name.
     """
     keys = [row] if by is None else [row, by]
-    check_table(table, [*keys, value, *([baseline] if baseline else [])], unique=keys)
+    check_table(table, keys, value, *([baseline] if baseline else []))
     rows = order_of(table, row, order)
     kinds = looks([value] if by is None else order_of(table, by, by_order), skip)
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
+    shown = list(placed(table, row, rows, by, kinds, 0.8))
     handles: list[Any] = []
-    strokes: list[Any] = []
-    for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.8), strict=True):
-        part = table if by is None else table[table[by] == name]
-        part = part.set_index(row).reindex(rows)
-        heights = np.arange(len(rows)) + offset
-        if {"low", "high"} <= set(part.columns):
-            ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=1.6, zorder=2)
+    for name, look, part, heights in shown:
+        whiskers(ax, part, heights, 1.6)
         handles += mark(ax, part[value], heights, look, name)
-        if baseline:
-            stroke = {"marker": "|", "color": INK, "markersize": 11, "markeredgewidth": 2.4}
-            strokes = mark(ax, part[baseline], heights, look, baseline_name, zorder=2, **stroke)
-    handles += strokes
+    if by is None and not baseline:  # then the axis tells what the dots are
+        handles = []
+    stroke = {"markersize": 11, "markeredgewidth": 2.4, "zorder": 2}
+    for _, _, part, heights in shown if baseline else ():
+        handles += mark(ax, part[baseline], heights, Look(INK, "|"), baseline_name, **stroke)
     if reference is not None:
         line = ax.axvline(reference, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
         line.set_label(reference_name)
         handles.append(line)
     ax.set(xlabel=xlabel)
     list_rows(ax, rows, bins=5)
-    legend_below(ax, handles if by or baseline else handles[1:], title=legend)
+    unique = {handle.get_label(): handle for handle in handles}
+    legend_below(ax, list(unique.values()), title=legend)
     return ax
-
-
-def label_scores(table: pd.DataFrame, **options: Any) -> Axes:
-    """Draw ROC-AUC for each label with its interval, chance and an optional baseline.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns `label`, `roc_auc`; `low` and `high`; a column for `by` where given.
-    **options
-        See `dots_and_whiskers`.
-    """
-    return dots_and_whiskers(table, **options)
 
 
 def falls(table: pd.DataFrame, **options: Any) -> Axes:
@@ -145,13 +137,8 @@ def falls(table: pd.DataFrame, **options: Any) -> Axes:
     **options
         See `dots_and_whiskers`.
     """
-    defaults = {
-        "value": "fall",
-        "reference": 0.0,
-        "reference_name": "no fall",
-        "xlabel": "fall of ROC-AUC, test set held fixed",
-    }
-    return dots_and_whiskers(table, **{**defaults, **options})
+    words = {"reference_name": "no fall", "xlabel": "fall of ROC-AUC, test set held fixed"}
+    return dots_and_whiskers(table, **{"value": "fall", "reference": 0.0, **words, **options})
 
 
 def changes(table: pd.DataFrame, **options: Any) -> Axes:
@@ -165,23 +152,14 @@ def changes(table: pd.DataFrame, **options: Any) -> Axes:
     **options
         See `dots_and_whiskers`.
     """
-    defaults = {
-        "value": "change",
-        "row": "correction",
-        "reference": 0.0,
-        "reference_name": "no change",
-        "xlabel": "change of mean ROC-AUC",
-    }
-    return dots_and_whiskers(table, **{**defaults, **options})
+    words = {"reference_name": "no change", "xlabel": "change of mean ROC-AUC"}
+    columns = {"value": "change", "row": "correction"}
+    return dots_and_whiskers(table, **{**columns, "reference": 0.0, **words, **options})
 
 
-@styled
+@style()
 def change_by_label(
-    table: pd.DataFrame,
-    *,
-    order: Sequence[Any] | None = None,
-    labels: Sequence[Any] | None = None,
-    ax: Axes | None = None,
+    table: pd.DataFrame, *, order: Order = None, labels: Order = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the change of each label under each correction, as numbers on a tinted grid.
 
@@ -200,37 +178,20 @@ def change_by_label(
     matplotlib Axes
         A heat map; tints are symmetric around zero.
     """
-    import seaborn as sns
-
-    check_table(table, ["label", "correction", "change"], unique=["label", "correction"])
+    check_table(table, ["label", "correction"], "change")
     columns, rows = order_of(table, "correction", order), order_of(table, "label", labels)
-    wide = table.pivot(index="label", columns="correction", values="change").loc[rows, columns]
+    wide = 1000 * table.pivot(index="label", columns="correction", values="change")
+    wide = wide.loc[rows, columns]
+    texts = wide.map(lambda value: signed_text(f"{round(value):+d}").replace("+0", "0"), "ignore")
+    limit = 1.6 * max(float(np.nanmax(np.abs(wide.to_numpy()))), 1e-9)
     ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
-    thousandths = 1000 * wide
-    limit = 1.6 * max(float(np.nanmax(np.abs(thousandths.to_numpy()))), 1e-9)
-    sns.heatmap(
-        thousandths,
-        annot=thousandths.map(_signed, na_action="ignore"),
-        fmt="",
-        cmap="RdBu",
-        vmin=-limit,
-        vmax=limit,
-        linewidths=1,
-        cbar=False,
-        annot_kws={"color": INK, "fontsize": 12},
-        ax=ax,
-    )
-    ax.set(xlabel="change of ROC-AUC, in thousandths", ylabel="")
+    number_grid(ax, wide, texts, "RdBu", (-limit, limit), color=INK, fontsize=12)
+    ax.set(xlabel="change of ROC-AUC, in thousandths")
     ax.tick_params(rotation=0)
     return ax
 
 
-def _signed(value: float) -> str:
-    """Write a number without decimals and with its sign; a true minus, and a plain zero."""
-    return f"{round(value):+d}".replace("-", "\N{MINUS SIGN}").replace("+0", "0")
-
-
-@styled
+@style()
 def score_distributions(
     scores: Mapping[str, Sequence[float] | np.ndarray],
     *,
@@ -264,15 +225,10 @@ def score_distributions(
     handles: list[Any] = []
     for name, look in looks(parts).items():
         heights = np.histogram(parts[name], edges)[0] / max(len(parts[name]), 1)
-        fill: dict[str, Any] = {
-            "facecolor": look.colour,
-            "hatch": look.hatch,
-            "edgecolor": INK,
-            "alpha": 0.55,
-        }
-        bars: dict[str, Any] = {"width": np.diff(edges), "align": "edge", "linewidth": 0.6}
-        ax.bar(edges[:-1], heights, label=str(name), **bars, **fill)
-        handles.append(Patch(label=str(name), **fill))
+        fill: dict[str, Any] = {"facecolor": look.colour, "hatch": look.hatch, "alpha": 0.55}
+        fill |= {"edgecolor": INK, "label": str(name)}
+        ax.bar(edges[:-1], heights, np.diff(edges), align="edge", linewidth=0.6, **fill)
+        handles.append(Patch(**fill))
     if threshold is not None:
         line = ax.axvline(threshold, color=INK, linestyle="--", linewidth=2)
         line.set_label("threshold")
@@ -283,12 +239,12 @@ def score_distributions(
     return ax
 
 
-@styled
+@style()
 def by_size(
     table: pd.DataFrame,
     *,
     value: str = "roc_auc",
-    order: Sequence[Any] | None = None,
+    order: Order = None,
     xlabel: str = "training clips",
     ylabel: str = "ROC-AUC",
     skip: int = 0,
@@ -316,31 +272,29 @@ def by_size(
     matplotlib Axes
         With one line for each category, labelled with its name.
     """
-    check_table(table, ["clips", "correction", value], unique=["clips", "correction"])
+    check_table(table, ["clips", "correction"], value)
     ax = new_axes(ax, height=4.4)
-    handles: list[Any] = []
     for name, look in looks(order_of(table, "correction", order), skip).items():
         part = table[table["correction"] == name].sort_values("clips")
-        handles += mark(ax, part["clips"], part[value], look, name, linestyle=look.line)
+        mark(ax, part["clips"], part[value], look, name, linestyle=look.line)
     line = ax.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
     line.set_label("chance")
-    handles.append(line)
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
     sizes = sorted(table["clips"].unique())
     ax.set_xticks(sizes, [f"{count:g}" for count in sizes])
     ax.set_xticks([], minor=True)
     ax.grid(axis="x", visible=False)
-    legend_below(ax, handles, columns=3)
+    legend_below(ax, columns=3)
     return ax
 
 
-@styled
+@style()
 def train_test_pairs(
     table: pd.DataFrame,
     *,
     value: str = "roc_auc",
-    order: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
+    order: Order = None,
+    datasets: Order = None,
     ylabel: str = "mean ROC-AUC",
 ) -> Figure:
     """Draw the four train-test pairs of each embedding as slopes, the test set held fixed.
@@ -368,42 +322,33 @@ def train_test_pairs(
     matplotlib Figure
         Two axes, with a line of two points for each embedding.
     """
-    import matplotlib.pyplot as plt
-
     keys = ["test_set", "train_set", "embedding"]
-    check_table(table, [*keys, value])
+    check_table(table, keys, value, unique=False)
     sets = order_of(table, "test_set", datasets)
     if len(sets) != 2:
         raise ArgumentError(f"expected results on two test sets, found {sets}")
     kinds = looks(order_of(table, "embedding", order))
-    means = table.groupby(keys)[value].mean()
     whole = {"low", "high"} <= set(table.columns) and not table.duplicated(keys).any()
-    ends = table.set_index(keys)[["low", "high"]] if whole else None
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.6), sharey=True)
+    means = table.groupby(keys)[[value, *(["low", "high"] if whole else [])]].mean()
+    # A little aside, so that no line hides another.
+    shifts = side_by_side(len(kinds), 0.05 * len(kinds))
+    figure, axes = panels(2, 4.6, sharey=True)
     for ax, test_set, other in zip(axes, sets, sets[::-1], strict=True):
-        for (name, look), shift in zip(kinds.items(), _shifts(len(kinds)), strict=True):
+        for (name, look), shift in zip(kinds.items(), shifts, strict=True):
+            ends = means.loc[[(test_set, train, name) for train in (test_set, other)]]
             x = np.array([0, 1]) + shift
-            pairs = [(test_set, train, name) for train in (test_set, other)]
-            if ends is not None:
-                for at, pair in zip(x, pairs, strict=True):
-                    ax.vlines(
-                        at, *ends.loc[[pair]].to_numpy()[0], color=INK, linewidth=1.4, zorder=2
-                    )
-            mark(ax, x, [means[pair] for pair in pairs], look, name, linestyle=look.line)
+            if whole:
+                ax.vlines(x, ends["low"], ends["high"], color=INK, linewidth=1.4, zorder=2)
+            mark(ax, x, ends[value], look, name, linestyle=look.line)
         ax.set(title=f"tested on {test_set}", xlim=(-0.35, 1.35), xlabel="trained on")
         ax.set_xticks([0, 1], [str(test_set), str(other)])
         ax.grid(axis="x", visible=False)
     axes[0].set_ylabel(ylabel)
-    legend_below(axes[0], [key(look, name, linestyle=look.line) for name, look in kinds.items()])
+    legend_below(axes[0])
     return figure
 
 
-def _shifts(count: int) -> list[float]:
-    """Return how far each of several lines is moved aside, so that none hides another."""
-    return side_by_side(count, 0.05 * count)
-
-
-@styled
+@style()
 def ranking(
     table: pd.DataFrame,
     *,
@@ -426,8 +371,9 @@ def ranking(
     matplotlib Axes
         With a line for each embedding; 1 is the best rank, on top.
     """
-    check_table(table, ["embedding", "train_set", "test_set", "roc_auc"])
-    means = table.groupby(["train_set", "test_set", "embedding"])["roc_auc"].mean()
+    keys = ["train_set", "test_set", "embedding"]
+    check_table(table, keys, "roc_auc", unique=False)
+    means = table.groupby(keys)["roc_auc"].mean()
     if pairs is None:
         found = list(means.index.droplevel("embedding").unique())
         pairs = sorted(found, key=lambda pair: pair[0] != pair[1])
@@ -435,21 +381,14 @@ def ranking(
     ranks = wide.rank(ascending=False, method="min")
     kinds = looks(order_of(table, "embedding"))
     ax = new_axes(ax, height=1.9 + 0.62 * len(kinds))
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+    below: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points", "va": "top"}
+    below |= {"ha": "center", "fontsize": 12, "bbox": ground, "zorder": 4}
     for name, look in kinds.items():
-        heights = ranks.loc[name].to_numpy()
+        heights, scores = ranks.T[name].to_numpy(), wide.T[name]
         mark(ax, range(len(pairs)), heights, look, name, linestyle=look.line, markersize=11)
-        for x, (height, score) in enumerate(zip(heights, wide.loc[name], strict=True)):
-            ax.annotate(
-                f"{score:.3f}",
-                (x, height),
-                xytext=(0, -11),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=12,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
-                zorder=4,
-            )
+        for place, score in zip(enumerate(heights), scores, strict=True):
+            ax.annotate(f"{score:.3f}", place, **below)
     ax.set(ylim=(len(kinds) + 0.6, 0.6), xlim=(-0.4, len(pairs) - 0.6), ylabel="rank")
     ax.set_yticks(range(1, len(kinds) + 1))
     names = [f"{train}\n\N{DOWNWARDS ARROW}\n{test}" for train, test in pairs]
@@ -462,13 +401,13 @@ def ranking(
 MODE_NAMES = {"none": "nothing to fit", "global": "global", "classwise": "classwise"}
 
 
-@styled
+@style()
 def published_pairs(
     published: pd.DataFrame,
     ours: pd.DataFrame | None = None,
     *,
-    order: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
+    order: Order = None,
+    datasets: Order = None,
 ) -> Figure:
     """Draw the published means without correction as slopes, and ours as hollow markers.
 
@@ -491,34 +430,30 @@ def published_pairs(
         two hollow points.
     """
     keys = ["embedding", "train_set", "test_set"]
-    check_table(published, [*keys, "published"], unique=keys)
-    figure: Figure = train_test_pairs(
-        published, value="published", order=order, datasets=datasets, ylabel="mean ROC-AUC"
-    )
+    check_table(published, keys, "published")
+    figure: Figure = train_test_pairs(published, value="published", order=order, datasets=datasets)
     if ours is None:
         return figure
-    check_table(ours, [*keys, "ours", "low", "high"], unique=keys)
-    found = ours.set_index(keys)[["ours", "low", "high"]]
+    check_table(ours, keys, "ours", "low", "high")
     sets = order_of(published, "test_set", datasets)
     kinds = looks(order_of(published, "embedding", order))
-    for ax, test_set, other in zip(figure.axes, sets, sets[::-1], strict=False):
-        for (name, look), shift in zip(kinds.items(), _shifts(len(kinds)), strict=True):
-            for x, train in enumerate((test_set, other)):
-                if (name, train, test_set) in found.index:
-                    value, low, high = found.loc[[(name, train, test_set)]].to_numpy()[0]
-                    # Beside the published point of the same embedding, which is shifted too.
-                    at = x + shift + 0.025
-                    ax.vlines(at, low, high, color=look.colour, linewidth=1.4, zorder=4)
-                    _hollow(ax, at, value, look)
+    for ax, test_set in zip(figure.axes, sets, strict=True):
+        # The published lines, a point for each training set: ours stand beside them.
+        for line, (name, look) in zip(ax.get_lines(), kinds.items(), strict=True):
+            own = ours[(ours["embedding"] == name) & (ours["test_set"] == test_set)]
+            own = own[own["train_set"].isin(sets)]
+            x = own["train_set"].ne(test_set) + np.asarray(line.get_xdata())[0] + 0.025
+            ax.vlines(x, own["low"], own["high"], color=look.colour, linewidth=1.4, zorder=4)
+            _hollow(ax, x, own["ours"], look)
     _say_which(figure)
     return figure
 
 
-@styled
+@style()
 def published_changes(
     table: pd.DataFrame,
     *,
-    corrections: Sequence[str] | None = None,
+    corrections: Order = None,
     names: dict[str, str] | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Figure:
@@ -541,11 +476,7 @@ def published_changes(
     matplotlib Figure
         An axes for each pair; rows are corrections, grouped by embedding.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import MaxNLocator
-
-    keys = ["embedding", "correction", "mode", "train_set", "test_set"]
-    check_table(table, [*keys, "published"], unique=keys)
+    check_table(table, ["embedding", "correction", "mode", "train_set", "test_set"], "published")
     found = dict.fromkeys(zip(table["train_set"], table["test_set"], strict=True))
     shown = list(pairs or [pair for pair in found if pair[0] != pair[1]])
     if not shown:
@@ -567,29 +498,28 @@ def published_changes(
     # Published above, ours below the middle of a row, and the two modes apart in either.
     middle, apart = (-0.2, 0.1) if with_ours else (0.0, 0.16)
     offsets = {"none": middle, "global": middle - apart, "classwise": middle + apart}
-    size = (WIDTH, 1.9 + (0.44 if with_ours else 0.31) * len(ticks))
-    figure, axes = plt.subplots(
-        1, len(shown), figsize=size, sharex=True, sharey=True, squeeze=False
-    )
-    for ax, (train, test) in zip(axes[0], shown, strict=True):
-        part = table[(table["train_set"] == train) & (table["test_set"] == test)]
+    inches = 1.9 + (0.44 if with_ours else 0.31) * len(ticks)
+    figure, axes = panels(len(shown), inches, sharex=True, sharey=True)
+    figures = ["published", "ours", "low", "high"] if with_ours else ["published"]
+    points = table.assign(**{name: 100 * table[name] for name in figures})
+    for ax, (train, test) in zip(axes, shown, strict=True):
+        part = points[(points["train_set"] == train) & (points["test_set"] == test)]
         ax.axvline(0, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
         for mode, look in kinds.items():
             chosen = part[(part["mode"] == mode) & part["correction"].isin(methods)]
             both = zip(chosen["embedding"], chosen["correction"], strict=True)
             places = np.array([rows[one] for one in both]) + offsets[mode]
-            mark(ax, 100 * chosen["published"], places, look, MODE_NAMES[mode])
+            mark(ax, chosen["published"], places, look, MODE_NAMES[mode])
             if with_ours:
-                ends = 100 * chosen["low"], 100 * chosen["high"]
+                ends = chosen["low"], chosen["high"]
                 ax.hlines(places + 0.4, *ends, color=look.colour, linewidth=1.4, zorder=4)
-                _hollow(ax, 100 * chosen["ours"], places + 0.4, look)
+                _hollow(ax, chosen["ours"], places + 0.4, look)
         ax.set(title=f"{train} to {test}", xlabel="change, points")
         ax.grid(axis="y", visible=False)
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes[0][0].set(ylim=(height - 0.6, -0.8))
-    axes[0][0].set_yticks(list(ticks), list(ticks.values()))
-    handles = [key(look, MODE_NAMES[mode]) for mode, look in kinds.items()]
-    legend_below(axes[0][0], handles, columns=3)
+        round_ticks(ax, 5)
+    axes[0].set(ylim=(height - 0.6, -0.8))
+    axes[0].set_yticks(list(ticks), list(ticks.values()))
+    legend_below(axes[0], columns=3)
     if with_ours:
         _say_which(figure)
     return figure
@@ -602,21 +532,20 @@ def _hollow(ax: Axes, x: Any, y: Any, look: Look) -> None:
 
 
 def _say_which(figure: Figure) -> None:
-    plain = Look(MUTED, "o", "", "-")
-    handles = [
-        key(plain, "published"),
-        key(plain, "ours, with interval", markerfacecolor="white"),
-    ]
+    """Tell filled markers from hollow ones, above the axes."""
+    plain = Look(MUTED, "o")
+    hollow = key(plain, "ours, with interval", markerfacecolor="white")
+    handles = [key(plain, "published"), hollow]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
 
 
 # From nothing to everything that could be seen of the target: ever darker, with markers of
 # their own, so that they are told apart in grey.
 INFORMATION_LOOKS = {
-    "source only": Look("#ffffff", "s", "", "-"),
-    "unlabelled target": Look("#cfe3f5", "o", "", "-"),
-    "grouped target": Look("#3f90da", "D", "", "-"),
-    "labelled target": Look("#17344f", "h", "", "-"),
+    "source only": Look("#ffffff", "s"),
+    "unlabelled target": Look("#cfe3f5", "o"),
+    "grouped target": Look("#3f90da", "D"),
+    "labelled target": Look("#17344f", "h"),
 }
 LONGEST_NAME = 20
 """Characters of a correction's name; longer ones go on in another line."""
@@ -624,12 +553,9 @@ CLIPPED_BEYOND = 12
 """Times the usual change; what reaches further stands at the edge, with its number."""
 
 
-@styled
+@style()
 def gain_and_loss(
-    summary: pd.DataFrame,
-    *,
-    embeddings: Sequence[str] | None = None,
-    metric: str = "ROC-AUC",
+    summary: pd.DataFrame, *, embeddings: Order = None, metric: str = "ROC-AUC"
 ) -> Figure:
     """Draw the gain of each correction across datasets beside its loss inside.
 
@@ -668,7 +594,8 @@ def gain_and_loss(
     """
     import matplotlib.pyplot as plt
 
-    check_table(summary, ("embedding", "correction", "information", "gain", "loss"))
+    columns = ("embedding", "correction", "information", "gain", "loss")
+    check_table(summary, columns, unique=False)
     table = summary[summary["gain"].notna()]
     if table.empty:
         raise ArgumentError("the table has no correction with a gain; evaluate more than 'none'")
@@ -682,8 +609,8 @@ def gain_and_loss(
     # Inches of a row: one for each line of the longest name.
     height = 0.1 + 0.2 * (1 + int(drawn["name"].str.count("\n").max()))
     tallest = [len(block) for _, block in blocks]
-    size = (WIDTH, 1.75 + sum(0.95 + height * rows for rows in tallest))
-    figure = plt.figure(figsize=size)
+    inches = 1.75 + sum(0.95 + height * rows for rows in tallest)
+    figure = plt.figure(figsize=(WIDTH, inches))
     # A part of its own, so that the legend of the figure stands below the name of the axes.
     part: Any = figure.subfigures()
     axes = part.subplots(len(blocks), 2, squeeze=False, height_ratios=tallest, sharey="row")
@@ -700,16 +627,14 @@ def gain_and_loss(
     return figure
 
 
-def _blocks(
-    table: pd.DataFrame, embeddings: Sequence[str] | None
-) -> Iterator[tuple[str, pd.DataFrame]]:
+def _blocks(table: pd.DataFrame, embeddings: Order) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the title and the rows, from the top, of each embedding and pair of datasets."""
     order = order_of(table, "embedding", embeddings)
     table = table[table["embedding"].isin(order)]
     # Doses and modes of a correction are what one wants to compare, so they stay together.
     gain = table.groupby("correction")["gain"].transform("mean")
-    table = table.assign(by=-gain).sort_values(["by", "correction"], kind="stable")
-    table = table.assign(pair=table.get("pair", ""))
+    table = table.assign(by=-gain, pair=table.get("pair", ""))
+    table = table.sort_values(["by", "correction"], kind="stable")
     pairs = order_of(table, "pair")
     for embedding in order:
         for pair in pairs:
@@ -721,46 +646,37 @@ def _blocks(
 def _block(gain: Axes, loss: Axes, title: str, block: pd.DataFrame) -> None:
     """Draw the rows of one block: the gain in the first Axes, the loss in the second."""
     # Over the names and both Axes.
-    text = gain.annotate(
-        title,
-        (0.01, 1),
-        xycoords=("figure fraction", "axes fraction"),
-        xytext=(0, 23),
-        textcoords="offset points",
-        weight="bold",
-    )
-    text.set_in_layout(False)
+    above: dict[str, Any] = {"xytext": (0, 23), "textcoords": "offset points", "weight": "bold"}
+    at = ("figure fraction", "axes fraction")
+    gain.annotate(title, (0.01, 1), xycoords=at, **above).set_in_layout(False)
     headings = ("gain across \N{RIGHTWARDS ARROW}", "\N{LEFTWARDS ARROW} loss inside")
     for ax, quantity, heading in zip((gain, loss), ("gain", "loss"), headings, strict=True):
         # The first line is that of the block's title.
         ax.set_title(f"\n{heading}", fontsize=13)
         list_rows(ax, block["name"], bins=4)
         ax.axvline(0, color=MUTED, linewidth=1.4, zorder=1)
-        ends = [f"{quantity}_low", f"{quantity}_high"]
-        if set(ends) <= set(block):
-            low, high = block[ends].to_numpy(float).T
+        if {f"{quantity}_low", f"{quantity}_high"} <= set(block):
+            low, high = block[f"{quantity}_low"], block[f"{quantity}_high"]
             ax.hlines(range(len(block)), low, high, color=INK, linewidth=1.6, zorder=2)
-        for row, values in enumerate(block.to_dict("records")):
-            _mean(ax, row, values[quantity], INFORMATION_LOOKS[values["information"]], values)
+        marks = zip(block["name"], block[quantity], block["information"], strict=True)
+        for row, (name, value, information) in enumerate(marks):
+            _mean(ax, row, value, INFORMATION_LOOKS[information], name)
     gain.tick_params(axis="y", labelsize=12.5)
 
 
-def _mean(ax: Axes, row: int, value: float, look: Look, values: Mapping[Any, Any]) -> None:
+def _mean(ax: Axes, row: int, value: float, look: Look, name: str) -> None:
     """Draw a mean, at the edge of the axes with its number where it lies beyond."""
     low, high = sorted(ax.get_xlim())
     inside = float(np.clip(value, low, high))
-    mark(ax, inside, row, look, values["name"], markeredgewidth=1.2, clip_on=False)
+    mark(ax, inside, row, look, name, markeredgewidth=1.2, clip_on=False)
     if inside != value:
-        towards_right = (inside == high) != ax.xaxis_inverted()
-        ax.annotate(
-            f"{value:.2f}".replace("-", "\N{MINUS SIGN}"),
-            (inside, row),
-            xytext=(-9 if towards_right else 9, 0),
-            textcoords="offset points",
-            ha="right" if towards_right else "left",
-            va="center",
-            fontsize=11,
-        )
+        right = (inside == high) != ax.xaxis_inverted()
+        place: dict[str, Any] = {
+            "xytext": (-9 if right else 9, 0),
+            "ha": "right" if right else "left",
+        }
+        place |= {"textcoords": "offset points", "va": "center", "fontsize": 11}
+        ax.annotate(signed_text(f"{value:.2f}"), (inside, row), **place)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float, bool]:
@@ -790,9 +706,8 @@ def _correction_names(table: pd.DataFrame) -> pd.Series:
     if "mode" in table:
         # Without anything to fit, the recogniser alone still has the clips picked by their
         # labels, or, in the mode unlabelled, has not.
-        modes = table["mode"].replace(
-            "none", "global" if "unlabelled" in set(table["mode"]) else np.nan
-        )
+        twin = "global" if "unlabelled" in set(table["mode"]) else np.nan
+        modes = table["mode"].replace("none", twin)
         if modes.nunique() > 1:
             names = names + (" (" + modes.astype(str) + ")").where(modes.notna(), "")
     return names.map(_wrapped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from biasmir_utils.plots.clips import COMPONENTS
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
-    WIDTH,
     Look,
+    Order,
     check_table,
     key,
     legend_below,
@@ -22,10 +22,15 @@ from biasmir_utils.plots.style import (
     looks,
     mark,
     new_axes,
+    number_grid,
     order_of,
+    panels,
+    placed,
     plane,
     side_by_side,
-    styled,
+    signed_text,
+    style,
+    whiskers,
 )
 
 if TYPE_CHECKING:
@@ -33,13 +38,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@styled
+@style()
 def group_shares(
-    table: pd.DataFrame,
-    *,
-    order: Sequence[Any] | None = None,
-    datasets: Sequence[str] | None = None,
-    ax: Axes | None = None,
+    table: pd.DataFrame, *, order: Order = None, datasets: Order = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the share of each group (genre) in each dataset.
 
@@ -57,45 +58,22 @@ def group_shares(
     matplotlib Axes
         One container of bars for each dataset, with its hatch.
     """
-    import seaborn as sns
-
-    check_table(table, ["dataset", "group", "share"], unique=["dataset", "group"])
+    check_table(table, ["dataset", "group"], "share")
     rows, kinds = order_of(table, "group", order), looks(order_of(table, "dataset", datasets))
     ax = new_axes(ax, height=1.6 + 0.3 * len(kinds) * len(rows))
-    sns.barplot(
-        data=table,
-        x="share",
-        y="group",
-        hue="dataset",
-        order=rows,
-        hue_order=list(kinds),
-        palette=[look.colour for look in kinds.values()],
-        saturation=1,
-        edgecolor=INK,
-        linewidth=0.8,
-        errorbar=None,
-        legend=False,
-        orient="h",
-        ax=ax,
-    )
-    handles: list[Any] = []
-    for container, (name, look) in zip(ax.containers, kinds.items(), strict=True):
-        for bar in container:
-            bar.set_hatch(look.hatch)
-        container.set_label(str(name))
-        handles.append(container)
-    ax.set(xlabel="share of clips", ylabel="")
-    legend_below(ax, handles)
+    for name, look, part, heights in placed(table, "group", rows, "dataset", kinds, 0.8):
+        fill: dict[str, Any] = {"color": look.colour, "hatch": look.hatch, "edgecolor": INK}
+        fill |= {"linewidth": 0.8}
+        ax.barh(heights, part["share"], 0.8 / len(kinds), label=str(name), **fill)
+    list_rows(ax, rows)
+    ax.set(xlabel="share of clips")
+    legend_below(ax)
     return ax
 
 
-@styled
+@style()
 def label_by_group(
-    table: pd.DataFrame,
-    *,
-    labels: Sequence[Any] | None = None,
-    groups: Sequence[Any] | None = None,
-    datasets: Sequence[str] | None = None,
+    table: pd.DataFrame, *, labels: Order = None, groups: Order = None, datasets: Order = None
 ) -> Figure:
     """Draw how many clips of each label each group has, a panel for each dataset.
 
@@ -112,49 +90,29 @@ def label_by_group(
     matplotlib Figure
         One heat map for each dataset. Tints show the share within the label (row).
     """
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    keys = ["dataset", "label", "group"]
-    check_table(table, [*keys, "clips"], unique=keys)
+    check_table(table, ["dataset", "label", "group"], "clips")
     rows, columns = order_of(table, "label", labels), order_of(table, "group", groups)
     sets = order_of(table, "dataset", datasets)
-    figure, axes = plt.subplots(
-        1, len(sets), figsize=(WIDTH, 2.4 + 0.4 * len(rows)), sharey=True, squeeze=False
-    )
-    for ax, dataset in zip(axes[0], sets, strict=True):
-        counts = (
-            table[table["dataset"] == dataset]
-            .pivot(index="label", columns="group", values="clips")
-            .reindex(index=rows, columns=columns)
-            .fillna(0)
-        )
+    figure, axes = panels(len(sets), 2.4 + 0.4 * len(rows), sharey=True)
+    for ax, dataset in zip(axes, sets, strict=True):
+        own = table[table["dataset"] == dataset]
+        counts = own.pivot(index="label", columns="group", values="clips")
+        counts = counts.reindex(index=rows, columns=columns).fillna(0)
         shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
-        sns.heatmap(
-            shares,
-            annot=counts,
-            fmt=".0f",
-            cmap="Blues",
-            vmin=0,
-            vmax=1,
-            linewidths=1,
-            cbar=False,
-            annot_kws={"fontsize": 11},
-            ax=ax,
-        )
-        ax.set(title=str(dataset), xlabel="", ylabel="")
+        number_grid(ax, shares, counts.map("{:.0f}".format), "Blues", (0, 1), fontsize=11)
+        ax.set_title(str(dataset))
         ax.set_xticklabels([str(name).replace("_", " ") for name in columns])
         ax.tick_params(axis="x", rotation=90, length=0)
         ax.tick_params(axis="y", rotation=0, length=0)
     return figure
 
 
-@styled
+@style()
 def cosine_similarities(
     table: pd.DataFrame,
     *,
     chance: Mapping[str, float] | None = None,
-    order: Sequence[str] | None = None,
+    order: Order = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the absolute cosine between dataset and label directions, a row for each embedding.
@@ -177,8 +135,7 @@ def cosine_similarities(
     matplotlib Axes
         With one line of markers for each training set, in the order of the table's rows.
     """
-    keys = ["embedding", "label", "train_set"]
-    check_table(table, [*keys, "cosine"], unique=keys)
+    check_table(table, ["embedding", "label", "train_set"], "cosine")
     rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "train_set"))
     at = {name: position for position, name in enumerate(rows)}
     ax = new_axes(ax, height=1.6 + 0.62 * len(rows))
@@ -188,11 +145,10 @@ def cosine_similarities(
         heights = part["embedding"].map(at) + offset
         handles += mark(ax, part["cosine"].abs(), heights, look, name, alpha=0.75, zorder=2)
     if chance:
-        stroke = Look(INK, "|", "", "-")
-        text, wide = "two random directions", {"markeredgewidth": 2.4}
-        means = [chance[name] for name in rows]
-        mark(ax, means, range(len(rows)), stroke, text, markersize=34, zorder=2, **wide)
-        handles.append(key(stroke, text, markersize=14, **wide))
+        stroke, text = Look(INK, "|"), "two random directions"
+        wide = {"markersize": 34, "markeredgewidth": 2.4, "zorder": 2}
+        mark(ax, [chance[name] for name in rows], range(len(rows)), stroke, text, **wide)
+        handles.append(key(stroke, text, markersize=14, markeredgewidth=2.4))
     ax.set(xlabel="absolute cosine similarity")
     list_rows(ax, rows)
     ax.set_xlim(left=0)
@@ -200,7 +156,7 @@ def cosine_similarities(
     return ax
 
 
-@styled
+@style()
 def singular_values(values: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
     """Draw the singular values of stacked unit directions, a line for each embedding.
 
@@ -228,17 +184,17 @@ def singular_values(values: Mapping[str, ArrayLike], *, ax: Axes | None = None) 
     ax.set(xlabel="position", ylabel="singular value")
     ax.set_xticks(range(1, max(map(len, heights.values())) + 1))
     ax.set_ylim(bottom=0)
-    legend_below(ax, ax.get_lines())
+    legend_below(ax)
     return ax
 
 
-@styled
+@style()
 def shift_arrows(
     home: ArrayLike,
     away: ArrayLike,
     category: ArrayLike | None = None,
     *,
-    order: Sequence[Any] | None = None,
+    order: Order = None,
     names: tuple[str, str] = COMPONENTS,
     title: str | None = None,
     ax: Axes | None = None,
@@ -256,6 +212,7 @@ def shift_arrows(
     names : tuple of str
         Labels of the axes.
     title : str, optional
+        Stands above the axes.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -279,7 +236,7 @@ def shift_arrows(
     mean, step = start.mean(axis=0), steps.mean(axis=0)
     head: dict[str, Any] = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
     ax.quiver(*mean, *step, color=INK, width=0.012, zorder=4, label="mean shift", **head, **drawn)
-    bold = key(Look(INK, "", "", "-"), "mean shift", linestyle="-", linewidth=5)
+    bold = key(Look(INK, ""), "mean shift", linestyle="-", linewidth=5)
     both = np.concatenate([start, end])
     margin = 0.05 * np.ptp(both, axis=0)
     low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
@@ -290,12 +247,12 @@ def shift_arrows(
     return ax
 
 
-@styled
+@style()
 def factor_bars(
     table: pd.DataFrame,
     *,
-    order: Sequence[Any] | None = None,
-    parts: Sequence[Any] | None = None,
+    order: Order = None,
+    parts: Order = None,
     xlabel: str = "share",
     ax: Axes | None = None,
 ) -> Axes:
@@ -317,43 +274,30 @@ def factor_bars(
     matplotlib Axes
         With one container of bars for each part.
     """
-    check_table(table, ["embedding", "part", "value"], unique=["embedding", "part"])
+    check_table(table, ["embedding", "part"], "value")
     rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "part", parts), skip=2)
     ax = new_axes(ax, height=1.5 + 0.55 * len(rows))
+    wide = table.pivot(index="part", columns="embedding", values="value")[rows].fillna(0)
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     left = np.zeros(len(rows))
     for name, look in kinds.items():
-        widths = (
-            table[table["part"] == name].set_index("embedding")["value"].reindex(rows).fillna(0)
-        )
-        bars = ax.barh(
-            range(len(rows)),
-            widths,
-            left=left,
-            height=0.7,
-            color=look.colour,
-            hatch=look.hatch,
-            edgecolor="white",
-            label=str(name),
-        )
+        widths = wide.loc[[name]].to_numpy()[0]
+        fill: dict[str, Any] = {"color": look.colour, "hatch": look.hatch, "edgecolor": "white"}
+        bars = ax.barh(range(len(rows)), widths, 0.7, left, label=str(name), **fill)
         texts = [f"{100 * width:.0f}" if width >= 0.05 else "" for width in widths]
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         for text in ax.bar_label(bars, texts, label_type="center", fontsize=12):
             if text.get_text():
                 text.set_bbox(ground)
-        left += np.maximum(widths.to_numpy(), 0)
+        left += np.maximum(widths, 0)
     ax.set(xlabel=xlabel, xlim=(0, max(1.0, left.max())))
     list_rows(ax, rows)
-    legend_below(ax, list(ax.containers), columns=3)
+    legend_below(ax, columns=3)
     return ax
 
 
-@styled
+@style()
 def cosine_grid(
-    table: pd.DataFrame,
-    *,
-    order: Sequence[Any] | None = None,
-    columns: Sequence[Any] | None = None,
-    ax: Axes | None = None,
+    table: pd.DataFrame, *, order: Order = None, columns: Order = None, ax: Axes | None = None
 ) -> Axes:
     """Draw a grid of cosines; those below what chance gives are written bold and with a star.
 
@@ -372,48 +316,28 @@ def cosine_grid(
     matplotlib Axes
         With the cosines as texts, row by row.
     """
-    import seaborn as sns
-
-    check_table(
-        table, ["group", "embedding", "cosine", "chance_low"], unique=["group", "embedding"]
-    )
+    check_table(table, ["group", "embedding"], "cosine", "chance_low")
     rows, across = order_of(table, "group", order), order_of(table, "embedding", columns)
     wide, floor = (
         table.pivot(index="group", columns="embedding", values=name).loc[rows, across]
         for name in ("cosine", "chance_low")
     )
     ax = new_axes(ax, height=1.2 + 0.36 * len(rows))
-    texts = wide.map(lambda cosine: f"{cosine:.2f}".replace("-", "\N{MINUS SIGN}"))
     below = (wide < floor).to_numpy()
-    sns.heatmap(
-        wide,
-        annot=texts.mask(below, texts + "*"),
-        fmt="",
-        cmap="Blues",
-        vmin=0,
-        vmax=2,  # the darker tints would hide the numbers
-        linewidths=1,
-        cbar=False,
-        annot_kws={"fontsize": 12, "color": INK},
-        ax=ax,
-    )
+    texts = wide.map(lambda cosine: signed_text(f"{cosine:.2f}"))
+    # The darker half of the tints would hide the numbers.
+    limits = (0, 2)
+    number_grid(ax, wide, texts.mask(below, texts + "*"), "Blues", limits, fontsize=12, color=INK)
     for text, star in zip(ax.texts, below.ravel(), strict=True):
-        if star:
-            text.set_fontweight("bold")
-    ax.set(xlabel="", ylabel="")
+        text.set_fontweight("bold" if star else "normal")
     ax.set_yticklabels([str(name).replace("_", " ") for name in rows])
     ax.tick_params(axis="x", length=0, labeltop=True, labelbottom=False)
     ax.tick_params(axis="y", rotation=0, length=0)
     return ax
 
 
-@styled
-def found_and_lost(
-    table: pd.DataFrame,
-    *,
-    order: Sequence[Any] | None = None,
-    by_order: Sequence[Any] | None = None,
-) -> Figure:
+@style()
+def found_and_lost(table: pd.DataFrame, *, order: Order = None, by_order: Order = None) -> Figure:
     """Draw what corrections take away of the true shift, and of the instruments.
 
     Parameters
@@ -429,37 +353,33 @@ def found_and_lost(
     matplotlib Figure
         With one line of markers for each embedding in each panel.
     """
-    import matplotlib.pyplot as plt
-
     titles = {"mean_removed": "of the true shift", "task_removed": "of the instruments"}
     table = table[table["quantity"].isin(list(titles))]
-    check_table(table, ["value"], unique=["correction", "embedding", "quantity"])
+    check_table(table, ["correction", "embedding", "quantity"], "value")
     rows = order_of(table, "correction", order)
     kinds = looks(order_of(table, "embedding", by_order))
     height = 1.6 + (0.13 * len(kinds) + 0.14) * len(rows)
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, squeeze=False)
-    offsets = side_by_side(len(kinds), 0.75)
-    for ax, quantity, title in zip(axes[0], titles, titles.values(), strict=True):
-        handles: list[Any] = []
-        for (name, look), offset in zip(kinds.items(), offsets, strict=True):
-            part = table[(table["quantity"] == quantity) & (table["embedding"] == name)]
-            part = part.set_index("correction").reindex(rows)
-            handles += _dots(ax, part, np.arange(len(rows)) + offset, look, name)
+    figure, axes = panels(2, height, sharey=True)
+    for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
+        own = table[table["quantity"] == quantity]
+        for name, look, part, heights in placed(own, "correction", rows, "embedding", kinds, 0.75):
+            whiskers(ax, part, heights, 1.2)
+            mark(ax, part["value"], heights, look, name, markersize=6.5)
         for level in (0, 1):
             ax.axvline(level, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
         ax.set(title=title, xlabel="share taken away")
         list_rows(ax, rows, bins=4)
-    legend_below(axes[0, 0], handles, columns=4)
+    legend_below(axes[0], columns=4)
     return figure
 
 
-@styled
+@style()
 def closing_gap(
     table: pd.DataFrame,
     *,
     metric: str = "balanced_accuracy",
-    order: Sequence[Any] | None = None,
-    embeddings: Sequence[Any] | None = None,
+    order: Order = None,
+    embeddings: Order = None,
 ) -> Figure:
     """Draw scores at home and away after each correction, a panel for each embedding.
 
@@ -480,46 +400,22 @@ def closing_gap(
     matplotlib Figure
         Each panel with a line of markers for `away` and one for `home`.
     """
-    import matplotlib.pyplot as plt
-
     table = table[(table["metric"] == metric) & table["quantity"].isin(["home", "away"])]
-    check_table(table, ["value"], unique=["embedding", "correction", "quantity"])
-    rows, panels = order_of(table, "correction", order), order_of(table, "embedding", embeddings)
-    sides = looks(["at home", "away"])
-    down = -(-len(panels) // 2)
-    figure, axes = plt.subplots(
-        down,
-        min(len(panels), 2),
-        figsize=(WIDTH, 1.0 + (0.8 + 0.27 * len(rows)) * down),
-        sharey=True,
-        sharex=True,
-        squeeze=False,
-    )
-    for ax in axes.ravel()[len(panels) :]:
-        ax.set_visible(False)
-    for ax, embedding in zip(axes.ravel(), panels, strict=False):
-        handles: list[Any] = []
-        for name, quantity in zip(sides, ("home", "away"), strict=True):
-            part = table[(table["embedding"] == embedding) & (table["quantity"] == quantity)]
-            part = part.set_index("correction").reindex(rows)
-            heights = np.arange(len(rows)) + (-0.15 if quantity == "home" else 0.15)
-            handles += _dots(ax, part, heights, sides[name], name)
-            ax.axvline(
-                float(part.at["none", "value"]),
-                color=sides[name].colour,
-                linestyle=sides[name].line,
-                linewidth=1.6,
-                zorder=1,
-            )
+    check_table(table, ["embedding", "correction", "quantity"], "value")
+    rows, names = order_of(table, "correction", order), order_of(table, "embedding", embeddings)
+    height = 1.0 + (0.8 + 0.27 * len(rows)) * -(-len(names) // 2)
+    figure, axes = panels(len(names), height, across=2, sharey=True, sharex=True)
+    sides, words = looks(["home", "away"]), {"home": "at home", "away": "away"}
+    for ax, embedding in zip(axes, names, strict=True):
+        own = table[table["embedding"] == embedding]
+        for side, look, part, heights in placed(own, "correction", rows, "quantity", sides, 0.6):
+            whiskers(ax, part, heights, 1.2)
+            mark(ax, part["value"], heights, look, words[side], markersize=6.5)
+            without = {"color": look.colour, "linestyle": look.line, "linewidth": 1.6, "zorder": 1}
+            ax.axvline(part["value"]["none"], **without)
         ax.set(title=str(embedding))
         list_rows(ax, rows, bins=4)
-    for ax in axes[-1]:
+    for ax in figure.axes[-min(len(names), 2) :]:
         ax.set_xlabel(metric.replace("roc_auc", "ROC-AUC").replace("_", " "))
-    legend_below(axes[0, 0], handles)
+    legend_below(axes[0])
     return figure
-
-
-def _dots(ax: Axes, part: pd.DataFrame, heights: np.ndarray, look: Look, label: Any) -> list[Any]:
-    if {"low", "high"} <= set(part.columns):
-        ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=1.2, zorder=2)
-    return mark(ax, part["value"], heights, look, label, markersize=6.5)

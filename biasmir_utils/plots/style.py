@@ -11,11 +11,9 @@ M. A. Petroff, "Accessible color sequences for data visualization", arXiv 2107.0
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,6 +22,10 @@ from biasmir_utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Order: TypeAlias = Sequence[Any] | None
+"""Values of a column in the order to draw; without it as they appear."""
 
 INK = "#222222"
 """Text, axes, edges of markers."""
@@ -32,47 +34,16 @@ MUTED = "#6b6b6b"
 WIDTH = 6.0
 """Width of a figure in inches. At a phone's 350 px the smallest type is still 10 px high."""
 
-COLOURS = (
-    "#3f90da",
-    "#bd1f01",
-    "#ffa90e",
-    "#832db6",
-    "#94a4a2",
-    "#a96b59",
-    "#e76300",
-    "#717581",
-    "#b9ac70",
-    "#92dadd",
-)
-MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">")
-HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "+++", "ooo", "||", "**")
-LINES: tuple[Any, ...] = (
-    "-",
-    "--",
-    "-.",
-    ":",
-    (0, (6, 1, 1, 1, 1, 1)),
-    (0, (3, 1)),
-    (0, (8, 2)),
-    (0, (1, 3)),
-    (0, (5, 3, 1, 3)),
-    (0, (2, 1, 2, 3)),
-)
-
 _RC = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.facecolor": "white",
-    "axes.labelcolor": INK,
+    **dict.fromkeys(
+        ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK
+    ),
     "axes.labelsize": 14,
     "axes.linewidth": 1.0,
     "axes.titlesize": 15,
     "figure.constrained_layout.use": True,
     "figure.dpi": 200,
-    "figure.facecolor": "white",
     "figure.figsize": (WIDTH, 4.0),
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 14,
     "grid.color": "#d9d9d9",
     "hatch.linewidth": 1.2,
@@ -82,37 +53,45 @@ _RC = {
     "lines.markersize": 8,
     "savefig.facecolor": "white",
     "savefig.transparent": False,
-    "text.color": INK,
-    "xtick.color": INK,
     "xtick.labelsize": 13,
-    "ytick.color": INK,
     "ytick.labelsize": 13,
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one category is drawn.
+class Look(NamedTuple):
+    """How one category is drawn, in matplotlib's words.
 
     Attributes
     ----------
-    colour : str
-        As matplotlib takes it.
-    marker : str
-        As matplotlib takes it.
+    colour, marker : str
     hatch : str
-        As matplotlib takes it.
     line : str or tuple
         A line style.
     """
 
     colour: str
     marker: str
-    hatch: str
-    line: Any
+    hatch: str = ""
+    line: Any = "-"
 
 
-def looks(categories: Iterable[Hashable], skip: int = 0) -> dict[Any, Look]:
+Looks: TypeAlias = dict[Any, Look]
+
+_LOOKS = (
+    Look("#3f90da", "o", "", "-"),
+    Look("#bd1f01", "^", "///", "--"),
+    Look("#ffa90e", "s", "...", "-."),
+    Look("#832db6", "D", "xxx", ":"),
+    Look("#94a4a2", "v", "\\\\\\", (0, (6, 1, 1, 1, 1, 1))),
+    Look("#a96b59", "P", "---", (0, (3, 1))),
+    Look("#e76300", "X", "+++", (0, (8, 2))),
+    Look("#717581", "<", "ooo", (0, (1, 3))),
+    Look("#b9ac70", "*", "||", (0, (5, 3, 1, 3))),
+    Look("#92dadd", ">", "**", (0, (2, 1, 2, 3))),
+)
+
+
+def looks(categories: Iterable[Hashable], skip: int = 0) -> Looks:
     """Give each category, in order, a look of its own.
 
     Parameters
@@ -127,19 +106,18 @@ def looks(categories: Iterable[Hashable], skip: int = 0) -> dict[Any, Look]:
     ArgumentError
         If there are more, which no reader would tell apart.
     """
-    names = list(dict.fromkeys(categories))
-    if len(names) + skip > len(COLOURS):
+    names, free = list(dict.fromkeys(categories)), _LOOKS[skip:]
+    if len(names) > len(free):
         raise ArgumentError(
             f"{len(names)} categories cannot be told apart in one figure; expected at most "
-            f"{len(COLOURS) - skip}: draw several figures, or fewer categories"
+            f"{len(free)}: draw several figures, or fewer categories"
         )
-    every = list(zip(COLOURS, MARKERS, HATCHES, LINES, strict=True))
-    return {name: Look(*look) for name, look in zip(names, every[skip:], strict=False)}
+    return dict(zip(names, free, strict=False))
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Set the book's style for what is drawn inside a `with` block."""
+    """Set the book's style inside a `with` block, or for a function: `@style()`."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -148,7 +126,7 @@ def style() -> Iterator[None]:
     interactive = mpl.is_interactive()
     try:
         with mpl.rc_context():
-            sns.set_theme(style="whitegrid", rc=_RC)
+            sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=_RC)
             try:
                 yield
             finally:
@@ -157,28 +135,28 @@ def style() -> Iterator[None]:
         mpl.interactive(interactive)
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Make a function draw in the book's style, whatever the caller's settings are."""
-
-    @functools.wraps(draw)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with style():
-            return draw(*args, **kwargs)
-
-    return wrapper
-
-
-def new_axes(ax: Axes | None, width: float = WIDTH, height: float = 4.0) -> Axes:
+def new_axes(ax: Axes | None, height: float, width: float = WIDTH) -> Axes:
     """Return `ax`, or the axes of a new figure of a size in inches."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(width, height))[1]
+
+
+def panels(
+    count: int, height: float, across: int | None = None, **share: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` axes, `across` of them beside one another, else all."""
+    import matplotlib.pyplot as plt
+
+    across = min(across or count, count)
+    shape = -(-count // across), across
+    figure, grid = plt.subplots(*shape, figsize=(WIDTH, height), squeeze=False, **share)
+    axes = list(grid.ravel())
+    for ax in axes[count:]:
+        ax.set_visible(False)
+    return figure, axes[:count]
 
 
 def order_of(table: pd.DataFrame, column: str, order: Iterable[Any] | None = None) -> list[Any]:
@@ -190,31 +168,30 @@ def order_of(table: pd.DataFrame, column: str, order: Iterable[Any] | None = Non
         If an ordered value does not occur.
     """
     present = table[column].drop_duplicates().tolist()
-    if order is None:
-        return present
-    wanted = list(order)
-    absent = [value for value in wanted if value not in present]
-    if absent:
-        raise ArgumentError(f"column {column!r} has no {absent[0]!r}; it has {present}")
+    wanted = present if order is None else list(order)
+    for value in wanted:
+        if value not in present:
+            raise ArgumentError(f"column {column!r} has no {value!r}; it has {present}")
     return wanted
 
 
-def check_table(table: pd.DataFrame, columns: Iterable[str], unique: Iterable[str] = ()) -> None:
-    """Check that a table has columns, and one row only for each combination of `unique`.
+def check_table(
+    table: pd.DataFrame, keys: Sequence[str], *values: str, unique: bool = True
+) -> None:
+    """Check that a table has columns, and one row only for each combination of `keys`.
 
     Raises
     ------
     ArgumentError
         Naming the column, or the combination that occurs twice.
     """
-    absent = [column for column in columns if column not in table.columns]
-    if absent:
-        raise ArgumentError(
-            f"the table has no column {absent[0]!r}; it has {', '.join(map(str, table.columns))}"
-        )
-    keys = list(unique)
-    twice = table.loc[table.duplicated(keys), keys] if keys else table.iloc[:0]
-    if len(twice):
+    for column in (*keys, *values):
+        if column not in table:
+            raise ArgumentError(
+                f"the table has no column {column!r}; it has {', '.join(map(str, table.columns))}"
+            )
+    twice = table.loc[table.duplicated(list(keys)), list(keys)]
+    if unique and len(twice):
         first = ", ".join(f"{key} {value!r}" for key, value in twice.iloc[0].items())
         raise ArgumentError(
             f"the table has more than one row for {first}; select one first "
@@ -222,25 +199,40 @@ def check_table(table: pd.DataFrame, columns: Iterable[str], unique: Iterable[st
         )
 
 
+def _marker(look: Look, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties of a category's markers; some of them by `options`."""
+    own = {"linestyle": "none", "marker": look.marker, "color": look.colour}
+    return {**own, "markeredgecolor": INK, **options}
+
+
 def mark(ax: Axes, x: Any, y: Any, look: Look, label: Any, **options: Any) -> list[Any]:
     """Draw points of a category; with `linestyle=look.line`, joined. Returns the one line."""
-    drawn = {
-        "linestyle": "none",
-        "marker": look.marker,
-        "color": look.colour,
-        "markeredgecolor": INK,
-        "zorder": 3,
-        **options,
-    }
-    return ax.plot(x, y, label=str(label), **drawn)
+    return ax.plot(x, y, label=str(label), **_marker(look, {"zorder": 3, **options}))
 
 
 def key(look: Look, label: Any, **options: Any) -> Any:
     """Return what stands for a category in a legend: its marker; with a line where asked for."""
     from matplotlib.lines import Line2D
 
-    drawn = {"linestyle": "none", "marker": look.marker, "color": look.colour, **options}
-    return Line2D([], [], **{"markeredgecolor": INK, "label": str(label), **drawn})
+    return Line2D([], [], label=str(label), **_marker(look, options))
+
+
+def placed(
+    table: pd.DataFrame, row: str, rows: list[Any], by: str | None, kinds: Looks, share: float
+) -> Iterator[tuple[Any, Look, pd.DataFrame, np.ndarray]]:
+    """Yield each category with its look, its rows in order, and the heights at which they stand.
+
+    The categories of a row stand beside one another, over a share of its height.
+    """
+    for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), share), strict=True):
+        part = table if by is None else table[table[by] == name]
+        yield name, look, part.set_index(row).reindex(rows), np.arange(len(rows)) + offset
+
+
+def whiskers(ax: Axes, part: pd.DataFrame, heights: np.ndarray, width: float) -> None:
+    """Draw the interval of each row, if the table has `low` and `high`."""
+    if {"low", "high"} <= set(part.columns):
+        ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=width, zorder=2)
 
 
 def list_rows(ax: Axes, rows: Iterable[Any], bins: int | None = None) -> None:
@@ -248,21 +240,43 @@ def list_rows(ax: Axes, rows: Iterable[Any], bins: int | None = None) -> None:
 
     With `bins`, the horizontal axis has at most so many steps between its ticks.
     """
-    from matplotlib.ticker import MaxNLocator
-
     names = [str(row) for row in rows]
     ax.set_yticks(range(len(names)), names)
     ax.set(ylabel="", ylim=(len(names) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
     if bins is not None:
-        ax.xaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
+        round_ticks(ax, bins)
         for boundary in range(len(names) - 1):
             ax.axhline(boundary + 0.5, color="#e8e8e8", linewidth=0.8, zorder=0)
+
+
+def round_ticks(ax: Axes, bins: int) -> None:
+    """Put at most so many ticks on the horizontal axis, at round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
 
 
 def side_by_side(count: int, share: float) -> list[float]:
     """Return where `count` marks stand around a row's middle, over a share of its height."""
     return [(at - (count - 1) / 2) * share / count for at in range(count)]
+
+
+def number_grid(
+    ax: Axes, values: pd.DataFrame, texts: pd.DataFrame, cmap: str, limits: Any, **text: Any
+) -> None:
+    """Draw a grid of tinted cells with a text in each."""
+    import seaborn as sns
+
+    low, high = limits
+    look = {"linewidths": 1, "cbar": False, "annot_kws": text}
+    sns.heatmap(values, annot=texts, fmt="", cmap=cmap, vmin=low, vmax=high, **look, ax=ax)
+    ax.set(xlabel="", ylabel="")
+
+
+def signed_text(text: str) -> str:
+    """Write a number's minus as one."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def plane(points: Any, *labels: Any) -> np.ndarray:
@@ -284,6 +298,10 @@ def plane(points: Any, *labels: Any) -> np.ndarray:
     return array
 
 
-def legend_below(ax: Axes, handles: list[Any], columns: int = 2, title: str | None = None) -> None:
-    """Put a legend of `handles` under the axes, where it hides nothing on a narrow screen."""
-    ax.figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title)
+def legend_below(ax: Axes, handles: Any = None, columns: int = 2, title: str | None = None) -> None:
+    """Put a legend under the axes, where it hides nothing on a narrow screen.
+
+    It names `handles`, or each name that the axes have.
+    """
+    shown = ax.get_legend_handles_labels()[0] if handles is None else handles
+    ax.figure.legend(handles=shown, loc="outside lower center", ncols=columns, title=title)

@@ -106,12 +106,6 @@ class TestShiftArrows:
         [
             (np.zeros((3, 3)), np.zeros((3, 3)), None, r"shape \(n, 2\)"),
             (np.zeros((3, 2)), np.zeros((4, 2)), None, "one category for each of 4 points"),
-            (
-                np.zeros((3, 2)),
-                np.zeros((3, 2)),
-                ["a"],
-                "one category for each of 3 points, found 1",
-            ),
         ],
     )
     def test_pieces_must_match(self, home, away, category, message):
@@ -146,10 +140,6 @@ class TestFactorBars:
         ax = plots.factor_bars(table)
         written = [text.get_text() for text in ax.texts if text.get_text()]
         assert sorted(written) == ["10", "30", "35", "60", "62"]
-
-    def test_two_rows_for_one_bar_are_refused(self, table):
-        with pytest.raises(ArgumentError, match="more than one row for embedding 'yamnet'"):
-            plots.factor_bars(pd.concat([table, table]))
 
 
 def test_cosines_below_chance_have_a_star():
