@@ -27,12 +27,7 @@ A correction of one's own is a class in a file of its own, registered by the dec
 from importlib import import_module
 from pkgutil import iter_modules
 
-from biasmir_utils.corrections.apply import (
-    apply_to_corpus,
-    correct_corpus,
-    fit_to_corpus,
-    fit_to_frames,
-)
+from biasmir_utils.corrections.apply import apply_to_corpus, correct_corpus, fit_to_frames
 from biasmir_utils.corrections.base import (
     DomainTransformer,
     DomainWarning,
@@ -56,6 +51,7 @@ from biasmir_utils.corrections.methods import (
     SETS,
     Method,
     Option,
+    parameter,
 )
 from biasmir_utils.corrections.moments import Moments, moments_of_corpus
 from biasmir_utils.corrections.names import (
@@ -106,7 +102,6 @@ __all__ = [
     "correct_corpus",
     "discover_groups",
     "fit_correction",
-    "fit_to_corpus",
     "fit_to_frames",
     "group_agreement",
     "lda_coefficients",
@@ -114,6 +109,7 @@ __all__ = [
     "make_correction",
     "median_distance",
     "moments_of_corpus",
+    "parameter",
     "parse_correction",
     "parse_corrections",
     "read_record",

@@ -12,17 +12,16 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile, write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, write_embedding_file
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.methods import METHODS
-from biasmir_utils.corrections.moments import FIT_SPLITS, MomentCorrection, moments_of_corpus
+from biasmir_utils.corrections.moments import MomentCorrection, clips_to_fit, moments_of_corpus
 from biasmir_utils.corrections.names import (
     Correction,
     fit_correction,
@@ -34,91 +33,7 @@ from biasmir_utils.errors import ArgumentError, BiasMIRError, CorpusError
 from biasmir_utils.files import atomic_path, versions
 
 Fitted = tuple[DomainTransformer, Mapping[str, Any]]
-
-
-def fit_to_corpus(
-    corpus: Corpus,
-    embedding: str,
-    correction: str | Correction,
-    *,
-    fit_split: str = "train",
-    label: str | None = None,
-    random_state: int = 0,
-) -> tuple[DomainTransformer, dict[str, Any]]:
-    """Fit a correction to the clips of a corpus, with its datasets as domains.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        Of two datasets or more.
-    embedding : str
-        Clips without it are left out.
-    correction : str or Correction
-        By name; see `corrections.names`. With ``groups=group`` the groups are the corpus's.
-    fit_split : {'train', 'all'}
-        Fit to the training clips, or to all.
-    label : str, optional
-        The label of ``given=label``; clips in which it was not observed are left out of the fit.
-    random_state : int
-        Seed of random features and of the search for groups.
-
-    Returns
-    -------
-    transformer : DomainTransformer
-    record : dict
-        What was fitted to what: parameters, clips of each dataset, versions, sums, warnings.
-
-    Raises
-    ------
-    ArgumentError
-        If a name is unknown, or the corpus lacks what the correction needs.
-    """
-    spec = parse_correction(correction)
-    _check(corpus, spec, fit_split, label)
-    table = corpus.clips
-    rows = corpus.complete([embedding])
-    if fit_split == "train":
-        rows &= (table["split"] == "train").to_numpy()
-    y = None
-    if label is not None:
-        rows &= table[label].notna().to_numpy()
-        y = (table.loc[rows, label] >= 0.5).to_numpy(dtype=int)
-    domain = table.loc[rows, "dataset"].to_numpy(dtype=str)
-    counts = {name: int((domain == name).sum()) for name in corpus.datasets}
-    if min(counts.values()) == 0 and spec.corrects:
-        empty = ", ".join(name for name, n in counts.items() if not n)
-        raise ArgumentError(
-            f"corpus {corpus.name!r}: no clip of {empty} can be fitted to: none has {embedding}"
-            + (f" and {label}" if label else "")
-            + (" in the training part" if fit_split == "train" else "")
-        )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        transformer = fit_correction(
-            spec,
-            corpus.embedding(embedding)[rows],
-            y,
-            sample_domain=domain,
-            sample_group=table.loc[rows, "group"].to_numpy(object),
-            random_state=random_state,
-        )
-    record = {
-        "correction": str(spec),
-        "embedding": embedding,
-        "model": corpus.model_record(embedding),
-        "fitted_to": {
-            "corpus": corpus.name,
-            "split": fit_split,
-            "clips": counts,
-            "label": label,
-            "seed": random_state,
-            "data": corpus.data_sums(),
-        },
-        "dimension": corpus.dimension(embedding),
-        "versions": versions("numpy", "scipy", "scikit-learn", "h5py"),
-        "warnings": list(dict.fromkeys(str(warning.message) for warning in caught)),
-    }
-    return transformer, record
+"""A fitted correction, and what was fitted to what."""
 
 
 def fit_to_frames(
@@ -157,16 +72,16 @@ def fit_to_frames(
     transformer: Any = correction
     if isinstance(correction, str | Correction):
         transformer = make_correction(correction)
-    if not isinstance(transformer, MomentCorrection) or not transformer.moments_suffice:
-        names = [n for n, m in METHODS.items() if isinstance(m.make(), MomentCorrection)]
+    if not (isinstance(transformer, MomentCorrection) and transformer.moments_suffice):
+        names = [name for name, one in METHODS.items() if issubclass(one.make, MomentCorrection)]
         raise ArgumentError(
             f"{correction} cannot be fitted from moments, it needs all rows at once; "
             f"{', '.join(names)} can (without kernel, given and groups=auto)."
         )
+    transformer._check_parameters(corpus.datasets)
     grouped = transformer._named_with_groups
     if grouped and not corpus.clips["group"].notna().any():
         raise ArgumentError(f"{correction}: corpus {corpus.name!r} names no groups")
-    transformer.check_moments(corpus.datasets, grouped=grouped)
     moments = moments_of_corpus(
         corpus,
         embedding,
@@ -198,12 +113,20 @@ def correct_corpus(
 
     Parameters
     ----------
-    corpus, correction, fit_split, label, random_state
-        See `fit_to_corpus`.
+    corpus : Corpus
+        Of two datasets or more, which are the domains.
+    correction : str or Correction
+        By name; see `corrections.names`. With ``groups=group`` the groups are the corpus's.
     out : path
         The folder to make; it appears when it is complete.
     embeddings : sequence of str
-        Default: all that the corpus has.
+        Default: all that the corpus has. Clips without one are left out of its fit.
+    fit_split : {'train', 'all'}
+        Fit to the training clips, or to all.
+    label : str, optional
+        The label of ``given=label``; clips in which it was not observed are left out of the fit.
+    random_state : int
+        Seed of random features and of the search for groups.
 
     Returns
     -------
@@ -213,12 +136,12 @@ def correct_corpus(
     Raises
     ------
     ArgumentError
-        As `fit_to_corpus`.
+        If a name is unknown, or the corpus lacks what the correction needs.
     CorpusError
         If `out` exists.
     """
     spec = parse_correction(correction)
-    _check(corpus, spec, fit_split, label)
+    _check(corpus, spec, label)
     _check_out(out)
     names = list(dict.fromkeys(embeddings)) or corpus.embedding_names
     if not names:
@@ -228,12 +151,89 @@ def correct_corpus(
     fitted = {}
     for name in names:
         try:
-            fitted[name] = fit_to_corpus(
-                corpus, name, spec, fit_split=fit_split, label=label, random_state=random_state
-            )
+            fitted[name] = _fit(corpus, name, spec, fit_split, label, random_state)
         except BiasMIRError as error:
             raise ArgumentError(f"{name}: {error}") from error
     return _write_corrected(corpus, fitted, Path(out), str(spec))
+
+
+def _check(corpus: Corpus, spec: Correction, label: str | None) -> None:
+    """Raise an `ArgumentError` if the corpus lacks what the correction needs."""
+    there = f"corpus {corpus.name!r} has {', '.join(corpus.labels) or 'none'}"
+    for wrong, message in (
+        (
+            len(corpus.datasets) < 2 and spec.corrects,
+            f"corpus {corpus.name!r} has one dataset only, so there is nothing to correct; a "
+            "correction that was fitted to two can be applied to it (--load)",
+        ),
+        (
+            spec.needs_groups and corpus.clips["group"].isna().all(),
+            f"{spec}: corpus {corpus.name!r} names no groups; with groups=auto they are looked for",
+        ),
+        (
+            spec.needs_labels and label is None,
+            f"{spec}: say which label (--label); there are {', '.join(corpus.labels) or 'none'}",
+        ),
+        (
+            label is not None and not spec.needs_labels,
+            f"label {label!r}: {spec} uses no labels; leave it out, or take given=label",
+        ),
+        (label is not None and label not in corpus.labels, f"label {label!r}: {there}"),
+    ):
+        if wrong:
+            raise ArgumentError(message)
+
+
+def _fit(
+    corpus: Corpus,
+    embedding: str,
+    spec: Correction,
+    fit_split: str,
+    label: str | None,
+    random_state: int,
+) -> Fitted:
+    """Fit a correction to the clips of a corpus that have an embedding, and a label if given."""
+    table = corpus.clips
+    rows = corpus.complete([embedding]) & clips_to_fit(corpus, fit_split)
+    y = None
+    if label is not None:
+        rows &= table[label].notna().to_numpy()
+        y = (table.loc[rows, label] >= 0.5).to_numpy(dtype=int)
+    domain = table.loc[rows, "dataset"].to_numpy(dtype=str)
+    counts = {name: int((domain == name).sum()) for name in corpus.datasets}
+    empty = ", ".join(name for name, n in counts.items() if not n)
+    if empty and spec.corrects:
+        raise ArgumentError(
+            f"corpus {corpus.name!r}: no clip of {empty} can be fitted to: none has {embedding}"
+            + (f" and {label}" if label else "")
+            + (" in the training part" if fit_split == "train" else "")
+        )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        transformer = fit_correction(
+            spec,
+            corpus.embedding(embedding)[rows],
+            y,
+            sample_domain=domain,
+            sample_group=table.loc[rows, "group"].to_numpy(object),
+            random_state=random_state,
+        )
+    return transformer, {
+        "correction": str(spec),
+        "embedding": embedding,
+        "model": corpus.model_record(embedding),
+        "fitted_to": {
+            "corpus": corpus.name,
+            "split": fit_split,
+            "clips": counts,
+            "label": label,
+            "seed": random_state,
+            "data": corpus.data_sums(),
+        },
+        "dimension": corpus.dimension(embedding),
+        "versions": versions("numpy", "scipy", "scikit-learn", "h5py"),
+        "warnings": list(dict.fromkeys(str(warning.message) for warning in caught)),
+    }
 
 
 def apply_to_corpus(
@@ -245,8 +245,7 @@ def apply_to_corpus(
 ) -> Corpus:
     """Apply saved corrections to the embeddings of a corpus, which they need not have seen.
 
-    What happens to datasets that a correction was not fitted to, says
-    `corrected_corpus.unseen_rule`; it goes into the notes.
+    What happens to rows of datasets that a correction was not fitted to goes into the notes.
 
     Parameters
     ----------
@@ -275,7 +274,13 @@ def apply_to_corpus(
         If `out` exists.
     """
     _check_out(out)
-    files = _saved(corrections)
+    files: list[Path] = []
+    one = isinstance(corrections, str | os.PathLike)
+    for path in map(Path, [corrections] if one else corrections):  # type: ignore[arg-type]
+        folder = path / "corrections" if (path / "corrections").is_dir() else path
+        files += sorted(folder.glob("*.npz")) if path.is_dir() else [path]
+    if not files:
+        raise ArgumentError(f"{corrections}: no saved correction (.npz) there")
     found: dict[str, Path] = {}
     for file in files:
         name = read_record(file).get("embedding", file.stem)
@@ -289,7 +294,18 @@ def apply_to_corpus(
         raise ArgumentError(
             f"no saved correction for {', '.join(missing)}; there are: {', '.join(found)}"
         )
-    fitted = {name: _loaded(corpus, name, found[name]) for name in embeddings or found}
+    fitted: dict[str, Fitted] = {}
+    for name in embeddings or found:
+        file, dimension = found[name], corpus.dimension(name)
+        transformer = load_correction(file)
+        if not isinstance(transformer, DomainTransformer):
+            raise ArgumentError(f"{file}: a feature map by itself, not a correction")
+        if transformer.n_features_in_ != dimension:
+            raise ArgumentError(
+                f"{file}: fitted to {transformer.n_features_in_} dimensions, but "
+                f"{name} of corpus {corpus.name!r} has {dimension}"
+            )
+        fitted[name] = transformer, read_record(file)
     names = {record.get("correction", type(t).__name__) for t, record in fitted.values()}
     left = [name for name in corpus.embedding_names if name not in fitted]
     notes = []
@@ -301,64 +317,9 @@ def apply_to_corpus(
     return _write_corrected(corpus, fitted, Path(out), ", ".join(sorted(names)), notes)
 
 
-def _check(corpus: Corpus, spec: Correction, fit_split: str, label: str | None) -> None:
-    """Raise an `ArgumentError` if the corpus lacks what the correction needs."""
-    labels = ", ".join(corpus.labels) or "none"
-    if fit_split not in FIT_SPLITS:
-        raise ArgumentError(f"fit split {fit_split!r}: expected {' or '.join(FIT_SPLITS)}")
-    if len(corpus.datasets) < 2 and spec.corrects:
-        raise ArgumentError(
-            f"corpus {corpus.name!r} has one dataset only, so there is nothing to correct; a "
-            "correction that was fitted to two can be applied to it (--load)"
-        )
-    if spec.needs_groups and not corpus.clips["group"].notna().any():
-        raise ArgumentError(
-            f"{spec}: corpus {corpus.name!r} names no groups; with groups=auto they are looked for"
-        )
-    if spec.needs_labels and label is None:
-        raise ArgumentError(f"{spec}: say which label (--label); there are {labels}")
-    if label is not None and not spec.needs_labels:
-        raise ArgumentError(
-            f"label {label!r}: {spec} uses no labels; leave it out, or take given=label"
-        )
-    if label is not None and label not in corpus.labels:
-        raise ArgumentError(f"label {label!r}: corpus {corpus.name!r} has {labels}")
-
-
 def _check_out(out: str | os.PathLike[str]) -> None:
     if os.path.lexists(out):
         raise CorpusError(f"{out}: exists already; choose another folder, or remove it")
-
-
-def _saved(corrections: Any) -> list[Path]:
-    """Return the files that are meant by paths of files and folders."""
-    one = isinstance(corrections, str | os.PathLike)
-    files: list[Path] = []
-    for path in map(Path, [corrections] if one else corrections):
-        if not path.is_dir():
-            files.append(path)
-            continue
-        folder = path / "corrections" if (path / "corrections").is_dir() else path
-        inside = sorted(folder.glob("*.npz"))
-        if not inside:
-            raise ArgumentError(f"{path}: no saved correction (.npz) in this folder")
-        files.extend(inside)
-    if not files:
-        raise ArgumentError("at least one saved correction is needed")
-    return files
-
-
-def _loaded(corpus: Corpus, embedding: str, file: Path) -> Fitted:
-    """Return a saved correction that fits an embedding, and its record."""
-    dimension, transformer = corpus.dimension(embedding), load_correction(file)
-    if not isinstance(transformer, DomainTransformer):
-        raise ArgumentError(f"{file}: a feature map by itself, not a correction")
-    if transformer.n_features_in_ != dimension:
-        raise ArgumentError(
-            f"{file}: fitted to {transformer.n_features_in_} dimensions, but "
-            f"{embedding} of corpus {corpus.name!r} has {dimension}"
-        )
-    return transformer, read_record(file)
 
 
 def _write_corrected(
@@ -369,35 +330,31 @@ def _write_corrected(
     notes: Sequence[str] = (),
 ) -> Corpus:
     """Write a corpus with the embeddings corrected, beside `out`, and rename it when complete."""
-    notes = list(notes)
-    models: dict[str, dict[str, Any]] = {}
+    notes, models = list(notes), {}
+    table = corpus.clips.copy()
+    table["audio"] = pd.Series(
+        [_moved_path(corpus, row, out) for row in range(len(table))], dtype=object
+    )
     with atomic_path(out) as folder:
         for name, (transformer, record) in fitted.items():
             dimension = _write_embedding(corpus, name, transformer, folder)
             save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
-            notes += _notes(corpus, name, transformer, record, dimension)
+            notes += [
+                f"{name}: {note}" for note in _notes(corpus, name, transformer, record, dimension)
+            ]
             # The model's record is kept once, as `corrected_from`.
             about = {key: value for key, value in record.items() if key != "model"}
+            about["parameters"] = dict(sorted(transformer.get_params().items()))
             models[name] = {
                 "source": f"{name} of corpus {corpus.name}, corrected: {what}",
                 "dimension": dimension,
                 "correction": {
                     "file": f"corrections/{name}.npz",
                     **json.loads(json.dumps(about, default=str)),
-                    "parameters": {
-                        key: value
-                        if isinstance(value, bool | int | float | str | None)
-                        else str(value)
-                        for key, value in sorted(transformer.get_params().items())
-                    },
                 },
                 "corrected_from": corpus.model_record(name),
             }
-        table = corpus.clips.copy()
-        table["audio"] = pd.Series(
-            [_moved_path(corpus, row, out) for row in range(len(table))], dtype=object
-        )
-        writer = CorpusWriter(
+        new = CorpusWriter(
             folder,
             name=f"{corpus.name}+{what}",
             title=f"{corpus.title}, corrected: {what}",
@@ -415,15 +372,10 @@ def _write_corrected(
             },
             licences=corpus.description.licences,
             shared_tracks=corpus.shared_tracks,
-        )
-        writer.description = replace(
-            writer.description,
-            embedding_files=tuple(
-                EmbeddingFile(f"embeddings/{name}.h5", made_here=True) for name in fitted
-            ),
-            embedding_models=models,
-        )
-        writer.write(table)
+        ).write(table)
+        for name, model in models.items():
+            file = folder / "embeddings" / f"{name}.h5"
+            new.add_embedding_file(file, {name: model}, made_here=True)
     return Corpus.load(out)
 
 
@@ -431,21 +383,16 @@ def _write_embedding(
     corpus: Corpus, name: str, transformer: DomainTransformer, folder: Path
 ) -> int:
     """Write an embedding of all clips that have it, corrected; return its dimension."""
-    complete = corpus.complete([name])
+    complete, missing = corpus.complete([name]), corpus.missing(name)
     table = corpus.clips[complete]
     domain = table["dataset"].to_numpy(dtype=str)
-    corrected = np.asarray(
-        transformer.transform(corpus.embedding(name)[complete], sample_domain=domain),
-        dtype=np.float32,
-    )
-    missing = corpus.missing(name)
+    corrected = transformer.transform(corpus.embedding(name)[complete], sample_domain=domain)
     content, skipped = {}, {}
-    for dataset in corpus.datasets:
+    for dataset in np.unique(domain):
         rows = domain == dataset
-        if rows.any():
-            content[dataset] = table.loc[rows, "clip"].tolist(), corrected[rows]
-            left_out = missing[missing["dataset"] == dataset]
-            skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
+        content[dataset] = table.loc[rows, "clip"].tolist(), corrected[rows]
+        left_out = missing[missing["dataset"] == dataset]
+        skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
     write_embedding_file(folder / "embeddings" / f"{name}.h5", name, content, skipped=skipped)
     return int(corrected.shape[1])
 
@@ -458,8 +405,8 @@ def _notes(
     dimension: int,
 ) -> list[str]:
     """Return what deserves to be known of a corrected embedding."""
-    notes = list(record.get("warnings", []))
     seen = sorted(map(str, transformer.domains_))
+    notes = list(record.get("warnings", []))
     notes += [
         f"the correction was fitted to {', '.join(seen)} and has not seen {dataset}: rows of it "
         f"{transformer.unseen_rule()}"
@@ -473,7 +420,7 @@ def _notes(
         )
     if dimension != corpus.dimension(name):
         notes.append(f"{corpus.dimension(name)} dimensions became {dimension}")
-    return [f"{name}: {note}" for note in notes]
+    return notes
 
 
 def _moved_path(corpus: Corpus, row: int, out: Path) -> Any:

@@ -18,8 +18,9 @@ directions. The n_features x n_features projection is never built.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from biasmir_utils.corrections.methods import Method, Options
+from biasmir_utils.corrections.methods import Method, Options, parameter
 from biasmir_utils.errors import ArgumentError
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -70,7 +71,7 @@ class Labels:
         Parameters
         ----------
         values : array-like, (n_samples,)
-            Integers, strings or booleans; None and NaN are missing.
+            Integers, strings or booleans; None and NaN are missing. `Labels` come back.
         n_samples : int
             Number of rows that the labels must be for.
         name : str
@@ -81,6 +82,8 @@ class Labels:
         ArgumentError
             If the shape is wrong, or the labels cannot be put in order.
         """
+        if isinstance(values, Labels):
+            return values
         array = np.asarray(values)
         if array.ndim != 1 or array.shape[0] != n_samples:
             raise ArgumentError(
@@ -106,11 +109,6 @@ class Labels:
         found, codes = np.unique(self.codes[members], return_inverse=True)
         return Labels(codes, [self.names[code] for code in found])
 
-    @property
-    def values(self) -> npt.NDArray[Any]:
-        """The label of each row, as it was given."""
-        return np.array(self.names, dtype=object if None in self.names else None)[self.codes]
-
 
 def domain_labels(sample_domain: Any, n_samples: int) -> Labels:
     """Return the domain of each row; none may be missing."""
@@ -124,61 +122,10 @@ def domain_labels(sample_domain: Any, n_samples: int) -> Labels:
     return labels
 
 
-def group_labels(sample_group: Any, n_samples: int) -> Labels:
-    """Return the group of each row; missing ones are a group of their own."""
-    return Labels.of(sample_group, n_samples, "sample_group")
-
-
-def cell_counts(groups: Labels, domains: Labels) -> npt.NDArray[np.intp]:
-    """Return the numbers of rows, (n_groups, n_domains)."""
-    counts = np.zeros((len(groups.names), len(domains.names)), dtype=np.intp)
-    np.add.at(counts, (groups.codes, domains.codes), 1)
-    return counts
-
-
-def comparable_groups(
-    counts: npt.NDArray[np.integer[Any]], groups: list[Any], domains: list[Any]
-) -> list[tuple[int, npt.NDArray[np.intp]]]:
-    """Return the groups that at least two domains share, with the domains that each has.
-
-    Parameters
-    ----------
-    counts : ndarray of int, (n_groups, n_domains)
-        Rows of each group in each domain.
-    groups, domains : list
-        Names, for messages.
-
-    Returns
-    -------
-    list of (int, ndarray of int)
-        Position of the group, positions of its domains.
-
-    Warns
-    -----
-    DomainWarning
-        For each group that lacks a domain.
-
-    Raises
-    ------
-    ArgumentError
-        If no group has rows of two domains.
-    """
-    found = []
-    for g, group in enumerate(groups):
-        present = np.flatnonzero(counts[g])
-        if len(present) < len(domains):
-            lacking = ", ".join(repr(d) for k, d in enumerate(domains) if k not in present)
-            outcome = "gives no direction" if len(present) < 2 else "is compared without it"
-            warn(f"group {group!r} has no rows in domain {lacking}, so it {outcome}.")
-        if len(present) > 1:
-            found.append((g, present))
-    if not found:
-        raise ArgumentError(
-            "no group has rows of two domains, so no group gives a direction; the groups are "
-            f"{', '.join(repr(name) for name in groups[:8])}. Check that sample_group names "
-            "subsets that the domains share, or fit without groups."
-        )
-    return found
+def cell_counts(codes: Any, n_groups: int, domains: Labels) -> npt.NDArray[np.intp]:
+    """Return the numbers of rows, (n_groups, n_domains), of groups from 0 to n_groups - 1."""
+    cells = codes * len(domains.names) + domains.codes
+    return np.bincount(cells, minlength=n_groups * len(domains.names)).reshape(n_groups, -1)
 
 
 def warn(message: str) -> None:
@@ -221,11 +168,14 @@ class ThinMap:
         return np.subtract(X, moved, out=moved)
 
 
+@dataclass_transform(field_specifiers=(parameter,))
 class Storable(BaseEstimator):
     """A scikit-learn estimator whose parameters are checked, and which can be saved.
 
-    What is saved are its parameters and what it has learned, the attributes whose names end in an
-    underscore: numbers, texts, arrays, lists of these, and other `Storable` objects.
+    A subclass says of each parameter ``name: type = parameter(...)``, and gets an `__init__` that
+    takes them. What is saved are its parameters and what it has learned, the attributes whose
+    names end in an underscore: numbers, texts, arrays, lists of these, and other `Storable`
+    objects.
 
     Attributes
     ----------
@@ -238,10 +188,12 @@ class Storable(BaseEstimator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        dataclass(eq=False, repr=False)(cls)
+        cls.options = {one.name: one.metadata.get("option") for one in fields(cls)}
         Storable.classes[cls.__name__] = cls
 
-    def _check_parameters(self) -> None:
-        """Raise an `ArgumentError` for parameters that no fit can use."""
+    def _check_parameters(self, domains: Sequence[Any] = ()) -> None:
+        """Raise an `ArgumentError` for parameters that no fit, to these domains, can use."""
         for name, option in self.options.items():
             if option is not None:
                 option.check(getattr(self, name), name)
@@ -250,16 +202,14 @@ class Storable(BaseEstimator):
 class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
     """Base of the corrections: a scikit-learn transformer that knows the domain of each row.
 
-    A subclass stores its parameters in `__init__`, says in `options` what they may be, learns in
-    `_learn` and maps rows in `_correct`. In a pipeline with scikit-learn's metadata routing
-    enabled, `sample_domain` and `sample_group` are requested by default; nothing is switched on
-    globally.
+    A subclass names its parameters (see `Storable`), learns in `_learn` and maps rows in
+    `_correct`. In a pipeline with scikit-learn's metadata routing enabled, `sample_domain` and
+    `sample_group` are requested by default; nothing is switched on globally.
     """
 
     __metadata_request__fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
     __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
 
-    is_low_rank: ClassVar[bool] = False
     _named_with_groups = False
     _needs_domains = True
 
@@ -285,17 +235,30 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
         self
         """
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
-        self._check_parameters()
         domains = None if sample_domain is None else domain_labels(sample_domain, len(X))
-        groups = None if sample_group is None else group_labels(sample_group, len(X))
-        self.domains_ = [] if domains is None else domains.names
-        if len(self.domains_) < 2 and self._needs_domains:
-            self._warn_of_one_domain()
+        groups = None
+        if sample_group is not None:
+            groups = Labels.of(sample_group, len(X), "sample_group")
+        if not self._differ([] if domains is None else domains.names, groups is not None):
             domains = groups = None
-        if domains is not None:
-            self._check_groups(groups is not None)
         self._learn(X.astype(np.float64, copy=False), y, domains, groups)
         return self
+
+    def _differ(self, domains: list[Any], grouped: bool) -> bool:
+        """Check the parameters, and tell whether there are domains that can be told apart."""
+        self._check_parameters(domains)
+        self.domains_ = domains
+        if len(domains) > 1 and self._named_with_groups and not grouped:
+            raise ArgumentError(
+                f"groups=group needs the group of each row, sample_group, to fit "
+                f"{type(self).__name__}; without groups leave the option out, or take groups=auto."
+            )
+        if len(domains) < 2 and self._needs_domains:
+            warn(
+                f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
+                "there is nothing to correct, and the rows will be left as they are."
+            )
+        return len(domains) > 1
 
     def transform(self, X: Any, *, sample_domain: Any = None) -> Any:
         """Return the corrected rows.
@@ -335,15 +298,6 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
         self.fit(X, y, sample_domain=sample_domain, sample_group=sample_group)
         return self.transform(X, sample_domain=sample_domain)
 
-    @property
-    def thin_map(self) -> ThinMap:
-        """The fitted correction at full dose, where it is a `ThinMap`.
-
-        A caller can then apply it to inner products of rows, without making the rows. Corrections
-        that are no such map do not have the attribute.
-        """
-        raise AttributeError(f"{type(self).__name__} is not a thin map")
-
     def unseen_rule(self) -> str:
         """Return in words what becomes of rows of a domain that was not in the fit.
 
@@ -351,26 +305,12 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
         """
         return "are corrected like every other row; what that dataset has of its own stays"
 
-    def _check_groups(self, given: bool) -> None:
-        """Raise an `ArgumentError` if the grouped form was asked for by name, without groups."""
-        if self._named_with_groups and not given:
-            raise ArgumentError(
-                f"groups=group needs the group of each row, sample_group, to fit "
-                f"{type(self).__name__}; without groups leave the option out, or take groups=auto."
-            )
-
     def __sklearn_clone__(self) -> Any:
         # Not a parameter, since `sample_group` alone makes the grouped form; but a copy of what was
         # named `groups=group` must still be told of groups that are not there.
         fresh = super().__sklearn_clone__()
         fresh._named_with_groups = self._named_with_groups
         return fresh
-
-    def _warn_of_one_domain(self) -> None:
-        warn(
-            f"{type(self).__name__} was fitted without sample_domain, or with one domain only: "
-            "there is nothing to correct, and the rows will be left as they are."
-        )
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         """Learn from rows of at least two domains, or, with `domains` None, the identity."""
@@ -380,11 +320,6 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
         """Return the rows after the fitted correction, in the dtype of `X`, and not `X` itself."""
         raise NotImplementedError
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
 
 class ThinCorrection:
     """Mixin of the corrections that do the same to every row, by a `ThinMap`.
@@ -393,13 +328,15 @@ class ThinCorrection:
     class gives no other.
     """
 
-    is_low_rank: ClassVar[bool] = True
     alpha: float
     directions_: FloatArray
 
     @property
     def thin_map(self) -> ThinMap:
-        """The correction at full dose."""
+        """The fitted correction at full dose.
+
+        A caller can then apply it to inner products of rows, without making the rows.
+        """
         return ThinMap(self.directions_, self.directions_)
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:

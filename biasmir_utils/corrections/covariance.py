@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, lapack
+from scipy.linalg import cho_factor, cho_solve, lapack, pinv, pinvh
 
 from biasmir_utils.corrections.base import FloatArray
 from biasmir_utils.errors import ArgumentError
@@ -60,7 +60,9 @@ def ledoit_wolf_shrinkage(Z: FloatArray) -> float:
     return beta / delta
 
 
-def oas_shrinkage(square_sum: float, trace: float, n_features: int, n_samples: int) -> float:
+def oas_shrinkage(
+    shrinkage: Any, square_sum: float, trace: float, n_features: int, n_samples: int
+) -> float:
     """Return the shrinkage of the oracle approximating estimator (Chen et al. 2010), in [0, 1].
 
     Equal to that of `sklearn.covariance.oas`. It needs second moments only, and does not change
@@ -68,12 +70,16 @@ def oas_shrinkage(square_sum: float, trace: float, n_features: int, n_samples: i
 
     Parameters
     ----------
+    shrinkage : 'auto' or float in [0, 1]
+        A number is returned as it is.
     square_sum : float
         Sum of the squared entries of the sample covariance.
     trace : float
         Its trace.
     n_features, n_samples : int
     """
+    if shrinkage != "auto":
+        return float(shrinkage)
     alpha = square_sum / n_features**2
     level = (trace / n_features) ** 2
     denominator = (n_samples + 1) * (alpha - level / n_features)
@@ -110,18 +116,13 @@ class Dense:
 
     def without(self, constant: npt.NDArray[np.bool_]) -> Dense:
         """Return the covariance with constant features, whose variance is rounding, set apart."""
-        if not constant.any():
-            return self
         matrix = np.where(constant | constant[:, np.newaxis], 0.0, self.matrix)
         matrix[constant, constant] = float(self.variance.max()) or 1.0
         return Dense(matrix)
 
     def pseudo_solve(self, right: FloatArray) -> FloatArray:
         """Return the shortest least-squares solutions, for a singular matrix."""
-        values, vectors = np.linalg.eigh(self.matrix)
-        kept = values > len(values) * _EPS * max(values[-1], 0.0)
-        coordinates = right @ vectors[:, kept]
-        return (coordinates / values[kept]) @ vectors[:, kept].T
+        return np.asarray(right @ pinvh(self.matrix))
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,8 @@ class DiagonalPlusRows:
 
     def pseudo_solve(self, right: FloatArray) -> FloatArray:
         """Return the shortest least-squares solutions, for a zero diagonal."""
-        _, values, vectors = np.linalg.svd(self.rows, full_matrices=False)
-        kept = values > max(self.rows.shape) * _EPS * values[0]
-        coordinates = right @ vectors[kept].T
-        return (coordinates / values[kept] ** 2) @ vectors[kept]
+        inverse = pinv(self.rows)
+        return right @ inverse @ inverse.T
 
     @property
     def variance(self) -> FloatArray:
@@ -287,11 +286,9 @@ def total_covariance(X: FloatArray, shrinkage: Any = "auto") -> DiagonalPlusRows
     n_samples, n_features = X.shape
     rows = X - X.mean(axis=0)
     trace = float(np.einsum("ij,ij->", rows, rows)) / n_samples
-    square_sum = 0.0
-    if shrinkage == "auto":
-        gram = rows @ rows.T if n_samples <= n_features else rows.T @ rows
-        square_sum = float(np.vdot(gram, gram)) / n_samples**2
-    share = shrinkage_share(shrinkage, square_sum, trace, n_features, n_samples)
+    gram = rows @ rows.T if n_samples <= n_features else rows.T @ rows
+    square_sum = float(np.vdot(gram, gram)) / n_samples**2
+    share = oas_shrinkage(shrinkage, square_sum, trace, n_features, n_samples)
     rows *= np.sqrt((1.0 - share) / n_samples)
     return DiagonalPlusRows(np.full(n_features, share * trace / n_features), rows)
 
@@ -320,18 +317,9 @@ def shrunk(
     """
     n_features = len(covariance) if n_features is None else n_features
     trace = float(np.trace(covariance))
-    square_sum = float(np.vdot(covariance, covariance)) if shrinkage == "auto" else 0.0
-    share = shrinkage_share(shrinkage, square_sum, trace, n_features, n_samples)
+    square_sum = float(np.vdot(covariance, covariance))
+    share = oas_shrinkage(shrinkage, square_sum, trace, n_features, n_samples)
     level = share * trace / n_features
     matrix = (1.0 - share) * covariance
     matrix.flat[:: len(matrix) + 1] += level
     return matrix, level
-
-
-def shrinkage_share(
-    shrinkage: Any, square_sum: float, trace: float, n_features: int, n_samples: int
-) -> float:
-    """Return a fixed share as it is, and for 'auto' that of `oas_shrinkage`."""
-    if shrinkage == "auto":
-        return oas_shrinkage(square_sum, trace, n_features, n_samples)
-    return float(shrinkage)

@@ -9,7 +9,7 @@ agree with those that somebody has named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections.base import (
@@ -36,7 +36,7 @@ from biasmir_utils.corrections.base import (
     rounding,
     warn,
 )
-from biasmir_utils.corrections.methods import SEED, Option, Options
+from biasmir_utils.corrections.methods import SEED, Option, parameter
 from biasmir_utils.corrections.projections import DomainLDA, MeanProjection
 from biasmir_utils.errors import ArgumentError
 
@@ -125,43 +125,18 @@ class SharedClusters(Storable):
         Mean silhouette for each k that was tried, NaN where fewer than two clusters were left.
     tried_ : list of int
         These k.
-    centers_ : ndarray, (n_groups_, n_components)
-        Centres of the groups among the principal components.
-    means_ : ndarray, (n_domains + 1, n_features)
-        Mean of each domain, then of all rows.
-    deviation_ : ndarray, (n_features,)
-        Standard deviations within the domains.
-    components_ : ndarray, (n_components, n_features)
-        Principal axes of the standardised rows.
     domains_ : list
         The domains seen in `fit`, sorted.
     """
 
-    options: ClassVar[Options] = {
-        "n_groups": Option(("auto",), low=1, whole=True),
-        "max_groups": Option(low=2, whole=True),
-        "min_share": Option(low=0.0, high=0.5),
-        "min_rows": Option(low=0, whole=True),
-        "n_components": Option(low=1, whole=True),
-        "random_state": SEED,
-    }
-
-    def __init__(
-        self,
-        n_groups: int | str = "auto",
-        *,
-        max_groups: int = 8,
-        min_share: float = 0.1,
-        min_rows: int = 10,
-        n_components: int = 16,
-        random_state: Any = 0,
-    ) -> None:
-        self.n_groups = n_groups
-        self.max_groups = max_groups
-        self.min_share = min_share
-        self.min_rows = min_rows
-        self.n_components = n_components
-        self.random_state = random_state
+    n_groups: int | str = parameter(
+        Option(("auto",), low=1, whole=True), default="auto", kw_only=False
+    )
+    max_groups: int = parameter(Option(low=2, whole=True), default=8)
+    min_share: float = parameter(Option(low=0.0, high=0.5), default=0.1)
+    min_rows: int = parameter(Option(low=0, whole=True), default=10)
+    n_components: int = parameter(Option(low=1, whole=True), default=16)
+    random_state: Any = parameter(SEED, default=0)
 
     def fit(self, X: Any, y: Any = None, *, sample_domain: Any) -> SharedClusters:
         """Find the groups.
@@ -182,15 +157,18 @@ class SharedClusters(Storable):
         X = validate_data(self, X, dtype=FLOAT_DTYPES)
         self._check_parameters()
         domains = domain_labels(sample_domain, len(X))
+        self.domains_ = domains.names
         rng = check_random_state(self.random_state)
-        points = self._reduced(X.astype(np.float64, copy=False), domains, rng)
-        starts = self._starts(len(X))
+        points = self._reduced(X.astype(np.float64), domains, rng)
+        if self.n_groups == "auto":
+            self.tried_ = list(range(2, min(self.max_groups, len(X) - 1) + 1))
+        else:
+            self.tried_ = [min(int(self.n_groups), len(X))] if int(self.n_groups) > 1 else []
         sample = np.sort(rng.permutation(len(X))[:SILHOUETTE_ROWS])
-        seeds = rng.randint(0, 2**31 - 1, size=len(starts))
-        self.tried_ = starts
-        self.silhouettes_ = np.full(len(starts), np.nan)
+        seeds = rng.randint(0, 2**31 - 1, size=len(self.tried_))
+        self.silhouettes_ = np.full(len(self.tried_), np.nan)
         best, centers = -np.inf, points.mean(axis=0, keepdims=True)
-        for i, (k, seed) in enumerate(zip(starts, seeds, strict=True)):
+        for i, (k, seed) in enumerate(zip(self.tried_, seeds, strict=True)):
             found = KMeans(k, n_init=4, random_state=int(seed)).fit(points).cluster_centers_
             kept = self._keep_shared(points, found, domains)
             nearest = _nearest(points[sample], kept)
@@ -206,62 +184,29 @@ class SharedClusters(Storable):
             )
         labels = _nearest(points, centers)
         order = np.argsort(-np.bincount(labels, minlength=len(centers)), kind="stable")
-        self.centers_ = centers[order]
         self.labels_: IntArray = np.argsort(order)[labels]
         self.n_groups_ = len(centers)
-        self.counts_ = _counts(self.labels_, domains, len(centers))
+        self.counts_ = cell_counts(self.labels_, len(centers), domains)
         return self
-
-    def predict(self, X: Any, *, sample_domain: Any = None) -> IntArray:
-        """Return the group of each row: that of the nearest centre.
-
-        Parameters
-        ----------
-        X : array-like, (n_samples, n_features)
-            Rows of embeddings, or of features made of them.
-        sample_domain : array-like, (n_samples,), or None
-            Rows of a domain that `fit` has not seen, or without one, are compared by the mean
-            of all rows of `fit`.
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
-        mean = np.full(len(X), len(self.domains_))
-        if sample_domain is not None:
-            labels = domain_labels(sample_domain, len(X))
-            known = {name: k for k, name in enumerate(self.domains_)}
-            mean = np.array([known.get(name, len(known)) for name in labels.names])[labels.codes]
-        return _nearest(
-            (X - self.means_[mean]) / self.deviation_ @ self.components_.T, self.centers_
-        )
 
     def _reduced(self, X: FloatArray, domains: Labels, rng: np.random.RandomState) -> FloatArray:
         """Return the rows without their domains' means, standardised, in few dimensions."""
-        k = len(domains.names)
-        means = np.array([X[domains.codes == code].mean(axis=0) for code in range(k)])
-        centered = X - means[domains.codes]
-        deviation = centered.std(axis=0)
-        constant = deviation <= rounding(largest_values(X))
-        self.domains_ = domains.names
-        self.means_ = np.vstack([means, X.mean(axis=0)])
-        self.deviation_ = np.where(constant, 1.0, deviation)
-        centered /= self.deviation_
-        centered[:, constant] = 0.0
-        n_components = min(self.n_components, *centered.shape)
-        axes = PCA(n_components, random_state=rng.randint(2**31 - 1)).fit(centered).components_
-        self.components_: FloatArray = axes
-        return centered @ axes.T
-
-    def _starts(self, n_rows: int) -> list[int]:
-        """Return the numbers of clusters to try."""
-        if self.n_groups == "auto":
-            return list(range(2, min(self.max_groups, n_rows - 1) + 1))
-        return [min(int(self.n_groups), n_rows)] if int(self.n_groups) > 1 else []
+        constant_below = rounding(largest_values(X))
+        for code in range(len(domains.names)):
+            members = domains.codes == code
+            X[members] -= X[members].mean(axis=0)
+        deviation = X.std(axis=0)
+        constant = deviation <= constant_below
+        X /= np.where(constant, 1.0, deviation)
+        X[:, constant] = 0.0
+        pca = PCA(min(self.n_components, *X.shape), random_state=rng.randint(2**31 - 1))
+        return np.asarray(X @ pca.fit(X).components_.T)
 
     def _keep_shared(self, points: FloatArray, centers: FloatArray, domains: Labels) -> FloatArray:
         """Return the centres that are left when every cluster keeps the floor."""
         sizes = np.bincount(domains.codes, minlength=len(domains.names))
         while len(centers) > 1:
-            counts = _counts(_nearest(points, centers), domains, len(centers))
+            counts = cell_counts(_nearest(points, centers), len(centers), domains)
             even = counts / sizes
             share = (even / np.maximum(even.sum(axis=1, keepdims=True), 1e-300)).min(axis=1)
             broken = (share < self.min_share) | (counts.min(axis=1) < self.min_rows)
@@ -275,10 +220,6 @@ class SharedClusters(Storable):
 def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
     distances = (centers**2).sum(axis=1) - 2 * points @ centers.T
     return np.asarray(distances.argmin(axis=1), dtype=np.intp)
-
-
-def _counts(labels: IntArray, domains: Labels, n_groups: int) -> IntArray:
-    return cell_counts(Labels(labels, list(range(n_groups))), domains)
 
 
 class AutoGroups(DomainTransformer):
@@ -326,24 +267,21 @@ class AutoGroups(DomainTransformer):
     Computational and Applied Mathematics 20, 1987, for the number of clusters.
     """
 
-    def __init__(
-        self, correction: DomainTransformer | None = None, clusters: SharedClusters | None = None
-    ) -> None:
-        self.correction = correction
-        self.clusters = clusters
+    correction: DomainTransformer | None = parameter(None, default=None, kw_only=False)
+    clusters: SharedClusters | None = parameter(None, default=None, kw_only=False)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        self.correction_: Any = NoCorrection()
         if domains is None:
-            self.correction_: DomainTransformer = NoCorrection().fit(X)
+            self.correction_.fit(X)
             return
         self.correction_ = clone(self.correction or DomainLDA())
         self.clusters_: SharedClusters = clone(self.clusters or SharedClusters())
-        found = self.clusters_.fit(X, sample_domain=domains.values).labels_
-        self.correction_.fit(X, y, sample_domain=domains.values, sample_group=found)
+        found = self.clusters_.fit(X, sample_domain=domains).labels_
+        self.correction_.fit(X, y, sample_domain=domains, sample_group=found)
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        corrected: FloatArray = self.correction_.transform(X, sample_domain=sample_domain)
-        return corrected
+        return np.asarray(self.correction_.transform(X, sample_domain=sample_domain))
 
     @property
     def thin_map(self) -> ThinMap:
@@ -412,9 +350,13 @@ def group_agreement(
         }
         best = max(labels, key=labels.__getitem__, default=None)
         even = clusters.counts_ / clusters.counts_.sum(axis=0)
-        named, own, shuffled = (
+        rng, shuffled = np.random.default_rng(random_state), found.copy()
+        for dataset in np.unique(domain):
+            rows_of = np.flatnonzero(domain == dataset)
+            shuffled[rows_of] = found[rng.permutation(rows_of)]
+        named, own, chance = (
             MeanProjection().fit(X, sample_domain=domain, sample_group=one).directions_
-            for one in (group, found, _shuffled(found, domain, random_state))
+            for one in (group, found, shuffled)
         )
         rows.append(
             {
@@ -427,17 +369,7 @@ def group_agreement(
                 "label": best,
                 "adjusted_rand_label": np.nan if best is None else labels[best],
                 "overlap": float(((named @ own.T) ** 2).sum() / len(named)),
-                "overlap_chance": float(((named @ shuffled.T) ** 2).sum() / len(named)),
+                "overlap_chance": float(((named @ chance.T) ** 2).sum() / len(named)),
             }
         )
     return pd.DataFrame(rows).set_index("embedding")
-
-
-def _shuffled(group: IntArray, domain: npt.NDArray[np.str_], random_state: int) -> IntArray:
-    """Return the groups in another order, within each domain."""
-    rng = np.random.default_rng(random_state)
-    shuffled = group.copy()
-    for name in np.unique(domain):
-        rows = np.flatnonzero(domain == name)
-        shuffled[rows] = group[rng.permutation(rows)]
-    return shuffled

@@ -11,7 +11,7 @@ random features", NeurIPS 2016, for the variant with signs.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from biasmir_utils.corrections.base import (
     rounding,
 )
 from biasmir_utils.corrections.maps import DomainCenter
-from biasmir_utils.corrections.methods import POSITIVE, SEED, Option, Options
+from biasmir_utils.corrections.methods import POSITIVE, SEED, Option, parameter
 from biasmir_utils.errors import ArgumentError
 
 # Rows are mapped in pieces of about this many numbers, which stay in the processor's cache.
@@ -50,16 +50,8 @@ def hadamard_transform(X: FloatArray) -> FloatArray:
     ----------
     X : ndarray, (..., d)
         d is a power of two.
-
-    Raises
-    ------
-    ArgumentError
-        If d is not a power of two.
     """
-    width = X.shape[-1]
-    if width < 1 or width & (width - 1):
-        raise ArgumentError(f"the last axis must be a power of two long, not {width}.")
-    log = width.bit_length() - 1
+    log = X.shape[-1].bit_length() - 1
     outer, inner = 1 << (log // 2), 1 << (log - log // 2)
     cells = X.reshape(-1, inner) @ _hadamard(inner, X.dtype)
     if outer > 1:
@@ -176,25 +168,12 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
     True
     """
 
-    options: ClassVar[Options] = {
-        "n_components": Option((None,), low=1, whole=True),
-        "sigma": Option(("median",), low=POSITIVE.low),
-        "diagonal": Option(("gaussian", "signs")),
-        "random_state": SEED,
-    }
-
-    def __init__(
-        self,
-        n_components: int | None = None,
-        *,
-        sigma: Any = "median",
-        diagonal: str = "gaussian",
-        random_state: Any = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.sigma = sigma
-        self.diagonal = diagonal
-        self.random_state = random_state
+    n_components: int | None = parameter(
+        Option((None,), low=1, whole=True), default=None, kw_only=False
+    )
+    sigma: Any = parameter(Option(("median",), low=POSITIVE.low), default="median")
+    diagonal: str = parameter(Option(("gaussian", "signs")), default="gaussian")
+    random_state: Any = parameter(SEED, default=0)
 
     def fit(self, X: Any, y: Any = None) -> Fastfood:
         """Find the bandwidth and draw the random matrices.
@@ -253,30 +232,19 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
             padded[:, : X.shape[1]] = X[first : first + step]
             for block in range(len(self.signs_)):
                 start, stop = block * width, min((block + 1) * width, n_basis)
-                angles = self._angles(padded, block)[:, : stop - start]
+                # Vx of each row, for the basis functions of one block.
+                angles = hadamard_transform(padded * self.signs_[block].astype(X.dtype))
+                angles = np.take(angles, self.permutations_[block], axis=1)
+                angles = hadamard_transform(angles * self.diagonals_[block].astype(X.dtype))
+                angles = (angles * self.lengths_[block].astype(X.dtype))[:, : stop - start]
                 np.cos(angles, out=piece[:, start:stop])
                 np.sin(angles, out=piece[:, n_basis + start : n_basis + stop])
             piece *= X.dtype.type(1.0 / np.sqrt(n_basis))
         return features
 
-    def _angles(self, padded: FloatArray, block: int) -> FloatArray:
-        """Return Vx for each row and the basis functions of one block, (n_rows, padded_)."""
-        dtype = padded.dtype
-        angles = hadamard_transform(padded * self.signs_[block].astype(dtype))
-        angles = np.take(angles, self.permutations_[block], axis=1)
-        angles *= self.diagonals_[block].astype(dtype)
-        angles = hadamard_transform(angles)
-        angles *= self.lengths_[block].astype(dtype)
-        return angles
-
     @property
     def _n_features_out(self) -> int:
         return 2 * self.n_components_
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class KernelCorrection(DomainTransformer):
@@ -335,38 +303,27 @@ class KernelCorrection(DomainTransformer):
     expansions in loglinear time", ICML 2013.
     """
 
-    def __init__(
-        self, correction: DomainTransformer | None = None, feature_map: Fastfood | None = None
-    ) -> None:
-        self.correction = correction
-        self.feature_map = feature_map
+    correction: DomainTransformer | None = parameter(None, default=None, kw_only=False)
+    feature_map: Fastfood | None = parameter(None, default=None, kw_only=False)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        names = None if domains is None else domains.values
-        self.scaler_: DomainTransformer = NoCorrection().fit(X)
-        if names is not None:
-            self.scaler_ = DomainCenter(scale=True).fit(X, sample_domain=names)
-        alike = self.scaler_.transform(X, sample_domain=names)
+        self.scaler_: Any = NoCorrection() if domains is None else DomainCenter(scale=True)
+        alike = self.scaler_.fit_transform(X, sample_domain=domains)
         self.mean_, deviation = alike.mean(axis=0), alike.std(axis=0)
         self.deviation_ = np.where(deviation <= rounding(largest_values(X)), 1.0, deviation)
         standardised = (alike - self.mean_) / self.deviation_
         self.feature_map_ = clone(self.feature_map or Fastfood()).fit(standardised)
+        features = self.feature_map_.transform(standardised)
         self.correction_: DomainTransformer = NoCorrection()
-        if names is not None and self.correction is not None:
+        if domains is not None and self.correction is not None:
             self.correction_ = clone(self.correction)
-        self.correction_.fit(
-            self.feature_map_.transform(standardised),
-            y,
-            sample_domain=names,
-            sample_group=None if groups is None else groups.values,
-        )
+        self.correction_.fit(features, y, sample_domain=domains, sample_group=groups)
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         alike = self.scaler_.transform(X, sample_domain=sample_domain)
         standardised = ((alike - self.mean_) / self.deviation_).astype(X.dtype)
         features = self.feature_map_.transform(standardised)
-        corrected: FloatArray = self.correction_.transform(features, sample_domain=sample_domain)
-        return corrected
+        return np.asarray(self.correction_.transform(features, sample_domain=sample_domain))
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """Return the names of the features: those of the feature map.

@@ -7,11 +7,12 @@ n_features x n_features is built or decomposed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from biasmir_utils.corrections.base import FloatArray, Labels, domain_labels, warn
 from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
@@ -20,9 +21,9 @@ from biasmir_utils.corrections.methods import (
     SHRINKAGE,
     Method,
     Option,
-    Options,
+    parameter,
 )
-from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
+from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
 UNSEEN = Option(("training", "own"))
@@ -44,12 +45,11 @@ class DomainMap(MomentCorrection):
         wrongly, too, or not at all.
     """
 
-    alpha: float
-    unseen: str
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    unseen: str = parameter(UNSEEN, default="training")
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
-        check_is_fitted(self, "domains_")
-        if self._is_identity() or self.alpha == 0:
+        if len(self.domains_) < 2 or self.alpha == 0:
             return X.copy()
         if sample_domain is None:
             rule = {
@@ -61,38 +61,30 @@ class DomainMap(MomentCorrection):
                 f"was not in the fit, and moved {rule} (unseen={self.unseen!r}). Give the domain "
                 f"of each row; those of the fit are {', '.join(map(str, self.domains_))}."
             )
-            return self._moved(X, None)
-        labels = domain_labels(sample_domain, len(X))
+            labels = Labels(np.zeros(len(X), dtype=np.intp), [None])
+        else:
+            labels = domain_labels(sample_domain, len(X))
         out = np.empty_like(X)
         for code, domain in enumerate(labels.names):
             members = labels.codes == code
-            position = self.domains_.index(domain) if domain in self.domains_ else None
-            out[members] = self._moved(X[members], position)
+            rows = X[members]
+            if domain in self.domains_:
+                target = self._map_seen(rows, self.domains_.index(domain))
+            elif self.unseen == "training":
+                target = self._map_seen(rows, len(self.domains_))
+            else:
+                target = self._map_unseen(rows)
+            if self.alpha != 1:
+                target = rows + X.dtype.type(self.alpha) * (target - rows)
+            out[members] = target
         return out
-
-    def _moved(self, X: FloatArray, position: int | None) -> FloatArray:
-        if not len(X):
-            return X.copy()
-        if position is None and self.unseen == "own":
-            moments = Moments(X.shape[1], self.required_scatter)
-            moments.update(X, np.zeros(len(X), dtype=int))
-            target = self._map_unseen(X, moments.of_domain(0))
-        else:
-            target = self._map_seen(X, len(self.domains_) if position is None else position)
-        if self.alpha == 1:
-            return target
-        return X + X.dtype.type(self.alpha) * (target - X)
-
-    def _is_identity(self) -> bool:
-        """Return whether the rows of the fit give no maps."""
-        return len(self.domains_) < 2
 
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         """Return the rows after the full map of domain k, or of all training rows if last."""
         raise NotImplementedError
 
-    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
-        """Return the rows after the full map of a domain with the statistics of the rows."""
+    def _map_unseen(self, X: FloatArray) -> FloatArray:
+        """Return the rows after the full map of a domain with their own statistics."""
         raise NotImplementedError
 
     def unseen_rule(self) -> str:
@@ -174,24 +166,13 @@ class DomainCenter(DomainMap):
     oracle form, for a concept that is known at transform time.
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "scale": Option((True, False)),
-        "unseen": UNSEEN,
-    }
+    scale: bool = parameter(Option((True, False)), default=False)
     required_scatter = "variance"
 
-    def __init__(
-        self, alpha: float = 1.0, *, scale: bool = False, unseen: str = "training"
-    ) -> None:
-        self.alpha = alpha
-        self.scale = scale
-        self.unseen = unseen
-
     def _solve(self, moments: Moments) -> None:
-        cells = [moments.of_domain(domain) for domain in moments.domains]
-        if not cells:
-            cells = [CellMoments(1, np.zeros(moments.n_features), np.zeros(moments.n_features))]
+        if not moments.cells:
+            return
+        cells = [moments.cells[domain, None] for domain in moments.domains]
         counts = np.array([cell.count for cell in cells], dtype=float)
         means = np.array([cell.mean for cell in cells])
         variances = np.array([cell.covariance for cell in cells])
@@ -206,7 +187,9 @@ class DomainCenter(DomainMap):
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         return self._to_target(X, self.means_[k], self.deviations_[k])
 
-    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
+    def _map_unseen(self, X: FloatArray) -> FloatArray:
+        own = Moments(X.shape[1], self.required_scatter).update(X, np.zeros(len(X)))
+        (cell,) = own.cells.values()
         return self._to_target(X, cell.mean, np.sqrt(cell.covariance))
 
     def _to_target(self, X: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
@@ -237,6 +220,24 @@ class SpanMatrix:
     outer: float = 0.0
     basis: FloatArray | None = None
 
+    @cached_property
+    def eigen(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues of a covariance on the basis, ascending, and eigenvectors in columns.
+
+        Negative values, which are rounding, are zero.
+        """
+        values, vectors = np.linalg.eigh((self.inner + self.inner.T) / 2)
+        return np.maximum(values, 0.0), vectors
+
+    def power(self, exponent: float) -> FloatArray:
+        """Return a power of a covariance on the basis, (m, m)."""
+        values, vectors = self.eigen
+        return (vectors * values**exponent) @ vectors.T
+
+    def on_basis(self, inner: FloatArray, outer: float) -> SpanMatrix:
+        """Return another matrix on the same basis; `outer` does not matter without one."""
+        return SpanMatrix(inner, 0.0 if self.basis is None else float(outer), self.basis)
+
     def rows_times(self, X: FloatArray) -> FloatArray:
         """Return the rows of `X` times the matrix, each row x giving ``matrix' x``."""
         if self.basis is None:
@@ -266,42 +267,6 @@ def common_basis(matrices: list[SpanMatrix]) -> list[SpanMatrix]:
     return [matrix.in_basis(joint) for matrix in matrices]
 
 
-@dataclass(frozen=True)
-class SpanCovariance:
-    """A symmetric positive definite `SpanMatrix` by its eigenvalues, of which powers are cheap.
-
-    Attributes
-    ----------
-    values : ndarray, (m,)
-        Eigenvalues on the basis, ascending; negative ones, which are rounding, are zero.
-    vectors : ndarray, (m, m)
-        Eigenvectors in columns.
-    outer : float
-        As in `SpanMatrix`.
-    basis : ndarray, (m, n_features), or None
-        As in `SpanMatrix`.
-    """
-
-    values: FloatArray
-    vectors: FloatArray
-    outer: float = 0.0
-    basis: FloatArray | None = None
-
-    @classmethod
-    def of(cls, matrix: SpanMatrix) -> SpanCovariance:
-        """Decompose a covariance."""
-        values, vectors = np.linalg.eigh((matrix.inner + matrix.inner.T) / 2)
-        return cls(np.maximum(values, 0.0), vectors, matrix.outer, matrix.basis)
-
-    def power(self, exponent: float) -> FloatArray:
-        """Return a power of the matrix on the basis, (m, m)."""
-        return (self.vectors * self.values**exponent) @ self.vectors.T
-
-    def matrix(self, inner: FloatArray, outer: float) -> SpanMatrix:
-        """Return another matrix on the same basis; `outer` does not matter without one."""
-        return SpanMatrix(inner, 0.0 if self.basis is None else float(outer), self.basis)
-
-
 class CovarianceMap(DomainMap):
     """Base of the maps from one covariance to another.
 
@@ -315,20 +280,14 @@ class CovarianceMap(DomainMap):
         Of the target.
     maps_ : list of SpanMatrix
         For each domain the transposed map to the target; with ``unseen='training'`` then that
-        of all rows. Empty for the identity: of one domain, or while `partial_fit` has too few
-        rows of one, when there is no target either.
+        of all rows. Empty for the identity, when there is no target either.
     domains_ : list
         The domains seen in `fit`, sorted.
     """
 
+    to: Any = parameter(None, default="")
+    shrinkage: Any = parameter(SHRINKAGE, default="auto")
     required_scatter = "domain"
-    _default_target = ""
-    _target_power = 1.0
-
-    shrinkage: Any
-    to: Any
-    means_: FloatArray
-    mean_: FloatArray
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         if domains is None or len(X) >= X.shape[1]:
@@ -338,65 +297,61 @@ class CovarianceMap(DomainMap):
         # every domain's rows around theirs.
         mean = X.mean(axis=0)
         basis, Z = _span_coordinates(X - mean)
-        inside = Moments(Z.shape[1], self.required_scatter).add(Z, domains)
-        self._set(inside, basis)
-        self.means_ = self.means_ @ basis + mean
-        self.mean_ = self.mean_ @ basis + mean
-        self._moments = None
+        self._solve(Moments(Z.shape[1], self.required_scatter).update(Z, domains), basis, mean)
 
-    def _solve(self, moments: Moments) -> None:
+    def _solve(self, moments: Moments, basis: FloatArray | None = None, center: Any = 0.0) -> None:
+        """Find means, target and maps from moments, of all features or on a basis, centred."""
         self.maps_: list[SpanMatrix] = []
-        for name in ("means_", "mean_", "covariance_"):
-            self.__dict__.pop(name, None)
-        if len(moments.domains) > 1:
-            self._set(moments, None)
-
-    def _is_identity(self) -> bool:
-        return super()._is_identity() or not self.maps_
-
-    def _set(self, moments: Moments, basis: FloatArray | None) -> None:
-        """Find means, target and maps from moments, on a basis or on all features."""
+        if not moments.cells:
+            return
         names, count = moments.domains, moments.count
-        cells = [moments.of_domain(name) for name in names]
+        cells = [moments.cells[name, None] for name in names]
         sources = [
             self._covariance(cell.covariance, cell.count, f"domain {name!r}", basis)
             for cell, name in zip(cells, names, strict=True)
         ]
-        self.means_ = np.vstack([*(cell.mean for cell in cells), moments.mean()])
+        means: FloatArray = np.vstack([*(cell.mean for cell in cells), moments.mean()])
         k = self._target_position(names)
-        if k is not None:
-            self.mean_, target = self.means_[k], sources[k]
+        if k is None:
+            mean, target = self._default_target(moments, means, sources)
         else:
-            self.mean_, target = self._default_target_of(moments, sources)
+            mean, target = means[k], sources[k]
+        if basis is not None:
+            means, mean = means @ basis + center, mean @ basis + center
+        self.means_, self.mean_ = means, mean
         if self.unseen == "training":
             total = moments.total_covariance()
             sources.append(self._covariance(total, count, "all rows", basis))
-        self.covariance_ = target.matrix(target.power(1.0), target.outer)
-        self.maps_ = self._maps(sources, target)
+        self.covariance_ = target.on_basis(target.power(1.0), target.outer)
+        self.maps_ = [self._map(source, target) for source in sources]
 
-    def _check_domains(self, domains: list[Any]) -> None:
-        self._target_position(domains)
+    def _check_parameters(self, domains: Sequence[Any] = ()) -> None:
+        super()._check_parameters()
+        if len(domains) > 1:
+            self._target_position(domains)
 
-    def _target_position(self, domains: list[Any]) -> int | None:
+    def _target_position(self, domains: Sequence[Any]) -> int | None:
         """Return the position of the domain that is the target, None for the default."""
-        if self.to == self._default_target:
+        default = type(self).to
+        if self.to == default:
             return None
         for k, domain in enumerate(domains):
             if domain == self.to or str(domain) == str(self.to):
                 return k
         raise ArgumentError(
-            f"to must be {self._default_target!r} or one of the domains "
+            f"to must be {default!r} or one of the domains "
             f"{', '.join(repr(d) for d in domains)}, not {self.to!r}."
         )
 
     def _covariance(
         self, inner: FloatArray, n_samples: int, what: str, basis: FloatArray | None
-    ) -> SpanCovariance:
+    ) -> SpanMatrix:
         """Return the shrunk form of a sample covariance, given on a basis that it stays in."""
         inner, level = shrunk(inner, n_samples, self.shrinkage, self.n_features_in_)
-        found = SpanCovariance.of(SpanMatrix(inner, level, basis))
-        smallest = found.values[0] if basis is None else min(found.values[0], level)
-        if not smallest > len(inner) * _EPS * found.values[-1]:
+        found = SpanMatrix(inner, level, basis)
+        values, _ = found.eigen
+        smallest = values[0] if basis is None else min(values[0], level)
+        if not smallest > len(inner) * _EPS * values[-1]:
             raise SingularCovarianceError(
                 f"the shrunk covariance of {what} is singular: it has one row, or too few "
                 "different ones, or a constant feature without shrinkage. Give more rows, drop "
@@ -407,37 +362,29 @@ class CovarianceMap(DomainMap):
     def _map_seen(self, X: FloatArray, k: int) -> FloatArray:
         return (self.maps_[k].rows_times(X - self.means_[k]) + self.mean_).astype(X.dtype)
 
-    def _map_unseen(self, X: FloatArray, cell: CellMoments) -> FloatArray:
-        basis, covariance = None, cell.covariance
-        if len(X) < X.shape[1]:
-            basis, Z = _span_coordinates((X - cell.mean).astype(np.float64))
-            covariance = Z.T @ Z / len(Z)
-        own = self._covariance(covariance, cell.count, "the rows of the unseen domain", basis)
-        both = common_basis([own.matrix(own.power(1.0), own.outer), self.covariance_])
-        source, target = (SpanCovariance.of(matrix) for matrix in both)
-        (found,) = self._maps([source], target)
-        return (found.rows_times(X - cell.mean) + self.mean_).astype(X.dtype)
+    def _map_unseen(self, X: FloatArray) -> FloatArray:
+        rows = X.astype(np.float64)
+        mean = rows.mean(axis=0)
+        rows -= mean
+        basis, Z = _span_coordinates(rows) if len(X) < X.shape[1] else (None, rows)
+        own = self._covariance(Z.T @ Z / len(X), len(X), "the rows of the unseen domain", basis)
+        source, target = common_basis([own.on_basis(own.power(1.0), own.outer), self.covariance_])
+        return (self._map(source, target).rows_times(X - mean) + self.mean_).astype(X.dtype)
 
-    def _default_target_of(
-        self, moments: Moments, sources: list[SpanCovariance]
-    ) -> tuple[FloatArray, SpanCovariance]:
+    def _map(self, source: SpanMatrix, target: SpanMatrix) -> SpanMatrix:
+        """Return the transposed linear map to a covariance on the same basis."""
+        # Orthogonal to the basis both covariances are multiples of the identity.
+        outer = np.sqrt(target.outer / source.outer) if source.outer else 0.0
+        return source.on_basis(self._map_inside(source, target), outer)
+
+    def _default_target(
+        self, moments: Moments, means: FloatArray, sources: list[SpanMatrix]
+    ) -> tuple[FloatArray, SpanMatrix]:
         """Return mean and covariance of the target that no domain is."""
         raise NotImplementedError
 
-    def _maps(self, sources: list[SpanCovariance], target: SpanCovariance) -> list[SpanMatrix]:
-        """Return the transposed linear maps to a covariance on the same basis."""
-        power = target.power(self._target_power)
-        return [
-            # Orthogonal to the basis both covariances are multiples of the identity.
-            source.matrix(
-                self._map_to(power, source),
-                np.sqrt(target.outer / source.outer) if source.outer else 0.0,
-            )
-            for source in sources
-        ]
-
-    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
-        """Return the transposed map on the basis, to a power of the target there, (m, m)."""
+    def _map_inside(self, source: SpanMatrix, target: SpanMatrix) -> FloatArray:
+        """Return the transposed map on the basis, (m, m)."""
         raise NotImplementedError
 
 
@@ -512,38 +459,17 @@ class CORAL(CovarianceMap):
     Signal Processing 58, 2010, for the shrinkage.
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "to": None,
-        "shrinkage": SHRINKAGE,
-        "unseen": UNSEEN,
-    }
-    _default_target = "pooled"
-    _target_power = 0.5
+    to: Any = parameter(None, default="pooled")
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        to: Any = "pooled",
-        shrinkage: Any = "auto",
-        unseen: str = "training",
-    ) -> None:
-        self.alpha = alpha
-        self.to = to
-        self.shrinkage = shrinkage
-        self.unseen = unseen
+    def _default_target(
+        self, moments: Moments, means: FloatArray, sources: list[SpanMatrix]
+    ) -> tuple[FloatArray, SpanMatrix]:
+        within = moments.within_scatter() / moments.count
+        covariance = self._covariance(within, moments.count, "all rows", sources[0].basis)
+        return means[-1], covariance
 
-    def _default_target_of(
-        self, moments: Moments, sources: list[SpanCovariance]
-    ) -> tuple[FloatArray, SpanCovariance]:
-        within = moments.within_covariance()
-        return self.means_[-1], self._covariance(
-            within, moments.count, "all rows", sources[0].basis
-        )
-
-    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
-        return source.power(-0.5) @ target
+    def _map_inside(self, source: SpanMatrix, target: SpanMatrix) -> FloatArray:
+        return source.power(-0.5) @ target.power(0.5)
 
 
 @Method(
@@ -623,46 +549,30 @@ class GaussianOT(CovarianceMap):
     estimation", IEEE Transactions on Signal Processing 58, 2010, for the shrinkage.
     """
 
-    options: ClassVar[Options] = CORAL.options
-    _default_target = "barycenter"
+    to: Any = parameter(None, default="barycenter")
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        to: Any = "barycenter",
-        shrinkage: Any = "auto",
-        unseen: str = "training",
-    ) -> None:
-        self.alpha = alpha
-        self.to = to
-        self.shrinkage = shrinkage
-        self.unseen = unseen
-
-    def _default_target_of(
-        self, moments: Moments, sources: list[SpanCovariance]
-    ) -> tuple[FloatArray, SpanCovariance]:
+    def _default_target(
+        self, moments: Moments, means: FloatArray, sources: list[SpanMatrix]
+    ) -> tuple[FloatArray, SpanMatrix]:
         inner = barycenter([source.power(1.0) for source in sources])
         outer = np.mean([np.sqrt(source.outer) for source in sources]) ** 2
-        target = SpanCovariance.of(sources[0].matrix(inner, outer))
-        return self.means_[:-1].mean(axis=0), target
+        return means[:-1].mean(axis=0), sources[0].on_basis(inner, outer)
 
-    def _map_to(self, target: FloatArray, source: SpanCovariance) -> FloatArray:
-        return monge_map(source, target)
+    def _map_inside(self, source: SpanMatrix, target: SpanMatrix) -> FloatArray:
+        return monge_map(source, target.power(1.0))
 
 
-def monge_map(source: SpanCovariance, target: FloatArray) -> FloatArray:
+def monge_map(source: SpanMatrix, target: FloatArray) -> FloatArray:
     """Return the optimal linear map between centred Gaussians, a symmetric matrix.
 
     Parameters
     ----------
-    source : SpanCovariance
+    source : SpanMatrix
     target : ndarray, (m, m)
         Covariance on the basis of the source.
     """
     half, inverse_half = source.power(0.5), source.power(-0.5)
-    middle = SpanCovariance.of(SpanMatrix(half @ target @ half)).power(0.5)
-    return inverse_half @ middle @ inverse_half
+    return inverse_half @ SpanMatrix(half @ target @ half).power(0.5) @ inverse_half
 
 
 def barycenter(
@@ -673,13 +583,13 @@ def barycenter(
     For two it is known in closed form; for more, the fixed-point iteration of Alvarez-Esteban
     et al. is run until the relative change is below `tol`.
     """
-    current = SpanCovariance.of(SpanMatrix(covariances[0]))
     if len(covariances) == 2:
-        middle = (np.eye(len(covariances[0])) + monge_map(current, covariances[1])) / 2
-        return middle @ covariances[0] @ middle
+        one, other = covariances
+        middle = (np.eye(len(one)) + monge_map(SpanMatrix(one), other)) / 2
+        return middle @ one @ middle
     matrix = np.mean(covariances, axis=0)
     for _ in range(max_steps):
-        current = SpanCovariance.of(SpanMatrix(matrix))
+        current = SpanMatrix(matrix)
         step = np.mean([monge_map(current, other) for other in covariances], axis=0)
         new = step @ matrix @ step
         change = np.linalg.norm(new - matrix) / np.linalg.norm(new)

@@ -55,14 +55,13 @@ class Option:
         name : str
             Name of the parameter, for the message.
         """
-        if isinstance(value, self.types) or any(value is word for word in self.words):
-            return
-        allowed = isinstance(value, str) and value in self.words
-        if self.low is not None and not isinstance(value, bool | str):
-            numbers = (int, np.integer) if self.whole else (int, float, np.number)
-            in_span = isinstance(value, numbers) and self.low <= value <= self.high
-            allowed = bool(in_span and value < np.inf)
-        if not allowed:
+        numbers = (int, np.integer) if self.whole else (int, float, np.number)
+        is_number = isinstance(value, numbers) and not isinstance(value, bool)
+        in_span = is_number and self.low is not None and self.low <= value <= self.high
+        is_word = any(
+            value is word or (isinstance(value, str) and value == word) for word in self.words
+        )
+        if not (is_word or isinstance(value, self.types) or (in_span and np.isfinite(value))):
             raise ArgumentError(f"{name} must be {self}, not {value!r}.")
 
     def parse(self, text: str, name: str) -> Any:
@@ -96,6 +95,22 @@ class Option:
 Options = Mapping[str, Option | None]
 """What each parameter of a class may be; None is any text, which `fit` checks."""
 
+
+def parameter(option: Option | None, *, default: Any, kw_only: bool = True) -> Any:
+    """Return a parameter of a correction, to stand in its class as ``name: type = parameter(...)``.
+
+    Parameters
+    ----------
+    option : Option or None
+        What the parameter may be; None is anything, which `fit` checks.
+    default : object
+        Its value where none is given.
+    kw_only : bool
+        Whether it is given by name only.
+    """
+    return field(default=default, kw_only=kw_only, metadata={"option": option})
+
+
 SHARE = Option(low=0.0, high=1.0)
 SHRINKAGE = Option(("auto",), low=0.0, high=1.0)
 POSITIVE = Option(low=float(np.finfo(float).tiny))
@@ -107,7 +122,7 @@ class Method:
     """What is known of a correction besides its class; as a decorator it registers the class.
 
     From then on the name is known to `make_correction`, the command line, its help, reports, and
-    `load_correction`. The options that a name may have are the class's `options`.
+    `load_correction`. The options that a name may have are the parameters of the class.
 
     Parameters
     ----------
@@ -134,11 +149,13 @@ class Method:
     --------
     A file with these lines, once imported, makes ``--correction clip`` known:
 
-    >>> from biasmir_utils.corrections import DomainTransformer, Method
-    >>> @Method("clip", "cut off what exceeds 3")  # doctest: +SKIP
+    >>> from biasmir_utils.corrections import DomainTransformer, Method, Option, parameter
+    >>> @Method("clip", "cut off what exceeds a limit")  # doctest: +SKIP
     ... class Clip(DomainTransformer):
+    ...     limit: float = parameter(Option(low=0.0), default=3.0)
+    ...
     ...     def _learn(self, X, y, domains, groups):
-    ...         self.limit_ = 3.0
+    ...         self.limit_ = self.limit * X.std()
     ...
     ...     def _correct(self, X, sample_domain):
     ...         return X.clip(-self.limit_, self.limit_)
@@ -158,24 +175,6 @@ class Method:
         METHODS[self.name] = replace(self, make=made, sets=self.sets or {"all": (self.name,)})
         _derive()
         return made
-
-    @property
-    def parameters(self) -> Options:
-        """What each parameter may be, the dose left out."""
-        return {name: one for name, one in self.make.options.items() if name != "alpha"}
-
-    @property
-    def has_dose(self) -> bool:
-        """Whether the method takes ``alpha``."""
-        return "alpha" in self.make.options
-
-    @property
-    def is_low_rank(self) -> bool:
-        """Whether the fitted transformer has a `thin_map` of few directions.
-
-        Every projection has, and maps that read one thing and subtract along another.
-        """
-        return bool(self.make.is_low_rank)
 
 
 METHODS: dict[str, Method] = {}

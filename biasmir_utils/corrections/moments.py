@@ -13,11 +13,11 @@ are, and chunks may come in any order, from one process or from many:
 >>> bool(np.allclose(whole.total_covariance(), parts.total_covariance()))
 True
 
-`MomentCorrection` is the base of the corrections that moments suffice for, which can therefore be
-fitted in chunks. `moments_of_corpus` makes one pass over the frames of a corpus that do not fit
-into memory: it holds one chunk of rows (64 MB) and the moments, whatever the size of the file.
-Blocks of rows are independent and their moments can be added, so that processes, on one machine or
-on many, can share the work:
+`MomentCorrection` is the base of the corrections that moments suffice for: its `fit_moments` fits
+them to rows that came in chunks. `moments_of_corpus` makes one pass over the frames of a corpus
+that do not fit into memory: it holds one chunk of rows (64 MB) and the moments, whatever the size
+of the file. Blocks of rows are independent and their moments can be added, so that processes, on
+one machine or on many, can share the work:
 
     from concurrent.futures import ProcessPoolExecutor
     with ProcessPoolExecutor() as executor:
@@ -28,7 +28,7 @@ and with Dask ``executor=client.get_executor()``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -36,23 +36,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+import numpy.typing as npt
 
 from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
 from biasmir_utils.corrections.base import (
-    FLOAT_DTYPES,
     DomainTransformer,
     FloatArray,
     Labels,
     domain_labels,
-    group_labels,
     largest_values,
-    warn,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 SCATTERS = ("none", "variance", "pooled", "domain")
-FIT_SPLITS = ("train", "all")
 BLOCK_ROWS = 65_536
 
 
@@ -88,8 +84,9 @@ class Moments:
     n_features : int
         Number of features of the rows.
     scatter : {'none', 'variance', 'pooled', 'domain'}
-        What is kept of second moments: nothing; the variance of each feature in each cell; one
-        scatter matrix within the cells, summed over them; one scatter matrix for each cell.
+        What is kept of second moments: nothing; the variance of each feature in each domain; one
+        scatter matrix within the cells, summed over them; one scatter matrix for each domain.
+        With 'variance' and 'domain' the cells are the domains, and groups are not kept.
 
     Attributes
     ----------
@@ -98,7 +95,7 @@ class Moments:
     within : ndarray, (n_features, n_features)
         The summed scatter within the cells; empty unless scatter is 'pooled'.
     grouped : bool
-        Whether the rows came with groups.
+        Whether cells are kept for each group.
     largest : ndarray, (n_features,)
         Largest absolute value of each feature, which tells what is rounding.
     """
@@ -129,21 +126,9 @@ class Moments:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ArgumentError(f"X must have {self.n_features} features, its shape is {X.shape}.")
-        groups = None if sample_group is None else group_labels(sample_group, len(X))
-        return self.add(X, domain_labels(sample_domain, len(X)), groups)
-
-    def add(self, X: FloatArray, domains: Labels, groups: Labels | None = None) -> Moments:
-        """Add rows whose labels are checked already, and return self.
-
-        Parameters
-        ----------
-        X : ndarray, (n_samples, n_features)
-            Rows of embeddings.
-        domains : Labels
-            Domain of each row.
-        groups : Labels or None
-            Group of each row.
-        """
+        domains, groups = domain_labels(sample_domain, len(X)), None
+        if sample_group is not None and self.scatter in ("none", "pooled"):
+            groups = Labels.of(sample_group, len(X), "sample_group")
         if self.cells and self.grouped != (groups is not None):
             raise ArgumentError(
                 "sample_group must be given for all chunks of rows, or for none of them."
@@ -155,60 +140,58 @@ class Moments:
                 if groups is not None:
                     members &= groups.codes == g
                 if members.any():
-                    part = X if members.all() else X[members]
-                    self._add((domain, group), *self._of(part))
+                    self._add_rows((domain, group), X if members.all() else X[members])
         if len(X):
             np.maximum(self.largest, largest_values(X), out=self.largest)
         return self
 
-    def _of(self, X: FloatArray) -> tuple[CellMoments, FloatArray | None]:
-        """Return the cell of some rows, and their scatter where that is pooled."""
+    def _add_rows(self, key: tuple[Any, Any], X: FloatArray) -> None:
+        """Add rows of one cell."""
         X = X.astype(np.float64)
         mean = X.mean(axis=0)
         X -= mean
+        scatter = None
         if self.scatter == "variance":
-            return CellMoments(len(X), mean, np.einsum("ij,ij->j", X, X)), None
-        if self.scatter == "domain":
-            return CellMoments(len(X), mean, X.T @ X), None
-        return CellMoments(len(X), mean), X.T @ X if self.scatter == "pooled" else None
+            scatter = np.einsum("ij,ij->j", X, X)
+        elif self.scatter == "domain":
+            scatter = X.T @ X
+        elif self.scatter == "pooled":
+            self.within += X.T @ X
+        self._merge(key, CellMoments(len(X), mean, scatter))
 
-    def _add(
-        self, key: tuple[Any, Any], cell: CellMoments, within: FloatArray | None = None
-    ) -> None:
-        """Merge a cell, and the pooled scatter within it, into the one of its name."""
+    def _merge(self, key: tuple[Any, Any], cell: CellMoments) -> None:
+        """Merge a cell into the one of its name."""
         old = self.cells.get(key)
-        if within is not None:
-            self.within += within
         if old is None:
             self.cells[key] = cell
             return
         count = old.count + cell.count
         step = cell.mean - old.mean
         weight = old.count * cell.count / count
-        if self.within.size:
+        if self.scatter == "pooled":
             self.within += weight * np.outer(step, step)
         scatter = None
         if old.scatter is not None and cell.scatter is not None:
-            between = np.outer(step, step) if old.scatter.ndim == 2 else step**2
+            between = np.outer(step, step) if self.scatter == "domain" else step**2
             scatter = old.scatter + cell.scatter + weight * between
         self.cells[key] = CellMoments(count, old.mean + step * (cell.count / count), scatter)
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the rows of both, leaving both as they are."""
-        if (self.n_features, self.scatter) != (other.n_features, other.scatter):
+        if (self.n_features, self.scatter) != (other.n_features, other.scatter) or (
+            self.cells and other.cells and self.grouped != other.grouped
+        ):
             raise ArgumentError(
-                f"moments of {self.n_features} features with scatter {self.scatter!r} cannot be "
-                f"added to {other.n_features} features with scatter {other.scatter!r}."
+                "moments can be added that are of as many features, with the same scatter, and "
+                "all or none of them with groups."
             )
-        if self.cells and other.cells and self.grouped != other.grouped:
-            raise ArgumentError("moments with groups cannot be added to moments without.")
         total = Moments(self.n_features, self.scatter)
         total.grouped = self.grouped or other.grouped
         for part in (self, other):
             total.within += part.within
             np.maximum(total.largest, part.largest, out=total.largest)
             for key, cell in part.cells.items():
-                total._add(key, cell)
+                total._merge(key, cell)
         return total
 
     @property
@@ -219,138 +202,43 @@ class Moments:
     @property
     def groups(self) -> list[Any]:
         """The groups, sorted, None last."""
-        names = {group for _, group in self.cells}
-        return [*sorted(names - {None}), *([None] if None in names else [])]
+        return sorted({group for _, group in self.cells}, key=lambda name: (name is None, name))
 
     @property
     def count(self) -> int:
         """Number of rows."""
         return sum(cell.count for cell in self.cells.values())
 
-    def rows_of(self, domain: Any, group: Any) -> int:
-        """Return the number of rows of a cell, which there may not be.
-
-        Parameters
-        ----------
-        domain, group : object
-            Names; the group is None for missing ones, and without groups.
-        """
-        cell = self.cells.get((domain, group))
-        return 0 if cell is None else cell.count
-
     def mean(self) -> FloatArray:
         """Return the mean of all rows, (n_features,)."""
         total = sum(cell.count * cell.mean for cell in self.cells.values())
         return np.asarray(total / self.count)
 
-    def of_domain(self, domain: Any) -> CellMoments:
-        """Return one domain's cell, its groups merged.
-
-        Parameters
-        ----------
-        domain : object
-            Its name.
-        """
-        merged = Moments(self.n_features, "none" if self.scatter == "pooled" else self.scatter)
-        for (name, _), cell in self.cells.items():
-            if name == domain:
-                merged._add((domain, None), cell)
-        return merged.cells[domain, None]
+    def within_scatter(self) -> FloatArray:
+        """Return the scatter matrix within the cells, summed over them."""
+        if self.scatter == "domain":
+            scatters = [cell.scatter for cell in self.cells.values() if cell.scatter is not None]
+            return np.asarray(np.sum(scatters, axis=0))
+        if self.scatter != "pooled":
+            raise ArgumentError(f"moments with scatter {self.scatter!r} have no covariance.")
+        return self.within
 
     def total_covariance(self) -> FloatArray:
         """Return the covariance of all rows around their mean, (n_features, n_features)."""
         cells = list(self.cells.values())
         means = np.array([cell.mean for cell in cells]) - self.mean()
         counts = np.array([cell.count for cell in cells], dtype=float)
-        return (self._within() + (means * counts[:, np.newaxis]).T @ means) / self.count
-
-    def within_covariance(self) -> FloatArray:
-        """Return the covariance within the domains, weighted by their rows."""
-        total = self._within()
-        for domain in self.domains:
-            center = self.of_domain(domain).mean
-            for (name, _), cell in self.cells.items():
-                if name == domain:
-                    total += cell.count * np.outer(cell.mean - center, cell.mean - center)
-        return total / self.count
-
-    def _within(self) -> FloatArray:
-        """Return the summed scatter within the cells, as a new array."""
-        if self.scatter == "pooled":
-            return self.within.copy()
-        if self.scatter != "domain":
-            raise ArgumentError(f"moments with scatter {self.scatter!r} have no covariance.")
-        scatters = [c.scatter for c in self.cells.values() if c.scatter is not None]
-        return np.sum(scatters, axis=0)
+        return (self.within_scatter() + (means * counts[:, np.newaxis]).T @ means) / self.count
 
 
 class MomentCorrection(DomainTransformer):
     """Base of the corrections that are functions of the domains' moments.
 
-    A subclass names the second moments that it needs in `required_scatter`, turns moments into its
-    attributes in `_solve`; with fewer than two domains it must become the identity. Where moments
-    of more do not determine a correction, `_solve` raises an `ArgumentError`.
+    A subclass names the second moments that it needs in `required_scatter`, and turns moments into
+    its attributes in `_solve`; with fewer than two domains it must become the identity.
     """
 
     required_scatter = "none"
-
-    __metadata_request__partial_fit = {  # noqa: RUF012
-        "sample_domain": True,
-        "sample_group": True,
-    }
-
-    def partial_fit(
-        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
-    ) -> MomentCorrection:
-        """Add rows to those seen before, and learn the correction of all of them.
-
-        The result equals that of one `fit`, up to rounding, in whatever order the rows come. Until
-        a second domain is seen the correction is the identity; so it is, with a `DomainWarning`,
-        while the rows of two domains do not determine it: no group has two domains yet, a domain
-        has too few rows for a covariance, or the domain that others are moved to has not come.
-        For many chunks it is faster to collect `Moments` and to call `fit_moments` once.
-
-        Parameters
-        ----------
-        X, y, sample_domain, sample_group
-            As in `fit`; `sample_group` for all chunks or for none. Rows without `sample_domain`
-            are not counted.
-
-        Returns
-        -------
-        self
-        """
-        first = not hasattr(self, "_moments")  # also after a fit that ended in an error
-        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
-        self.check_moments([], grouped=sample_group is not None)
-        moments: Moments | None = (
-            Moments(X.shape[1], self.required_scatter) if first else self._moments
-        )
-        if moments is None:
-            raise ArgumentError(
-                f"partial_fit cannot continue this fit of {type(self).__name__}, which kept no "
-                "moments; call partial_fit from the first chunk on."
-            )
-        if sample_domain is not None:
-            self._check_groups(sample_group is not None)
-            groups = None if sample_group is None else group_labels(sample_group, len(X))
-            moments.add(X, domain_labels(sample_domain, len(X)), groups)
-        elif moments.cells:
-            warn(f"{len(X)} rows without sample_domain are not counted.")
-        else:
-            self._warn_of_one_domain()
-        self._moments: Moments | None = moments
-        self.domains_ = moments.domains
-        try:
-            self._solve(moments)
-        except ArgumentError as error:
-            # The rows are counted: more of them may determine it.
-            self._solve(Moments(moments.n_features, moments.scatter))
-            warn(
-                f"the {moments.count} rows so far do not determine {type(self).__name__}, and rows "
-                f"will be left as they are until more have come: {error}"
-            )
-        return self
 
     def fit_moments(self, moments: Moments) -> MomentCorrection:
         """Learn the correction of the rows that the moments are of.
@@ -367,79 +255,42 @@ class MomentCorrection(DomainTransformer):
         Raises
         ------
         ArgumentError
-            As `check_moments`, or if the moments do not determine the correction.
+            If moments do not suffice or do not determine the correction, or a parameter asks for
+            something else.
         """
-        if moments.scatter != self.required_scatter:
-            raise ArgumentError(
-                f"{type(self).__name__} needs moments with scatter {self.required_scatter!r}, not "
-                f"{moments.scatter!r}."
-            )
-        self.check_moments(moments.domains, grouped=moments.grouped)
+        if not self.moments_suffice or moments.scatter != self.required_scatter:
+            needs = f"moments with scatter {self.required_scatter!r}"
+            if not self.moments_suffice:
+                needs = "all rows at once (use fit)"
+            raise ArgumentError(f"{self} needs {needs}, not moments with {moments.scatter!r}.")
         self.n_features_in_ = moments.n_features
-        self.domains_ = moments.domains
-        if len(self.domains_) < 2:
-            self._warn_of_one_domain()
+        if not self._differ(moments.domains, moments.grouped):
+            moments = Moments(moments.n_features, moments.scatter)
         self._solve(moments)
-        self._moments = moments
         return self
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        self.__dict__.pop("_moments", None)  # a fit that ends in an error leaves none behind
         moments = Moments(X.shape[1], self.required_scatter)
-        if domains is not None:
-            moments.add(X, domains, groups)
-        self._solve(moments)
-        self._moments = moments
-
-    def check_moments(self, domains: Sequence[Any], *, grouped: bool) -> None:
-        """Raise what `fit_moments` would raise, before anybody has passed over the rows.
-
-        Parameters
-        ----------
-        domains : sequence
-            Those that the moments will be of.
-        grouped : bool
-            Whether they will be kept for each group.
-
-        Raises
-        ------
-        ArgumentError
-            If moments do not suffice, or a parameter asks for something else.
-        """
-        self._check_parameters()
-        if not self.moments_suffice:
-            raise ArgumentError(
-                f"{self} needs all rows at once and cannot be fitted from moments or in chunks; "
-                "use fit."
-            )
-        if len(domains) > 1:
-            self._check_groups(grouped)
-            self._check_domains(list(domains))
+        self._solve(moments if domains is None else moments.update(X, domains, groups))
 
     @property
     def moments_suffice(self) -> bool:
         """Whether the correction, with its parameters, can be fitted from moments."""
         return True
 
-    def _check_domains(self, domains: list[Any]) -> None:
-        """Raise an `ArgumentError` if a parameter names a domain that is not among these."""
-
     def _solve(self, moments: Moments) -> None:
-        """Learn from moments; of fewer than two domains, the identity."""
+        """Learn from moments; of none, the identity."""
         raise NotImplementedError
 
 
-Block = tuple[Path, str, int, int]
-"""A file, its group `<dataset>/<embedding>`, the first of some rows, and the one after the last."""
-
-
 def _moments_of_block(
-    block: Block, clips: Mapping[str, Any], scatter: str, grouped: bool
+    block: tuple[Path, str, int, int], clips: Mapping[str, Any], scatter: str, grouped: bool
 ) -> Moments:
     """Return the moments of a block's rows that are of these clips, in bounded memory.
 
-    The clips come with their group. A feature that is NaN or infinite is a `CorpusError`, which
-    names the clip; so is a damaged file.
+    A block is a file, its group `<dataset>/<embedding>`, the first of some rows, and the one after
+    the last. The clips come with their group. A feature that is NaN or infinite is a `CorpusError`,
+    which names the clip; so is a damaged file.
     """
     path, name, first, last = block
     where = f"{path}, /{name}"
@@ -451,27 +302,30 @@ def _moments_of_block(
             stop = min(start + step, last)
             names = keys[start:stop]
             used = np.fromiter((clip in clips for clip in names), bool, len(names))
-            if not used.any():
-                continue
             try:
-                X = features[start:stop].astype(np.float64)
+                X, names = features[start:stop].astype(np.float64)[used], names[used]
             except OSError as error:
                 raise CorpusError(
                     f"{where}: rows from {start} cannot be read, the file is damaged ({error}); "
                     f"fetch or make it anew"
                 ) from error
-            if not used.all():
-                X, names = X[used], names[used]
             finite = np.isfinite(X.sum(axis=1))  # a sum is finite unless a value is not
             if not finite.all():
                 raise CorpusError(
                     f"{where}, clip {names[~finite][0]!r}: the features hold NaN or infinite "
                     "values; extract it anew"
                 )
-            domains = Labels(np.zeros(len(X), dtype=np.intp), [name.split("/")[0]])
             of_clip = np.array([clips[clip] for clip in names], dtype=object)
-            moments.add(X, domains, group_labels(of_clip, len(X)) if grouped else None)
+            domain = np.full(len(X), name.split("/")[0])
+            moments.update(X, domain, of_clip if grouped else None)
     return moments
+
+
+def clips_to_fit(corpus: Corpus, fit_split: str) -> npt.NDArray[np.bool_]:
+    """Return which clips a correction is fitted to: those for training, or all."""
+    if fit_split not in ("train", "all"):
+        raise ArgumentError(f"fit split {fit_split!r}: expected train or all")
+    return (corpus.clips["split"] == "train").to_numpy() | (fit_split == "all")
 
 
 def moments_of_corpus(
@@ -509,18 +363,12 @@ def moments_of_corpus(
     Moments
         For the `fit_moments` of a correction.
     """
-    if fit_split not in FIT_SPLITS:
-        raise ArgumentError(f"fit split {fit_split!r}: expected {' or '.join(FIT_SPLITS)}")
-    table = corpus.clips
-    if fit_split == "train":
-        table = table[table["split"] == "train"]
     clips = {
         dataset: dict(zip(rows["clip"], rows["group"], strict=True))
-        for dataset, rows in table.groupby("dataset")
+        for dataset, rows in corpus.clips[clips_to_fit(corpus, fit_split)].groupby("dataset")
     }
     total = Moments(corpus.dimension(embedding), scatter)  # raises if there is none
-    blocks: list[Block] = []
-    of_block = []
+    blocks, of_block = [], []
     for dataset in corpus.datasets:
         path = corpus.embedding_file(embedding, dataset)
         if path is None:

@@ -24,12 +24,11 @@ from typing import Any
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.groups import AutoGroups, SharedClusters
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
-from biasmir_utils.corrections.methods import ALIASES, INFORMATION, METHODS, SETS, SHARE, Option
+from biasmir_utils.corrections.methods import ALIASES, INFORMATION, METHODS, SETS, Option
 from biasmir_utils.errors import ArgumentError, did_you_mean
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.
-KERNELS: dict[str, str] = {"fastfood": "gaussian", "orthogonal": "signs"}
-SHARED_OPTIONS = {"groups": Option(("group", "auto")), "kernel": Option(tuple(KERNELS))}
+KERNELS = {"fastfood": "gaussian", "orthogonal": "signs"}
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,6 @@ class Correction:
         return self.groups == "group" or self.given == "group"
 
     @property
-    def finds_groups(self) -> bool:
-        """Whether groups are to be found in the rows of the fit (see `discover_groups`)."""
-        return self.groups == "auto"
-
-    @property
     def needs_labels(self) -> bool:
         """Whether `fit` must be given the labels of the rows."""
         return self.given == "label"
@@ -114,8 +108,11 @@ class Correction:
 
     @property
     def is_low_rank(self) -> bool:
-        """Whether the fitted transformer has a `thin_map`."""
-        return METHODS[self.method].is_low_rank
+        """Whether the fitted transformer has a `thin_map` of few directions.
+
+        Every projection has, and maps that read one thing and subtract along another.
+        """
+        return hasattr(METHODS[self.method].make, "thin_map")
 
     def feature_map(self, random_state: Any = 0) -> Fastfood | None:
         """Return a new, unfitted map to random Fourier features, or None without kernel.
@@ -128,21 +125,6 @@ class Correction:
         if self.kernel is None:
             return None
         return Fastfood(diagonal=KERNELS[self.kernel], random_state=random_state)
-
-    def unless_named(self, parameter: str, value: Any) -> Correction:
-        """Return the correction with a parameter set that the method has and the name leaves open.
-
-        Parameters
-        ----------
-        parameter : str
-            Nothing is set where the method does not have it.
-        value : object
-            What it is set to.
-        """
-        named = dict(self.parameters)
-        if parameter not in METHODS[self.method].parameters or parameter in named:
-            return self
-        return replace(self, parameters=tuple(sorted({**named, parameter: value}.items())))
 
 
 def _text(value: Any) -> str:
@@ -236,12 +218,12 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
         If the name cannot be parsed.
     """
     correction = parse_correction(text)
-    method = METHODS[correction.method]
-    dose = {"alpha": correction.alpha} if method.has_dose else {}
-    transformer: DomainTransformer = method.make(**dose, **dict(correction.parameters))
+    make = METHODS[correction.method].make
+    dose = {"alpha": correction.alpha} if "alpha" in make.options else {}
+    transformer: DomainTransformer = make(**dose, **dict(correction.parameters))
     # Else a fit without `sample_group` would give the form without groups, under the wrong name.
     transformer._named_with_groups = correction.groups == "group"
-    if correction.finds_groups:
+    if correction.groups == "auto":
         transformer = AutoGroups(transformer, SharedClusters(random_state=random_state))
     feature_map = correction.feature_map(random_state)
     return transformer if feature_map is None else KernelCorrection(transformer, feature_map)
@@ -289,9 +271,13 @@ def fit_correction(
     ArgumentError
         If the name cannot be parsed, or what it needs is not given.
     """
-    spec = parse_correction(correction).unless_named("singular", "warn")
-    if draw is not None:
-        spec = spec.unless_named("random_state", draw)
+    spec = parse_correction(correction)
+    unless_named = (
+        {"singular": "warn"} if draw is None else {"singular": "warn", "random_state": draw}
+    )
+    taken = METHODS[spec.method].make.options
+    values = {key: value for key, value in unless_named.items() if key in taken}
+    spec = replace(spec, parameters=tuple(sorted({**values, **dict(spec.parameters)}.items())))
     return make_correction(spec, random_state).fit(
         X,
         y if spec.needs_labels else None,
@@ -320,11 +306,9 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 def _build(name: str, texts: dict[str, str]) -> Correction:
     """Return the correction of a method with these options."""
     method = METHODS[name]
-    known: dict[str, Option | None] = {"kernel": SHARED_OPTIONS["kernel"], **method.parameters}
-    if method.has_dose:
-        known["alpha"] = SHARE
+    known: dict[str, Option | None] = {"kernel": Option(tuple(KERNELS)), **method.make.options}
     if method.has_groups:
-        known["groups"] = SHARED_OPTIONS["groups"]
+        known["groups"] = Option(("group", "auto"))
     values: dict[str, Any] = {}
     for key, text in sorted(texts.items()):
         if key not in known:
@@ -334,10 +318,8 @@ def _build(name: str, texts: dict[str, str]) -> Correction:
             )
         option = known[key]
         values[key] = text if option is None else option.parse(text, key)
-    alpha, groups, kernel = (
-        values.pop(key, default)
-        for key, default in (("alpha", 1.0), ("groups", None), ("kernel", None))
-    )
+    alpha, groups = values.pop("alpha", 1.0), values.pop("groups", None)
+    kernel = values.pop("kernel", None)
     if groups is not None and values.get("given") == "group":
         raise ArgumentError("groups and given=group exclude each other; leave one out.")
     return Correction(name, alpha, groups, kernel, tuple(values.items()))

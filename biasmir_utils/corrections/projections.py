@@ -10,14 +10,15 @@ a covariate, the covariance with what of the domain the covariate does not expla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.utils import check_random_state
+from sklearn.preprocessing import scale
+from sklearn.utils import check_array, check_random_state
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
@@ -26,7 +27,6 @@ from biasmir_utils.corrections.base import (
     ThinCorrection,
     ThinMap,
     cell_counts,
-    comparable_groups,
     largest_values,
     rounding,
     warn,
@@ -46,7 +46,7 @@ from biasmir_utils.corrections.methods import (
     SHRINKAGE,
     Method,
     Option,
-    Options,
+    parameter,
 )
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
@@ -81,6 +81,51 @@ def orthonormal_rows(rows: FloatArray, tol: float) -> tuple[FloatArray, FloatArr
     return basis[values > tol * values[0]], values
 
 
+def comparable_groups(
+    counts: npt.NDArray[np.integer[Any]], groups: list[Any], domains: list[Any]
+) -> list[tuple[int, npt.NDArray[np.intp]]]:
+    """Return the groups that at least two domains share, with the domains that each has.
+
+    Parameters
+    ----------
+    counts : ndarray of int, (n_groups, n_domains)
+        Rows of each group in each domain, or whether there are any.
+    groups, domains : list
+        Names, for messages.
+
+    Returns
+    -------
+    list of (int, ndarray of int)
+        Position of the group, positions of its domains.
+
+    Warns
+    -----
+    DomainWarning
+        For each group that lacks a domain.
+
+    Raises
+    ------
+    ArgumentError
+        If no group has rows of two domains.
+    """
+    found = []
+    for g, group in enumerate(groups):
+        present = np.flatnonzero(counts[g])
+        if len(present) < len(domains):
+            lacking = ", ".join(repr(d) for k, d in enumerate(domains) if k not in present)
+            outcome = "gives no direction" if len(present) < 2 else "is compared without it"
+            warn(f"group {group!r} has no rows in domain {lacking}, so it {outcome}.")
+        if len(present) > 1:
+            found.append((g, present))
+    if not found:
+        raise ArgumentError(
+            "no group has rows of two domains, so no group gives a direction; the groups are "
+            f"{', '.join(repr(name) for name in groups[:8])}. Check that sample_group names "
+            "subsets that the domains share, or fit without groups."
+        )
+    return found
+
+
 def group_members(
     domains: Labels | None, groups: Labels | None
 ) -> Iterator[tuple[Any, Any, Labels]]:
@@ -93,10 +138,31 @@ def group_members(
     if groups is None:
         yield None, slice(None), domains
         return
-    counts = cell_counts(groups, domains)
+    counts = cell_counts(groups.codes, len(groups.names), domains)
     for g, _ in comparable_groups(counts, groups.names, domains.names):
         members = groups.codes == g
         yield groups.names[g], members, domains[members]
+
+
+def in_each_group(
+    X: FloatArray, domains: Labels | None, groups: Labels | None, find: Callable[..., FloatArray]
+) -> tuple[FloatArray, list[Any]]:
+    """Return the vectors that are found in each group, one after the other, and their groups.
+
+    Parameters
+    ----------
+    X : ndarray, (n_samples, n_features)
+    domains, groups : Labels or None
+        Of each row.
+    find : callable
+        Takes a group's name, its rows of X, and their domains, and returns the group's vectors.
+    """
+    vectors: list[FloatArray] = [np.empty((0, X.shape[1]))]
+    of_group: list[Any] = []
+    for group, rows, part in group_members(domains, groups):
+        vectors.append(find(group, rows, part))
+        of_group += [group] * len(vectors[-1])
+    return np.concatenate(vectors), of_group
 
 
 def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
@@ -118,16 +184,12 @@ def mean_differences(moments: Moments) -> tuple[FloatArray, list[Any]]:
     domains, groups = moments.domains, moments.groups
     if len(domains) < 2:
         return np.empty((0, moments.n_features)), []
-    counts = np.array([[moments.rows_of(d, group) for d in domains] for group in groups])
-    chosen = [(0, np.arange(len(domains)))]
-    if moments.grouped:
-        chosen = comparable_groups(counts, groups, domains)
+    counts = np.array([[(d, group) in moments.cells for d in domains] for group in groups])
     rows, of_group = [], []
-    for g, present in chosen:
-        means = [moments.cells[domains[d], groups[g]].mean for d in present]
-        for mean in means[1:]:
-            rows.append(mean - means[0])
-            of_group.append(groups[g])
+    for g, present in comparable_groups(counts, groups, domains):
+        first, *others = (moments.cells[domains[d], groups[g]].mean for d in present)
+        rows += [mean - first for mean in others]
+        of_group += [groups[g]] * len(others)
     return without_rounding(np.array(rows), moments.largest), of_group
 
 
@@ -169,7 +231,7 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
 
     Raises
     ------
-    ArgumentError
+    ValueError
         If the covariate is missing, has another number of rows or holds NaN.
     """
     if values is None:
@@ -177,26 +239,14 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
             f"the correction is conditional on the {name}, but fit got none; pass "
             f"{'y' if name == 'label' else 'sample_group'}."
         )
-    array = values if isinstance(values, Labels) else np.asarray(values)
-    if isinstance(array, np.ndarray):
-        if array.ndim not in (1, 2) or len(array) != n_samples:
-            raise ArgumentError(
-                f"the {name} to condition on must have {n_samples} rows, its shape is "
-                f"{array.shape}."
-            )
-        if array.ndim == 1 and array.dtype.kind != "f":
-            array = Labels.of(array, n_samples, name)
-    if isinstance(array, Labels):
-        return np.eye(len(array.names))[array.codes]
-    numbers = array.reshape(n_samples, -1).astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise ArgumentError(
-            f"the {name} to condition on is NaN or infinite in row "
-            f"{int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0])}; leave such rows out."
-        )
-    numbers = numbers - numbers.mean(axis=0)
-    deviation = numbers.std(axis=0)
-    return numbers / np.where(deviation > 0, deviation, 1.0)
+    if not isinstance(values, Labels):
+        array = np.asarray(values)
+        if array.ndim > 1 or array.dtype.kind == "f":
+            numbers = check_array(array.reshape(len(array), -1), dtype=np.float64, input_name=name)
+            if len(numbers) == n_samples:
+                return np.asarray(scale(numbers))
+    labels = Labels.of(values, n_samples, name)
+    return np.eye(len(labels.names))[labels.codes]
 
 
 def without_rounding(rows: FloatArray, largest: npt.NDArray[Any]) -> FloatArray:
@@ -394,42 +444,24 @@ class DomainLDA(DifferenceProjection, DomainTransformer):
     ['a', 'b']
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "shrinkage": SHRINKAGE,
-        "tol": SHARE,
-        "singular": Option(("error", "warn")),
-    }
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        shrinkage: Any = "auto",
-        tol: float = 1e-6,
-        singular: str = "error",
-    ) -> None:
-        self.alpha = alpha
-        self.shrinkage = shrinkage
-        self.tol = tol
-        self.singular = singular
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(SHRINKAGE, default="auto")
+    tol: float = parameter(SHARE, default=1e-6)
+    singular: str = parameter(Option(("error", "warn")), default="error")
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        rows: list[FloatArray] = [np.empty((0, X.shape[1]))]
-        of_group: list[Any] = []
-        for group, members, part in group_members(domains, groups):
+        def find(group: Any, rows: Any, part: Labels) -> FloatArray:
             try:
-                found = lda_coefficients(X[members], part.codes, self.shrinkage)
+                return lda_coefficients(X[rows], part.codes, self.shrinkage)
             except SingularCovarianceError as error:
                 if groups is None:
                     raise
                 if self.singular == "error":
                     raise SingularCovarianceError(f"group {group!r}: {error}") from None
                 warn(f"group {group!r} gives no direction: {error}")
-                continue
-            rows.append(found)
-            of_group.extend([group] * len(found))
-        self._keep(np.concatenate(rows), of_group)
+                return np.empty((0, X.shape[1]))
+
+        self._keep(*in_each_group(X, domains, groups, find))
 
 
 class DifferenceCorrection(DifferenceProjection, MomentCorrection):
@@ -445,19 +477,20 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
         return self.given is None
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        if self.given is None or domains is None:
+        if domains is None or (self.given is None and len(X) >= X.shape[1]):
             super()._learn(X, y, domains, groups)
-            return
-        self._moments = None
-        covariate = covariate_columns(groups if self.given == "group" else y, len(X), self.given)
-        rows, of_group = [], []
-        if self.given == "group":
-            groups = None
-        for group, members, part in group_members(domains, groups):
-            found = conditional_differences(X[members], part, covariate[members])
-            rows.append(found)
-            of_group.extend([group] * len(found))
-        self._learn_differences(X, np.concatenate(rows), of_group)
+        elif self.given is None:  # of fewer rows than features, moments would be the larger
+            means = Moments(X.shape[1]).update(X, domains, groups)
+            self._learn_differences(X, *mean_differences(means))
+        else:
+            by_group = self.given == "group"
+            covariate = covariate_columns(groups if by_group else y, len(X), self.given)
+
+            def find(group: Any, rows: Any, part: Labels) -> FloatArray:
+                return conditional_differences(X[rows], part, covariate[rows])
+
+            groups = None if by_group else groups
+            self._learn_differences(X, *in_each_group(X, domains, groups, find))
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
         """Learn from the rows and their differences, not from moments."""
@@ -536,12 +569,9 @@ class MeanProjection(DifferenceCorrection):
     concept erasure in closed form", NeurIPS 2023, Theorem 3.1, for what equal means guarantee.
     """
 
-    options: ClassVar[Options] = {"alpha": SHARE, "tol": SHARE, "given": GIVEN}
-
-    def __init__(self, alpha: float = 1.0, *, tol: float = 1e-6, given: str | None = None) -> None:
-        self.alpha = alpha
-        self.tol = tol
-        self.given = given
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    tol: float = parameter(SHARE, default=1e-6)
+    given: str | None = parameter(GIVEN, default=None)
 
     def _solve(self, moments: Moments) -> None:
         self._keep(*mean_differences(moments))
@@ -652,35 +682,11 @@ class LEACE(DifferenceCorrection):
     True
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "shrinkage": SHRINKAGE,
-        "tol": SHARE,
-        "given": GIVEN,
-    }
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(SHRINKAGE, default="auto")
+    tol: float = parameter(SHARE, default=1e-8)
+    given: str | None = parameter(GIVEN, default=None)
     required_scatter = "pooled"
-
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        *,
-        shrinkage: Any = "auto",
-        tol: float = 1e-8,
-        given: str | None = None,
-    ) -> None:
-        self.alpha = alpha
-        self.shrinkage = shrinkage
-        self.tol = tol
-        self.given = given
-
-    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        if self.given is not None or domains is None or len(X) >= X.shape[1]:
-            super()._learn(X, y, domains, groups)
-            return
-        # Fewer rows than features: the covariance stays in the rows.
-        self._moments = None
-        means = Moments(X.shape[1]).add(X, domains, groups)
-        self._learn_differences(X, *mean_differences(means))
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
         covariance = total_covariance(X, self.shrinkage)
@@ -787,20 +793,10 @@ class INLP(ThinCorrection, DomainTransformer):
     attributes by iterative nullspace projection", ACL 2020.
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "n_classifiers": Option(low=1, whole=True),
-        "tol": SHARE,
-        "C": POSITIVE,
-    }
-
-    def __init__(
-        self, alpha: float = 1.0, *, n_classifiers: int = 20, tol: float = 0.05, C: float = 1.0
-    ) -> None:
-        self.alpha = alpha
-        self.n_classifiers = n_classifiers
-        self.tol = tol
-        self.C = C
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    n_classifiers: int = parameter(Option(low=1, whole=True), default=20)
+    tol: float = parameter(SHARE, default=0.05)
+    C: float = parameter(POSITIVE, default=1.0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.directions_: FloatArray = np.empty((0, X.shape[1]))
@@ -818,7 +814,7 @@ class INLP(ThinCorrection, DomainTransformer):
             X = X @ basis.T
         deviation = np.sqrt((X**2).sum() / (len(X) * self.n_features_in_))
         left = X / (deviation or 1.0)
-        weights: list[FloatArray] = []
+        weights = np.empty((0, X.shape[1]))
         for _ in range(self.n_classifiers):
             classifier = LogisticRegression(C=self.C, class_weight="balanced", max_iter=2000)
             classifier.fit(left, domains.codes)
@@ -826,12 +822,11 @@ class INLP(ThinCorrection, DomainTransformer):
             self.accuracies_.append(float(accuracy))
             if accuracy <= 1 / len(domains.names) + self.tol:
                 break
-            weights.extend(np.asarray(classifier.coef_, dtype=np.float64))
-            removed, _ = orthonormal_rows(np.array(weights), 1e-8)
+            weights = np.vstack([weights, classifier.coef_])
+            removed, _ = orthonormal_rows(weights, 1e-8)
             left = ThinMap(removed, removed)(left)
-        if weights:
-            rows = np.array(weights)
-            self.directions_, _ = orthonormal_rows(rows if basis is None else rows @ basis, 1e-8)
+        weights = weights if basis is None else weights @ basis
+        self.directions_, _ = orthonormal_rows(weights, 1e-8)
 
 
 @Method(
@@ -889,24 +884,13 @@ class RandomProjection(ThinCorrection, DomainTransformer):
     Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
     """
 
-    options: ClassVar[Options] = {
-        "alpha": SHARE,
-        "rank": Option((None,), low=0, whole=True),
-        "random_state": SEED,
-    }
-
-    def __init__(
-        self, alpha: float = 1.0, *, rank: int | None = None, random_state: Any = 0
-    ) -> None:
-        self.alpha = alpha
-        self.rank = rank
-        self.random_state = random_state
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    rank: int | None = parameter(Option((None,), low=0, whole=True), default=None)
+    random_state: Any = parameter(SEED, default=0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        rank = 0
-        if domains is not None and self.rank is not None:
-            rank = int(self.rank)
-        elif domains is not None:
+        rank = 0 if domains is None else self.rank
+        if rank is None:
             rank = sum(len(part.names) - 1 for *_, part in group_members(domains, groups))
         gaussian = check_random_state(self.random_state).standard_normal(
             (X.shape[1], min(rank, X.shape[1]))

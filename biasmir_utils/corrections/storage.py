@@ -2,8 +2,7 @@
 
 The file holds the class, its parameters and what it learned: of every class that is `Storable`,
 the attributes whose names end in an underscore. Nothing in it is executed on loading: only such
-classes are made, with arrays, numbers and texts. Running moments are not kept, so a loaded
-correction cannot go on with `partial_fit`.
+classes are made, with arrays, numbers and texts.
 """
 
 from __future__ import annotations
@@ -13,28 +12,22 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from biasmir_utils.corrections.base import DomainTransformer, Storable
 from biasmir_utils.corrections.maps import SpanMatrix
-from biasmir_utils.corrections.moments import MomentCorrection
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.files import atomic_path, versions
 
 CORRECTION_FORMAT, CORRECTION_FORMAT_VERSION = "biasmir-correction", 1
 _HEADER = "correction.json"
-_DAMAGES = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_INCOMPLETE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (*_INCOMPLETE, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def save_correction(
@@ -53,22 +46,20 @@ def save_correction(
 
     Raises
     ------
+    NotFittedError
+        If it is not fitted.
     ArgumentError
-        If it is not fitted, not one of this package, or has a parameter that is no number,
-        text or other correction (a random generator, for instance).
+        If it is no correction, or has a parameter that is no number, text or other correction (a
+        random generator, for instance).
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(
-            f"path must be the name of a file, not a {type(path).__name__}; the path comes first: "
-            "save_correction('correction.npz', correction)."
-        )
+    check_is_fitted(correction)
     arrays: dict[str, Any] = {}
     header = {
         "format": CORRECTION_FORMAT,
         "format_version": CORRECTION_FORMAT_VERSION,
         "versions": versions("numpy", "scikit-learn"),
         "record": dict(record or {}),
-        "correction": _encode_estimator(correction, arrays),
+        "correction": _encode(correction, arrays),
     }
     text = json.dumps(header, indent=1, allow_nan=False)
     arrays[_HEADER] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -97,7 +88,7 @@ def load_correction(path: str | os.PathLike[str]) -> DomainTransformer:
     header, arrays = _read(Path(path))
     try:
         loaded: DomainTransformer = _decode(header["correction"], arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _INCOMPLETE as error:
         raise ArgumentError(f"{path}: the correction is incomplete ({error!r}).") from error
     return loaded
 
@@ -126,11 +117,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             header = json.loads(file[_HEADER].tobytes())
             arrays = {name: file[name] for name in file.files if name != _HEADER}
         found = header["format"], header["format_version"]
-    except FileNotFoundError:
-        raise ArgumentError(f"{path}: no such file; expected a saved correction.") from None
     except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except _DAMAGES:
+        raise ArgumentError(
+            f"{path}: no saved correction can be read ({error.strerror or error})."
+        ) from error
+    except _DAMAGED:
         # NumPy's own messages on such files speak of pickle, which is never the way out here.
         raise ArgumentError(
             f"{path}: not a correction saved by save_correction: it is no .npz archive with "
@@ -145,61 +136,33 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, arrays
 
 
-def _encode_estimator(
-    estimator: Any, arrays: dict[str, Any], fitted: bool = True
-) -> dict[str, Any]:
-    """Return class, parameters and what was learned as JSON, with arrays put aside."""
-    name = type(estimator).__name__
-    if not isinstance(estimator, Storable):
-        raise ArgumentError(f"{name} cannot be saved; expected a fitted correction.")
-    learned = {
-        key: value
-        for key, value in vars(estimator).items()
-        if fitted and key.endswith("_") and not key.startswith("_")
-    }
-    if fitted and "n_features_in_" not in learned:
-        raise ArgumentError(f"{name} is not fitted, so there is nothing to save; call fit first.")
-    try:
-        return {
-            "class": name,
-            "parameters": {
-                key: _encode_estimator(value, arrays, fitted=False)
-                if isinstance(value, Storable)
-                else _encode(value, arrays)
-                for key, value in estimator.get_params(deep=False).items()
-            },
-            "attributes": {key: _encode(value, arrays) for key, value in learned.items()},
-        }
-    except TypeError as error:
-        raise ArgumentError(f"{name} cannot be saved: {error}") from None
-
-
 def _encode(value: Any, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return a value as JSON that names the kind of what it holds."""
+    """Return a value as JSON that names the kind of what it holds; arrays are put aside."""
     if isinstance(value, Storable):
-        return _encode_estimator(value, arrays)
+        parameters = value.get_params(deep=False)
+        learned = {key: one for key, one in vars(value).items() if key.endswith("_")}
+        return {
+            "class": type(value).__name__,
+            "parameters": {key: _encode(one, arrays) for key, one in parameters.items()},
+            "attributes": {key: _encode(one, arrays) for key, one in learned.items()},
+        }
     if isinstance(value, SpanMatrix):
-        return {"span_matrix": {key: _encode(part, arrays) for key, part in vars(value).items()}}
+        parts = {one.name: getattr(value, one.name) for one in fields(value)}
+        return {"span_matrix": {key: _encode(part, arrays) for key, part in parts.items()}}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        for name, array in arrays.items():  # one basis serves several matrices
-            if array is value:
-                return {"array": name}
-        name = f"array_{len(arrays)}"
+        same = (name for name, array in arrays.items() if array is value)
+        name = next(same, f"array_{len(arrays)}")  # one basis serves several matrices
         arrays[name] = value
         return {"array": name}
     if isinstance(value, np.ndarray):
-        return {"labels": [_plain(item) for item in value.tolist()]}
+        return {"labels": [_encode(item, arrays)["value"] for item in value.tolist()]}
     if isinstance(value, list | tuple):
         return {"list": [_encode(item, arrays) for item in value]}
-    return {"value": _plain(value)}
-
-
-def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{value!r} is neither a number nor a text")
+        return {"value": value}
+    raise ArgumentError(f"{value!r} cannot be saved: it is no correction, number or text.")
 
 
 def _decode(node: dict[str, Any], arrays: dict[str, Any]) -> Any:
@@ -219,6 +182,4 @@ def _decode(node: dict[str, Any], arrays: dict[str, Any]) -> Any:
     estimator = Storable.classes[content](**parameters)
     for key, value in node["attributes"].items():
         setattr(estimator, key, _decode(value, arrays))
-    if isinstance(estimator, MomentCorrection):
-        estimator._moments = None
     return estimator

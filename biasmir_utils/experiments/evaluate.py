@@ -488,7 +488,7 @@ class _Work:
             advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
             return ArgumentError(f"no training clip of {datasets} has a group{advice}")
         try:
-            if spec.finds_groups:
+            if spec.groups == "auto":
                 # Found here, so that what is fitted has a dose that can be set afterwards.
                 group = discover_groups(X, domain, random_state=self.task.seed)
                 spec = replace(spec, groups="group")

@@ -27,7 +27,7 @@ from biasmir_utils.errors import ArgumentError
 FILE = """
 import numpy as np
 
-from biasmir_utils.corrections import DomainTransformer, Method, Option
+from biasmir_utils.corrections import DomainTransformer, Method, Option, parameter
 
 
 @Method(
@@ -38,11 +38,8 @@ from biasmir_utils.corrections import DomainTransformer, Method, Option
     sets={"standard": ("flip",), "all": ("flip", "flop")},
 )
 class Flip(DomainTransformer):
-    options = {"alpha": Option(low=0.0, high=1.0), "first": Option(low=1, whole=True)}
-
-    def __init__(self, alpha=1.0, *, first=1):
-        self.alpha = alpha
-        self.first = first
+    alpha: float = parameter(Option(low=0.0, high=1.0), default=1.0, kw_only=False)
+    first: int = parameter(Option(low=1, whole=True), default=1)
 
     def _learn(self, X, y, domains, groups):
         self.sign_ = np.where(np.arange(X.shape[1]) < self.first, -1.0, 1.0)

@@ -224,7 +224,7 @@ def test_one_file_may_be_for_another_name_and_seen_datasets_need_no_note(
         (["--correction", "leace:given=label"], "say which label (--label); there are piano"),
         (["--correction", "leace", "--label", "piano"], "uses no labels"),
         (["--correction", "leace:given=label", "--label", "era"], "label 'era'"),
-        (["--load", "absent.npz"], "no such file"),
+        (["--load", "absent.npz"], "no saved correction can be read"),
         (["--load", "absent.npz", "--fit-split", "all"], "are for a fit"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Moments of a corpus in one pass over its frames, in one process or in several."""
+"""Running moments: chunks and sums equal the whole; one pass over the frames of a corpus."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,16 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (
     CORAL,
     LEACE,
     DomainLDA,
+    DomainWarning,
+    MeanProjection,
     Moments,
     fit_to_frames,
     make_correction,
@@ -27,6 +31,11 @@ from biasmir_utils.errors import ArgumentError, CorpusError
 @pytest.fixture
 def corpus(tiny_corpus: Path) -> Corpus:
     return Corpus.load(tiny_corpus)
+
+
+def damage(corpus: Corpus) -> None:
+    with h5py.File(corpus.embedding_file("toy", "beta"), "r+") as content:
+        content["beta/toy/features"][5, 3] = np.nan
 
 
 def all_frames(corpus: Corpus, part: str | None = "train") -> tuple[Any, Any, Any]:
@@ -43,7 +52,6 @@ def all_frames(corpus: Corpus, part: str | None = "train") -> tuple[Any, Any, An
 
 def assert_same(one: Moments, other: Moments) -> None:
     assert one.cells.keys() == other.cells.keys()
-    assert one.grouped == other.grouped
     for key, cell in one.cells.items():
         assert cell.count == other.cells[key].count
         np.testing.assert_allclose(cell.mean, other.cells[key].mean, rtol=1e-9, atol=1e-12)
@@ -60,10 +68,8 @@ def test_one_pass_equals_all_rows_in_memory(
     monkeypatch.setattr(sys.modules[moments_of_corpus.__module__], "CHUNK_BYTES", chunk_rows * 64)
     X, domain, group = all_frames(corpus, None if part == "all" else part)
     assert len(X) == 480 if part == "all" else 300 < len(X) < 480
-    expected = Moments(8, "domain").update(X, domain, group if grouped else None)
-    found = moments_of_corpus(
-        corpus, "toy", scatter="domain", fit_split=part, grouped=grouped, block_rows=50
-    )
+    expected = Moments(8, "pooled").update(X, domain, group if grouped else None)
+    found = moments_of_corpus(corpus, "toy", fit_split=part, grouped=grouped, block_rows=50)
     assert_same(found, expected)
 
 
@@ -76,12 +82,12 @@ def test_a_fit_to_frames_equals_a_fit_to_rows(corpus: Corpus, name: str) -> None
     expected = make_correction(name).fit(
         X, sample_domain=domain, sample_group=group if "groups" in name else None
     )
-    found = fit_to_frames(corpus, "toy", name)
-    np.testing.assert_allclose(
-        found.transform(X, sample_domain=domain),
-        expected.transform(X, sample_domain=domain),
-        atol=1e-7,
-    )
+    for how in (name, make_correction(name)):
+        np.testing.assert_allclose(
+            fit_to_frames(corpus, "toy", how).transform(X, sample_domain=domain),
+            expected.transform(X, sample_domain=domain),
+            atol=1e-7,
+        )
 
 
 def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> None:
@@ -109,35 +115,25 @@ def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> N
             lambda: LEACE(given="label"),
             r"^LEACE\(given='label'\) cannot be fitted from moments, it needs all rows at once",
         ),
-        (lambda: make_correction("meanproj:given=group"), "cannot be fitted from moments"),
         (lambda: "klda", r"cannot be fitted from moments.*center, meanproj"),
         (lambda: make_correction("leace:groups=auto"), "cannot be fitted from moments"),
         (lambda: LEACE(alpha=2.0), "alpha must be"),
         (lambda: CORAL(to="gamma"), "to must be .* 'alpha', 'beta', not 'gamma'"),
-        (lambda: "coral:to=gamma", "to must be .* 'alpha', 'beta', not 'gamma'"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_before_the_file_is_read(
     corpus: Corpus, make: Any, message: str
 ) -> None:
-    file = corpus.embedding_file("toy", "beta")
-    assert file is not None
-    with h5py.File(file, "r+") as content:  # a pass over it would end in another error
-        content["beta/toy/features"][5, 3] = np.nan
+    damage(corpus)  # a pass over the file would end in another error
     with pytest.raises(ArgumentError, match=message):
         fit_to_frames(corpus, "toy", make())
 
 
-@pytest.mark.parametrize("name", ["leace:groups=group", "meanproj:groups=group"])
-def test_what_was_made_with_groups_is_fitted_with_them(corpus: Corpus, name: str) -> None:
-    X, domain, group = all_frames(corpus)
-    made = fit_to_frames(corpus, "toy", make_correction(name))
-    expected = make_correction(name).fit(X, sample_domain=domain, sample_group=group)
-    np.testing.assert_allclose(made.transform(X), expected.transform(X), atol=1e-7)
+def test_groups_that_the_corpus_does_not_name(corpus: Corpus) -> None:
     corpus.clips["group"] = np.nan
-    for correction in (name, make_correction(name)):
+    for correction in ("leace:groups=group", make_correction("meanproj:groups=group")):
         with pytest.raises(ArgumentError, match="names no groups"):
-            fit_to_frames(corpus, "toy", correction)
+            fit_to_frames(corpus, "toy", correction)  # type: ignore[arg-type]
 
 
 def test_bad_arguments_and_files_are_named(corpus: Corpus) -> None:
@@ -147,20 +143,79 @@ def test_bad_arguments_and_files_are_named(corpus: Corpus) -> None:
         moments_of_corpus(corpus, "toy", fit_split="test")
     with pytest.raises(ArgumentError, match="cannot be fitted from moments"):
         fit_to_frames(corpus, "toy", DomainLDA())  # type: ignore[arg-type]
-    file = corpus.embedding_file("toy", "beta")
-    assert file is not None
-    with h5py.File(file, "r+") as content:
-        content["beta/toy/features"][5, 3] = np.nan
+    damage(corpus)
     with pytest.raises(CorpusError, match="/beta/toy, clip 'b0002': the features hold NaN"):
         moments_of_corpus(corpus, "toy")
 
 
-def test_a_dataset_without_the_embedding_is_passed_over(corpus: Corpus, tmp_path: Path) -> None:
-    description = json.loads((corpus.path / "corpus.json").read_text())
-    file = corpus.embedding_file("toy", "beta")
-    assert file is not None
-    with h5py.File(file, "r+") as content:
+def test_a_dataset_without_the_embedding_is_passed_over(corpus: Corpus) -> None:
+    with h5py.File(corpus.embedding_file("toy", "beta"), "r+") as content:
         del content["beta"]
-    assert description["datasets"] == ["alpha", "beta"]
-    moments = moments_of_corpus(Corpus.load(corpus.path), "toy")
-    assert moments.domains == ["alpha"]
+    assert moments_of_corpus(Corpus.load(corpus.path), "toy").domains == ["alpha"]
+
+
+def rows(n: int = 90, d: int = 4, seed: int = 0) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    domain = rng.choice(["a", "b", "c"], n, p=[0.6, 0.3, 0.1])
+    group = rng.choice(["rock", "jazz", None], n)
+    return rng.normal(size=(n, d)) * 3 + 1e4 + (domain == "b")[:, None], domain, group
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 90), max_size=6), st.sampled_from(["none", "variance", "domain"]))
+def test_chunks_and_sums_equal_the_whole(cuts: list[int], scatter: str) -> None:
+    X, domain, group = rows()
+    edges = sorted({0, 90, *cuts})
+    whole = Moments(4, scatter).update(X, domain, group)
+    stream, total = Moments(4, scatter), Moments(4, scatter)
+    for chunk in (slice(a, b) for a, b in itertools.pairwise(edges)):
+        stream.update(X[chunk], domain[chunk], group[chunk])
+        total = total + Moments(4, scatter).update(X[chunk], domain[chunk], group[chunk])
+    for moments in (stream, total):
+        assert moments.cells.keys() == whole.cells.keys()
+        for key, cell in whole.cells.items():
+            assert moments.cells[key].count == cell.count
+            np.testing.assert_allclose(moments.cells[key].mean, cell.mean, rtol=1e-12)
+            if cell.scatter is not None:
+                np.testing.assert_allclose(moments.cells[key].scatter, cell.scatter, rtol=1e-6)
+        np.testing.assert_array_equal(moments.largest, np.abs(X).max(axis=0))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("scatter", ["pooled", "domain"])
+def test_covariances_are_numpys(scatter: str, grouped: bool) -> None:
+    X, domain, group = rows()
+    moments = Moments(4, scatter)
+    for part in np.array_split(np.arange(90), 5):
+        moments.update(X[part], domain[part], group[part] if grouped else None)
+    np.testing.assert_allclose(moments.total_covariance(), np.cov(X.T, bias=True), rtol=1e-6)
+    cell = domain.astype(str)
+    if moments.grouped:
+        cell = np.char.add(cell, group.astype(str))
+    assert len(moments.cells) == len(np.unique(cell))
+    for name in np.unique(cell):
+        X[cell == name] -= X[cell == name].mean(axis=0)
+    np.testing.assert_allclose(moments.within_scatter(), X.T @ X, rtol=1e-6, atol=1e-6)
+
+
+def test_moments_that_do_not_fit() -> None:
+    X, domain, group = rows()
+    with pytest.raises(ArgumentError, match="LEACE\\(\\) needs moments with scatter 'pooled', not"):
+        LEACE().fit_moments(Moments(4, "domain").update(X, domain))
+    with pytest.raises(ArgumentError, match="needs all rows at once"):
+        LEACE(given="label").fit_moments(Moments(4, "pooled").update(X, domain))
+    with pytest.raises(ArgumentError, match="scatter must be one of none, variance"):
+        Moments(4, "all")
+    with pytest.raises(ArgumentError, match="X must have 4 features"):
+        Moments(4).update(X[:, :3], domain)
+    one = Moments(4).update(X, domain)
+    for other in (Moments(3), Moments(4, "domain"), Moments(4).update(X, domain, group)):
+        with pytest.raises(ArgumentError, match="moments can be added that"):
+            one + other
+    with pytest.raises(ArgumentError, match="for all chunks of rows, or for none"):
+        one.update(X, domain, group)
+    with pytest.raises(ArgumentError, match="have no covariance"):
+        one.total_covariance()
+    with pytest.warns(DomainWarning, match="nothing to correct"):
+        same = MeanProjection().fit_moments(Moments(4).update(X, ["a"] * 90))
+    np.testing.assert_array_equal(same.transform(X), X)

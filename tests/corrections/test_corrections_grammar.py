@@ -1,14 +1,24 @@
-"""Names of corrections: what is understood, what comes back, and what is refused."""
+"""Corrections by name: what is understood and refused, fits by name, and the page of them all."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from biasmir_utils.corrections import (
     ALIASES,
     METHODS,
+    SETS,
     DomainLDA,
+    DomainWarning,
+    Method,
     NoCorrection,
+    RandomProjection,
+    SingularCovarianceError,
+    fit_correction,
     make_correction,
     parse_correction,
     parse_corrections,
@@ -110,3 +120,138 @@ def test_sets_and_repeats() -> None:
 def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         parse_correction(text)
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    domain, group = np.repeat(["a", "b"], 90), np.tile(["folk", "jazz", "rock"], 60)
+    X = rng.normal(size=(180, 6)) + 5 * np.eye(3, 6)[np.unique(group, return_inverse=True)[1]]
+    X[domain == "b"] += np.where(group == "folk", 1, -2)[domain == "b", None] * np.eye(6)[4]
+    return X, domain, group
+
+
+@pytest.mark.parametrize("name", ["leace", "leace:groups=group", "leace:given=label", "klda"])
+def test_labels_and_groups_reach_those_that_ask_for_them(data, name):
+    X, domain, group = data
+    y = np.arange(180) % 2
+    found = fit_correction(name, X, y, sample_domain=domain, sample_group=group, random_state=5)
+    asked = {"sample_group": group} if "group=" in name or "groups=" in name else {}
+    expected = make_correction(name, 5).fit(
+        X, y if "label" in name else None, sample_domain=domain, **asked
+    )
+    np.testing.assert_allclose(
+        found.transform(X, sample_domain=domain), expected.transform(X, sample_domain=domain)
+    )
+
+
+def test_a_group_with_too_few_rows_is_a_warning_unless_the_name_says_error(data):
+    X, domain, group = data
+    kept = np.flatnonzero((group != "jazz") | (np.arange(180) < 2) | (np.arange(180) > 176))
+    part = {"sample_domain": domain[kept], "sample_group": group[kept]}
+    with pytest.warns(DomainWarning, match="jazz"):
+        fit_correction("mlda:shrinkage=0", X[kept], **part)
+    with pytest.raises(SingularCovarianceError, match="jazz"):
+        fit_correction("mlda:shrinkage=0,singular=error", X[kept], **part)
+
+
+def test_the_draw_of_a_random_subspace(data):
+    X, domain, _ = data
+
+    def drawn(name: str, draw: int | None) -> np.ndarray:
+        fitted = fit_correction(name, X, sample_domain=domain, draw=draw)
+        assert isinstance(fitted, RandomProjection)
+        return fitted.transform(X)
+
+    np.testing.assert_array_equal(drawn("random", None), drawn("random:random_state=0", 7))
+    np.testing.assert_array_equal(drawn("random", 7), drawn("random:random_state=7", 0))
+    assert np.abs(drawn("random", 7) - drawn("random", 8)).max() > 0.1
+
+
+SHARED = {"alpha", "groups", "kernel"}
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "book" / "corrections.md").read_text(encoding="utf-8")
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table after a heading, without its head."""
+    after = page.split(f"\n## {heading}\n")[1]
+    lines = re.search(r"(?:^\|.*\n)+", after, re.MULTILINE)
+    assert lines is not None
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines.group().splitlines()[2:]
+    ]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def depends_on_the_domain(method: Method) -> bool:
+    """Return whether the same rows, said to be of another domain, are corrected otherwise."""
+    domain = np.repeat(["a", "b"], 20)
+    X = np.random.default_rng(0).normal(size=(40, 3)) + (domain == "b")[:, np.newaxis]
+    fitted = method.make().fit(X, sample_domain=domain)
+    one, other = (fitted.transform(X, sample_domain=names) for names in (domain, domain[::-1]))
+    return not np.array_equal(one, other)
+
+
+def test_every_method_is_there_with_what_it_sees(page: str) -> None:
+    rows = {names_in(row[0])[0]: row for row in table(page, "The methods")}
+    assert list(rows) == list(METHODS)
+    for name, method in METHODS.items():
+        _, formula, sees, dataset, guarantee, *_ = rows[name]
+        assert formula.startswith("$")
+        assert sees == method.information == parse_correction(name).information
+        assert dataset == ("yes" if depends_on_the_domain(method) else "no")
+        assert guarantee
+
+
+def test_costs_are_those_of_the_benchmark(page: str, repository: Path) -> None:
+    text = (repository / "benchmarks" / "results" / "corrections.md").read_text(encoding="utf-8")
+    assert text.split("\n")[2].startswith("10,000 rows")
+    measured = dict(re.findall(r"^\| (\w+) \| 1,024 \| ([\d.]+) \|", text, re.MULTILINE))
+    for row in table(page, "The methods"):
+        name, seconds = names_in(row[0])[0], row[5]
+        assert seconds == (f"{float(measured[name]):.2f}" if name in measured else "")
+
+
+def test_every_short_name_is_there(page: str) -> None:
+    found = {names_in(name)[0]: names_in(full)[0] for name, full in table(page, "Short names")}
+    assert found == ALIASES
+    assert set(SETS) <= set(names_in(page.split("## Short names")[1].split("## Options")[0]))
+
+
+def test_every_option_is_there_with_the_methods_that_take_it(page: str) -> None:
+    told: dict[str, set[str]] = {}
+    for options, methods, _ in table(page, "Options"):
+        for option in names_in(options):
+            name = option.split("=")[0]
+            takers = set(names_in(methods))
+            if methods == "all":
+                takers = set(METHODS)
+            elif methods == "all but `none`":
+                takers = set(METHODS) - {"none"}
+            elif methods == "the same":
+                takers = told[name]
+            told[name] = takers
+            for method in takers:
+                value = option if "NAME" not in option else "to=irmas"
+                parse_correction(f"{method}:{value}")
+            for method in set(METHODS) - takers:
+                with pytest.raises(ArgumentError):
+                    parse_correction(f"{method}:{option}")
+    assert set(told) == SHARED.union(*(method.make.options for method in METHODS.values()))
+
+
+def test_no_name_is_unknown(page: str) -> None:
+    """Whatever looks like a correction on the page is one."""
+    for text in names_in(page):
+        if re.fullmatch(r"[a-z_]+(:[\w=.,]+)", text):
+            parse_correction(text)
+    for command in re.findall(r"--correction ([\w:=, ]+?) --out", page):
+        assert parse_corrections(command.split())

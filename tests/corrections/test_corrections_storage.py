@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 from biasmir_utils.corrections import (
     CORAL,
     SETS,
     DomainLDA,
     Fastfood,
-    MeanProjection,
     load_correction,
     make_correction,
     read_record,
@@ -79,13 +80,6 @@ def test_the_file_is_arrays_and_json(tmp_path: Path) -> None:
     assert "scikit-learn" in header["versions"]
 
 
-def test_a_loaded_correction_does_not_go_on(tmp_path: Path) -> None:
-    X, domain, *_ = rows()
-    save_correction(tmp_path / "c.npz", MeanProjection().fit(X, sample_domain=domain))
-    with pytest.raises(ArgumentError, match="kept no moments"):
-        load_correction(tmp_path / "c.npz").partial_fit(X, sample_domain=domain)
-
-
 def test_a_record_goes_along(tmp_path: Path) -> None:
     X, domain, *_ = rows()
     fitted = DomainLDA().fit(X, sample_domain=domain)
@@ -94,20 +88,18 @@ def test_a_record_goes_along(tmp_path: Path) -> None:
     same(fitted, load_correction(tmp_path / "c.npz"), X, domain)
     save_correction(tmp_path / "d.npz", fitted)
     assert read_record(tmp_path / "d.npz") == {}
-    with pytest.raises(ArgumentError, match="no such file"):
+    with pytest.raises(ArgumentError, match="no saved correction can be read"):
         read_record(tmp_path / "e.npz")
 
 
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     X, *_ = rows()
-    with pytest.raises(ArgumentError, match="not fitted"):
+    with pytest.raises(NotFittedError, match="not fitted"):
         save_correction(tmp_path / "c.npz", DomainLDA())
-    with pytest.raises(ArgumentError, match="the path comes first"):
-        save_correction(DomainLDA(), tmp_path / "c.npz")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="dict cannot be saved; expected a fitted correction"):
-        save_correction(tmp_path / "c.npz", {})
+    with pytest.raises(ArgumentError, match=r"StandardScaler\(\) cannot be saved: it is no"):
+        save_correction(tmp_path / "c.npz", StandardScaler().fit(X))
     drawn = Fastfood(random_state=np.random.RandomState(0)).fit(X)
-    with pytest.raises(ArgumentError, match="neither a number nor a text"):
+    with pytest.raises(ArgumentError, match="cannot be saved: it is no correction, number or text"):
         save_correction(tmp_path / "c.npz", drawn)
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +107,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     X, domain, *_ = rows()
     path = tmp_path / "c.npz"
-    with pytest.raises(ArgumentError, match="no such file"):
+    with pytest.raises(ArgumentError, match="no saved correction can be read"):
         load_correction(path)
     save_correction(path, DomainLDA().fit(X, sample_domain=domain))
     whole = path.read_bytes()
@@ -125,7 +117,7 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
             load_correction(path)
         assert "pickle" not in str(raised.value)
         assert "is no .npz archive with correction.json, or a damaged one" in str(raised.value)
-    with pytest.raises(ArgumentError, match="cannot be read"):
+    with pytest.raises(ArgumentError, match="can be read"):
         load_correction(tmp_path)
     np.savez(path, **{"correction.json": np.array([object()], dtype=object)})
     with pytest.raises(ArgumentError, match="not a correction saved") as raised:
