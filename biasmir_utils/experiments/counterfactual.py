@@ -23,13 +23,14 @@ Conventions
   and lengths, lest noise pull them towards zero; where they come out above 1, they are set to 1.
 - Intervals are quantiles of a bootstrap by track. A piece that is drawn twice is no second piece:
   its product with its copy is left out of lengths, products and variances like that with itself.
-  Else all of them would be larger in the draws than they are (`stats.mean_product`).
+  Else all of them would be larger in the draws than they are (`_mean_product`).
   Where a length or variance is small beside its noise, its draws scatter up to the root of three
   times too much, and the intervals are on the safe side.
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,27 +43,28 @@ from sklearn.linear_model import RidgeCV
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import fit_correction, parse_correction
 from biasmir_utils.errors import ArgumentError, did_you_mean
-from biasmir_utils.experiments.metrics import weighted_metric
+from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
 from biasmir_utils.experiments.recognisers import LogisticRecogniser, Span
-from biasmir_utils.experiments.stats import (
-    FloatArray,
-    between_variance,
-    category_codes,
-    mean_product,
-    products_with_others,
-    ratio,
-    root,
-    squared_mean_length,
-    track_weights,
-    weighted_mean,
-    weighted_mean_of_rows,
-    with_intervals,
-)
+from biasmir_utils.experiments.stats import track_weights, with_intervals
 
 PARTS = ("SoundFont", "production", "both together")
 """The parts of `factor_shares`: two main effects and their interaction."""
-
-
+COUNTERFACTUAL_CORRECTIONS = (
+    *("none", "random", "lda", "mlda", "meanproj", "leace", "leace:groups=group"),
+    *("inlp", "center", "coral", "gaussian_ot"),
+)
+"""What `judge_on_renderings` judges unless told otherwise."""
+N_DIRECTIONS = 10
+"""Directions that ``oracle:directions`` projects out."""
+COUNTERFACTUAL_METRICS = ("roc_auc", "balanced_accuracy")
+_BOUNDS = {
+    "constant": (-np.inf, 1.0),
+    "along": (0.0, 1.0),
+    "cosine": (-1.0, 1.0),
+    "angle": (0.0, 180.0),
+    **dict.fromkeys(("mean_removed", "pieces_removed", "task_removed"), (-np.inf, 1.0)),
+    **dict.fromkeys(("home", "away", "pooled"), (0.0, 1.0)),
+}
 _Rows = NDArray[np.intp]
 
 
@@ -113,8 +115,7 @@ class Renderings:
             the embedding.
         """
         names = tuple(datasets or corpus.datasets)
-        unknown = [name for name in names if name not in corpus.datasets]
-        if unknown or len(names) < 2:
+        if len(names) < 2 or not set(names) <= set(corpus.datasets):
             raise ArgumentError(
                 f"expected at least two datasets of corpus {corpus.name!r}, which has "
                 f"{', '.join(corpus.datasets)}; got {', '.join(names)}"
@@ -125,25 +126,24 @@ class Renderings:
                 f"'python data/make/demo.py OUT --counterfactual'"
             )
         clips = corpus.clips.sort_values("clip")
-        parts = [clips[clips["dataset"] == name] for name in names]
-        home = parts[0]
-        for column in ("clip", "track", "split", "group", "instruments", *corpus.labels):
-            expected = home[column].reset_index(drop=True)
-            for name, part in zip(names, parts, strict=True):
-                if not expected.equals(part[column].reset_index(drop=True)):
-                    raise ArgumentError(
-                        f"datasets {names[0]!r} and {name!r} of corpus {corpus.name!r} differ in "
-                        f"the column {column!r}; expected the same pieces in both"
-                    )
+        parts = {name: clips[clips["dataset"] == name] for name in names}
+        columns = ["clip", "track", "split", "group", "instruments", *corpus.labels]
+        home = parts[names[0]][columns].reset_index(drop=True)
+        for name, part in parts.items():
+            other = part[columns].reset_index(drop=True)
+            if differ := [column for column in columns if not home[column].equals(other[column])]:
+                raise ArgumentError(
+                    f"datasets {names[0]!r} and {name!r} of corpus {corpus.name!r} differ in the "
+                    f"column {differ[0]!r}; expected the same pieces in both"
+                )
         features = corpus.embedding(embedding)
-        X = np.array([features[part.index] for part in parts], dtype=np.float64)
-        if np.isnan(X).any():
-            d, piece = (int(i) for i in np.argwhere(np.isnan(X).any(axis=2))[0])
+        X = np.array([features[part.index] for part in parts.values()], dtype=np.float64)
+        for d, piece in np.argwhere(np.isnan(X).any(axis=2)):
             raise ArgumentError(
-                f"clip {home['clip'].iloc[piece]!r} of dataset {names[d]!r} has no embedding "
+                f"clip {home['clip'][piece]!r} of dataset {names[d]!r} has no embedding "
                 f"{embedding!r}; run 'biasmir extract', or leave the piece out"
             )
-        pieces = home[["clip", "track", "split", "group", *corpus.labels]].reset_index(drop=True)
+        pieces = home.drop(columns="instruments")
         pieces[corpus.labels] = pieces[corpus.labels].ge(0.5).where(pieces[corpus.labels].notna())
         pieces.insert(4, "lead", home["instruments"].str.split().str[0].to_numpy(object))
         return cls(embedding, names, pieces, corpus.labels, X)
@@ -216,29 +216,23 @@ def describe_shift(
         raise ArgumentError("the shift is zero for all pieces; expected two different datasets")
     W = track_weights(track, n_replicates, seed)
     squares = np.square(shift).sum(axis=1)
-    total = weighted_mean(W, squares)
-    length = squared_mean_length(W, shift)
-    spread = between_variance(W, home, instrument)
-    products, squared = products_with_others(W, shift, track)
+    total = _weighted_mean(W, squares)
+    length = _mean_product(W, shift, shift)
+    spread = _between_variance(W, home, instrument)
+    products, squared = _products_with_others(W, shift, track)
     products /= np.sqrt(np.where(squares > 0, squares, 1.0))
-    along = weighted_mean_of_rows(W, squared)
-    agreement = weighted_mean_of_rows(W, products)
+    along, agreement = ((W * each).sum(axis=1) / W.sum(axis=1) for each in (squared, products))
     if not with_intervals({"length": length}, level, centred=False)["low"][0] > 0:
         along, agreement = np.full((2, len(W)), np.nan)
-    none = (-np.inf, np.inf)
-    parts = {
-        "size": (root(ratio(length, spread)), none),
-        "piece_size": (root(ratio(total, spread)), none),
-        "constant": (length / total, (-np.inf, 1.0)),
-        "along": (ratio(along, length * total), (0.0, 1.0)),
-        "cosine": (ratio(agreement, root(length)), (-1.0, 1.0)),
-        "left": (root(ratio(total - length, spread)), none),
+    statistics = {
+        "size": _root(ratio(length, spread)),
+        "piece_size": _root(ratio(total, spread)),
+        "constant": length / total,
+        "along": ratio(along, length * total),
+        "cosine": ratio(agreement, _root(length)),
+        "left": _root(ratio(total - length, spread)),
     }
-    rows = [
-        with_intervals({name: values}, level, bounds, centred=False)
-        for name, (values, bounds) in parts.items()
-    ]
-    return pd.concat(rows, ignore_index=True)
+    return with_intervals(statistics, level, _BOUNDS, centred=False)
 
 
 def group_shifts(
@@ -278,22 +272,21 @@ def group_shifts(
         (where theirs is NaN, it counts as -1); `size`, the length of the group's mean shift / that
         of all pieces, with `size_low` and `size_high`.
     """
-    shift, codes, names = np.asarray(shift, dtype=np.float64), *category_codes(group)
+    shift, codes, names = np.asarray(shift, dtype=np.float64), *_category_codes(group)
     W = track_weights(track, n_replicates, seed)
-    whole = squared_mean_length(W, shift)
+    whole = _mean_product(W, shift, shift)
     rng = np.random.default_rng(seed)
     once = np.ones((1, len(shift)))
     dealt = [rng.permutation(codes) for _ in range(n_permutations)]
-    random = np.array([_cosines(once, shift, deal, len(names))[0][:, 0] for deal in dealt])
-    random = random.clip(-1, 1)
-    cosines, lengths = _cosines(W, shift, codes, len(names))
-    alike = dict(zip(names, cosines, strict=True))
-    sizes = dict(zip(names, root(ratio(lengths, whole)), strict=True))
-    table = with_intervals(alike, level, (-1, 1), centred=False)
+    random = np.array([_cosines(once, shift, deal)[0][:, 0] for deal in dealt]).clip(-1, 1)
+    cosines, lengths = _cosines(W, shift, codes)
+    alike, sizes = (
+        dict(zip(names, values, strict=True)) for values in (cosines, _root(ratio(lengths, whole)))
+    )
+    table = with_intervals(alike, level, dict.fromkeys(names, (-1.0, 1.0)), centred=False)
     table = table.rename(columns={"quantity": "group", "value": "cosine"})
     table.insert(1, "pieces", np.bincount(codes))
-    defined = [drawn[~np.isnan(drawn)] for drawn in random.T]
-    table["chance"] = [drawn.mean() if len(drawn) else np.nan for drawn in defined]
+    table["chance"] = pd.DataFrame(random).mean().to_numpy()
     table["chance_low"] = np.quantile(np.nan_to_num(random, nan=-1.0), 0.05, axis=0)
     size = with_intervals(sizes, level, centred=False)
     return table.assign(size=size["value"], size_low=size["low"], size_high=size["high"])
@@ -338,17 +331,15 @@ def factor_shares(
         (x11 - x10 - x01 + x00) / 2,
     )
     W = track_weights(track, n_replicates, seed)
+    of_mean = np.array([_mean_product(W, effect, effect) for effect in effects])
+    of_pieces = np.array([_weighted_mean(W, np.square(e).sum(axis=1)) for e in effects])
     tables = []
-    of_mean = np.array([squared_mean_length(W, effect) for effect in effects])
-    of_pieces = np.array([weighted_mean(W, np.square(e).sum(axis=1)) for e in effects])
     for name, squares in (("mean shift", of_mean), ("single pieces", of_pieces)):
-        shares = dict(zip(PARTS, ratio(squares, squares.sum(axis=0)), strict=True))
-        table = with_intervals(shares, level, centred=False)
+        statistics = dict(zip(PARTS, ratio(squares, squares.sum(axis=0)), strict=True))
         if name == "mean shift":
-            product = mean_product(W, effects[0], effects[1])
-            angle = {"cosine": ratio(product, root(of_mean[0]) * root(of_mean[1]))}
-            found = with_intervals(angle, level, (-1, 1), centred=False)
-            table = pd.concat([table, found], ignore_index=True)
+            product = _mean_product(W, effects[0], effects[1])
+            statistics["cosine"] = ratio(product, _root(of_mean[0]) * _root(of_mean[1]))
+        table = with_intervals(statistics, level, _BOUNDS, centred=False)
         table = table.rename(columns={"quantity": "part"})
         table.insert(0, "of", name)
         tables.append(table)
@@ -356,7 +347,7 @@ def factor_shares(
 
 
 def _cosines(
-    W: FloatArray, shift: FloatArray, codes: NDArray[np.intp], n_groups: int
+    W: FloatArray, shift: FloatArray, codes: NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the cosine of each group's mean shift with that of the others, and its length^2.
 
@@ -370,19 +361,110 @@ def _cosines(
 
     whole = sums(np.arange(len(shift)))
     cosines, lengths = [], []
-    for code in range(n_groups):
+    for code in range(codes.max() + 1):
         own = sums(np.flatnonzero(codes == code))
         others = tuple(total - part for total, part in zip(whole, own, strict=True))
-        # As `squared_mean_length`, for which the sums would be made anew for each group.
+        # As `_mean_product`, for which the sums would be made anew for each group.
         length, other = (
             ratio(np.square(total).sum(axis=1) - same, np.square(n) - pairs)
             for total, same, n, pairs in (own, others)
         )
         # No piece is in both, so that the product of the two means is unbiased as it is.
         product = ratio(np.einsum("ij,ij->i", own[0], others[0]), own[2] * others[2])
-        cosines.append(ratio(product, root(length) * root(other)))
+        cosines.append(ratio(product, _root(length) * _root(other)))
         lengths.append(length)
     return np.array(cosines), np.array(lengths)
+
+
+# Statistics of paired embeddings: W is weightings of the pieces, (n_weightings, n_pieces), equal
+# for the pieces of a track; each returns a value for each weighting.
+
+
+def _root(values: FloatArray) -> FloatArray:
+    """Return the square root, of what is below zero 0."""
+    roots: FloatArray = np.sqrt(np.maximum(values, 0))
+    return roots
+
+
+def _category_codes(category: ArrayLike) -> tuple[NDArray[np.intp], list[str]]:
+    """Return a code for each piece, and the sorted names of the codes."""
+    names, codes = np.unique(np.asarray(category).astype(str), return_inverse=True)
+    return codes, names.tolist()
+
+
+def _weighted_mean(W: FloatArray, values: FloatArray) -> FloatArray:
+    """Return the mean of values, (n_pieces,), under each weighting."""
+    means: FloatArray = (W @ values) / W.sum(axis=1)
+    return means
+
+
+def _mean_product(W: FloatArray, one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return the inner product of two mean rows under each weighting, unbiased.
+
+    The means are of the same pieces, a row of each for a piece. Their product would be too large
+    by the covariance of the rows, summed over features, / n. So it is the mean of the products of
+    one row with the other rows of *different* pieces; a piece that was drawn twice is not two.
+    """
+    products = np.einsum("ij,ij->i", one, other)
+    together = np.einsum("ij,ij->i", W @ one, W @ other) - np.square(W) @ products
+    return ratio(together, np.square(W.sum(axis=1)) - np.square(W).sum(axis=1))
+
+
+def _products_with_others(
+    W: FloatArray, rows: FloatArray, track: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return the product of each row with the mean of the other tracks' rows, and its square.
+
+    A row that had a part in the mean would agree with it too well. And the square of a product
+    with a noisy mean is too large, even when the row had none: so what is returned as the square
+    is the mean, over pairs of different other tracks, of the product of the products with both.
+    Both are (n_weightings, n_pieces), NaN where there are no other tracks, or no two.
+    """
+    codes, names = _category_codes(track)
+    _, first = np.unique(codes, return_index=True)
+    drawn, sizes = W[:, first], np.bincount(codes)
+    sums = np.zeros((len(names), rows.shape[1]))
+    np.add.at(sums, codes, rows)
+    products = rows @ sums.T
+    own = W * products[np.arange(len(rows)), codes]
+    own_size = W * sizes[codes]
+    product = drawn @ products.T - own
+    square = np.square(product) - (np.square(drawn) @ np.square(products).T - np.square(own))
+    n = (drawn @ sizes)[:, np.newaxis] - own_size
+    pairs = np.square(n) - (np.square(drawn) @ np.square(sizes))[:, np.newaxis]
+    pairs += np.square(own_size)
+    return ratio(product, n), ratio(square, pairs)
+
+
+def _between_variance(W: FloatArray, rows: FloatArray, category: ArrayLike) -> FloatArray:
+    """Return the variance between categories' means, summed over features, noise taken off.
+
+    The variance component of a one-way analysis of variance, (MS_between - MS_within) / n_0,
+    under each weighting; NaN for a single category. As in `_mean_product`, a piece that was drawn
+    twice is not two: the noise of a mean of n rows is that of the different ones among them.
+
+    References
+    ----------
+    S. R. Searle, G. Casella, C. E. McCulloch, Variance Components, 1992, section 3.6.
+    """
+    codes, names = _category_codes(category)
+    rows = rows - rows.mean(axis=0)
+    of_means, own, effective = np.zeros((3, len(W)))
+    for code in range(len(names)):
+        w = W[:, codes == code]
+        count = np.maximum(w.sum(axis=1), 1)
+        of_means += np.square(w @ rows[codes == code]).sum(axis=1) / count
+        own += np.square(w).sum(axis=1) / count
+        effective += np.square(w.sum(axis=1))
+    n = W.sum(axis=1)
+    between = of_means - n * np.square((W @ rows) / n[:, np.newaxis]).sum(axis=1)
+    within = W @ np.square(rows).sum(axis=1) - of_means
+    noise = ratio(within, n - own)
+    share = own - np.square(W).sum(axis=1) / n  # categories - 1, if all pieces count once
+    return ratio(between - share * noise, n - effective / n)
+
+
+# Corrections, fitted on unpaired pieces
 
 
 @dataclass(frozen=True)
@@ -423,125 +505,99 @@ def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
     return Deal(*(np.flatnonzero(rows) for rows in (train & at_home, train & ~at_home, ~train)))
 
 
-def _usable_labels(
-    renderings: Renderings, labels: Sequence[str], deals: Sequence[Deal]
-) -> list[str]:
+def _usable_labels(pieces: pd.DataFrame, labels: Sequence[str], deals: Sequence[Deal]) -> list[str]:
     """Return the labels that every deal can learn and test; warn of the others.
 
     Those of some deals only are left out as well: the deals' means are then over the same labels.
     """
-    usable = []
-    for label in labels:
-        if label not in renderings.labels:
-            raise ArgumentError(
-                f"no label {label!r}; there are {', '.join(renderings.labels)}."
-                f"{did_you_mean(label, renderings.labels)}"
-            )
-        if reason := _why_unusable(renderings.pieces[label].to_numpy(dtype=np.float64), deals):
-            warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
-        else:
-            usable.append(label)
-    return usable
-
-
-def _why_unusable(y: FloatArray, deals: Sequence[Deal]) -> str:
-    """Say why a label cannot be learned or tested in one of the deals; empty if it can in all."""
     n_folds = LogisticRecogniser().n_folds
-    for number, deal in enumerate(deals, start=1):
+    unusable = {}
+    for label, (number, deal) in itertools.product(labels, enumerate(deals, start=1)):
+        y = pieces[label].to_numpy(dtype=np.float64)
         rarer, tested = (
             min((y[rows] == 0).sum(), (y[rows] == 1).sum()) for rows in (deal.source, deal.test)
         )
         if rarer < n_folds:
-            return (
+            reason = (
                 f"in deal {number} of {len(deals)}, the training pieces heard at home have "
                 f"{rarer} of the rarer class, fewer than the {n_folds} folds"
             )
-        if not tested:
-            return "the test pieces hold one class only"
-    return ""
-
-
-COUNTERFACTUAL_CORRECTIONS = (
-    *("none", "random", "lda", "mlda", "meanproj", "leace", "leace:groups=group"),
-    *("inlp", "center", "coral", "gaussian_ot"),
-)
-"""What is judged unless told otherwise."""
-
-N_DIRECTIONS = 10
-"""Directions that ``oracle:directions`` projects out."""
-
-COUNTERFACTUAL_METRICS = ("roc_auc", "balanced_accuracy")
-
-_BOUNDS = {
-    "angle": (0.0, 180.0),
-    **dict.fromkeys(("mean_removed", "pieces_removed", "task_removed"), (-np.inf, 1.0)),
-    **dict.fromkeys(("home", "away", "pooled"), (0.0, 1.0)),
-}
+            unusable.setdefault(label, reason)
+        elif not tested:
+            unusable.setdefault(label, "the test pieces hold one class only")
+    for label, reason in unusable.items():
+        warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
+    return [label for label in labels if label not in unusable]
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What there is to fit a correction on, and to judge it by, in one deal of the pieces."""
+    """What there is to fit a correction on, and to judge it by, in one deal of the pieces.
 
-    renderings: Renderings
-    away_name: str
+    `names` and `X` are those of the datasets at home (0) and away (1); see `Renderings`.
+    """
+
+    names: tuple[str, str]
+    X: tuple[FloatArray, FloatArray]
+    pieces: pd.DataFrame
     deal: Deal
 
-    def home(self, rows: _Rows) -> FloatArray:
-        """Return pieces as they are at home."""
-        return self.renderings.X[0][rows]
-
-    def away(self, rows: _Rows) -> FloatArray:
-        """Return pieces as they are away."""
-        return self.renderings.X[self.renderings.position(self.away_name)][rows]
+    def rows(self, side: int, rows: _Rows) -> FloatArray:
+        """Return pieces as they are at home (0) or away (1)."""
+        return self.X[side][rows]
 
     @property
     def train(self) -> _Rows:
         """The training pieces, heard at home first."""
         return np.concatenate([self.deal.source, self.deal.target])
 
+    @property
+    def shift(self) -> FloatArray:
+        """The shift of the training pieces, which no user knows."""
+        return self.rows(1, self.train) - self.rows(0, self.train)
+
     def column(self, name: str, rows: _Rows) -> NDArray[np.object_]:
-        return self.renderings.pieces[name].to_numpy(object)[rows]
+        """Return what the table of pieces says of some of them."""
+        return self.pieces[name].to_numpy(object)[rows]
 
 
-# From positions of pieces to their corrected rows; a correction has one for home, one for away.
-_Moves = tuple[Callable[[_Rows], FloatArray], Callable[[_Rows], FloatArray]]
+# From home (0) or away (1) and positions of pieces to their corrected rows.
+_Moves = Callable[[int, _Rows], FloatArray]
 
 
 def _subtract_mean(trial: _Trial) -> _Moves:
-    mean = (trial.away(trial.train) - trial.home(trial.train)).mean(axis=0)
-    return trial.home, lambda rows: trial.away(rows) - mean
+    mean = trial.shift.mean(axis=0)
+    return lambda side, rows: trial.rows(side, rows) - side * mean
 
 
 def _subtract_group_mean(trial: _Trial) -> _Moves:
-    shift = trial.away(trial.train) - trial.home(trial.train)
-    group = trial.column("group", trial.train).astype(str)
+    shift, group = trial.shift, trial.column("group", trial.train).astype(str)
     of = {name: shift[group == name].mean(axis=0) for name in np.unique(group)}
     overall = shift.mean(axis=0)
 
-    def moved(rows: _Rows) -> FloatArray:
+    def moved(side: int, rows: _Rows) -> FloatArray:
         own = trial.column("group", rows).astype(str)
-        return trial.away(rows) - np.array([of.get(name, overall) for name in own])
+        return trial.rows(side, rows) - side * np.array([of.get(name, overall) for name in own])
 
-    return trial.home, moved
+    return moved
 
 
 def _project_directions(trial: _Trial) -> _Moves:
-    shift = trial.away(trial.train) - trial.home(trial.train)
-    _, lengths, V = np.linalg.svd(shift, full_matrices=False)
+    _, lengths, V = np.linalg.svd(trial.shift, full_matrices=False)
     V = V[lengths > 1e-9 * lengths[0]][:N_DIRECTIONS]
 
-    def left(X: FloatArray) -> FloatArray:
+    def left(side: int, rows: _Rows) -> FloatArray:
+        X = trial.rows(side, rows)
         return X - (X @ V.T) @ V
 
-    return lambda rows: left(trial.home(rows)), lambda rows: left(trial.away(rows))
+    return left
 
 
 def _map_back(trial: _Trial) -> _Moves:
-    home, away = trial.home(trial.train), trial.away(trial.train)
+    home, away = (trial.rows(side, trial.train) for side in (0, 1))
     scale = np.square(away - away.mean(axis=0)).sum() / len(away)
     ridge = RidgeCV(alphas=scale * np.logspace(-4, 2, 7)).fit(away, home)
-    return trial.home, lambda rows: ridge.predict(trial.away(rows))
+    return lambda side, rows: ridge.predict(trial.rows(1, rows)) if side else trial.rows(0, rows)
 
 
 _ORACLES: dict[str, tuple[str, Callable[[_Trial], _Moves]]] = {
@@ -560,11 +616,11 @@ _ORACLES: dict[str, tuple[str, Callable[[_Trial], _Moves]]] = {
     ),
     "oracle:piece": (
         "the shift of the piece itself is subtracted, which leaves it as at home",
-        lambda trial: (trial.home, trial.home),
+        lambda trial: lambda side, rows: trial.rows(0, rows),
     ),
     "oracle:retrained": (
         "nothing is corrected: the recogniser is trained on the pieces as away",
-        lambda trial: (trial.away, trial.away),
+        lambda trial: lambda side, rows: trial.rows(1, rows),
     ),
 }
 ORACLES = {name: does for name, (does, _) in _ORACLES.items()}
@@ -575,26 +631,23 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
     """Fit a correction on the user's clips: `source` at home, `target` away."""
     spec, deal = parse_correction(name), trial.deal
     if not spec.corrects:
-        return trial.home, trial.away
-    home, away = trial.renderings.datasets[0], trial.away_name
+        return trial.rows
     transformer = fit_correction(
         spec,
-        np.concatenate([trial.home(deal.source), trial.away(deal.target)]),
+        np.concatenate([trial.rows(0, deal.source), trial.rows(1, deal.target)]),
         trial.column("lead", trial.train),
-        sample_domain=np.repeat([home, away], [len(deal.source), len(deal.target)]),
+        sample_domain=np.repeat(trial.names, [len(deal.source), len(deal.target)]),
         sample_group=trial.column("group", trial.train),
         random_state=seed,
         draw=seed,
     )
 
-    def corrected(X: FloatArray, dataset: str) -> FloatArray:
-        out: FloatArray = transformer.transform(X, sample_domain=np.full(len(X), dataset))
+    def corrected(side: int, rows: _Rows) -> FloatArray:
+        domain = np.full(len(rows), trial.names[side])
+        out: FloatArray = transformer.transform(trial.rows(side, rows), sample_domain=domain)
         return out
 
-    return (
-        lambda rows: corrected(trial.home(rows), home),
-        lambda rows: corrected(trial.away(rows), away),
-    )
+    return corrected
 
 
 def judge_on_renderings(
@@ -659,22 +712,42 @@ def judge_on_renderings(
         For an unknown name, or a feature map.
     """
     names = [*dict.fromkeys(["none", *corrections])]
-    _check(renderings, names, oracles)
+    if mapped := [name for name in names if parse_correction(name).kernel is not None]:
+        raise ArgumentError(
+            f"correction {mapped[0]!r} maps to other features, in which the shift is another one; "
+            f"expected a correction without kernel"
+        )
+    labels = renderings.labels if labels is None else labels
+    for what, asked, known in (
+        ("oracle", oracles, list(ORACLES)),
+        ("label", labels, renderings.labels),
+    ):
+        if unknown := [name for name in asked if name not in known]:
+            raise ArgumentError(
+                f"no {what} {unknown[0]!r}; there are {', '.join(known)}."
+                f"{did_you_mean(unknown[0], known)}"
+            )
+    if renderings.pieces["lead"].isna().any():
+        raise ArgumentError("some pieces have no lead instrument")
     dealt = [deal_pieces(renderings.pieces, seed + number) for number in range(deals)]
-    wanted = _usable_labels(renderings, renderings.labels if labels is None else labels, dealt)
+    usable = _usable_labels(renderings.pieces, labels, dealt)
+    home_and_away = renderings.X[0], renderings.X[renderings.position(away)]
     collected: dict[tuple[str, str, str], list[FloatArray]] = {}
     for number, deal in enumerate(dealt):
-        trial = _Trial(renderings, away, deal)
-        W = track_weights(trial.column("track", deal.test).astype(str), n_replicates, seed)
+        trial = _Trial((renderings.datasets[0], away), home_and_away, renderings.pieces, deal)
+        W = track_weights(trial.column("track", deal.test), n_replicates, seed)
         without: dict[str, dict[str, FloatArray]] = {}
         trained: dict[str, LogisticRecogniser] = {}
         for name in (*names, *oracles):
             oracle = _ORACLES.get(name)
             moves = oracle[1](trial) if oracle else _fitted(trial, name, seed + number)
             measured = {"": _geometry(trial, moves, W)}
-            for metric, found in _recognise(trial, moves, wanted, W, trained).items():
-                without.setdefault(metric, found)  # the first one is no correction
-                measured[metric] = _gains(found, without[metric])
+            for metric, found in _recognise(trial, moves, usable, W, trained).items():
+                plain = without.setdefault(metric, found)  # the first one is no correction
+                gain = found["away"] - plain["away"]
+                found["loss"] = found["home"] - found["away"]
+                found |= {"gain": gain, "cost": plain["home"] - found["home"], "closed": gain}
+                measured[metric] = found
             for metric, quantities in measured.items():
                 for quantity, values in quantities.items():
                     collected.setdefault((name, metric, quantity), []).append(values)
@@ -684,49 +757,32 @@ def judge_on_renderings(
         if quantity == "closed":  # a ratio of means, which is steadier than a mean of ratios
             loss = means["none", metric, "loss"]
             values = np.divide(values, loss, out=np.full_like(loss, np.nan), where=loss > 1e-9)
-        bounds = _BOUNDS.get(quantity, (-np.inf, np.inf))
         centred = bool(metric) and quantity != "closed"
-        row = with_intervals({quantity: values}, level, bounds, centred)
-        rows.append({"correction": name, "metric": metric, **row.iloc[0].to_dict()})
-    return pd.DataFrame(rows)
-
-
-def _check(renderings: Renderings, names: Sequence[str], oracles: Sequence[str]) -> None:
-    for name in names:
-        if parse_correction(name).kernel is not None:
-            raise ArgumentError(
-                f"correction {name!r} maps to other features, in which the shift is another one; "
-                f"expected a correction without kernel"
-            )
-    for name in oracles:
-        if name not in ORACLES:
-            raise ArgumentError(f"no oracle {name!r}; there are {', '.join(ORACLES)}")
-    if renderings.pieces["lead"].isna().any():
-        raise ArgumentError("some pieces have no lead instrument")
+        row = with_intervals({quantity: values}, level, _BOUNDS, centred)
+        rows.append(row.assign(correction=name, metric=metric))
+    table = pd.concat(rows, ignore_index=True)
+    return table[["correction", "metric", "quantity", "value", "low", "high"]]
 
 
 def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[str, FloatArray]:
     """Hold what a correction takes out of the test pieces against their shift."""
     test = trial.deal.test
-    home, (corrected, moved) = trial.home(test), (move(test) for move in moves)
-    before, after = trial.away(test) - home, moved - corrected
+    home, corrected, moved = trial.rows(0, test), moves(0, test), moves(1, test)
+    before, after = trial.rows(1, test) - home, moved - corrected
     lead = trial.column("lead", test)
-    length, rest = (squared_mean_length(W, rows) for rows in (before, after))
-    spread, kept = (between_variance(W, rows, lead) for rows in (home, corrected))
+    length, rest = (_mean_product(W, rows, rows) for rows in (before, after))
+    spread, kept = (_between_variance(W, rows, lead) for rows in (home, corrected))
     removed = before - after
-    taken = squared_mean_length(W, removed)
-    cosines = ratio(mean_product(W, removed, before), root(taken) * root(length))
+    taken = _mean_product(W, removed, removed)
+    cosines = ratio(_mean_product(W, removed, before), _root(taken) * _root(length))
     cosines[(taken <= 0) & (length > 0)] = 0.0
     if np.square(removed).sum() <= 1e-13 * np.square(before).sum():
         cosines[:] = np.nan
-
-    def share(rows: FloatArray) -> FloatArray:
-        return weighted_mean(W, np.square(rows).sum(axis=1))
-
+    left, whole = (_weighted_mean(W, np.square(rows).sum(axis=1)) for rows in (after, before))
     return {
         "angle": np.degrees(np.arccos(np.clip(cosines, -1, 1))),
         "mean_removed": 1 - ratio(rest, length),
-        "pieces_removed": 1 - share(after) / share(before),
+        "pieces_removed": 1 - left / whole,
         "task_removed": 1 - ratio(kept, spread),
     }
 
@@ -744,12 +800,12 @@ def _recognise(
     them so.
     """
     source, test = trial.deal.source, trial.deal.test
-    X, (X_home, X_away) = moves[0](source), (move(test) for move in moves)
-    models = trained if np.array_equal(X, trial.home(source)) else {}
+    X, X_home, X_away = moves(0, source), moves(0, test), moves(1, test)
+    models = trained if np.array_equal(X, trial.rows(0, source)) else {}
     found: dict[str, dict[str, list[FloatArray]]] = {}
     spans: dict[bytes, Span] = {}
     for label in labels:
-        y = trial.renderings.pieces[label].to_numpy(dtype=np.float64)
+        y = trial.pieces[label].to_numpy(dtype=np.float64)
         y_train, y_test = y[source], y[test]
         known, seen = ~np.isnan(y_train), ~np.isnan(y_test)
         if label not in models:
@@ -771,15 +827,4 @@ def _recognise(
     return {
         metric: {side: np.nanmean(values, axis=0) for side, values in sides.items()}
         for metric, sides in found.items()
-    }
-
-
-def _gains(found: dict[str, FloatArray], without: dict[str, FloatArray]) -> dict[str, FloatArray]:
-    """Add what is lost away, and what a correction wins and costs against none."""
-    return {
-        **found,
-        "loss": found["home"] - found["away"],
-        "gain": found["away"] - without["away"],
-        "cost": without["home"] - found["home"],
-        "closed": found["away"] - without["away"],
     }

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,13 @@ from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS
 
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
+
+
+def ratio(numerator: FloatArray, denominator: ArrayLike) -> FloatArray:
+    """Divide, where the denominator is positive; elsewhere NaN."""
+    below = np.asarray(denominator, dtype=np.float64)
+    empty = np.full(np.broadcast_shapes(numerator.shape, below.shape), np.nan)
+    return np.divide(numerator, below, out=empty, where=below > 0)
 
 
 class Answers:
@@ -74,16 +81,17 @@ class Answers:
         self.said: Array = np.asarray(arrays.get("said", self.score > 0))
         self.right: Array = np.asarray(arrays.get("right", self.said == self.truth))
         self.threshold = threshold
-        every = np.ones((1, len(truth))) if weights is None else weights
-        self.weights = np.asarray(every, dtype=np.float64)
+        self.weights = np.asarray(
+            np.ones((1, len(truth))) if weights is None else weights, dtype=np.float64
+        )
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Return the weighted mean of values, (n_clips,)."""
-        return _ratio((self.weights * values).sum(axis=1), self.weights.sum(axis=1))
+        return ratio((self.weights * values).sum(axis=1), self.weights.sum(axis=1))
 
     def share(self, which: Array, among: Array) -> FloatArray:
         """Return the share of some clips among others; NaN where these have no weight."""
-        return _ratio(self.weights @ (which & among), self.weights @ among)
+        return ratio(self.weights @ (which & among), self.weights @ among)
 
     @property
     def recall(self) -> FloatArray:
@@ -101,18 +109,17 @@ class Answers:
         return np.nan_to_num(self.share(self.truth, self.said))
 
     @cached_property
-    def above(self) -> tuple[FloatArray, FloatArray]:
-        """Weight of positive and of negative clips at or above each score, the highest first.
+    def ranked(self) -> tuple[FloatArray, FloatArray]:
+        """Weight of the positive and of the negative clips with each score, the highest first.
 
         Equal scores cannot be told apart and stand in one column: (n_weightings, n_scores).
         """
         order = np.argsort(-self.score, kind="stable")
-        last = np.flatnonzero(np.r_[np.diff(self.score[order]) != 0, True])
-        weights = self.weights[:, order]
-        positive, negative = (
-            np.cumsum(weights * chosen[order], axis=1)[:, last]
-            for chosen in (self.truth, ~self.truth)
-        )
+        first = np.flatnonzero(np.r_[True, np.diff(self.score[order]) != 0])
+        weights, truth = self.weights[:, order], self.truth[order]
+        positive, negative = weights * truth, weights * ~truth
+        if len(first) < len(order):
+            positive, negative = (np.add.reduceat(w, first, axis=1) for w in (positive, negative))
         return positive, negative
 
     @cached_property
@@ -131,48 +138,43 @@ class Answers:
         return sums
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Divide, where the denominator is positive; elsewhere NaN."""
-    empty = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=empty, where=denominator > 0)
-
-
 def _roc_auc(a: Answers) -> FloatArray:
     # The Mann-Whitney statistic: ties count half.
-    positive, negative = a.above
-    half_ties = positive - np.diff(positive, axis=1, prepend=0) / 2
-    wins = (np.diff(negative, axis=1, prepend=0) * half_ties).sum(axis=1)
-    return _ratio(wins, positive[:, -1] * negative[:, -1])
+    positive, negative = a.ranked
+    wins = np.einsum("ij,ij->i", negative, np.cumsum(positive, axis=1) - positive / 2)
+    return ratio(wins, positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def _average_precision(a: Answers) -> FloatArray:
     # The mean of the precisions at each step of recall, without interpolation.
-    positive, negative = a.above
-    precision = np.nan_to_num(_ratio(positive, positive + negative))
-    steps = np.diff(positive, axis=1, prepend=0) * precision
-    return _ratio(steps.sum(axis=1), positive[:, -1])
+    positive, negative = a.ranked
+    found = np.cumsum(positive, axis=1)
+    told = found + np.cumsum(negative, axis=1)
+    precision = np.divide(found, told, out=np.zeros_like(found), where=told > 0)
+    return ratio((positive * precision).sum(axis=1), positive.sum(axis=1))
 
 
-def _balanced_accuracy_source(a: Answers) -> FloatArray:
-    if np.isnan(a.threshold):
-        return np.full(len(a.weights), np.nan)
-    said = a.score > a.threshold
+def _balanced(a: Answers, said: Array) -> FloatArray:
     return (a.share(said, a.truth) + a.share(~said, ~a.truth)) / 2
+
+
+def _balanced_at_source(a: Answers) -> FloatArray:
+    return np.where(np.isnan(a.threshold), np.nan, _balanced(a, a.score > a.threshold))
 
 
 def _f1(a: Answers) -> FloatArray:
     precision, recall = a.precision, a.recall
-    return np.nan_to_num(_ratio(2 * precision * recall, precision + recall))
+    return np.nan_to_num(ratio(2 * precision * recall, precision + recall))
 
 
 def _f1_of_class(a: Answers) -> FloatArray:
     positive, said = a.weights @ a.truth, a.weights @ a.said
     hits = a.weights @ (a.truth & a.said)
-    return np.where(positive > 0, _ratio(2 * hits, positive + said), np.nan)
+    return np.where(positive > 0, ratio(2 * hits, positive + said), np.nan)
 
 
 def _accuracy(a: Answers) -> FloatArray:
-    return a.share(a.right, np.ones(len(a.right), dtype=bool))
+    return a.share(a.right, np.ones_like(a.right))
 
 
 def _brier(a: Answers) -> FloatArray:
@@ -181,13 +183,17 @@ def _brier(a: Answers) -> FloatArray:
 
 def _r2(a: Answers) -> FloatArray:
     error, (spread, _) = a.score - a.truth, a.spread
-    return 1 - _ratio(a.sum_of_products(error, error), a.sum_of_products(spread, spread))
+    return 1 - ratio(a.sum_of_products(error, error), a.sum_of_products(spread, spread))
+
+
+def _rmse(a: Answers) -> FloatArray:
+    return np.sqrt(a.mean((a.score - a.truth) ** 2))
 
 
 def _correlation(a: Answers) -> FloatArray:
     truth, estimate = a.spread
     squares = a.sum_of_products(truth, truth) * a.sum_of_products(estimate, estimate)
-    return _ratio(a.sum_of_products(truth, estimate), np.sqrt(squares))
+    return ratio(a.sum_of_products(truth, estimate), np.sqrt(squares))
 
 
 @dataclass(frozen=True)
@@ -227,46 +233,33 @@ class Metric:
         return bool(np.isinf(self.range[1]))
 
 
-_YES_OR_NO = (LABEL, TAGS)
-_PRESENCE = (LABEL, TAGS, CATEGORY)
-_ERROR: dict[str, Any] = {"larger_is_better": False, "range": (0.0, np.inf)}
+_YES_OR_NO, _PRESENCE = (LABEL, TAGS), (LABEL, TAGS, CATEGORY)
+_of_results = partial(Metric, in_report=False)
+_error = partial(Metric, larger_is_better=False, range=(0.0, np.inf))
 METRICS: list[Metric] = [
     Metric("roc_auc", "ROC-AUC", _PRESENCE, _roc_auc),
     Metric("average_precision", "average precision", _PRESENCE, _average_precision),
-    Metric(
-        "balanced_accuracy",
-        "balanced accuracy",
-        _YES_OR_NO,
-        lambda a: (a.recall + a.specificity) / 2,
-        in_report=False,
+    _of_results(
+        "balanced_accuracy", "balanced accuracy", _YES_OR_NO, lambda a: _balanced(a, a.said)
     ),
     Metric("balanced_accuracy", "balanced accuracy", (CATEGORY,), lambda a: a.recall),
     Metric(
         "balanced_accuracy_source",
         "balanced accuracy (source's threshold)",
         _YES_OR_NO,
-        _balanced_accuracy_source,
+        _balanced_at_source,
         in_results=False,
     ),
-    Metric("precision", "precision", _YES_OR_NO, lambda a: a.precision, in_report=False),
-    Metric("recall", "recall", _YES_OR_NO, lambda a: a.recall, in_report=False),
-    Metric("f1", "F1", _YES_OR_NO, _f1, in_report=False),
-    Metric("macro_f1", "macro F1", (CATEGORY,), _f1_of_class, in_report=False),
-    Metric("accuracy", "accuracy", _PRESENCE, _accuracy, in_report=False),
+    _of_results("precision", "precision", _YES_OR_NO, lambda a: a.precision),
+    _of_results("recall", "recall", _YES_OR_NO, lambda a: a.recall),
+    _of_results("f1", "F1", _YES_OR_NO, _f1),
+    _of_results("macro_f1", "macro F1", (CATEGORY,), _f1_of_class),
+    _of_results("accuracy", "accuracy", _PRESENCE, _accuracy),
     Metric("brier", "Brier", _PRESENCE, _brier, larger_is_better=False),
     Metric("r2", "R2", (NUMBER,), _r2, range=(-np.inf, 1.0)),
-    Metric("mae", "MAE", (NUMBER,), lambda a: a.mean(np.abs(a.score - a.truth)), **_ERROR),
-    Metric(
-        "rmse",
-        "RMSE",
-        (NUMBER,),
-        lambda a: np.sqrt(a.mean((a.score - a.truth) ** 2)),
-        in_report=False,
-        **_ERROR,
-    ),
-    Metric(
-        "correlation", "correlation", (NUMBER,), _correlation, range=(-1.0, 1.0), in_report=False
-    ),
+    _error("mae", "MAE", (NUMBER,), lambda a: a.mean(np.abs(a.score - a.truth))),
+    _error("rmse", "RMSE", (NUMBER,), _rmse, in_report=False),
+    _of_results("correlation", "correlation", (NUMBER,), _correlation, range=(-1.0, 1.0)),
 ]
 
 
@@ -324,60 +317,27 @@ def recognition_metrics(
         If shapes differ; of labels, if one is neither 0 nor 1, a score is not finite, or one of
         the two classes is absent.
     """
+    truth, scores = validate(y_true, score, kind)
     if kind == CATEGORY:
-        classes = _classes(np.asarray(y_true), np.asarray(score), np.asarray(probability))
-        metrics = metrics_of(kind)
-        values = np.array([[metric.compute(one)[0] for metric in metrics] for one in classes])
-        sums = np.nan_to_num(values).sum(axis=0)
-        means = _ratio(sums, (~np.isnan(values)).sum(axis=0))
-        return {metric.name: float(mean) for metric, mean in zip(metrics, means, strict=True)}
-    if kind == NUMBER:
-        _check_vectors(np.asarray(y_true), np.asarray(score))
-    else:
-        y_true, score = validate(y_true, score)
-    one = Answers(kind, {"y_true": y_true, "score": score, "probability": probability})
-    return {metric.name: float(metric.compute(one)[0]) for metric in metrics_of(kind)}
-
-
-def _classes(truth: Array, score: Array, probability: Array) -> list[Answers]:
-    """Return the answers about each class against the rest."""
-    if score.ndim != 2 or truth.shape != score.shape[:1]:
-        raise ArgumentError(
-            f"score must have a row for each of {len(truth)} clips and a column for each class, "
-            f"found the shape {score.shape}"
-        )
-    recognised = score.argmax(axis=1)
-    return [
-        Answers(
-            CATEGORY,
+        recognised, P = scores.argmax(axis=1), np.asarray(probability)
+        told: list[Mapping[str, ArrayLike]] = [
             {
                 "y_true": truth == k,
-                "score": score[:, k],
-                "probability": probability[:, k],
+                "score": scores[:, k],
+                "probability": P[:, k],
                 "said": recognised == k,
                 "right": recognised == truth,
-            },
-        )
-        for k in range(score.shape[1])
-    ]
-
-
-def weighted_metrics(
-    kind: str, arrays: Mapping[str, ArrayLike], threshold: float, weights: ArrayLike
-) -> FloatArray:
-    """Return the metrics of a report under each weighting, (n_metrics, n_weightings).
-
-    Parameters
-    ----------
-    kind : {'label', 'tags', 'category', 'number'}
-    arrays : mapping
-        `y_true`, `score`, `probability`, (n_clips,); of a class of a category also `said`.
-    threshold : float
-        See `Answers`.
-    weights : array-like, (n_weightings, n_clips)
-    """
-    answers = Answers(kind, arrays, threshold, weights)
-    return np.array([metric.compute(answers) for metric in metrics_of(kind, report=True)])
+            }
+            for k in range(scores.shape[1])
+        ]
+    else:
+        told = [{"y_true": truth, "score": scores, "probability": probability}]
+    answers = [Answers(kind, arrays) for arrays in told]
+    values = {m.name: np.array([m.compute(one)[0] for one in answers]) for m in metrics_of(kind)}
+    return {
+        name: float(ratio(np.nan_to_num(one).sum(), (~np.isnan(one)).sum()))
+        for name, one in values.items()
+    }
 
 
 def weighted_metric(
@@ -410,14 +370,9 @@ def weighted_metric(
     known = {metric.name: metric for metric in metrics_of(LABEL)}
     if name not in known:
         raise ArgumentError(f"metric {name!r}: expected one of {', '.join(known)}")
-    positive, scores = validate(y_true, score)
-    arrays = {"y_true": positive, "score": scores, "probability": probability}
+    truth, scores = validate(y_true, score)
+    arrays = {"y_true": truth, "score": scores, "probability": probability}
     return known[name].compute(Answers(LABEL, arrays, weights=weights))
-
-
-def weighted_roc_auc(y_true: ArrayLike, score: ArrayLike, weights: ArrayLike) -> FloatArray:
-    """Return the ROC-AUC under many weightings of the clips; see `weighted_metric`."""
-    return weighted_metric("roc_auc", y_true, score, weights)
 
 
 def alike(weights: Array, cells: ArrayLike) -> FloatArray:
@@ -446,36 +401,33 @@ def alike(weights: Array, cells: ArrayLike) -> FloatArray:
     return shares
 
 
-def _check_vectors(truth: Array, score: Array) -> None:
-    """Raise an `ArgumentError` unless both are vectors of one length."""
-    if truth.ndim != 1 or score.shape != truth.shape or not len(truth):
-        raise ArgumentError(
-            f"y_true and score must be vectors of one length, found shapes {truth.shape} and "
-            f"{score.shape}"
-        )
-
-
-def validate(y_true: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], FloatArray]:
-    """Check labels and scores of one test set, and return them as arrays.
+def validate(y_true: ArrayLike, score: ArrayLike, kind: str = LABEL) -> tuple[Array, FloatArray]:
+    """Check what is true and the scores of one test set, and return them as arrays.
 
     Raises
     ------
     ArgumentError
-        If the lengths differ, a label is neither 0 nor 1, a score is NaN or infinite, or one of
-        the two classes is absent.
+        See `recognition_metrics`.
     """
-    labels = np.asarray(y_true)
-    scores = np.asarray(score, dtype=np.float64)
-    _check_vectors(labels, scores)
-    if not np.isin(labels, (0, 1)).all():
+    truth, scores = np.asarray(y_true), np.asarray(score, dtype=np.float64)
+    of_classes = kind == CATEGORY
+    if scores.ndim != 1 + of_classes or scores.shape[:1] != truth.shape or not len(truth):
+        raise ArgumentError(
+            "y_true and score must be vectors of one length"
+            + " (score: with a column for each class)" * of_classes
+            + f", found shapes {truth.shape} and {scores.shape}"
+        )
+    if kind in (CATEGORY, NUMBER):
+        return truth, scores
+    if not np.isin(truth, (0, 1)).all():
         raise ArgumentError("y_true must hold only 0 and 1")
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
-    positive = labels == 1
+    positive = truth == 1
     if not positive.any() or positive.all():
         raise ArgumentError(
-            f"both classes must occur, found {int(positive.sum())} positive of {len(labels)} clips"
+            f"both classes must occur, found {positive.sum()} positive of {len(truth)} clips"
         )
     return positive, scores
 

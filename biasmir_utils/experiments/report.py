@@ -43,9 +43,9 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
 import numpy as np
@@ -61,14 +61,15 @@ from biasmir_utils.experiments.evaluate import (
     skipped_lines,
 )
 from biasmir_utils.experiments.metrics import (
+    Answers,
     Array,
     FloatArray,
+    Metric,
     alike,
     metric_named,
     metrics_of,
-    weighted_metrics,
 )
-from biasmir_utils.experiments.protocol import CATEGORY, GROUP, LABEL, NUMBER, TAGS
+from biasmir_utils.experiments.protocol import CATEGORY, GROUP, LABEL, NUMBER
 from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.separability import PROBE_FOLDS, SHIFT_MEASURES
 from biasmir_utils.experiments.stats import (
@@ -82,10 +83,12 @@ from biasmir_utils.experiments.stats import (
 SOURCE_ONLY, UNLABELLED_TARGET, GROUPED, LABELLED = INFORMATION
 LEVEL = 0.95
 N_REPLICATES = 1000
+DRAWS_AT_A_TIME = 32
+"""Draws whose metrics are computed together: their arrays fit into the processor's cache."""
 WORTH_DRAWING_IN_PROCESSES = 500
 """Scored test sets from which on more than one process draws them again."""
 BOTH_TESTS, MEAN_OF_LABELS, WORST = "(both)", "(mean)", "(worst)"
-PAIR_SETTING = ("embedding", "correction", "mode", "alpha", "pair")
+PAIR_SETTING = ["embedding", "correction", "mode", "alpha", "pair"]
 WHERE = {"across": (1, 0), "inside": (0, 1), "pooled": (2, 2)}
 """For each training set the position of the test set: the other dataset, the same, or both."""
 NONE = "none"
@@ -93,14 +96,6 @@ NONE = "none"
 SIGNIFICANT = 0.05
 FEW_TRACKS = 20
 """Test tracks under which intervals that are drawn from them are too narrow."""
-
-
-class ReportedVariant(NamedTuple):
-    """A correction in a mode and a dose."""
-
-    correction: str
-    mode: str
-    alpha: float | None
 
 
 @dataclass(frozen=True)
@@ -181,17 +176,13 @@ def information_used(
 
 # From scores to tables
 
-Cells = dict[tuple[str, int, ReportedVariant, str], dict[str, tuple[dict[str, Array], float]]]
+_Variant = tuple[str, str, float | None]
+"""A correction, its mode and its dose."""
+_Scored = dict[tuple[str, int, _Variant, str], dict[str, tuple[dict[str, Array], float]]]
 """Label, seed, variant, training set -> by test set the columns of scores, and the threshold."""
 
 
-def build_report(
-    plan: Plan,
-    found: Sequence[TaskResult],
-    n_replicates: int = N_REPLICATES,
-    seed: int = 0,
-    jobs: int | None = None,
-) -> Report:
+def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = None) -> Report:
     """Make the report of an evaluation whose plan has `report`.
 
     Parameters
@@ -199,91 +190,82 @@ def build_report(
     plan : Plan
     found : sequence of TaskResult
         With scores and `judged`.
-    n_replicates : int
-        Draws of the tracks of each test set.
-    seed : int
-        Of the draws.
     jobs : int, optional
         Processes; default all cores, where it is worth to start them.
     """
     corpus, seeds = plan.data.corpus, plan.parameters["seeds"]
-    tracks, test = _test_sets(found)
-    draws = TrackDraws(tracks, n_replicates, seed, corpus.shared_tracks)
-    cells = _cells(list(plan.data.datasets), found)
+    place = list(plan.data.datasets).index
+    track_of: dict[str, dict[str, str]] = {}
+    n_tested: dict[str, set[int]] = {}
+    scored: dict[tuple[str, tuple[str, str]], _Scored] = {}
+    for key, arrays in (entry for result in found for entry in result.scores):
+        test_set = key["test_set"]
+        tracks = map(str, arrays["track"])
+        track_of.setdefault(test_set, {}).update(zip(arrays["clip"], tracks, strict=True))
+        n_tested.setdefault(test_set, set()).add(len(arrays["clip"]))
+        first, second = sorted((key["train_set"], key["partner"]), key=place)
+        alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
+        where = (key["label"], key["seed"], (key["correction"], key["mode"], alpha))
+        own = scored.setdefault((key["embedding"], (first, second)), {})
+        needed = {name: arrays[name] for name in arrays if name not in ("clip", "group")}
+        own.setdefault((*where, key["train_set"]), {})[test_set] = (needed, key["threshold"])
+    tracks_of = {name: set(own.values()) for name, own in track_of.items()}
+    draws = TrackDraws(
+        {name: list(own) for name, own in tracks_of.items()}, N_REPLICATES, 0, corpus.shared_tracks
+    )
     asked = [
-        ReportedVariant(spec.name, mode, spec.alpha if spec.corrects else None)
+        (spec.name, mode, spec.alpha if spec.corrects else None)
         for task in plan.tasks
         for spec, mode in task.variants
     ]
-    order = sorted(dict.fromkeys(asked), key=lambda variant: variant.correction != NONE)
+    order = sorted(dict.fromkeys(asked), key=lambda variant: variant[0] != NONE)
     calls = [
         joblib.delayed(_tables)(plan.kind, *name, order, seeds, own, draws)
-        for name, own in cells.items()
+        for name, own in scored.items()
     ]
-    n_scored = 2 * sum(len(own) for own in cells.values())
+    n_scored = 2 * sum(len(own) for own in scored.values())
     n_jobs = 1 if n_scored < WORTH_DRAWING_IN_PROCESSES else process_count(jobs, len(calls))
-    parts = list(joblib.Parallel(n_jobs=n_jobs)(calls))
-    changes = pd.concat([part[0] for part in parts], ignore_index=True)
-    task = pd.concat([part[1] for part in parts], ignore_index=True)
-    shift = _shift_table(found)
-    shared = [
-        "/".join(pair)
-        for pair in dict.fromkeys(pair for _, pair in cells)
-        if corpus.shared_tracks and np.isin(tracks[pair[0]], tracks[pair[1]]).any()
-    ]
+    changes, task = (
+        pd.concat(tables, ignore_index=True)
+        for tables in zip(*joblib.Parallel(n_jobs=n_jobs)(calls), strict=True)
+    )
+    judged = pd.DataFrame([row for result in found for row in result.judged])
+    shift = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False).agg(
+        value=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        chance=("chance", "mean"),
+        chance_high=("chance_high", "mean"),
+        control=("control", "mean"),
+        n_fits=("value", "size"),
+    )
+    shift = shift.reset_index()
     records = {name: corpus.model_record(name) for name in plan.parameters["embeddings"]}
     facts = {
-        "n_labels": max(len({where[0] for where in own}) for own in cells.values()),
+        "n_labels": max(len({where[0] for where in own}) for own in scored.values()),
         "seeds": seeds,
-        "n_replicates": n_replicates,
-        "test": test,
+        "n_replicates": N_REPLICATES,
+        "test": {
+            name: {
+                "clips": len(clips),
+                "fewest": min(n_tested[name]),
+                "most": max(n_tested[name]),
+                "tracks": len(tracks_of[name]),
+            }
+            for name, clips in track_of.items()
+        },
         "grouped": bool(corpus.groups),
         "corrected": {
             name: record["source"] for name, record in records.items() if "correction" in record
         },
         "warnings": list(corpus.warnings),
-        "shared_tracks": shared,
+        "shared_tracks": [
+            f"{first}/{second}"
+            for first, second in dict.fromkeys(pair for _, pair in scored)
+            if corpus.shared_tracks and tracks_of[first] & tracks_of[second]
+        ],
     }
     return Report(_summary(plan, changes, task, shift), changes, task, shift, plan.kind, facts)
-
-
-def _test_sets(
-    found: Sequence[TaskResult],
-) -> tuple[dict[str, Array], dict[str, dict[str, int]]]:
-    """Return the tracks of each test set, sorted, and its numbers of clips and tracks."""
-    track_of: dict[str, dict[str, str]] = {}
-    tested: dict[str, set[int]] = {}
-    for key, arrays in (entry for result in found for entry in result.scores):
-        clips = track_of.setdefault(key["test_set"], {})
-        clips.update(zip(arrays["clip"], map(str, arrays["track"]), strict=True))
-        tested.setdefault(key["test_set"], set()).add(len(arrays["clip"]))
-    tracks = {name: np.unique(list(clips.values())) for name, clips in track_of.items()}
-    counts = {
-        name: {
-            "clips": len(clips),
-            "fewest": min(tested[name]),
-            "most": max(tested[name]),
-            "tracks": len(tracks[name]),
-        }
-        for name, clips in track_of.items()
-    }
-    return tracks, counts
-
-
-def _cells(
-    order: list[str], found: Sequence[TaskResult]
-) -> dict[tuple[str, tuple[str, str]], Cells]:
-    """Return the scores by embedding and pair of datasets."""
-    cells: dict[tuple[str, tuple[str, str]], Cells] = {}
-    for key, arrays in (entry for result in found for entry in result.scores):
-        first, second = sorted((key["train_set"], key["partner"]), key=order.index)
-        alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
-        variant = ReportedVariant(key["correction"], key["mode"], alpha)
-        needed = {name: arrays[name] for name in arrays if name not in ("clip", "group")}
-        own = cells.setdefault((key["embedding"], (first, second)), {})
-        where = (key["label"], key["seed"], variant, key["train_set"])
-        own.setdefault(where, {})[key["test_set"]] = (needed, key["threshold"])
-    return cells
 
 
 @dataclass(frozen=True)
@@ -297,9 +279,9 @@ class _Block:
 
     embedding: str
     pair: tuple[str, str]
-    variants: list[ReportedVariant]
+    variants: list[_Variant]
     labels: list[str]
-    metrics: list[str]
+    metrics: list[Metric]
     values: NDArray[np.float32]
     by_seed: FloatArray
 
@@ -310,42 +292,48 @@ class _Block:
         setting = (self.embedding, correction, mode, dose, "/".join(self.pair))
         return dict(zip(PAIR_SETTING, setting, strict=True))
 
-    def has_mean(self, metric: str) -> bool:
+    def has_mean(self, metric: Metric) -> bool:
         """Return whether a mean over the targets says something: not in several units."""
-        return not metric_named(metric).has_unit or len(self.labels) == 1
+        return not metric.has_unit or len(self.labels) == 1
 
 
 def _tables(
     kind: str,
     embedding: str,
     pair: tuple[str, str],
-    order: list[ReportedVariant],
+    order: list[_Variant],
     seeds: list[int],
-    cells: Cells,
+    scored: _Scored,
     draws: TrackDraws,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the changes and the metrics of one embedding and pair of datasets."""
-    labels = list(dict.fromkeys(where[0] for where in cells))
-    there = {where[2] for where in cells}
+    labels = list(dict.fromkeys(where[0] for where in scored))
+    there = {where[2] for where in scored}
     variants = [variant for variant in order if variant in there]
-    metrics = [metric.name for metric in metrics_of(kind, report=True)]
+    metrics = metrics_of(kind, report=True)
     shape = (len(variants), 2, 3, len(labels), len(metrics))
     values = np.zeros((*shape, 1 + draws.n_replicates), dtype=np.float32)
     by_seed = np.full((len(seeds), *shape), np.nan)
     # Label by label, so that few of the weights are there at a time.
-    ordered = sorted(cells, key=lambda where: labels.index(where[0]))
-    for label, group in itertools.groupby(ordered, key=lambda where: where[0]):
-        weights: dict[str, FloatArray] = {}
-        for where in group:
-            _, seed, variant, train_set = where
-            for name in pair:
-                if name not in weights:
-                    weights[name] = draws.weights(name, cells[where][name][0]["track"])
-            at = (variants.index(variant), pair.index(train_set))
-            for test, (arrays, w) in enumerate(_tested(kind, pair, cells[where], weights)):
-                measured = weighted_metrics(kind, arrays, cells[where][pair[0]][1], w)
-                values[(*at, test, labels.index(label))] += measured
-                by_seed[(seeds.index(seed), *at, test, labels.index(label))] = measured[:, 0]
+    for row, label in enumerate(labels):
+        own = {where: tests for where, tests in scored.items() if where[0] == label}
+        first = [next(iter(own.values()))[name][0] for name in pair]
+        weights = [
+            draws.weights(name, part["track"]) for name, part in zip(pair, first, strict=True)
+        ]
+        weights.append(np.hstack(weights))
+        if kind != NUMBER:
+            cells = [2 * d + (part["y_true"] == 1) for d, part in enumerate(first)]
+            weights[-1] = alike(weights[-1], np.concatenate(cells))
+        for (_, seed, variant, train_set), tests in own.items():
+            parts = [tests[name][0] for name in pair]
+            names = [name for name in parts[0] if name != "track"]
+            parts.append({name: np.concatenate([part[name] for part in parts]) for name in names})
+            for test, (arrays, w) in enumerate(zip(parts, weights, strict=True)):
+                measured = _drawn(kind, metrics, arrays, tests[pair[0]][1], w)
+                at = (variants.index(variant), pair.index(train_set), test, row)
+                values[at] += measured
+                by_seed[(seeds.index(seed), *at)] = measured[:, 0]
     count = (~np.isnan(by_seed)).any(axis=-1).sum(axis=0)
     with np.errstate(invalid="ignore"):
         values /= count[..., np.newaxis, np.newaxis]
@@ -353,21 +341,19 @@ def _tables(
     return _changes(block), _task(block)
 
 
-def _tested(
+def _drawn(
     kind: str,
-    pair: tuple[str, str],
-    scored: Mapping[str, tuple[dict[str, Array], float]],
-    weights: Mapping[str, FloatArray],
-) -> Iterable[tuple[dict[str, Array], FloatArray]]:
-    """Return scores and weights of each test set, and of both together."""
-    parts = [(scored[name][0], weights[name]) for name in pair]
-    columns = [column for column in parts[0][0] if column != "track"]
-    both = {name: np.concatenate([part[name] for part, _ in parts]) for name in columns}
-    together = np.hstack([w for _, w in parts])
-    if kind != NUMBER:
-        dataset = np.repeat([0, 1], [w.shape[1] for _, w in parts])
-        together = alike(together, 2 * dataset + (both["y_true"] == 1))
-    return [*parts, (both, together)]
+    metrics: Sequence[Metric],
+    arrays: Mapping[str, Array],
+    threshold: float,
+    weights: FloatArray,
+) -> FloatArray:
+    """Return the metrics of a test set under each weighting, (n_metrics, n_weightings)."""
+    parts = [
+        Answers(kind, arrays, threshold, weights[start : start + DRAWS_AT_A_TIME])
+        for start in range(0, len(weights), DRAWS_AT_A_TIME)
+    ]
+    return np.hstack([[metric.compute(part) for metric in metrics] for part in parts])
 
 
 def _changes(block: _Block) -> pd.DataFrame:
@@ -377,11 +363,11 @@ def _changes(block: _Block) -> pd.DataFrame:
     for k, (correction, mode, alpha) in enumerate(block.variants):
         if correction != NONE:
             plain = mode if mode == UNLABELLED else "none"
-            pairs.append((k, position[ReportedVariant(NONE, plain, None)], NONE))
-        other = position.get(ReportedVariant(correction, UNLABELLED, alpha))
+            pairs.append((k, position[NONE, plain, None], NONE))
+        other = position.get((correction, UNLABELLED, alpha))
         if mode in ("none", "global") and other is not None:
             pairs.append((k, other, UNLABELLED))
-    metrics = [(m, name) for m, name in enumerate(block.metrics) if block.has_mean(name)]
+    metrics = [(m, one) for m, one in enumerate(block.metrics) if block.has_mean(one)]
     rows = []
     for (where, test), (m, metric) in itertools.product(WHERE.items(), metrics):
         values = (block.values[:, 0, test[0], :, m] + block.values[:, 1, test[1], :, m]) / 2
@@ -398,7 +384,7 @@ def _changes(block: _Block) -> pd.DataFrame:
                     **block.about(k),
                     "baseline": baseline,
                     "where": where,
-                    "metric": metric,
+                    "metric": metric.name,
                     "before": _nanmean(values[base, :, 0], 0),
                     "after": _nanmean(values[k, :, 0], 0),
                     "change": mean[0],
@@ -426,31 +412,28 @@ def _task(block: _Block) -> pd.DataFrame:
     sizes = (len(block.variants), 2, 3, len(block.metrics))
     for k, train, test, m in np.ndindex(*sizes):
         values, metric = block.values[k, train, test, :, m], block.metrics[m]
-        told = dict(zip(block.labels, values, strict=True))
+        drawn = dict(zip(block.labels, values, strict=True))
         if block.has_mean(metric):
             worst = _worst(values[np.newaxis], metric)[0]
-            told = {MEAN_OF_LABELS: _nanmean(values, 0), WORST: worst, **told}
+            drawn = {MEAN_OF_LABELS: _nanmean(values, 0), WORST: worst, **drawn}
+        about = {
+            **block.about(k),
+            "train_set": block.pair[train],
+            "test_set": [*block.pair, BOTH_TESTS][test],
+        }
         rows += [
-            {
-                **block.about(k),
-                "train_set": block.pair[train],
-                "test_set": [*block.pair, BOTH_TESTS][test],
-                "label": label,
-                "metric": metric,
-                "value": float(drawn[0]),
-                **_interval("", drawn),
-            }
-            for label, drawn in told.items()
+            {**about, "label": label, "metric": metric.name, "value": float(one[0])}
+            | _interval("", one)
+            for label, one in drawn.items()
         ]
     return pd.DataFrame(rows)
 
 
-def _worst(values: Array, metric: str) -> Array:
+def _worst(values: Array, metric: Metric) -> Array:
     """Return the worst over the labels, the axis after the first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        worst = np.nanmin if metric_named(metric).larger_is_better else np.nanmax
-        found: Array = worst(values, axis=1)
+        found: Array = (np.nanmin if metric.larger_is_better else np.nanmax)(values, axis=1)
     return found
 
 
@@ -464,30 +447,15 @@ def _interval(prefix: str, draws: Array) -> dict[str, float]:
     return dict(zip((f"{prefix}low", f"{prefix}high"), interval(draws, LEVEL), strict=True))
 
 
-def _shift_table(found: Sequence[TaskResult]) -> pd.DataFrame:
-    """Return means and ranges over the labels' fits of what was judged."""
-    judged = pd.DataFrame([row for result in found for row in result.judged])
-    grouped = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False)
-    return grouped.agg(
-        value=("value", "mean"),
-        low=("value", "min"),
-        high=("value", "max"),
-        chance=("chance", "mean"),
-        chance_high=("chance_high", "mean"),
-        control=("control", "mean"),
-        n_fits=("value", "size"),
-    ).reset_index()
-
-
 def _summary(
     plan: Plan, changes: pd.DataFrame, task: pd.DataFrame, shift: pd.DataFrame
 ) -> pd.DataFrame:
     """Return a row for each correction, from the three other tables."""
-    keys = list(PAIR_SETTING)
-    summary = task[keys].drop_duplicates(ignore_index=True)
+    summary = task[PAIR_SETTING].drop_duplicates(ignore_index=True)
 
     def add(part: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-        return summary.merge(part[[*keys, *columns]].rename(columns=columns), on=keys, how="left")
+        renamed = part[[*PAIR_SETTING, *columns]].rename(columns=columns)
+        return summary.merge(renamed, on=PAIR_SETTING, how="left")
 
     specs = {spec.name: spec for one in plan.tasks for spec, _ in one.variants}
     targets = [subject.name for subject in plan.data.subjects]
@@ -498,40 +466,32 @@ def _summary(
     ]
     metrics = [metric.name for metric in metrics_of(plan.kind, report=True)]
     main = metrics[0]
-    means = task[(task["label"] == MEAN_OF_LABELS) & (task["metric"] == main)]
+    means = task[task["label"].eq(MEAN_OF_LABELS) & task["metric"].eq(main)]
     means = means[means["test_set"] != BOTH_TESTS]
-    for name, same in (("inside", True), ("across", False)):
-        chosen = means[(means["train_set"] == means["test_set"]) == same]
-        mean = chosen.groupby(keys, dropna=False)["value"].mean().reset_index()
+    is_inside = means["train_set"] == means["test_set"]
+    for name, chosen in (("inside", is_inside), ("across", ~is_inside)):
+        mean = means[chosen].groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
         summary = add(mean, {"value": f"{main}_{name}"})
     own = changes[changes["baseline"] == NONE] if len(changes) else changes
     for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
-        part = own[(own["where"] == where) & (own["metric"] == metric)].copy()
-        if where == "inside" and metric == main:
-            # A loss is what went down.
+        part = own[own["where"].eq(where) & own["metric"].eq(metric)].copy()
+        name = f"{metric}_{where}_change"
+        columns = {}
+        if metric == main and where != "pooled":
+            name = {"across": "gain", "inside": "loss"}[where]
+            columns = {column: f"{name}_{column}" for column in ("p", "p_holm", "seed_sd")}
+            columns["worst_change"] = f"worst_label_{where}"
+        if name == "loss":  # what went down
             part[["change", "low", "high"]] = -part[["change", "high", "low"]].to_numpy()
-        summary = add(part, _change_columns(where, metric, main))
-    for measure in shift["measure"].unique():
-        part = shift[shift["measure"] == measure]
-        columns = {"value": measure}
-        if measure in SHIFT_MEASURES:
-            columns["chance"] = f"{measure}_chance"
-        elif measure != "rank":
-            columns["control"] = f"{measure}_control"
+        ends = {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
+        summary = add(part, ends | columns)
+    for measure, part in shift.groupby("measure", sort=False):
+        beside = "chance" if measure in SHIFT_MEASURES else "control"
+        columns = {"value": measure, beside: f"{measure}_{beside}"}
+        if measure == "rank":  # nothing to be put beside it
+            del columns[beside]
         summary = add(part, columns)
     return summary
-
-
-def _change_columns(where: str, metric: str, main: str) -> dict[str, str]:
-    """Return which columns of `changes` go to the summary, and their names there."""
-    is_gain = metric == main and where != "pooled"
-    gain = {"across": "gain", "inside": "loss"}
-    name = gain[where] if is_gain else f"{metric}_{where}_change"
-    columns = {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
-    if is_gain:
-        columns |= {part: f"{name}_{part}" for part in ("p", "p_holm", "seed_sd")}
-        columns["worst_change"] = f"worst_label_{where}"
-    return columns
 
 
 # The text
@@ -548,48 +508,22 @@ def report_markdown(report: Report, record: Mapping[str, Any], figure: str | Non
     figure : str, optional
         File name of the figure beside the report.
     """
-
-    def told(block: str) -> list[str]:
-        return _paragraphs(block, report, record)
-
-    parts = [
-        f"# Corrections judged on the corpus {record['parameters']['corpus']}",
-        *told("provenance"),
-        "## Gain across datasets, loss inside",
-        _markdown_table(_gains(report)),
-        *told("caption"),
-        *(f"![{text}]({figure})" for text in told("figure") if figure),
-        f"## What the change of {report.heading} does not tell",
-        _markdown_table(_other_metrics(report)),
-        "## What is left of the difference, and what was changed",
-        _markdown_table(_shift_and_damage(report)),
-    ]
-    compared = _modes_compared(report)
-    if compared:
-        table = _markdown_table(compared)
-        parts += ["## What the labels of the target were worth", table, *told("modes_compared")]
-    parts += ["## How to read this", "\n".join(f"- {note}" for note in told("notes"))]
-    return "\n\n".join(parts) + "\n"
+    return _text(report, record, "report", figure) + "\n"
 
 
 def report_summary(report: Report, record: Mapping[str, Any]) -> str:
     """Return the part of the report that is printed: its first table, with what it rests on."""
-    blocks = ["caption", "provenance", "groups_are_the_target", "significance", "warnings"]
-    if _smallest_p(report)["reachable"]:
-        blocks.remove("significance")
-    told = [text for block in blocks for text in _paragraphs(block, report, record)]
-    return "\n\n".join([_markdown_table(_gains(report)), *told])
+    return _text(report, record, "summary")
 
 
 def report_latex(report: Report, record: Mapping[str, Any]) -> str:
     """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
-    told = [*_paragraphs("caption", report, record), *_paragraphs("provenance", report, record)]
-    text = re.sub(r"([%&_#$])", r"\\\1", " ".join(told))
-    return pd.DataFrame(_gains(report)).to_latex(index=False, escape=True, caption=text)
+    caption = re.sub(r"([%&_#$])", r"\\\1", " ".join(_text(report, record, "rests_on").split()))
+    return _gains(report).to_latex(index=False, escape=True, caption=caption)
 
 
-def _paragraphs(block: str, report: Report, record: Mapping[str, Any]) -> list[str]:
-    """Return the paragraphs of a block of `report.md.jinja`, each on one line."""
+def _text(report: Report, record: Mapping[str, Any], part: str, figure: str | None = None) -> str:
+    """Return a part of `report.md.jinja`, each paragraph on one line."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -598,200 +532,163 @@ def _paragraphs(block: str, report: Report, record: Mapping[str, Any]) -> list[s
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    template = environment.get_template("report.md.jinja")
-    facts, asked, summary = report.facts, record["parameters"], report.summary
-    n_labels, seeds = facts["n_labels"], facts["seeds"]
-    tables = [record["data"][name] for name in record["data"] if name.startswith("clips.")]
-    corrections = list(dict.fromkeys(summary["correction"]))
-    brier = report.task.loc[report.task["metric"] == "brier", "value"]
-    n_models = {LABEL: n_labels, TAGS: 1}.get(report.kind, len(asked["target"]))
-    skipped = [line.removeprefix("skipped ") for line in skipped_lines(record["skipped"])]
-    names = {CATEGORY: ("class", "classes"), NUMBER: ("target", "targets")}
-    one, several = names.get(report.kind, ("label", "labels"))
-    context = {
-        "asked": asked,
-        "brier_is_blank": len(brier) and brier.isna().all(),
-        "clip_table": tables[0] if tables else None,
-        "facts": facts,
-        "few": FEW_TRACKS,
-        "few_tracks": [name for name, n in facts["test"].items() if n["tracks"] < FEW_TRACKS],
-        "groups_are_the_target": GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
-        "has_random": any(name.split(":")[0] == "random" for name in corrections),
-        "heading": report.heading,
-        "items": lambda n=2: one if n == 1 else several,
-        "kind": report.kind,
-        "level": f"{100 * LEVEL:.0f}",
-        "mapped": [name for name in corrections if parse_correction(name).kernel],
-        "matched": bool({"global", "classwise"} & set(asked["modes"])),
-        "n_draws": len(seeds) * n_models,
-        "n_folds": PROBE_FOLDS,
-        "n_labels": n_labels,
-        "n_seeds": len(seeds),
-        "record": record,
-        "report_seeds": REPORT_SEEDS,
-        "seeds": seeds,
-        "seen": list(dict.fromkeys(summary["information"])),
-        "skipped": list(dict.fromkeys(skipped)),
-        **_smallest_p(report),
-    }
-    text = "".join(template.blocks[block](template.new_context(context)))
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
-
-
-def _smallest_p(report: Report) -> dict[str, Any]:
-    """Return the smallest p that the tests could give, and whether that is significant."""
-    corrected = report.summary[report.summary["correction"] != NONE]
-    n_tests = len(corrected[["correction", "mode", "alpha"]].drop_duplicates())
-    least = smallest_p(report.facts["n_labels"])
-    at_best = min(1.0, least * max(n_tests, 1))
-    return {
-        "n_tests": n_tests,
-        "least_p": least,
-        "least_p_holm": at_best,
-        "reachable": at_best <= SIGNIFICANT,
-    }
-
-
-def _gains(report: Report) -> list[dict[str, str]]:
-    """Return the rows of the table of gains and losses."""
-    rows = []
-    for row in report.summary.to_dict("records"):
-        cells = {
-            **_first(report, row),
-            "needs": row["needs"],
-            "sees": row["information"],
-            f"{report.heading} across": _number(row[f"{report.metric}_across"]),
-            "gain across": _with_interval(row, "gain"),
-            "p gain": _p(row.get("gain_p_holm")),
-            "loss inside": _with_interval(row, "loss"),
-            "p loss": _p(row.get("loss_p_holm")),
-            "change of the smallest across": _number(row.get("worst_label_across"), "+"),
-        }
-        if len(report.facts["seeds"]) > 1:
-            cells["seed SD"] = _number(row.get("gain_seed_sd"))
-        rows.append(cells)
-    return rows
-
-
-def _other_metrics(report: Report) -> list[dict[str, str]]:
-    """Return the rows of the changes of all other metrics, and of all pooled ones."""
-    task = report.task
-    across = task[
-        (task["label"] == MEAN_OF_LABELS)
-        & (task["train_set"] != task["test_set"])
-        & (task["test_set"] != BOTH_TESTS)
+    environment.filters["paragraphs"] = lambda text: [
+        " ".join(own.split()) for own in re.split(r"\n\s*\n", text) if own.strip()
     ]
-    values = across.groupby([*PAIR_SETTING, "metric"], dropna=False, sort=False)["value"].mean()
-    table = values.unstack("metric").reset_index()
-    metrics = [one for one in metrics_of(report.kind, report=True) if one.name in table]
-    rows = []
-    summary = report.summary.merge(
-        table, on=list(PAIR_SETTING), how="left", suffixes=("", "_value")
+    summary, asked = report.summary, record["parameters"]
+    corrections = list(dict.fromkeys(summary["correction"]))
+    corrected = summary.loc[summary["correction"] != NONE, ["correction", "mode", "alpha"]]
+    n_tests, least_p = len(corrected.drop_duplicates()), smallest_p(report.facts["n_labels"])
+    lines = skipped_lines(record["skipped"])
+    brier = report.task.loc[report.task["metric"] == "brier", "value"]
+    text = environment.get_template("report.md.jinja").render(
+        part=part,
+        figure=figure,
+        record=record,
+        report=report,
+        gains=_markdown(_gains(report)),
+        other_metrics=_markdown(_other_metrics(report)),
+        shift_and_damage=_markdown(_shift_and_damage(report)),
+        modes_compared=_markdown(_modes_compared(report)),
+        brier_is_blank=bool(len(brier) and brier.isna().all()),
+        few=FEW_TRACKS,
+        has_random=any(name.split(":")[0] == "random" for name in corrections),
+        groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
+        least_p=least_p,
+        least_p_holm=min(1.0, least_p * max(n_tests, 1)),
+        level=LEVEL,
+        mapped=[name for name in corrections if parse_correction(name).kernel],
+        n_folds=PROBE_FOLDS,
+        n_tests=n_tests,
+        report_seeds=REPORT_SEEDS,
+        seen=list(dict.fromkeys(summary["information"])),
+        significant=SIGNIFICANT,
+        skipped=list(dict.fromkeys(line.removeprefix("skipped ") for line in lines)),
     )
-    for row in summary.to_dict("records"):
-        cells = _first(report, row)
-        for metric in metrics[1:] if metrics[0].name == report.metric else metrics:
-            cells[f"{metric.heading} across"] = _number(row[metric.name])
-            cells[f"change of {metric.heading}"] = _with_interval(
-                row, f"{metric.name}_across_change"
-            )
-        for metric in metrics:
-            cells[f"change of pooled {metric.heading}"] = _with_interval(
-                row, f"{metric.name}_pooled_change"
-            )
-        rows.append(cells)
-    return rows
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _shift_and_damage(report: Report) -> list[dict[str, str]]:
-    """Return the rows of what is left of the datasets' difference, and of the damage."""
-    rows = []
-    for row in report.summary.to_dict("records"):
-        cells = _first(report, row)
-        for measure, name in SHIFT_MEASURES.items():
-            cells[name] = _number(row[measure])
-            cells[f"chance {name}"] = _number(row[f"{measure}_chance"])
-        cells["rank"] = f"{row['rank']:.3g}"
-        cells["variance moved"] = _number(row["variance_moved"])
-        cells["by random projection"] = _number(row["variance_moved_control"])
-        cells["variance kept"] = _number(row["variance_kept"])
-        rows.append(cells)
-    return rows
+# Tables of texts, from those of numbers
 
 
-def _modes_compared(report: Report) -> list[dict[str, str]]:
-    """Return the rows of `global` against `unlabelled`; none if the report has not both."""
-    changes, main = report.changes, report.metric
+def _gains(report: Report) -> pd.DataFrame:
+    """Return the table of gains and losses."""
+    summary = report.summary
+    table = _first(report, summary)
+    table["needs"], table["sees"] = summary["needs"], summary["information"]
+    table[f"{report.heading} across"] = _numbers(summary, f"{report.metric}_across")
+    for name, where in (("gain", "across"), ("loss", "inside")):
+        table[f"{name} {where}"] = _with_interval(summary, name)
+        table[f"p {name}"] = _p_values(summary, f"{name}_p_holm")
+    table["change of the smallest across"] = _numbers(summary, "worst_label_across", "+")
+    if len(report.facts["seeds"]) > 1:
+        table["seed SD"] = _numbers(summary, "gain_seed_sd")
+    return table
+
+
+def _other_metrics(report: Report) -> pd.DataFrame:
+    """Return the table of the changes of all other metrics, and of all pooled ones."""
+    task = report.task[report.task["label"] == MEAN_OF_LABELS]
+    across = task[(task["train_set"] != task["test_set"]) & (task["test_set"] != BOTH_TESTS)]
+    means = across.groupby([*PAIR_SETTING, "metric"], dropna=False, sort=False)["value"].mean()
+    means = means.unstack("metric").reset_index()
+    metrics = [one for one in metrics_of(report.kind, report=True) if one.name in means]
+    summary = report.summary.merge(means, on=PAIR_SETTING, how="left", suffixes=("", "_value"))
+    table = _first(report, summary)
+    for metric in metrics:
+        if metric.name != report.metric:
+            table[f"{metric.heading} across"] = _numbers(summary, metric.name)
+            changes = _with_interval(summary, f"{metric.name}_across_change")
+            table[f"change of {metric.heading}"] = changes
+    for metric in metrics:
+        changes = _with_interval(summary, f"{metric.name}_pooled_change")
+        table[f"change of pooled {metric.heading}"] = changes
+    return table
+
+
+def _shift_and_damage(report: Report) -> pd.DataFrame:
+    """Return the table of what is left of the datasets' difference, and of the damage."""
+    table = _first(report, report.summary)
+    for name, measure in SHIFT_MEASURES.items():
+        table[measure.heading] = _numbers(report.summary, name)
+        table[f"chance {measure.heading}"] = _numbers(report.summary, f"{name}_chance")
+    table["rank"] = report.summary["rank"].map("{:.3g}".format)
+    table["variance moved"] = _numbers(report.summary, "variance_moved")
+    table["by random projection"] = _numbers(report.summary, "variance_moved_control")
+    table["variance kept"] = _numbers(report.summary, "variance_kept")
+    return table
+
+
+def _modes_compared(report: Report) -> pd.DataFrame:
+    """Return the table of `global` against `unlabelled`; empty if the report has not both."""
+    changes = report.changes
     if changes.empty or not changes["baseline"].eq(UNLABELLED).any():
-        return []
+        return pd.DataFrame()
     chosen = changes[changes["baseline"] == UNLABELLED]
-    balanced = [name for name in chosen["metric"].unique() if name.startswith("balanced_accuracy")]
-    shown = [(main, where) for where in WHERE]
-    shown += [(metric, where) for metric in balanced for where in ("across", "inside")]
-    rows = []
     keys = ["embedding", "correction", "alpha", "pair"]
-    for about, part in chosen.groupby(keys, sort=False, dropna=False):
-        own = dict(zip(keys, about, strict=True))
-        cells = _first(report, {**own, "mode": "global"}, with_mode=False)
-        by_place = {(row["metric"], row["where"]): row for row in part.to_dict("records")}
-        for metric, where in shown:
-            row = by_place[metric, where]
-            title = metric_named(metric).heading
-            title = f"pooled {title}" if where == "pooled" else f"{title} {where}"
-            cells[title] = _with_interval(row, "change", "low", "high")
-            if metric == main and where != "pooled":
-                cells[f"p {where}"] = _p(row["p_holm"])
-        rows.append(cells)
-    return rows
+    rows = chosen[keys].drop_duplicates(ignore_index=True)
+    table = _first(report, rows)
+    balanced = [name for name in chosen["metric"].unique() if name.startswith("balanced_accuracy")]
+    shown = [(report.metric, where) for where in WHERE]
+    shown += [(metric, where) for metric in balanced for where in ("across", "inside")]
+    for metric, where in shown:
+        part = chosen[chosen["metric"].eq(metric) & chosen["where"].eq(where)]
+        part = part.rename(columns={"low": "change_low", "high": "change_high"})
+        part = rows.merge(part, on=keys, how="left")
+        heading = metric_named(metric).heading
+        title = f"pooled {heading}" if where == "pooled" else f"{heading} {where}"
+        table[title] = _with_interval(part, "change")
+        if metric == report.metric and where != "pooled":
+            table[f"p {where}"] = _p_values(part, "p_holm")
+    return table
 
 
-def _markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows of texts as a Markdown table with aligned columns."""
-    if not rows:
-        return "(nothing)"
-    table = [list(rows[0]), *(list(row.values()) for row in rows)]
-    widths = [max(3, *map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def _first(report: Report, row: Mapping[Any, Any], with_mode: bool | None = None) -> dict[str, str]:
-    """Return the first cells of a row: embedding, datasets if there are several pairs, correction.
+def _first(report: Report, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the first columns: embedding, datasets if there are several pairs, correction.
 
     What has nothing to fit is trained on the same clips as the mode `global`.
     """
-    modes = set(report.summary["mode"]) - {"none"}
-    if with_mode is None:
-        with_mode = len(modes) > 1 or not modes <= {"global"}
-    cells = {"embedding": str(row["embedding"])}
+    table = rows[["embedding"]].copy()
     if report.summary["pair"].nunique() > 1:
-        cells["datasets"] = str(row["pair"])
-    name = str(row["correction"])
-    if not pd.isna(row["alpha"]) and row["alpha"] != 1:
-        name += f" alpha={row['alpha']:g}"
-    mode = "global" if row["mode"] == "none" else row["mode"]
-    return {**cells, "correction": f"{name} ({mode})" if with_mode else name}
+        table["datasets"] = rows["pair"]
+    doses = ["" if np.isnan(a) or a == 1 else f" alpha={a:g}" for a in rows["alpha"]]
+    table["correction"] = rows["correction"] + doses
+    modes = set(report.summary["mode"]) - {"none"}
+    if "mode" in rows and not modes <= {"global"}:
+        table["correction"] += " (" + rows["mode"].replace("none", "global") + ")"
+    return table
 
 
-def _number(value: Any, sign: str = "") -> str:
-    if pd.isna(value):
-        return ""
-    text = f"{value:{sign}.3f}"
-    return "0.000" if text in ("+0.000", "-0.000") else text
+def _texts(table: pd.DataFrame, column: str, told: Callable[[float], str]) -> pd.Series:
+    """Return a column in words, blank where it has no value or there is no such column."""
+    values = table.reindex(columns=[column])[column]
+    return values.map(lambda value: "" if pd.isna(value) else told(value))
 
 
-def _with_interval(
-    row: Mapping[Any, Any], value: str, low: str | None = None, high: str | None = None
-) -> str:
-    names = (value, low or f"{value}_low", high or f"{value}_high")
-    if pd.isna(row.get(value)):
-        return ""
-    change, *ends = (_number(row[name], "+") for name in names)
-    return f"{change} [{', '.join(ends)}]"
+def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> pd.Series:
+    def told(value: float) -> str:
+        text = f"{value:{sign}.3f}"
+        return "0.000" if text in ("+0.000", "-0.000") else text
+
+    return _texts(table, column, told)
 
 
-def _p(value: Any) -> str:
-    if pd.isna(value):
-        return ""
-    return "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+def _with_interval(table: pd.DataFrame, column: str) -> pd.Series:
+    value, low, high = (_numbers(table, f"{column}{end}", "+") for end in ("", "_low", "_high"))
+    return (value + " [" + low + ", " + high + "]").where(value != "", "")
+
+
+def _p_values(table: pd.DataFrame, column: str) -> pd.Series:
+    def told(value: float) -> str:
+        return "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+    return _texts(table, column, told)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Return a table of texts as Markdown with aligned columns."""
+    lines = [list(table), *table.to_numpy().tolist()]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    told = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in lines]
+    told.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(told) if len(table) else ""

@@ -30,6 +30,8 @@ there, and more than nothing on fresh rows.
   clips of different tracks;
 - `variance_moved`, `variance_kept`, `rank`: see `damage`.
 
+`SHIFT_MEASURES` is the table of the first four: a row more is a measure more in every report.
+
 References
 ----------
 A. Gretton et al., "A kernel two-sample test", JMLR 13, 2012 (equation 3 is the unbiased form).
@@ -47,13 +49,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mode
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, Fastfood, make_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc
+from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc, ratio
 from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace, array_sum
 from biasmir_utils.experiments.recognisers import Span, balanced_weights, solve_logistic
 
@@ -62,11 +65,6 @@ PROBE_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
 MEAN = "(mean)"
-PROBES = {"linear_probe": "linear probe", "rbf_probe": "RBF probe"}
-SHIFT_MEASURES = {**PROBES, "mean_gap": "mean gap", "mmd2": "squared MMD"}
-"""What tells two datasets apart, with its name for readers."""
-JUDGED_COLUMNS = ("measure", "value", "chance", "chance_high", "control")
-DAMAGE_MEASURES = ("variance_moved", "variance_kept", "rank")
 SCALE_FLOOR = 0.1
 QUIET_SHARE = 0.95
 LEFT_OVER_PERMUTATIONS = 20
@@ -100,65 +98,65 @@ def compared_rows(
     twins : bool
         Whether tracks are compared with their twins; in the latter case like those of any datasets.
     """
-    names, domain = np.unique(np.asarray(sample_domain, dtype=str), return_inverse=True)
-    tracks, codes = np.unique(np.asarray(sample_track, dtype=str), return_inverse=True)
-    held = np.zeros((len(tracks), len(names)), dtype=bool)
-    held[codes, domain] = True
-    everywhere = np.asarray(held.all(axis=1))
-    if everywhere.sum() < n_folds:
-        return np.ones(len(codes), dtype=bool), False
-    return everywhere[codes], True
+    held = pd.crosstab(np.asarray(sample_track, dtype=str), np.asarray(sample_domain, dtype=str))
+    everywhere = held.index[(held > 0).all(axis=1)]
+    if len(everywhere) < n_folds:
+        return np.ones(len(np.asarray(sample_track)), dtype=bool), False
+    return np.isin(np.asarray(sample_track, dtype=str), everywhere.to_numpy(dtype=str)), True
 
 
-class _Compared:
-    """Rows of several datasets, and which of them belong together.
+class _Clips:
+    """The clips that are compared, and which of them belong together.
 
-    `X`: the rows that are compared, (n_clips, n_features); `names`: the datasets, sorted; `domain`:
-    the position of each row's dataset among them; `tracks`: a code of its track, another one in
-    each dataset; `pieces`: what stays on one side of a fold, the track, or both of two twins;
-    `twins`: whether tracks have twins.
+    `compared`: which of the rows they are; `names`: the datasets, sorted; `domain`: the position of
+    each clip's dataset among them; `tracks`: a code of its track, another one in each dataset;
+    `pieces`: what stays on one side of a fold, the track, or both of two twins; `twins`: whether
+    tracks have twins.
     """
 
     def __init__(
         self,
-        X: ArrayLike,
         sample_domain: ArrayLike,
         sample_track: ArrayLike | None = None,
         paired: bool = False,
         n_folds: int = PROBE_FOLDS,
     ) -> None:
-        rows, domain = np.asarray(X, dtype=np.float64), np.asarray(sample_domain)
-        track = None if sample_track is None else np.asarray(sample_track, dtype=str)
-        n_tracks = len(domain) if track is None else len(track)
-        if rows.ndim != 2 or not len(rows) == len(domain) == n_tracks:
-            raise ArgumentError(
-                f"X must be a matrix with one row for each of {len(domain)} datasets and "
-                f"{n_tracks} tracks, found the shape {rows.shape}"
-            )
-        self.twins = False
-        if paired and track is not None:
-            compared, self.twins = compared_rows(domain, track, n_folds)
-            rows, domain, track = rows[compared], domain[compared], track[compared]
-        self.X = rows
-        self.names, self.domain = np.unique(domain, return_inverse=True)
-        if track is None:
-            self.tracks = self.pieces = np.arange(len(rows))
+        domain = np.asarray(sample_domain)
+        self.compared, self.twins = np.ones(len(domain), dtype=bool), False
+        if sample_track is None:
+            self.names, self.domain = np.unique(domain, return_inverse=True)
+            self.tracks = self.pieces = np.arange(len(domain))
             return
-        named = np.unique(track, return_inverse=True)[1]
+        track = np.asarray(sample_track, dtype=str)
+        if len(track) != len(domain):
+            raise ArgumentError(f"found {len(domain)} datasets and {len(track)} tracks of clips")
+        if paired:
+            self.compared, self.twins = compared_rows(domain, track, n_folds)
+        self.names, self.domain = np.unique(domain[self.compared], return_inverse=True)
+        named = np.unique(track[self.compared], return_inverse=True)[1]
         codes = self.domain * (named.max(initial=0) + 1) + named
         self.tracks = np.unique(codes, return_inverse=True)[1]
         self.pieces = named if self.twins else self.tracks
 
-    @classmethod
-    def two(cls, *arguments: Any) -> _Compared:
-        """Return the rows of what has to be two datasets."""
-        clips = cls(*arguments)
-        if len(clips.names) != 2:
+    def rows(self, X: ArrayLike) -> FloatArray:
+        """Return the rows of the clips that are compared, of a matrix with a row for each clip."""
+        rows = np.asarray(X, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) != len(self.compared):
             raise ArgumentError(
-                f"expected rows of two datasets, found {len(clips.names)} datasets for "
-                f"{len(clips.X)} rows"
+                f"X must be a matrix with one row for each of {len(self.compared)} datasets and "
+                f"tracks, found the shape {rows.shape}"
             )
-        return clips
+        if not np.isfinite(rows).all():
+            raise ArgumentError(
+                "X holds NaN or infinite values; leave out clips without an embedding"
+            )
+        return rows[self.compared]
+
+    def is_second(self) -> NDArray[np.bool_]:
+        """Return which clips are of the second of what have to be two datasets."""
+        if len(self.names) != 2:
+            raise ArgumentError(f"expected clips of two datasets, found {len(self.names)}")
+        return np.asarray(self.domain == 1)
 
     def n_tracks(self, code: int) -> int:
         """Return how many tracks a dataset has."""
@@ -174,15 +172,15 @@ class _Compared:
         rng = np.random.default_rng(seed)
         of_track = np.zeros(self.tracks.max() + 1, dtype=bool)
         of_track[self.tracks] = y
-        if not self.twins:
-            drawn = [rng.permutation(of_track)[self.tracks] for _ in range(n)]
-            return np.array(drawn, dtype=bool).reshape(n, len(y))
+        swapped = np.empty((n, len(of_track)), dtype=bool)
         piece = np.zeros(len(of_track), dtype=np.intp)
         piece[self.tracks] = self.pieces
         places = np.argsort(piece, kind="stable")
-        swapped = np.empty((n, len(of_track)), dtype=bool)
         for labels in swapped:
-            labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
+            if self.twins:
+                labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
+            else:
+                labels[:] = rng.permutation(of_track)
         return swapped[:, self.tracks]
 
     def folds(self, leaked: bool, n_folds: int, seed: int) -> NDArray[np.bool_]:
@@ -237,25 +235,34 @@ class Separability:
 
 
 class Measured(NamedTuple):
-    """A measure of the difference of two datasets.
+    """A measure of two datasets, or of what a correction does to them.
 
     Attributes
     ----------
     value : float
-    chance : float
-        Mean value with permuted datasets; NaN if none were asked for.
-    chance_high : float
-        Largest value with permuted datasets; NaN if none were asked for.
+    chance, chance_high : float
+        Mean and largest value with permuted datasets; NaN if none were asked for.
+    control : float
+        What a random projection would do, on average; NaN where that says nothing.
     """
 
     value: float
     chance: float = float("nan")
     chance_high: float = float("nan")
+    control: float = float("nan")
 
 
-Shift = dict[str, Measured]
+def _measured(values: FloatArray) -> Measured:
+    """Return the first value, and mean and largest of the others; NaN does not count there."""
+    # A fold of few clips may hold one dataset only once these are permuted.
+    chance = values[1:][~np.isnan(values[1:])]
+    if not len(chance):
+        return Measured(float(values[0]))
+    return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
 
 
+# More threads are slower on matrices of this size.
+@threadpool_limits.wrap(limits=1)
 def dataset_separability(
     X: ArrayLike,
     sample_domain: ArrayLike,
@@ -310,9 +317,8 @@ def dataset_separability(
     """
     if kind not in KINDS:
         raise ArgumentError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    clips = _Compared(X, sample_domain, sample_track, paired, n_folds)
-    if not np.isfinite(clips.X).all():
-        raise ArgumentError("X holds NaN or infinite values; leave out clips without an embedding")
+    clips = _Clips(sample_domain, sample_track, paired, n_folds)
+    rows = clips.rows(X)
     if len(clips.names) < 2:
         raise ArgumentError("at least two datasets are needed to tell them apart")
     for code, name in enumerate(clips.names):
@@ -321,15 +327,16 @@ def dataset_separability(
                 f"dataset {str(name)!r} has {clips.n_tracks(code)} track(s), fewer than the "
                 f"{n_folds} folds"
             )
-    with threadpool_limits(1):
-        span = Span.of(_features(clips.X, kind, seed, scale))
-        train = clips.folds(leaked, n_folds, seed)
-        found = []
-        for code in [1] if len(clips.names) == 2 else range(len(clips.names)):
-            y = clips.domain == code
-            chance = _held_out(span, train, clips.permuted(y, n_permutations, seed), C)
-            measured = _held_out(span, train, y[np.newaxis], C)[0]
-            found.append(Separability(str(clips.names[code]), measured, chance.mean(axis=1)))
+    codes = [1] if len(clips.names) == 2 else range(len(clips.names))
+    told = [clips.domain == code for code in codes]
+    labels = [np.vstack([y, clips.permuted(y, n_permutations, seed)]) for y in told]
+    probed = _probed(
+        _features(rows, kind, seed, scale), clips.folds(leaked, n_folds, seed), labels, C
+    )
+    found = [
+        Separability(str(clips.names[code]), one[0], one[1:].mean(axis=1))
+        for code, one in zip(codes, probed, strict=True)
+    ]
     if len(found) == 1:
         return found
     means = (
@@ -350,6 +357,18 @@ def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = 
         ).fit_transform(rows)
         return mapped
     return rows / np.sqrt(rows.shape[1])
+
+
+def _probed(
+    rows: FloatArray, train: NDArray[np.bool_], labels: Sequence[NDArray[np.bool_]], C: float = 1.0
+) -> list[FloatArray]:
+    """Return ROC-AUC on held-out clips for each set of labellings, (n_labelings, n_folds)."""
+    span = Span.of(rows)
+    # What is measured is solved apart from what is permuted, and so the same without the latter.
+    return [
+        np.concatenate([_held_out(span, train, part, C) for part in (own[:1], own[1:])])
+        for own in labels
+    ]
 
 
 def _held_out(
@@ -413,95 +432,185 @@ def probe(
     both = "/".join(corpus.datasets)
     folds = {False: "by track", True: "leaked"} if leaked else {False: "by track"}
     rows = []
-    for embedding in embeddings:
-        X = corpus.embedding(embedding)[used]
-        for kind, how in itertools.product(kinds, folds):
-            try:
-                found = dataset_separability(
-                    X,
-                    domain,
-                    track,
-                    kind=kind,
-                    leaked=how,
-                    n_permutations=n_permutations,
-                    paired=corpus.shared_tracks,
-                    seed=seed,
-                )
-            except ArgumentError as error:
-                raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
-            about = f"{embedding}, {kind} probe, {'leaked folds' if how else 'folds by track'}"
-            for text in _lacking(found[0]):
-                warnings.warn(f"{about}: {text}", stacklevel=2)
-            for one in found:
-                chance = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
-                rows.append(
-                    {
-                        "corpus": corpus.name,
-                        "embedding": embedding,
-                        "kind": kind,
-                        "folds": folds[how],
-                        "dataset": one.dataset if len(corpus.datasets) > 2 else both,
-                        "n_clips": len(clips),
-                        "n_tracks": len(tracks.drop_duplicates()),
-                        "roc_auc": one.roc_auc,
-                        "sd": float(one.fold_roc_auc.std(ddof=1)),
-                        "chance": chance.chance,
-                        "chance_max": chance.chance_high,
-                    }
-                )
+    for embedding, kind, how in itertools.product(embeddings, kinds, folds):
+        try:
+            found = dataset_separability(
+                corpus.embedding(embedding)[used],
+                domain,
+                track,
+                kind=kind,
+                leaked=how,
+                n_permutations=n_permutations,
+                paired=corpus.shared_tracks,
+                seed=seed,
+            )
+        except ArgumentError as error:
+            raise ArgumentError(f"embedding {embedding!r}, {kind}: {error}") from error
+        about = f"{embedding}, {kind} probe, {'leaked folds' if how else 'folds by track'}"
+        for text in _lacking(found[0]):
+            warnings.warn(f"{about}: {text} (too few tracks)", stacklevel=2)
+        for one in found:
+            measured = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
+            rows.append(
+                {
+                    "corpus": corpus.name,
+                    "embedding": embedding,
+                    "kind": kind,
+                    "folds": folds[how],
+                    "dataset": one.dataset if len(corpus.datasets) > 2 else both,
+                    "n_clips": len(clips),
+                    "n_tracks": len(tracks.drop_duplicates()),
+                    "roc_auc": one.roc_auc,
+                    "sd": float(one.fold_roc_auc.std(ddof=1)),
+                    "chance": measured.chance,
+                    "chance_max": measured.chance_high,
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def _lacking(found: Separability) -> list[str]:
+def _lacking(found: Separability) -> Iterator[str]:
     """Tell in words what could not be measured, as there are too few tracks for it."""
-    told = []
     if np.isnan(found.roc_auc):
-        told.append("no ROC-AUC, since the clips of a fold are of one dataset only")
+        yield "no ROC-AUC, since the clips of a fold are of one dataset only"
     n, n_lost = len(found.chance_roc_auc), int(np.isnan(found.chance_roc_auc).sum())
     if n_lost:
         rest = f"chance is over the other {n - n_lost}" if n_lost < n else "so there is no chance"
-        told.append(
+        yield (
             f"in {n_lost} of {n} permutations the clips of a fold are of one dataset only; {rest}"
         )
-    return [f"{text} (too few tracks)" for text in told]
 
 
-def _measured(values: FloatArray) -> Measured:
-    """Return the first value, and mean and largest of the others; NaN does not count there."""
-    # A fold of few clips may hold one dataset only once these are permuted.
-    chance = values[1:][~np.isnan(values[1:])]
-    if not len(chance):
-        return Measured(float(values[0]))
-    return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
+def _mean(parts: Sequence[Measured]) -> Measured:
+    return Measured(*np.mean(parts, axis=0).tolist())
 
 
 # What is left of a difference, and the damage done
 
 
-def dataset_probes(
+def _probe_of(kind: str) -> Callable[..., FloatArray]:
+    """Return what measures by a probe: see `ShiftMeasure.compute`."""
+
+    def compute(
+        rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], scale: FloatArray, seed: int
+    ) -> FloatArray:
+        unknown = np.full(len(labels), np.nan)
+        if min(clips.n_tracks(code) for code in (0, 1)) < PROBE_FOLDS:
+            return unknown
+        try:
+            features = _features(rows, kind, seed, scale)
+        except ArgumentError:  # most rows are equal, so that random features have no bandwidth
+            return unknown
+        (found,) = _probed(features, clips.folds(False, PROBE_FOLDS, seed), [labels])
+        return np.asarray(found.mean(axis=1))
+
+    return compute
+
+
+def _mean_gaps(rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: Any) -> FloatArray:
+    """Return the distance of the means under each labelling: see `mean_gap`."""
+    second = labels.astype(np.float64)
+    n_second = second.sum(axis=1)
+    n_first = len(rows) - n_second
+    center = rows.mean(axis=0)
+    rows = rows - center
+    # The mean of all is 0, so the first dataset's mean follows from the second's.
+    of_second = (second @ rows) / n_second[:, np.newaxis]
+    squared = np.einsum("ij,ij->i", of_second, of_second)
+    distance = np.sqrt(squared) * (len(rows) / n_first)
+    total = np.einsum("ij,ij->", rows, rows)
+    within = (total - squared * n_second * len(rows) / n_first) / len(rows)
+    spread = np.sqrt(np.maximum(within, 0.0))
+    tiny = np.finfo(np.float64).tiny
+    return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
+
+
+def _squared_mmds(
+    rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: Any
+) -> FloatArray:
+    """Return the squared MMD under each labelling; pairs of rows of one track do not count."""
+    norms = np.einsum("ij,ij->i", rows, rows)
+    squared = np.maximum(norms[:, np.newaxis] + norms - 2 * rows @ rows.T, 0.0)
+    median = float(np.median(squared[np.triu_indices(len(rows), 1)]))
+    if not median > 0:
+        return np.zeros(len(labels))
+    kernel = np.exp(-squared / (2 * median))
+    kernel[clips.pieces[:, np.newaxis] == clips.pieces] = 0.0
+    second = labels.astype(np.float64)
+    from_second = second @ kernel
+    inside = np.einsum("ij,ij->i", from_second, second)
+    between = from_second.sum(axis=1) - inside
+    similar = np.array([kernel.sum() - 2 * between - inside, inside, between])
+    # Pairs of different tracks, from how many clips each track has in each dataset.
+    order = np.argsort(clips.pieces, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(clips.pieces[order]) > 0])
+    a, b = (np.add.reduceat(of[:, order], starts, axis=1) for of in (1 - second, second))
+    pairs = np.array(
+        [
+            one.sum(axis=1) * other.sum(axis=1) - np.einsum("ij,ij->i", one, other)
+            for one, other in ((a, a), (b, b), (a, b))
+        ]
+    )
+    means = ratio(similar, pairs)  # a single track has no pairs
+    found: FloatArray = means[0] + means[1] - 2 * means[2]
+    return found
+
+
+class ShiftMeasure(NamedTuple):
+    """What tells two datasets apart: a row of the table of measures.
+
+    Attributes
+    ----------
+    heading : str
+        Its name for readers.
+    compute : callable
+        Takes rows, clips, labellings (which clips are of the second dataset), scale and seed, and
+        returns a value for each labelling.
+    is_probe : bool
+        Whether it takes long, so that its chance is measured before any correction only.
+    """
+
+    heading: str
+    compute: Callable[..., FloatArray]
+    is_probe: bool = False
+
+
+SHIFT_MEASURES = {
+    "linear_probe": ShiftMeasure("linear probe", _probe_of("linear"), is_probe=True),
+    "rbf_probe": ShiftMeasure("RBF probe", _probe_of("rbf"), is_probe=True),
+    "mean_gap": ShiftMeasure("mean gap", _mean_gaps),
+    "mmd2": ShiftMeasure("squared MMD", _squared_mmds),
+}
+
+
+@threadpool_limits.wrap(limits=1)
+def dataset_shift(
     X: ArrayLike,
     sample_domain: ArrayLike,
     sample_track: ArrayLike | None = None,
     *,
+    measures: Sequence[str] = tuple(SHIFT_MEASURES),
     n_permutations: int = 0,
     scale: ArrayLike | None = None,
     paired: bool = False,
     seed: int = 0,
-) -> Shift:
-    """Return how well two datasets are told apart by each of `PROBES`.
+) -> dict[str, Measured]:
+    """Return how well two datasets are told apart, by some or all of `SHIFT_MEASURES`.
 
     Parameters
     ----------
     X : array-like, (n_clips, n_features)
+        Finite.
     sample_domain : array-like, (n_clips,)
         Two datasets.
     sample_track : array-like, (n_clips,), optional
-        Clips of one track are on one side of every fold; tracks of different datasets are
-        different even if they have one name, unless `paired`.
+        Clips of one track are on one side of every fold, and no pairs for the squared MMD; tracks
+        of different datasets are different even if they have one name, unless `paired`.
+    measures : sequence of {'linear_probe', 'rbf_probe', 'mean_gap', 'mmd2'}
     n_permutations : int
         How often to measure chance.
     scale : array-like, (n_features,), optional
-        What each feature is divided by, see `probe_scale`; default that of `X`.
+        What probes divide each feature by, see `probe_scale`; default that of `X`.
     paired : bool
         Whether a track of one name is the same track in both datasets: `Corpus.shared_tracks`.
         Only the `compared_rows` are used then.
@@ -511,68 +620,22 @@ def dataset_probes(
     Returns
     -------
     dict of str to Measured
-        NaN where a dataset has fewer tracks than the 5 folds, and for the probe with random
-        features where most rows are equal, so that these have no bandwidth.
+        NaN for the probes where a dataset has fewer tracks than the 5 folds, for the one with
+        random features where most rows are equal, so that these have no bandwidth, and for the
+        squared MMD where a dataset has one track only.
 
     Raises
     ------
     ArgumentError
-        If there are not two datasets, or shapes differ.
+        If there are not two datasets, shapes differ, or X is not finite.
     """
-    clips = _Compared.two(X, sample_domain, sample_track, paired)
-    if scale is None:
-        scale = probe_scale(clips.X)
-    found = dict.fromkeys(PROBES, Measured(float("nan")))
-    if min(clips.n_tracks(code) for code in (0, 1)) < PROBE_FOLDS:
-        return found
-    for measure, kind in zip(PROBES, KINDS, strict=True):
-        options: dict[str, Any] = {"kind": kind, "scale": scale, "paired": paired, "seed": seed}
-        try:
-            (probe,) = dataset_separability(
-                X, sample_domain, sample_track, n_permutations=n_permutations, **options
-            )
-        except ArgumentError:
-            if kind == "linear":  # what is wrong with the arguments is wrong for both
-                raise
-            continue
-        found[measure] = _measured(np.r_[probe.roc_auc, probe.chance_roc_auc])
-    return found
-
-
-def dataset_distances(
-    X: ArrayLike,
-    sample_domain: ArrayLike,
-    sample_track: ArrayLike | None = None,
-    *,
-    n_permutations: int = 0,
-    paired: bool = False,
-    seed: int | Sequence[int] = 0,
-) -> Shift:
-    """Return how far two datasets are apart by the distance of their means and the squared MMD.
-
-    Parameters
-    ----------
-    X, sample_domain, sample_track, n_permutations, paired
-        As for `dataset_probes`. The clips of a track have no part in the squared MMD as pairs.
-    seed : int or sequence of int
-        Of the permutations.
-
-    Returns
-    -------
-    dict of str to Measured
-        NaN for the squared MMD where a dataset has one track only.
-
-    Raises
-    ------
-    ArgumentError
-        If there are not two datasets, or shapes differ.
-    """
-    clips = _Compared.two(X, sample_domain, sample_track, paired)
-    y = clips.domain == 1
-    second = np.vstack([y, clips.permuted(y, n_permutations, seed)]).astype(np.float64)
+    clips = _Clips(sample_domain, sample_track, paired)
+    rows, y = clips.rows(X), clips.is_second()
+    labels = np.vstack([y, clips.permuted(y, n_permutations, seed)])
+    scale = probe_scale(rows) if scale is None else scale
     return {
-        "mean_gap": _measured(_mean_gaps(clips.X, second)),
-        "mmd2": _measured(_squared_mmds(clips.X, second, clips.pieces)),
+        name: _measured(SHIFT_MEASURES[name].compute(rows, clips, labels, scale, seed))
+        for name in measures
     }
 
 
@@ -595,60 +658,12 @@ def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
     It is |mean_B - mean_A| / sqrt(sum of the features' variances around the own dataset's mean).
     Zero spread gives 0 for equal means and infinity otherwise.
     """
-    clips = _Compared.two(X, sample_domain)
-    return float(_mean_gaps(clips.X, (clips.domain == 1).astype(np.float64)[np.newaxis])[0])
+    clips = _Clips(sample_domain)
+    return float(_mean_gaps(clips.rows(X), clips, clips.is_second()[np.newaxis])[0])
 
 
-def _mean_gaps(rows: FloatArray, second: FloatArray) -> FloatArray:
-    """Return the gap under each labelling, rows of `second`: 1 for a row of the second dataset."""
-    n_second = second.sum(axis=1)
-    n_first = len(rows) - n_second
-    center = rows.mean(axis=0)
-    rows = rows - center
-    # The mean of all is 0, so the first dataset's mean follows from the second's.
-    of_second = (second @ rows) / n_second[:, np.newaxis]
-    squared = np.einsum("ij,ij->i", of_second, of_second)
-    distance = np.sqrt(squared) * (len(rows) / n_first)
-    total = np.einsum("ij,ij->", rows, rows)
-    within = (total - squared * n_second * len(rows) / n_first) / len(rows)
-    spread = np.sqrt(np.maximum(within, 0.0))
-    tiny = np.finfo(np.float64).tiny
-    return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
-
-
-def _squared_mmds(rows: FloatArray, second: FloatArray, track: Array) -> FloatArray:
-    """Return the squared MMD under each labelling; pairs of rows of one track do not count."""
-    norms = np.einsum("ij,ij->i", rows, rows)
-    squared = np.maximum(norms[:, np.newaxis] + norms - 2 * rows @ rows.T, 0.0)
-    median = float(np.median(squared[np.triu_indices(len(rows), 1)]))
-    if not median > 0:
-        return np.zeros(len(second))
-    apart = (track[:, np.newaxis] != track).astype(np.float64)
-    kernel = np.exp(-squared / (2 * median)) * apart
-    similar, pairs = (_sums_over_pairs(of, second) for of in (kernel, apart))
-    # A single track has no pairs; what rounding leaves of them is not one.
-    means = np.divide(similar, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0.5)
-    found: FloatArray = means[0] + means[1] - 2 * means[2]
-    return found
-
-
-def _sums_over_pairs(values: FloatArray, second: FloatArray) -> FloatArray:
-    """Return sums of a symmetric matrix: inside the first, the second dataset, between them."""
-    from_second = second @ values
-    inside_second = np.einsum("ij,ij->i", from_second, second)
-    between = np.einsum("ij,ij->i", from_second, 1 - second)
-    return np.array([values.sum() - 2 * between - inside_second, inside_second, between])
-
-
-class Damage(NamedTuple):
-    """A measure of what a correction does to rows, and what chance would do."""
-
-    value: float
-    control: float
-
-
-def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[str, Damage]:
-    """Return what a correction does to rows: each of `DAMAGE_MEASURES` and its control.
+def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[str, Measured]:
+    """Return what a correction does to rows: each measure with its control.
 
     Parameters
     ----------
@@ -660,7 +675,7 @@ def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[s
 
     Returns
     -------
-    dict of str to Damage
+    dict of str to Measured
         `variance_moved`, the total variance of x' - x over that of x: a translation that all rows
         have in common leaves every difference of rows as it is, and does not count. Beside it
         the expectation of that for the projection of a random subspace of the same rank and dose,
@@ -671,15 +686,14 @@ def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[s
     """
     before = np.asarray(before, dtype=np.float64)
     moved = np.asarray(after, dtype=np.float64) - before
-    total = float(before.var(axis=0).sum())
+    total, of_moved, kept = (float(X.var(axis=0).sum()) for X in (before, moved, before + moved))
     if not total > 0:
-        return dict.fromkeys(DAMAGE_MEASURES, Damage(np.nan, np.nan))
+        return dict.fromkeys(("variance_moved", "variance_kept", "rank"), Measured(np.nan))
     share = rank / before.shape[1] if rank else np.nan
-    kept = float((before + moved).var(axis=0).sum() / total)
     return {
-        "variance_moved": Damage(float(moved.var(axis=0).sum() / total), alpha**2 * share),
-        "variance_kept": Damage(kept, 1 - (2 * alpha - alpha**2) * share),
-        "rank": Damage(float(rank), np.nan),
+        "variance_moved": Measured(of_moved / total, control=alpha**2 * share),
+        "variance_kept": Measured(kept / total, control=1 - (2 * alpha - alpha**2) * share),
+        "rank": Measured(float(rank)),
     }
 
 
@@ -692,13 +706,7 @@ def quiet_dimensions(X: ArrayLike, share: float = QUIET_SHARE) -> NDArray[np.boo
     share : float
         In [0, 1].
     """
-    columns = np.sort(np.asarray(X), axis=0).T
-    n = columns.shape[1]
-    quiet = np.zeros(len(columns), dtype=bool)
-    for k, column in enumerate(columns):
-        starts = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])
-        quiet[k] = np.diff(np.r_[starts, n]).max(initial=0) > share * n
-    return quiet
+    return np.asarray(mode(X, axis=0).count > share * len(np.asarray(X)))
 
 
 def left_over(
@@ -769,9 +777,8 @@ def left_over(
                 correction.transform(X[part], sample_domain=domain[part])
                 for part in (fitted, fresh)
             )
-            is_last = domain[fresh] == domain[-1]
-            told = _Compared.two(unseen, is_last, track, corpus.shared_tracks)
-            permuted = told.permuted(told.domain == 1, LEFT_OVER_PERMUTATIONS, seed)
+            told = _Clips(domain[fresh] == domain[-1], track, corpus.shared_tracks)
+            permuted = told.permuted(told.is_second(), LEFT_OVER_PERMUTATIONS, seed)
             (found,) = dataset_separability(
                 unseen, domain[fresh], track, paired=corpus.shared_tracks, seed=seed
             )
@@ -783,7 +790,7 @@ def left_over(
                     "dimensions": X.shape[1],
                     "fitted_gap": mean_gap(seen, domain[fitted]),
                     "fresh_gap": mean_gap(unseen, domain[fresh]),
-                    "chance_gap": float(np.mean([mean_gap(told.X, one) for one in permuted])),
+                    "chance_gap": float(_mean_gaps(told.rows(unseen), told, permuted).mean()),
                     "fresh_probe": found.roc_auc,
                 }
             )
@@ -823,68 +830,79 @@ def measure_corrections(
     variant : (Correction, str)
     row : dict
         `measure`, `value`, `chance`, `chance_high`, `control`: one of `SHIFT_MEASURES` with its
-        chance level, or of `DAMAGE_MEASURES` with its control. The chance level of the mean gap and
+        chance level, or of `damage` with its control. The chance level of the mean gap and
         of MMD is that of the same rows with datasets permuted: of the corrected ones after a
-        correction,
-        whose spread is another one. That of the probes, which take long to train, is measured
-        before any correction and told of all. Where most rows are equal, measures that need
-        different ones are NaN, with a warning.
+        correction, whose spread is another one. That of the probes, which take long to train, is
+        measured before any correction and told of all. Where most rows are equal, measures that
+        need different ones are NaN, with a warning.
     """
-    domain, track, raw = _clips_to_judge(pair, features, seed)
-    sides = (0, 1) if space.depends_on_side else (0,)
+    rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
+    if pair[0].shared_tracks:
+        # Before tracks are drawn: those of one seed are the same only out of the same tracks.
+        compared = np.split(compared_rows(*_told(pair, rows_of))[0], [len(rows_of[0])])
+        rows_of = [rows[kept] for rows, kept in zip(rows_of, compared, strict=True)]
+    rows_of = [_judged(own, rows, seed) for own, rows in zip(pair, rows_of, strict=True)]
+    raw = [X[rows] for X, rows in zip(features, rows_of, strict=True)]
+    domain, track = _told(pair, rows_of)
+    clips = _Clips(domain, track, pair[0].shared_tracks)
+    y = clips.is_second()
+    apart = np.vstack([y, clips.permuted(y, DISTANCE_PERMUTATIONS, [seed, *label.encode()])])
     before = [
-        np.concatenate([space.test(X, side) for X in raw]).astype(np.float64) for side in sides
+        np.concatenate([space.test(X, side) for X in raw]).astype(np.float64)
+        for side in ((0, 1) if space.depends_on_side else (0,))
     ]
     scales = [probe_scale(X) for X in before]
-    paired = pair[0].shared_tracks
 
-    def shift(rows: Sequence[Array], probes: Callable[..., Shift]) -> Shift:
-        parts = []
-        for X, scale in zip(rows, scales, strict=True):
-            found = probes(X, domain, track, scale=scale, paired=paired, seed=seed)
-            apart = dataset_distances(
-                *(X, domain, track),
-                n_permutations=DISTANCE_PERMUTATIONS,
-                paired=paired,
-                seed=[seed, *label.encode()],
-            )
-            parts.append({**found, **apart})
-        return _mean(parts)
+    def measured(name: str, rows: Sequence[Array], labels: NDArray[np.bool_]) -> Measured:
+        compute = SHIFT_MEASURES[name].compute
+        sides = [
+            _measured(compute(clips.rows(X), clips, labels, scale, seed))
+            for X, scale in zip(rows, scales, strict=True)
+        ]
+        return _mean(sides)
 
-    unchanged = shift(before, _probes_with_chance)
+    key = f"{array_sum(*before, domain, track)} {clips.twins} {seed}"
+    if key not in _PROBED:
+        if len(_PROBED) >= _MAX_PROBED:
+            _PROBED.clear()
+        permuted = np.vstack([y, clips.permuted(y, PROBE_PERMUTATIONS, seed)])
+        _PROBED[key] = {
+            name: measured(name, before, permuted)
+            for name, measure in SHIFT_MEASURES.items()
+            if measure.is_probe
+        }
+    probes = _PROBED[key]
+    unchanged = {name: probes.get(name) or measured(name, before, apart) for name in SHIFT_MEASURES}
     for variant, correction in corrections.items():
         after, rank, alpha, left = before, 0, 1.0, unchanged
         if correction is not None:
             after = [correction.transform(X, sample_domain=domain) for X in before]
             alpha = correction.alpha
             rank = int(getattr(correction, "rank_", 0)) if alpha else 0
-            left = shift(after, dataset_probes)
-        harm = _mean([damage(*rows, rank, alpha) for rows in zip(before, after, strict=True)])
-        _tell_degenerate(left, harm)
-        for measure, found in left.items():
-            chance = unchanged[measure] if measure in PROBES else found
-            values = (measure, found.value, chance.chance, chance.chance_high, np.nan)
-            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
-        for measure, (value, control) in harm.items():
-            values = (measure, value, np.nan, np.nan, control)
-            yield variant, dict(zip(JUDGED_COLUMNS, values, strict=True))
+            left = {
+                name: probes[name]._replace(value=measured(name, after, y[np.newaxis]).value)
+                if name in probes
+                else measured(name, after, apart)
+                for name in SHIFT_MEASURES
+            }
+        harms = [damage(*rows, rank, alpha) for rows in zip(before, after, strict=True)]
+        harm = {name: _mean([one[name] for one in harms]) for name in harms[0]}
+        lacking = [name for name in harm if np.isnan(harm["variance_moved"].value)]
+        # Without enough tracks there is neither of the probes.
+        if np.isnan(left["rbf_probe"].value) and not np.isnan(left["linear_probe"].value):
+            lacking.insert(0, "rbf_probe")
+        if lacking:
+            warnings.warn(
+                f"most test clips have equal rows, so {', '.join(lacking)} cannot be measured",
+                stacklevel=2,
+            )
+        for measure, found in {**left, **harm}.items():
+            yield variant, {"measure": measure, **found._asdict()}
 
 
-def _clips_to_judge(
-    pair: Sequence[DatasetClips], features: Sequence[Array], seed: int
-) -> tuple[Array, Array, list[Array]]:
-    """Return dataset and track of the test clips that are judged, and the rows of each dataset."""
-    rows_of = [np.flatnonzero(~clips.is_train) for clips in pair]
-    if pair[0].shared_tracks:
-        # Before tracks are drawn: those of one seed are the same only out of the same tracks.
-        domain, track = _told(pair, rows_of)
-        compared = np.split(compared_rows(domain, track)[0], [len(rows_of[0])])
-        rows_of = [rows[kept] for rows, kept in zip(rows_of, compared, strict=True)]
-    chosen = [
-        tracks_to_judge(clips, rows, MAX_CLIPS, seed)
-        for clips, rows in zip(pair, rows_of, strict=True)
-    ]
-    return *_told(pair, chosen), [X[rows] for X, rows in zip(features, chosen, strict=True)]
+# All labels are judged on the same rows, as long as these are embeddings.
+_PROBED: dict[str, dict[str, Measured]] = {}
+_MAX_PROBED = 64
 
 
 def _told(pair: Sequence[DatasetClips], rows_of: Sequence[Array]) -> tuple[Array, Array]:
@@ -893,76 +911,21 @@ def _told(pair: Sequence[DatasetClips], rows_of: Sequence[Array]) -> tuple[Array
     return domain, np.concatenate([c.tracks[rows] for c, rows in zip(pair, rows_of, strict=True)])
 
 
-# All labels are judged on the same rows, as long as these are embeddings.
-_PROBED: dict[str, Shift] = {}
-_MAX_PROBED = 64
+def _judged(clips: DatasetClips, rows: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """Return rows of a dataset, sorted: all, or of whole tracks drawn, at most `MAX_CLIPS`.
 
-
-def _probes_with_chance(X: Array, domain: Array, track: Array, **options: Any) -> Shift:
-    """Return the probes of uncorrected rows with their chance, which takes long."""
-    key = f"{array_sum(X, domain, track)} {options['paired']} {options['seed']}"
-    if key not in _PROBED:
-        if len(_PROBED) >= _MAX_PROBED:
-            _PROBED.clear()
-        options["n_permutations"] = PROBE_PERMUTATIONS
-        _PROBED[key] = dataset_probes(X, domain, track, **options)
-    return _PROBED[key]
-
-
-def _tell_degenerate(left: Shift, harm: Mapping[str, Damage]) -> None:
-    """Warn of measures that rows have none of because they are equal."""
-    lacking = []
-    # Without enough tracks there is neither of the probes.
-    if np.isnan(left["rbf_probe"].value) and not np.isnan(left["linear_probe"].value):
-        lacking.append("rbf_probe")
-    if np.isnan(harm["variance_moved"][0]):
-        lacking.extend(DAMAGE_MEASURES)
-    if lacking:
-        warnings.warn(
-            f"most test clips have equal rows, so {', '.join(lacking)} cannot be measured",
-            stacklevel=3,
-        )
-
-
-def tracks_to_judge(
-    clips: DatasetClips, rows: NDArray[np.intp], most: int, seed: int
-) -> NDArray[np.intp]:
-    """Return rows of a dataset: all, or whole tracks drawn as long as there are `most` at most.
-
-    Of a first track with more clips than that, `most` are drawn.
-
-    Parameters
-    ----------
-    clips : DatasetClips
-    rows : ndarray of int
-        Sorted.
-    most : int
-        At least 1.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int
-        Sorted.
+    Of a first track with more clips than that, `MAX_CLIPS` are drawn.
     """
-    if len(rows) <= most:
+    if len(rows) <= MAX_CLIPS:
         return rows
     names, codes = np.unique(clips.tracks[rows].astype(str), return_inverse=True)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(names))
     counts = np.bincount(codes)[order]
-    if counts[0] > most:
-        return np.sort(rng.choice(rows[codes == order[0]], most, replace=False))
-    kept = order[np.cumsum(counts) <= most]
+    if counts[0] > MAX_CLIPS:
+        return np.sort(rng.choice(rows[codes == order[0]], MAX_CLIPS, replace=False))
+    kept = order[np.cumsum(counts) <= MAX_CLIPS]
     return rows[np.isin(codes, kept)]
-
-
-def _mean(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the mean of measures, value by value; one of several sides is of the same kind."""
-    return {
-        measure: type(first)(*map(float, np.mean([part[measure] for part in parts], axis=0)))
-        for measure, first in parts[0].items()
-    }
 
 
 def nearest_in_other_tracks(vectors: ArrayLike, tracks: ArrayLike, k: int = 10) -> NDArray[np.intp]:

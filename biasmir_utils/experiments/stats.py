@@ -12,10 +12,6 @@ Two questions, two ways to draw again.
 Any figure that is computed from what was drawn gets an interval: compute it for all draws
 (`interval`). Recognisers are not fitted anew, so that intervals hold for the recognisers at hand.
 
-Statistics of paired embeddings (`mean_product` and what follows it) take weightings of the pieces
-as the rows of a matrix, the first of them the pieces themselves (`track_weights`), and return one
-value for each.
-
 References
 ----------
 B. Efron and R. J. Tibshirani, An introduction to the bootstrap, 1993 (percentile intervals).
@@ -30,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,12 +36,8 @@ from scipy.stats import norm, rankdata, wilcoxon
 from scipy.stats import t as student_t
 
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import weighted_metric
+from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
 from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING, changes, falls
-
-FloatArray = NDArray[np.float64]
-# Largest difference between the ROC-AUC of a results table and that of its scores.
-_ROUNDING = 1e-6
 
 
 def draw_counts(n: int, n_replicates: int, seed: int | Sequence[int]) -> FloatArray:
@@ -121,19 +114,14 @@ class TrackDraws:
 
 
 def track_weights(track: ArrayLike, n_replicates: int, seed: int) -> FloatArray:
-    """Return how often each clip counts: first once each, then as its track was drawn.
+    """Return how often each clip of one test set counts, (1 + n_replicates, n_clips).
 
     Parameters
     ----------
     track : array-like, (n_clips,)
         Track of each clip.
-    n_replicates : int
-        Draws of the tracks, at least 1.
-    seed : int
-
-    Returns
-    -------
-    ndarray, (1 + n_replicates, n_clips)
+    n_replicates, seed : int
+        As for `TrackDraws`.
     """
     return TrackDraws({"": track}, n_replicates, seed).weights("", track)
 
@@ -186,6 +174,44 @@ def interval(
     return float(ends[0]), float(ends[1])
 
 
+def with_intervals(
+    statistics: Mapping[str, FloatArray],
+    level: float = 0.95,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    centred: bool = True,
+) -> pd.DataFrame:
+    """Make a table of statistics: the first value of each is the estimate, the rest replicates.
+
+    Parameters
+    ----------
+    statistics : mapping of str to ndarray, (1 + n_replicates,)
+    level : float
+        Of the intervals, in (0, 1).
+    bounds : mapping of str to tuple of float, optional
+        Smallest and largest value that is possible of some statistics; estimates and intervals
+        end there.
+    centred : bool
+        Whether quantiles are moved by the difference between the estimate and the mean of the
+        replicates. Not for ratios and roots: where their parts are biased in the replicates, to
+        move the result is too late, and where these are unbiased, there is no need.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `quantity`, `value`, `low`, `high`.
+    """
+    rows = []
+    for name, values in statistics.items():
+        estimate, again = values[0], values[1:][np.isfinite(values[1:])]
+        low = high = float("nan")
+        if len(again) and np.isfinite(estimate):
+            moved = again + (estimate - again.mean() if centred else 0)
+            low, high = interval(np.r_[estimate, moved], level)
+        ends = (bounds or {}).get(name, (-np.inf, np.inf))
+        rows.append([name, *np.clip([estimate, low, high], *ends)])
+    return pd.DataFrame(rows, columns=["quantity", "value", "low", "high"])
+
+
 @dataclass(frozen=True)
 class Draws:
     """A metric of each recogniser and test set, or what was computed from it, drawn again.
@@ -201,12 +227,20 @@ class Draws:
     cells: pd.DataFrame
     replicates: FloatArray
 
+    @classmethod
+    def of(cls, keys: pd.DataFrame, values: FloatArray) -> Draws:
+        """Return the draws of some cells, the first column of the values being the estimates."""
+        cells = keys.reset_index(drop=True).assign(value=values[:, 0])
+        return cls(cells, values[:, 1:])
+
+    @property
+    def values(self) -> FloatArray:
+        """What was measured and drawn, (n_cells, 1 + n_replicates)."""
+        return np.column_stack([self.cells["value"], self.replicates])
+
     def where(self, **conditions: Any) -> Draws:
         """Return the cells whose columns have the given values: ``where(label="piano")``."""
-        chosen = np.ones(len(self.cells), dtype=bool)
-        for column, value in conditions.items():
-            self._check_column(column)
-            chosen &= (self.cells[column] == value).to_numpy()
+        chosen = (self.cells[list(conditions)] == pd.Series(conditions)).all(axis=1).to_numpy()
         return Draws(self.cells[chosen].reset_index(drop=True), self.replicates[chosen])
 
     def mean_over(self, column: str = "label") -> Draws:
@@ -214,13 +248,12 @@ class Draws:
 
         A replicate that is NaN in one of the cells is left out of the mean.
         """
-        self._check_column(column)
-        keys = [name for name in self.cells if name not in (column, "value")]
-        codes = self.cells.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-        _, first = np.unique(codes, return_index=True)
-        parts = [self._all()[codes == code] for code in range(len(first))]
+        keys = self.cells.drop(columns=[column, "value"])
+        codes = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
+        first, values = np.unique(codes, return_index=True)[1], self.values
+        parts = [values[codes == code] for code in range(len(first))]
         means = [ratio(np.nan_to_num(p).sum(axis=0), (~np.isnan(p)).sum(axis=0)) for p in parts]
-        return _with_values(self.cells.iloc[first][keys], np.array(means))
+        return Draws.of(keys.iloc[first], np.array(means))
 
     def falls(self) -> Draws:
         """Return in-domain minus cross-dataset on one test set: see `results.falls`.
@@ -248,31 +281,15 @@ class Draws:
         pandas.DataFrame
             `cells` with `low`, `high`, and `undefined`, the share of replicates without a value.
         """
-        ends = np.reshape([interval(draws, level) for draws in self._all()], (-1, 2))
+        ends = np.reshape([interval(draws, level) for draws in self.values], (-1, 2))
         undefined = np.isnan(self.replicates).mean(axis=1)
         return self.cells.assign(low=ends[:, 0], high=ends[:, 1], undefined=undefined)
-
-    def _all(self) -> FloatArray:
-        """Return what was measured and drawn, (n_cells, 1 + n_replicates)."""
-        return np.column_stack([self.cells["value"], self.replicates])
-
-    def _check_column(self, column: str) -> None:
-        keys = [str(name) for name in self.cells if name != "value"]
-        if column not in keys:
-            raise ArgumentError(f"no column {column!r}; there are {', '.join(keys)}")
 
     def _difference(self, plus: pd.Series, minus: pd.Series, kept: pd.Series) -> Draws:
         """Subtract rows, where both are there; the columns of one of them are kept."""
         there = (plus.notna() & minus.notna()).to_numpy()
         a, b, rows = (part[there].to_numpy(dtype=np.intp) for part in (plus, minus, kept))
-        every = self._all()
-        return _with_values(self.cells.iloc[rows], every[a] - every[b])
-
-
-def _with_values(cells: pd.DataFrame, values: FloatArray) -> Draws:
-    """Return draws of cells, the first column of the values being what was measured."""
-    cells = cells.reset_index(drop=True).assign(value=values[:, 0])
-    return Draws(cells, values[:, 1:])
+        return Draws.of(self.cells.iloc[rows], self.values[a] - self.values[b])
 
 
 def bootstrap_scores(
@@ -308,10 +325,8 @@ def bootstrap_scores(
     ArgumentError
         If a column is missing or the metric is unknown.
     """
-    missing = [name for name in (*KEY_COLUMNS, "track", "y_true", "score") if name not in scores]
-    if missing:
-        raise ArgumentError(f"the table of scores lacks the column {missing[0]!r}")
     keys = list(KEY_COLUMNS)
+    _need_columns(scores, "scores", (*keys, "track", "y_true", "score"))
     tracks = {str(name): part.to_numpy() for name, part in scores.groupby("test_set")["track"]}
     draws = TrackDraws(tracks, n_replicates, seed, shared_tracks)
     rows, values = [], []
@@ -321,7 +336,15 @@ def bootstrap_scores(
         rows.append(members[0])
         answers = (part["y_true"], part["score"], weights, part.get("probability", np.nan))
         values.append(weighted_metric(metric, *answers))
-    return _with_values(scores.iloc[rows][keys], np.array(values))
+    return Draws.of(scores.iloc[rows][keys], np.array(values))
+
+
+def _need_columns(table: pd.DataFrame, what: str, columns: Iterable[str]) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise ArgumentError(
+            f"the table of {what} lacks the column {missing[0]!r} (found: "
+            f"{', '.join(map(str, table.columns))}); it should come from `biasmir evaluate`"
+        )
 
 
 def interval_over_labels(
@@ -336,7 +359,7 @@ def interval_over_labels(
     """Resample the labels of a table with a row for each label and setting.
 
     Give it differences (`results.falls`, `results.changes`), and the interval is paired: both
-    sides of a difference come from the same label.
+    sides of a difference come from the same label. Percentiles are stretched, see `interval`.
 
     Parameters
     ----------
@@ -345,62 +368,28 @@ def interval_over_labels(
         What to average.
     by : sequence of str
         The columns that tell settings apart; those that the table lacks are ignored.
-    n_replicates, level, seed
+    n_replicates, seed : int
         As for `bootstrap_scores`.
+    level : float
+        Coverage, in (0, 1).
 
     Returns
     -------
     pandas.DataFrame
         The columns of `by`, `n_labels`, `mean`, `low`, `high`; no interval, NaN, of one label.
     """
-    for name in (column, "label"):
-        if name not in table:
-            raise ArgumentError(f"the table lacks the column {name!r}")
+    _need_columns(table, "results", (column, "label"))
     keys = [name for name in by if name in table]
     rows = []
     for members in table.groupby(keys, sort=False, dropna=False).indices.values():
         part = table.iloc[members]
-        per_label = part.groupby("label", sort=False)[column].mean().to_numpy()
-        low, high = mean_interval(per_label, n_replicates, level, seed)
-        rows.append(
-            {
-                **part.iloc[0][keys].to_dict(),
-                "n_labels": len(per_label),
-                "mean": per_label.mean(),
-                "low": low,
-                "high": high,
-            }
-        )
+        values = part.groupby("label", sort=False)[column].mean().to_numpy()
+        n, ends = len(values), (float("nan"), float("nan"))
+        if n > 1:
+            drawn = np.random.default_rng(seed).integers(0, n, (n_replicates, n))
+            ends = interval(np.r_[values.mean(), values[drawn].mean(axis=1)], level, n)
+        rows.append([*part.iloc[0][keys], n, values.mean(), *ends])
     return pd.DataFrame(rows, columns=[*keys, "n_labels", "mean", "low", "high"])
-
-
-def mean_interval(
-    values: ArrayLike, n_replicates: int = 10_000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Return the interval of the mean of independent values: stretched percentiles.
-
-    The percentiles' distances from the mean are multiplied by `small_sample_stretch`.
-
-    Parameters
-    ----------
-    values : array-like, (n,)
-    n_replicates : int
-    level : float
-        Coverage, in (0, 1).
-    seed : int
-
-    Returns
-    -------
-    low, high : float
-        NaN of fewer than two values, which tell nothing of their spread.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(values), (n_replicates, len(values)))
-    means = np.r_[values.mean(), values[draws].mean(axis=1)]
-    return interval(means, level, len(values))
 
 
 class Cell(NamedTuple):
@@ -454,13 +443,10 @@ class Samples:
         ArgumentError
             If columns are missing, or the table has more than one corpus or recogniser.
         """
-        table = _one_kind(results, "results", [*Cell._fields, "label", "alpha", "roc_auc"])
+        table = _one_kind(results, "results", "roc_auc")
         wide = table.pivot_table("roc_auc", "label", list(Cell._fields), sort=False)
-        labels = tuple(str(label) for label in wide.index)
-        drawn = n_replicates and len(labels) > 1
-        weights = (
-            draw_counts(len(labels), n_replicates, seed) if drawn else np.ones((1, len(labels)))
-        )
+        labels, drawn = tuple(map(str, wide.index)), n_replicates and len(wide) > 1
+        weights = draw_counts(len(wide), n_replicates, seed) if drawn else np.ones((1, len(wide)))
         cells = tuple(Cell(*map(str, key)) for key in wide.columns)
         values = wide.to_numpy(dtype=np.float64)[np.newaxis]
         return cls(cells, labels, values, weights, "labels" if drawn else "nothing")
@@ -485,32 +471,29 @@ class Samples:
             As `of_results`; and if the scores give another ROC-AUC than the results table has.
         """
         measured = cls.of_results(results)
-        table = _one_kind(scores, "scores", [*Cell._fields, "label", "alpha"])
-        drawn = bootstrap_scores(table, n_replicates=n_replicates, seed=seed)
-        shape = (1 + n_replicates, len(measured.labels), len(measured.cells))
-        total, count = np.zeros(shape), np.zeros(shape[1:])
-        rows = {label: row for row, label in enumerate(measured.labels)}
-        columns = {cell: column for column, cell in enumerate(measured.cells)}
-        for key, value, replicates in zip(
-            drawn.cells[["label", *Cell._fields]].itertuples(index=False, name=None),
-            drawn.cells["value"],
-            drawn.replicates,
-            strict=True,
-        ):
-            row, column = rows.get(str(key[0])), columns.get(Cell(*map(str, key[1:])))
-            if row is not None and column is not None:
-                total[:, row, column] += np.r_[value, replicates]
-                count[row, column] += 1
+        drawn = bootstrap_scores(_one_kind(scores, "scores"), "roc_auc", n_replicates, seed)
+        keys = [drawn.cells[name].astype(str) for name in ("label", *Cell._fields)]
+        row = pd.Index(measured.labels).get_indexer(pd.Index(keys[0]))
+        column = pd.MultiIndex.from_tuples(measured.cells).get_indexer(
+            pd.MultiIndex.from_arrays(keys[1:])
+        )
+        there = (row >= 0) & (column >= 0)
+        where = (slice(None), row[there], column[there])
+        total = np.zeros((1 + n_replicates, *measured.values.shape[1:]))
+        count = np.zeros_like(total)
+        np.add.at(total, where, drawn.values[there].T)
+        np.add.at(count, where, 1)
         values = ratio(total, count)
+        # Rounding aside, the scores give what the table has.
         apart = np.abs(values[0] - measured.values[0])
-        if not (apart <= _ROUNDING)[~np.isnan(measured.values[0])].all():
+        if not (apart <= 1e-6)[~np.isnan(measured.values[0])].all():
             raise ArgumentError(
                 "the table of scores does not belong to the results table: it lacks rows of it, "
                 "or gives another ROC-AUC; give the .scores.parquet that the same `biasmir "
                 "evaluate --scores` wrote"
             )
         weights = np.ones((1 + n_replicates, len(measured.labels)))
-        return cls(measured.cells, measured.labels, values, weights, "tracks")
+        return replace(measured, values=values, weights=weights, resampled="tracks")
 
     def only(self, cells: Iterable[Cell]) -> Samples:
         """Return the cells that are among some others, in their own order."""
@@ -540,32 +523,22 @@ class Samples:
         """Return how many labels `mean` averages over."""
         return int((~np.isnan(self._label_values(plus, minus)[0])).sum())
 
-    def interval(self, draws: FloatArray, level: float = 0.95) -> tuple[float, float]:
-        """Return the `interval` of a figure, (n_draws,); of draws of the few labels stretched."""
-        return interval(draws, level, len(self.labels) if self.resampled == "labels" else None)
-
     def names(self, field: str) -> list[str]:
         """Return the values of a field of the cells, in the order in which they appear."""
         return list(dict.fromkeys(getattr(cell, field) for cell in self.cells))
 
-    @property
+    @cached_property
     def _positions(self) -> dict[Cell, int]:
         return {cell: position for position, cell in enumerate(self.cells)}
 
-    def _label_values(self, plus: Cell, minus: Cell | None) -> NDArray[np.float64]:
-        positions = self._positions
-        values = self.values[:, :, positions[plus]]
-        return values if minus is None else values - self.values[:, :, positions[minus]]
+    def _label_values(self, plus: Cell, minus: Cell | None) -> FloatArray:
+        values = self.values[:, :, self._positions[plus]]
+        return values if minus is None else values - self.values[:, :, self._positions[minus]]
 
 
-def _one_kind(table: pd.DataFrame, what: str, columns: Iterable[str]) -> pd.DataFrame:
+def _one_kind(table: pd.DataFrame, what: str, *columns: str) -> pd.DataFrame:
     """Return the rows of full dose, if all are of one corpus and one recogniser."""
-    for column in columns:
-        if column not in table:
-            raise ArgumentError(
-                f"the table of {what} lacks the column {column!r} (found: "
-                f"{', '.join(map(str, table.columns))}); it should come from `biasmir evaluate`"
-            )
+    _need_columns(table, what, (*Cell._fields, "label", "alpha", *columns))
     for column in ("corpus", "recogniser"):
         if column in table and table[column].nunique() > 1:
             names = ", ".join(map(str, table[column].unique()))
@@ -576,159 +549,6 @@ def _one_kind(table: pd.DataFrame, what: str, columns: Iterable[str]) -> pd.Data
     if full.empty:
         raise ArgumentError(f"the table of {what} has no rows (of the full dose, alpha = 1)")
     return full
-
-
-def weighted_mean(W: FloatArray, values: FloatArray) -> FloatArray:
-    """Return the mean of rows under each weighting: (n_weightings, ...)."""
-    total = W.sum(axis=1)
-    means: FloatArray = (W @ values) / (total[:, np.newaxis] if values.ndim > 1 else total)
-    return means
-
-
-def weighted_mean_of_rows(W: FloatArray, values: FloatArray) -> FloatArray:
-    """Return the mean of values, (n_weightings, n_pieces), each row under its own weighting."""
-    means: FloatArray = (W * values).sum(axis=1) / W.sum(axis=1)
-    return means
-
-
-def mean_product(W: FloatArray, one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return the inner product of two mean rows under each weighting, unbiased.
-
-    The means are of the same pieces, a row of each for a piece. Their product would be too large
-    by the covariance of the rows, summed over features, / n. So it is the mean of the products of
-    one row with the other rows of *different* pieces; a piece that was drawn twice is not two.
-    """
-    products = np.einsum("ij,ij->i", one, other)
-    together = np.einsum("ij,ij->i", W @ one, W @ other) - np.square(W) @ products
-    return ratio(together, np.square(W.sum(axis=1)) - np.square(W).sum(axis=1))
-
-
-def squared_mean_length(W: FloatArray, rows: FloatArray) -> FloatArray:
-    """Return the squared length of the mean row under each weighting: see `mean_product`."""
-    return mean_product(W, rows, rows)
-
-
-def products_with_others(
-    W: FloatArray, rows: FloatArray, track: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Return the product of each row with the mean of the other tracks' rows, and its square.
-
-    A row that had a part in the mean would agree with it too well. And the square of a product
-    with a noisy mean is too large, even when the row had none: so what is returned as the square
-    is the mean, over pairs of different other tracks, of the product of the products with both.
-
-    Parameters
-    ----------
-    W : ndarray, (n_weightings, n_pieces)
-        Equal for the pieces of a track.
-    rows : ndarray, (n_pieces, n_features)
-    track : array-like, (n_pieces,)
-
-    Returns
-    -------
-    products, squares : ndarray, (n_weightings, n_pieces)
-        NaN where there are no other tracks, or no two.
-    """
-    codes, names = category_codes(track)
-    _, first = np.unique(codes, return_index=True)
-    drawn, sizes = W[:, first], np.bincount(codes)
-    sums = np.zeros((len(names), rows.shape[1]))
-    np.add.at(sums, codes, rows)
-    products = rows @ sums.T
-    own = W * products[np.arange(len(rows)), codes]
-    own_size = W * sizes[codes]
-    product = drawn @ products.T - own
-    square = np.square(product) - (np.square(drawn) @ np.square(products).T - np.square(own))
-    n = (drawn @ sizes)[:, np.newaxis] - own_size
-    pairs = np.square(n) - (np.square(drawn) @ np.square(sizes))[:, np.newaxis]
-    pairs += np.square(own_size)
-    return ratio(product, n), ratio(square, pairs)
-
-
-def ratio(numerator: FloatArray, denominator: ArrayLike) -> FloatArray:
-    """Divide, where the denominator is positive; elsewhere NaN."""
-    below = np.asarray(denominator, dtype=np.float64)
-    empty = np.full(np.broadcast_shapes(numerator.shape, below.shape), np.nan)
-    return np.divide(numerator, below, out=empty, where=below > 0)
-
-
-def root(values: FloatArray) -> FloatArray:
-    """Return the square root, of what is below zero 0."""
-    roots: FloatArray = np.sqrt(np.maximum(values, 0))
-    return roots
-
-
-def between_variance(W: FloatArray, rows: FloatArray, category: ArrayLike) -> FloatArray:
-    """Return the variance between categories' means, summed over features, noise taken off.
-
-    The variance component of a one-way analysis of variance, (MS_between - MS_within) / n_0,
-    under each weighting; NaN for a single category. As in `mean_product`, a piece that was drawn
-    twice is not two: the noise of a mean of n rows is that of the different ones among them.
-
-    References
-    ----------
-    S. R. Searle, G. Casella, C. E. McCulloch, Variance Components, 1992, section 3.6.
-    """
-    codes, names = category_codes(category)
-    rows = rows - rows.mean(axis=0)
-    of_means, own, effective = np.zeros((3, len(W)))
-    for code in range(len(names)):
-        w = W[:, codes == code]
-        count = np.maximum(w.sum(axis=1), 1)
-        of_means += np.square(w @ rows[codes == code]).sum(axis=1) / count
-        own += np.square(w).sum(axis=1) / count
-        effective += np.square(w.sum(axis=1))
-    n = W.sum(axis=1)
-    between = of_means - n * np.square(weighted_mean(W, rows)).sum(axis=1)
-    within = W @ np.square(rows).sum(axis=1) - of_means
-    noise = ratio(within, n - own)
-    share = own - np.square(W).sum(axis=1) / n  # categories - 1, if all pieces count once
-    return ratio(between - share * noise, n - effective / n)
-
-
-def with_intervals(
-    statistics: Mapping[str, FloatArray],
-    level: float = 0.95,
-    bounds: tuple[float, float] = (-np.inf, np.inf),
-    centred: bool = True,
-) -> pd.DataFrame:
-    """Make a table of statistics: the first value of each is the estimate, the rest replicates.
-
-    Parameters
-    ----------
-    statistics : mapping of str to ndarray, (1 + n_replicates,)
-    level : float
-        Of the intervals, in (0, 1).
-    bounds : tuple of float
-        Smallest and largest value that is possible; estimates and intervals end there.
-    centred : bool
-        Whether quantiles are moved by the difference between the estimate and the mean of the
-        replicates. Not for ratios and roots: where their parts are biased in the replicates, to
-        move the result is too late, and where these are unbiased, there is no need.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns `quantity`, `value`, `low`, `high`.
-    """
-    rows = []
-    for name, values in statistics.items():
-        estimate, replicates = float(values[0]), values[1:][np.isfinite(values[1:])]
-        low = high = float("nan")
-        if len(replicates) and np.isfinite(estimate):
-            moved = replicates + (estimate - replicates.mean() if centred else 0)
-            low, high = (
-                float(e) for e in np.clip(interval(np.r_[estimate, moved], level), *bounds)
-            )
-        value = float(np.clip(estimate, *bounds))
-        rows.append({"quantity": name, "value": value, "low": low, "high": high})
-    return pd.DataFrame(rows)
-
-
-def category_codes(category: ArrayLike) -> tuple[NDArray[np.intp], list[str]]:
-    """Return a code for each piece, and the sorted names of the codes."""
-    names, codes = np.unique(np.asarray(category).astype(str), return_inverse=True)
-    return codes, names.tolist()
 
 
 MAX_EXACT = 50
@@ -753,8 +573,6 @@ def paired_wilcoxon(differences: ArrayLike) -> float:
     if not len(values):
         return float("nan")
     values = values[values != 0]
-    if not len(values):
-        return 1.0
     if len(values) > MAX_EXACT:
         return float(wilcoxon(values, method="approx").pvalue)
     # Ranks of tied values are halves, so twice the ranks are whole numbers. Without an effect

@@ -258,11 +258,11 @@ class TestStatistics:
         values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
         row = with_intervals({"q": values}, 0.9).iloc[0]
         assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 0.1, 1.9])
-        bounded = with_intervals({"q": values}, 0.9, bounds=(0.5, 1.0)).iloc[0]
+        bounded = with_intervals({"q": values}, 0.9, bounds={"q": (0.5, 1.0)}).iloc[0]
         assert bounded[["value", "low", "high"]].tolist() == pytest.approx([1, 0.5, 1.0])
         plain = with_intervals({"q": values}, 0.9, centred=False).iloc[0]
         assert plain[["low", "high"]].tolist() == pytest.approx([1.1, 2.9])
-        beyond = with_intervals({"q": values + 1}, 0.9, bounds=(0.0, 1.5)).iloc[0]
+        beyond = with_intervals({"q": values + 1}, 0.9, bounds={"q": (0.0, 1.5)}).iloc[0]
         assert beyond[["value", "low", "high"]].tolist() == pytest.approx([1.5, 1.1, 1.5])
         with pytest.raises(ArgumentError, match="between 0 and 1"):
             with_intervals({"q": values}, 1.0)

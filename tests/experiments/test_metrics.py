@@ -20,8 +20,7 @@ from biasmir_utils.experiments import (
     recognition_metrics,
     register_metric,
     roc_auc,
-    weighted_metrics,
-    weighted_roc_auc,
+    weighted_metric,
 )
 
 
@@ -39,6 +38,12 @@ def answers(y, score, threshold=0.4, weights=None):
     probability = 1 / (1 + np.exp(-np.asarray(score)))
     found = {"y_true": y, "score": score, "probability": probability}
     return Answers("label", found, threshold, weights)
+
+
+def of_report(kind, given_, threshold, weights):
+    """The metrics of a report, (n_metrics, n_weightings)."""
+    told = Answers(kind, given_, threshold, weights)
+    return np.array([metric.compute(told) for metric in metrics_of(kind, report=True)])
 
 
 def scikit_learns(y, score, threshold=0.4) -> dict[str, float]:
@@ -78,7 +83,7 @@ def test_every_metric_of_labels_is_scikit_learn_s_under_any_weighting(drawn, see
             assert np.isnan([found["roc_auc"][row], found["balanced_accuracy"][row]]).all()
     told = recognition_metrics(y, score, 1 / (1 + np.exp(-score)))
     assert told == {metric.name: found[metric.name][0] for metric in metrics_of("label")}
-    assert roc_auc(y, score) == told["roc_auc"] == weighted_roc_auc(y, score, weights)[0]
+    assert roc_auc(y, score) == told["roc_auc"] == weighted_metric("roc_auc", y, score, weights)[0]
 
 
 def test_metrics_of_a_category_are_scikit_learns():
@@ -149,7 +154,7 @@ def test_a_test_set_of_one_class_has_a_brier_score_and_its_own_recall():
     for kind, only in (("label", 0), ("label", 1), ("category", 1)):
         given_ = {"y_true": np.full(3, only), "score": score, "probability": probability}
         said = {"said": np.array([True, True, False])} if kind == "category" else {}
-        found = weighted_metrics(kind, given_ | said, 0.5, weights)
+        found = of_report(kind, given_ | said, 0.5, weights)
         assert np.isnan(found[0]).all()
         assert np.isnan(found[1]).all() == (only == 0)
         recall = [2 / 3, 1] if kind == "category" else [np.nan, np.nan]
@@ -159,7 +164,7 @@ def test_a_test_set_of_one_class_has_a_brier_score_and_its_own_recall():
 
 def test_what_was_not_asked_for_has_no_value():
     y, score = [1, 0, 0], [2.0, 1, 0]
-    found = weighted_metrics("label", {"y_true": y, "score": score}, np.nan, np.ones((2, 3)))
+    found = of_report("label", {"y_true": y, "score": score}, np.nan, np.ones((2, 3)))
     assert np.isnan(found[2:]).all()  # neither a threshold nor probabilities
 
 
@@ -177,8 +182,8 @@ def test_scoring_the_dataset_with_more_positives_higher_gains_nothing_in_pooled_
     values = {}
     for offset in (0, 0.3, -0.3, 1):
         given_, weights = simulated(offset)
-        values[offset] = weighted_metrics("label", given_, 0.6, weights)[:, 0]
-        by_clip = weighted_metrics("label", given_, 0.6, np.ones_like(weights))[:, 0]
+        values[offset] = of_report("label", given_, 0.6, weights)[:, 0]
+        by_clip = of_report("label", given_, 0.6, np.ones_like(weights))[:, 0]
     assert by_clip[0] > values[1][0] + 0.03
     assert values[0][0] == pytest.approx(0.8, abs=0.005)
     for offset in (0.3, -0.3):

@@ -22,9 +22,8 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     compared_rows,
     damage,
-    dataset_distances,
-    dataset_probes,
     dataset_separability,
+    dataset_shift,
     left_over,
     mean_gap,
     measure_corrections,
@@ -235,12 +234,6 @@ def test_the_embedding_that_cannot_be_probed_is_named(tiny_corpus):
 D = 64
 
 
-def domain_shift(X, domain, track=None, *, scale=None, **options):
-    """All that tells two datasets apart."""
-    probes = dataset_probes(X, domain, track, scale=scale, **options)
-    return {**probes, **dataset_distances(X, domain, track, **options)}
-
-
 def two_datasets(n: int, seed: int, d: int = D, shift: float = 1.0):
     """Rows of two Gaussian datasets with one correlated covariance and other means."""
     rng = np.random.default_rng(0)
@@ -263,13 +256,13 @@ def test_squared_mmd_is_the_unbiased_formula():
         for own in (a, b)
     ]
     expected = inside[0] / (n * (n - 1)) + inside[1] / (m * (m - 1)) - 2 * K[np.ix_(a, b)].mean()
-    assert dataset_distances(X, domain)["mmd2"].value == pytest.approx(expected)
-    assert dataset_distances(np.zeros((6, 2)), ["a", "b"] * 3)["mmd2"].value == 0
+    assert dataset_shift(X, domain)["mmd2"].value == pytest.approx(expected)
+    assert dataset_shift(np.zeros((6, 2)), ["a", "b"] * 3)["mmd2"].value == 0
     # Of several clips a track the pairs of different tracks count.
     track = np.arange(40) // 2
     apart = track[:, np.newaxis] != track
     means = [K[np.ix_(own, own)][apart[np.ix_(own, own)]].mean() for own in (a, b)]
-    found = dataset_distances(X, domain, track)["mmd2"].value
+    found = dataset_shift(X, domain, track)["mmd2"].value
     assert found == pytest.approx(sum(means) - 2 * K[np.ix_(a, b)].mean())
 
 
@@ -291,7 +284,8 @@ def test_squared_mmd_of_random_halves_of_the_tracks_has_both_signs(twins):
     values = []
     for seed in range(40):
         X, domain, track = random_halves(24, 5, seed, twins)
-        found = dataset_distances(X, domain, track, n_permutations=20, paired=twins, seed=seed)
+        options = {"measures": ["mmd2"], "n_permutations": 20, "paired": twins, "seed": seed}
+        found = dataset_shift(X, domain, track, **options)
         values.append([found["mmd2"].value, found["mmd2"].chance])
     value, chance = np.transpose(values)
     assert 8 <= (value > 0).sum() <= 32
@@ -316,19 +310,22 @@ def test_damage_of_a_projection_on_an_axis():
     after[:, 0] = 0
     found = damage(X, after, rank=1)
     total = X.var(axis=0).sum()
+    told = {name: (one.value, one.control) for name, one in found.items()}
     # What lies along the axis, but not the mean, which all rows lose alike.
-    assert found["variance_moved"] == pytest.approx((X[:, 0].var() / total, 0.25))
-    assert found["variance_kept"] == pytest.approx((1 - X[:, 0].var() / total, 0.75))
-    assert found["rank"][0] == 1
+    assert told["variance_moved"] == pytest.approx((X[:, 0].var() / total, 0.25))
+    assert told["variance_kept"] == pytest.approx((1 - X[:, 0].var() / total, 0.75))
+    assert told["rank"][0] == 1
     shifted = damage(X, X + 2, rank=0)
-    assert shifted["variance_moved"][0] == pytest.approx(0)
-    assert shifted["variance_kept"][0] == pytest.approx(1)
-    assert np.isnan(shifted["variance_moved"][1])
+    assert shifted["variance_moved"].value == pytest.approx(0)
+    assert shifted["variance_kept"].value == pytest.approx(1)
+    assert np.isnan(shifted["variance_moved"].control)
     # Half of the way: a quarter of the variance moves, and three quarters of it are gone.
     half = damage(X, (X + after) / 2, rank=1, alpha=0.5)
-    assert half["variance_moved"] == pytest.approx((X[:, 0].var() / total / 4, 0.25 / 4))
-    assert half["variance_kept"] == pytest.approx((1 - 0.75 * X[:, 0].var() / total, 1 - 0.75 / 4))
-    assert np.isnan(damage(np.ones((3, 2)), np.ones((3, 2)), 0)["variance_moved"]).all()
+    moved, kept = half["variance_moved"], half["variance_kept"]
+    assert (moved.value, moved.control) == pytest.approx((X[:, 0].var() / total / 4, 0.25 / 4))
+    share = 0.75 * X[:, 0].var() / total
+    assert (kept.value, kept.control) == pytest.approx((1 - share, 1 - 0.75 / 4))
+    assert np.isnan(damage(np.ones((3, 2)), np.ones((3, 2)), 0)["variance_moved"].value)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
@@ -340,21 +337,21 @@ def test_the_control_is_what_random_projections_do_on_average(alpha):
         after = random.fit(X, sample_domain=domain).transform(X)
         found.append(damage(X, after, 2, alpha))
     for measure in ("variance_moved", "variance_kept"):
-        values = np.array([one[measure] for one in found])
-        assert values[:, 0].mean() == pytest.approx(values[0, 1], rel=0.03)
+        values = [one[measure].value for one in found]
+        assert np.mean(values) == pytest.approx(found[0][measure].control, rel=0.03)
 
 
 def test_datasets_that_are_moved_apart_from_each_other_count():
     X, domain = two_datasets(200, seed=2, d=8)
     to = np.where(domain == "a", 3.0, -3.0)[:, np.newaxis] * np.eye(8)[0]
     total = X.var(axis=0).sum()
-    assert damage(X, X + to, 0)["variance_moved"][0] == pytest.approx(9 / total)
+    assert damage(X, X + to, 0)["variance_moved"].value == pytest.approx(9 / total)
 
 
 def test_chance_is_measured_with_tracks_permuted():
     X, domain = two_datasets(200, seed=2, d=8)
     track = np.repeat(np.arange(100), 2)
-    found = domain_shift(X, domain, track, n_permutations=20, seed=1)
+    found = dataset_shift(X, domain, track, n_permutations=20, seed=1)
     for measure in ("linear_probe", "rbf_probe"):
         assert found[measure].chance == pytest.approx(0.5, abs=0.05)
         assert found[measure].chance <= found[measure].chance_high < found[measure].value
@@ -366,7 +363,7 @@ def test_only_the_rbf_probe_sees_a_difference_of_spread():
     X = np.random.default_rng(0).normal(size=(300, 4))
     domain = np.repeat(["a", "b"], 150)
     X[domain == "b"] *= 3
-    found = domain_shift(X, domain)
+    found = dataset_shift(X, domain)
     assert found["linear_probe"].value < 0.65
     assert found["rbf_probe"].value > 0.85
 
@@ -380,7 +377,7 @@ def test_twins_do_not_push_the_probes_below_chance():
     shift = np.outer(domain == "b", rng.normal(size=40))
 
     def probed(rows, paired):
-        found = domain_shift(rows, domain, track, n_permutations=20, paired=paired, seed=1)
+        found = dataset_shift(rows, domain, track, n_permutations=20, paired=paired, seed=1)
         return found["linear_probe"]
 
     # Taken for different tracks, a twin in the training folds is called by the wrong dataset.
@@ -410,10 +407,10 @@ def test_chance_is_chance_where_not_all_tracks_have_a_twin(of_a, of_b, compared)
     for seed in range(3):
         X = np.random.default_rng(seed).normal(size=(len(track), 10))
         X += 1.5 * (domain == "b")[:, np.newaxis]
-        found = domain_shift(X, domain, track, n_permutations=10, paired=True, seed=seed)
+        found = dataset_shift(X, domain, track, n_permutations=10, paired=True, seed=seed)
         assert found["linear_probe"].value > 0.95
         chance.append([found["linear_probe"].chance, found["rbf_probe"].chance])
-        alone = domain_shift(
+        alone = dataset_shift(
             *(X[kept], domain[kept], track[kept]), n_permutations=10, paired=True, seed=seed
         )
         assert found == alone
@@ -424,14 +421,14 @@ def test_tracks_of_one_name_are_different_unless_told_otherwise():
     X, domain = two_datasets(200, seed=2, d=8)
     numbered = np.tile(np.arange(50), 4)
     apart = np.array([f"{d}/{t}" for d, t in zip(domain, numbered, strict=True)])
-    alike, known = (domain_shift(X, domain, t, n_permutations=3) for t in (numbered, apart))
+    alike, known = (dataset_shift(X, domain, t, n_permutations=3) for t in (numbered, apart))
     assert alike == known
-    assert domain_shift(X, domain, numbered, n_permutations=3, paired=True) != known
+    assert dataset_shift(X, domain, numbered, n_permutations=3, paired=True) != known
 
 
 def test_a_probe_needs_as_many_tracks_as_folds():
     X, domain = two_datasets(12, seed=2, d=4)
-    found = domain_shift(X, domain, ["same"] * 12)
+    found = dataset_shift(X, domain, ["same"] * 12)
     assert np.isnan(found["linear_probe"].value)
     assert np.isnan(found["mmd2"].value)
     assert np.isfinite(found["mean_gap"].value)
@@ -439,7 +436,7 @@ def test_a_probe_needs_as_many_tracks_as_folds():
 
 def test_two_datasets_are_needed():
     with pytest.raises(ArgumentError, match="two datasets"):
-        domain_shift(np.eye(3), ["a", "b", "c"])
+        dataset_shift(np.eye(3), ["a", "b", "c"])
     with pytest.raises(ArgumentError, match="two datasets"):
         mean_gap(np.eye(3), ["a", "a", "a"])
 
@@ -451,12 +448,12 @@ def test_silent_features_do_not_show_the_dataset_after_a_correction():
     X = np.column_stack([X, 1e-6 * rng.normal(size=(600, 40))])
     traces = X.copy()
     traces[:, 8:] += 1e-4 * (domain == "b")[:, np.newaxis]
-    before = domain_shift(X, domain)["linear_probe"].value
-    after = domain_shift(traces, domain, scale=probe_scale(X))["linear_probe"].value
+    before = dataset_shift(X, domain)["linear_probe"].value
+    after = dataset_shift(traces, domain, scale=probe_scale(X))["linear_probe"].value
     assert before < 0.99
     assert after == pytest.approx(before, abs=0.01)
     # In units of their own spread they would give the dataset away.
-    own = domain_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
+    own = dataset_shift(traces, domain, scale=traces.std(axis=0))["linear_probe"].value
     assert own > 0.999
 
 
@@ -606,14 +603,16 @@ def test_chance_is_that_of_the_corrected_rows_but_for_the_probes(two):
     train = np.concatenate([rows[:80] for rows in X])
     leace = make_correction("leace").fit(train, sample_domain=np.repeat(["a", "b"], 80))
     before, after = (
-        dataset_probes(
+        dataset_shift(
             *(rows, domain, track),
+            measures=["linear_probe", "rbf_probe"],
             n_permutations=10,
             scale=probe_scale(test),
             seed=SEED,
         )
-        | dataset_distances(
+        | dataset_shift(
             *(rows, domain, track),
+            measures=["mean_gap", "mmd2"],
             n_permutations=100,
             seed=[SEED, *b"piano"],
         )
