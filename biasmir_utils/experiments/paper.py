@@ -26,11 +26,11 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,9 @@ class _Figure:
     def __sub__(self, other: _Figure) -> _Figure:
         return _Figure(self.draws - other.draws, min(self.n_labels, other.n_labels))
 
+    def __lt__(self, other: _Figure) -> bool:
+        return self.value < other.value
+
     @property
     def value(self) -> float:
         return float(self.draws[0])
@@ -98,13 +101,10 @@ class _Figure:
         return interval(self.draws, level, self.n_labels if few else None)
 
 
-def _value(figure: _Figure) -> float:
-    return figure.value
-
-
-def _average(figures: Sequence[_Figure]) -> _Figure:
-    draws = np.mean([figure.draws for figure in figures], axis=0)
-    return _Figure(draws, min(figure.n_labels for figure in figures))
+def _average(figures: Iterable[_Figure]) -> _Figure:
+    found = list(figures)
+    draws = np.mean([figure.draws for figure in found], axis=0)
+    return _Figure(draws, min(figure.n_labels for figure in found))
 
 
 def _mean(samples: Samples, plus: Cell, minus: Cell | None = None) -> _Figure:
@@ -135,8 +135,8 @@ def _baseline(cell: Cell, correction: str | None = None) -> Cell:
     return cell._replace(correction=name, mode=mode)
 
 
-def _plain(embedding: str, pair: tuple[str, str]) -> Cell:
-    return Cell(embedding, "none", "none", *pair)
+def _plain(embedding: str, train: str, test: str) -> Cell:
+    return Cell(embedding, "none", "none", train, test)
 
 
 def _corrected(samples: Samples, pairs: Iterable[tuple[str, str]]) -> list[Cell]:
@@ -152,10 +152,8 @@ def _corrected(samples: Samples, pairs: Iterable[tuple[str, str]]) -> list[Cell]
 
 def _mean_fall(samples: Samples, embedding: str) -> _Figure:
     return _average(
-        [
-            _mean(samples, _plain(embedding, (test, test)), _plain(embedding, (train, test)))
-            for train, test in ACROSS
-        ]
+        _mean(samples, _plain(embedding, test, test), _plain(embedding, train, test))
+        for train, test in ACROSS
     )
 
 
@@ -167,20 +165,19 @@ def _closer(samples: Samples) -> _Figure:
     _need_embeddings(samples)
     ranges = {}
     for pair in PAIRS:
-        means = [_mean(samples, _plain(name, pair)) for name in PUBLISHED_EMBEDDINGS]
-        ranges[pair] = max(means, key=_value) - min(means, key=_value)
-    inside = _average([ranges[name, name] for name in PUBLISHED_DATASETS])
-    return _average([ranges[pair] for pair in ACROSS]) - inside
+        means = [_mean(samples, _plain(name, *pair)) for name in PUBLISHED_EMBEDDINGS]
+        ranges[pair] = max(means) - min(means)
+    inside = _average(ranges[name, name] for name in PUBLISHED_DATASETS)
+    return _average(ranges[pair] for pair in ACROSS) - inside
 
 
 def _yamnet_lead(samples: Samples) -> _Figure:
     _need_embeddings(samples)
-    leads = [
-        _mean(samples, _plain("yamnet", pair), _plain(other, pair))
+    return min(
+        _mean(samples, _plain("yamnet", *pair), _plain(other, *pair))
         for pair in ACROSS
         for other in ("vggish", "openl3")
-    ]
-    return min(leads, key=_value)
+    )
 
 
 def _largest_projection_gain(samples: Samples) -> _Figure:
@@ -191,7 +188,7 @@ def _largest_projection_gain(samples: Samples) -> _Figure:
     ]
     if not gains:
         raise _AbsentError("no projection with its baseline in the table")
-    return max(gains, key=_value)
+    return max(gains)
 
 
 def _share_of_random_features(samples: Samples) -> _Figure:
@@ -213,117 +210,34 @@ def _remaining_fall(samples: Samples) -> _Figure:
     remaining = [
         _mean(samples, inside, cell)
         for cell in _corrected(samples, ACROSS)
-        for inside in [_plain(cell.embedding, (cell.test_set, cell.test_set))]
-        if inside in samples
+        if (inside := _plain(cell.embedding, cell.test_set, cell.test_set)) in samples
     ]
     if not remaining:
         raise _AbsentError("no correction in the table")
-    return min(remaining, key=_value)
+    return min(remaining)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One point of the paper and what our results say to it.
-
-    Attributes
-    ----------
-    name : str
-        Short, for tables.
-    statement : str
-        What is claimed, about `figure`.
-    figure : str
-        What is computed; in units of ROC-AUC.
-    compute : callable
-        From samples of results to the figure.
-    bound : float
-        The claim holds if the figure is above it (`above`), or else below it.
-    above : bool
-        On which side of `bound` the figure is claimed to lie.
-    whole : bool
-        Whether the claim is about everything that was published, whatever a table has of it.
-    ours : float
-        Our figure; NaN if it cannot be computed.
-    low, high : float
-        Ends of its interval; NaN if there is none.
-    published : float
-        The same figure, from the published means of the embeddings and corrections that we
-        have; of all, if ours cannot be computed.
-    published_whole : float
-        The same figure, from all published means.
-    missing : str
-        Why it cannot be checked; empty if it can.
-    lacking : str
-        For a claim about everything that was published: which part of it the table lacks, so
-        that it was checked on the rest; empty if nothing.
-    """
+class _Claim(NamedTuple):
+    """One point of the paper: what is claimed about a figure, and from where on it holds."""
 
     name: str
     statement: str
     figure: str
-    compute: Callable[[Samples], Any] = field(repr=False)
+    compute: Callable[[Samples], _Figure]
     bound: float = 0.0
-    above: bool = True
-    whole: bool = False
-    ours: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    published: float = np.nan
-    published_whole: float = np.nan
-    missing: str = ""
-    lacking: str = ""
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether our figure lies on the claimed side; None if it could not be checked."""
-        if np.isnan(self.ours):
-            return None
-        return self.ours > self.bound if self.above else self.ours < self.bound
-
-    @property
-    def clear(self) -> bool | None:
-        """Whether the whole interval lies on one side of the bound; None if not checked."""
-        if self.holds is None:
-            return None
-        return self.low > self.bound or self.high < self.bound
-
-    @property
-    def verdict(self) -> str:
-        """`holds`, `does not hold`, or `not checked`, and whether the interval is clear."""
-        if self.holds is None:
-            return f"not checked: {self.missing}"
-        words = "holds" if self.holds else "does not hold"
-        if self.lacking:
-            words += f", over a part of what it is about (the table lacks {self.lacking})"
-        if np.isnan(self.low) or self.clear:
-            return words
-        return f"{words}, but the interval has both sides"
-
-    def check(self, ours: Samples, published: Samples, level: float) -> Claim:
-        """Return the claim with our figure, its interval of a level, and the published one."""
-        whole = self.compute(published).value
-        try:
-            known = self.compute(published.only(ours.cells)).value
-        except _AbsentError:
-            known = whole
-        references = {"published": known, "published_whole": whole}
-        try:
-            mine = self.compute(ours)
-        except _AbsentError as error:
-            return replace(self, missing=str(error), **references)
-        low, high = mine.ends(ours, level)
-        lacking = _lacking(ours, published) if self.whole else ""
-        return replace(self, ours=mine.value, low=low, high=high, lacking=lacking, **references)
+    above: bool = True  # on which side of the bound the figure is claimed to lie
+    whole: bool = False  # whether it is about everything published, whatever a table has of it
 
 
-CLAIMS = (
-    Claim(
+_CLAIMS = (
+    _Claim(
         "close in-domain",
         "the embeddings are closer together in-domain than across datasets",
         "range of the embeddings' means across minus in-domain, mean of both test sets",
         _closer,
     ),
     *(
-        Claim(
+        _Claim(
             f"fall of {name}",
             f"{name} falls across datasets",
             "mean of the two falls, the test set held fixed",
@@ -332,7 +246,7 @@ CLAIMS = (
         for name in ("VGGish", "YAMNet", "OpenL3")
     ),
     *(
-        Claim(
+        _Claim(
             f"{more} after {less}",
             f"{more} falls more than {less}",
             "difference of their mean falls",
@@ -340,13 +254,13 @@ CLAIMS = (
         )
         for more, less in (("YAMNet", "VGGish"), ("OpenL3", "YAMNet"))
     ),
-    Claim(
+    _Claim(
         "YAMNet on top",
         "YAMNet stays the highest across datasets",
         "YAMNet minus the best of the others, the smaller of the two pairs",
         _yamnet_lead,
     ),
-    Claim(
+    _Claim(
         "projections add little",
         f"a projection by itself adds less than {100 * LITTLE:g} point anywhere",
         "largest gain of lda, mlda over none and of klda, mklda over k, over all pairs",
@@ -355,7 +269,7 @@ CLAIMS = (
         above=False,
         whole=True,
     ),
-    Claim(
+    _Claim(
         "random features first",
         "of the largest gain over no correction, the random features bring more than the "
         "projection",
@@ -364,7 +278,7 @@ CLAIMS = (
         _share_of_random_features,
         whole=True,
     ),
-    Claim(
+    _Claim(
         "the fall remains",
         "no correction makes up for the fall",
         "in-domain mean without correction minus the best cross-dataset mean with any, the "
@@ -375,35 +289,66 @@ CLAIMS = (
 )
 
 
+def _checked_claims(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
+    """Return a row for each claim: what it says, our figure, the published one, the verdict."""
+    return pd.DataFrame([_checked(claim, ours, published, level) for claim in _CLAIMS])
+
+
+def _checked(claim: _Claim, ours: Samples, published: Samples, level: float) -> dict[str, Any]:
+    low = high = value = whole = claim.compute(published).value
+    try:
+        known = claim.compute(published.only(ours.cells)).value
+    except _AbsentError:
+        known = whole
+    lacking, holds, clear = "", None, None
+    try:
+        mine = claim.compute(ours)
+        if np.isnan(mine.value):
+            raise _AbsentError("no label has all of its means")
+    except _AbsentError as error:
+        value = low = high = np.nan
+        verdict = f"not checked: {error}"
+    else:
+        value, (low, high) = mine.value, mine.ends(ours, level)
+        lacking = _lacking(ours, published) if claim.whole else ""
+        holds = value > claim.bound if claim.above else value < claim.bound
+        clear = low > claim.bound or high < claim.bound
+        verdict = "holds" if holds else "does not hold"
+        if lacking:
+            verdict += f", over a part of what it is about (the table lacks {lacking})"
+        if not (clear or np.isnan(low)):
+            verdict += ", but the interval has both sides"
+    said = {"claim": claim.name, "statement": claim.statement, "figure": claim.figure}
+    figures = {"ours": value, "low": low, "high": high, "published": known}
+    answer = {"published_whole": whole, "verdict": verdict, "holds": holds, "clear": clear}
+    return {**said, **figures, **answer, "lacking": lacking}
+
+
 def _lacking(ours: Samples, published: Samples) -> str:
     """Name what a table has nothing of, though it was published; empty if it has all of it."""
-    absent = [cell for cell in published.cells if cell not in ours]
-    names: list[str] = []
-    for part in ("embedding", "correction", "mode"):
-        present = ours.names(part)
-        names += [name for name in published.names(part) if name not in present]
-    if not names and absent:
-        return f"{len(absent)} of {len(published.cells)} published means"
+    names = [
+        name
+        for part in ("embedding", "correction", "mode")
+        for name in published.names(part)
+        if name not in ours.names(part)
+    ]
+    absent = sum(cell not in ours for cell in published.cells)
+    if absent and not names:
+        return f"{absent} of {len(published.cells)} published means"
     return ", ".join(names)
 
 
 @lru_cache(maxsize=1)
 def _published() -> Samples:
-    """Read the published means; what has no direction to fit (`none`, `k`) has the mode `none`."""
     path = files("biasmir_utils.experiments").joinpath("published_mean_auc.csv")
     with path.open(encoding="utf-8") as file:
         wide = pd.read_csv(file, comment="#", keep_default_na=False)
-    # These stand in the paper's table with both modes, and equal numbers.
-    wide["mode"] = wide["mode"].mask(wide["correction"].isin(["none", "k"]), "none")
-    wide = wide.drop_duplicates(["embedding", "correction", "mode"])
     table = wide.melt(["embedding", "correction", "mode"], var_name="pair", value_name="roc_auc")
     table[["train_set", "test_set"]] = table["pair"].str.split(">", expand=True)
     table["roc_auc"] = (table["roc_auc"] / 100).round(4)
     return Samples.of_results(table.assign(label="(mean)", alpha=np.nan))
 
 
-N_LABEL_REPLICATES = 10_000
-N_TRACK_REPLICATES = 1_000
 FEW_LABELS = 5
 """Below so many labels, resampling them tells little."""
 _KEYS = ["quantity", *Cell._fields]
@@ -421,8 +366,8 @@ class Comparison:
         (ours minus published). Quantities: `mean`; `fall` (in-domain minus cross-dataset, the
         test set held fixed; `(mean)` for the mean over both test sets); `change against none`
         and `change against k`.
-    claims : list of Claim
-        The paper's claims, held against these results.
+    claims : pandas.DataFrame
+        The paper's claims, held against these results, a row each; see `published_claims`.
     notes : list of str
         What to know before reading the differences.
     n_matched : int
@@ -432,7 +377,7 @@ class Comparison:
     """
 
     table: pd.DataFrame
-    claims: list[Claim]
+    claims: pd.DataFrame
     notes: list[str]
     n_matched: int
     record: dict[str, Any]
@@ -445,13 +390,6 @@ class Comparison:
         """Return all published figures of a quantity, with ours where there are any."""
         ours = self.quantity(name)[[*_KEYS, "n_labels", "ours", "low", "high"]]
         return published_figures(name).merge(ours, on=_KEYS, how="left")
-
-    def claims_table(self) -> pd.DataFrame:
-        """Return a row for each claim: name, statement, figure, numbers and verdict."""
-        columns = ["name", "statement", "figure", "ours", "low", "high"]
-        columns += ["published", "published_whole", "verdict"]
-        rows = [[getattr(claim, column) for column in columns] for claim in self.claims]
-        return pd.DataFrame(rows, columns=["claim", *columns[1:]])
 
 
 def compare(
@@ -492,7 +430,7 @@ def compare(
     if not 0 < level < 1:
         raise ArgumentError(f"level must lie between 0 and 1, found {level}")
     if n_replicates is None:
-        n_replicates = N_LABEL_REPLICATES if scores is None else N_TRACK_REPLICATES
+        n_replicates = 10_000 if scores is None else 1_000
     if n_replicates < 1:
         raise ArgumentError(f"n_replicates must be at least 1, found {n_replicates}")
     if scores is None:
@@ -502,21 +440,17 @@ def compare(
     published = _published()
     table = _figures(ours, published, level)
     table["difference"] = table["ours"] - table["published"]
-    n_matched = sum(
-        2 if cell.correction in ("none", "k") else 1 for cell in published.cells if cell in ours
-    )
-    drawn = {"level": level, "n_replicates": n_replicates, "seed": seed}
-    return Comparison(
-        table,
-        [claim.check(ours, published, level) for claim in CLAIMS],
-        _notes(results, ours, n_matched),
-        n_matched,
-        {
-            "source": SOURCE,
-            "intervals": {"resampled": ours.resampled, **drawn},
-            "versions": versions("numpy", "pandas"),
-        },
-    )
+    # The paper prints what has nothing to fit twice, once for each mode.
+    found = [cell for cell in published.cells if cell in ours]
+    n_matched = sum(2 if cell.mode == "none" else 1 for cell in found)
+    drawn = {"resampled": ours.resampled, "level": level, "n_replicates": n_replicates}
+    record = {
+        "source": SOURCE,
+        "intervals": {**drawn, "seed": seed},
+        "versions": versions("numpy", "pandas"),
+    }
+    claims = _checked_claims(ours, published, level)
+    return Comparison(table, claims, _notes(results, ours, n_matched), n_matched, record)
 
 
 def published_figures(quantity: str) -> pd.DataFrame:
@@ -545,9 +479,21 @@ def published_figures(quantity: str) -> pd.DataFrame:
     return table[table["quantity"] == quantity].reset_index(drop=True)
 
 
-def published_claims() -> list[Claim]:
-    """Return the claims as the published means answer them, without intervals."""
-    return [claim.check(_published(), _published(), 0.95) for claim in CLAIMS]
+def published_claims() -> pd.DataFrame:
+    """Return the paper's claims as its own means answer them, without intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each point: `claim` (short), `statement`, `figure` (what is computed, in units of
+        ROC-AUC), `ours` with the ends `low` and `high` of its interval (NaN where there is none),
+        `published` (the same from the published means of the embeddings and corrections that the
+        results have; of all, if ours cannot be computed) and `published_whole` (from all of
+        them), `verdict` in words, `holds` and `clear` (whether our figure, and its whole interval,
+        lie on the claimed side, or on one; None if not checked), `lacking` (for a claim about
+        everything published: which part the results lack; empty if nothing).
+    """
+    return _checked_claims(_published(), _published(), 0.95)
 
 
 def write_comparison(
@@ -570,12 +516,9 @@ def write_comparison(
         The files written, the table last.
     """
     path = check_table_path(out)
-    rows = comparison.claims_table().astype(object).replace({np.nan: None}).to_dict("records")
+    claims = comparison.claims.drop(columns="lacking").astype(object)
     content = {
-        "claims": [
-            {**row, "holds": claim.holds, "clear": claim.clear}
-            for row, claim in zip(rows, comparison.claims, strict=True)
-        ],
+        "claims": claims.replace({np.nan: None}).to_dict("records"),
         "notes": comparison.notes,
         "n_published_means_matched": comparison.n_matched,
         **comparison.record,
@@ -586,11 +529,14 @@ def write_comparison(
     return [path.with_suffix(".json"), path]
 
 
-def _differences(samples: Samples) -> list[tuple[str, Cell, list[tuple[Cell, Cell | None]]]]:
+_Differences = list[tuple[Cell, Cell | None]]
+
+
+def _differences(samples: Samples) -> list[tuple[str, Cell, _Differences]]:
     """Return what is told of a table: quantity, cell, and the differences that it averages."""
-    found: list[tuple[str, Cell, list[tuple[Cell, Cell | None]]]] = []
-    falls: dict[Cell, list[tuple[Cell, Cell | None]]] = {}
-    found += [("mean", cell, [(cell, None)]) for cell in samples.cells]
+    found: list[tuple[str, Cell, _Differences]]
+    found = [("mean", cell, [(cell, None)]) for cell in samples.cells]
+    falls: dict[Cell, _Differences] = {}
     for cell in samples.cells:
         home = cell._replace(train_set=cell.test_set)
         if cell != home and home in samples:
@@ -598,11 +544,11 @@ def _differences(samples: Samples) -> list[tuple[str, Cell, list[tuple[Cell, Cel
             both = cell._replace(train_set=MEAN_OF_TEST_SETS, test_set=MEAN_OF_TEST_SETS)
             falls.setdefault(both, []).append((home, cell))
     found += [("fall", both, two) for both, two in falls.items() if len(two) == 2]
-    for name, others in (("none", ("none",)), ("k", ("none", "k"))):
+    for name in ("none", "k"):
         for cell in samples.cells:
             baseline = _baseline(cell, name)
-            same_space = name == "none" or _baseline(cell) == baseline
-            if cell.correction not in others and same_space and baseline in samples:
+            one_space = name == "none" or _baseline(cell) == baseline
+            if cell != baseline and cell.correction != "none" and one_space and baseline in samples:
                 found.append((f"change against {name}", cell, [(cell, baseline)]))
     return found
 
@@ -610,11 +556,11 @@ def _differences(samples: Samples) -> list[tuple[str, Cell, list[tuple[Cell, Cel
 def _figures(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
     rows = []
     for quantity, cell, differences in _differences(ours):
-        figure = _average([_mean(ours, *pair) for pair in differences])
+        figure = _average(_mean(ours, *pair) for pair in differences)
         low, high = figure.ends(ours, level)
         numbers = {"n_labels": figure.n_labels, "ours": figure.value, "low": low, "high": high}
         try:
-            known = _average([_mean(published, *pair) for pair in differences]).value
+            known = _average(_mean(published, *pair) for pair in differences).value
         except _AbsentError:
             known = np.nan
         rows.append({"quantity": quantity, **cell._asdict(), **numbers, "published": known})
@@ -622,64 +568,57 @@ def _figures(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
 
 
 def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
-    sets = dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")])
+    """Say in what the data differ from the paper's, and how far the figures can be trusted."""
+    sets = list(dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")]))
     unknown = [name for name in sets if name not in PUBLISHED_DATASETS]
     others = [name for name in ours.names("embedding") if name not in PUBLISHED_EMBEDDINGS]
-    notes = []
-    if not n_matched:
-        notes.append(
+    tested = (results["test_set"] == "irmas") & results["embedding"].isin(PUBLISHED_EMBEDDINGS)
+    sizes = sorted(set(results.loc[tested, "n_test"])) if "n_test" in results else []
+    clips = " to ".join(dict.fromkeys(f"{n:,}" for n in [*sizes[:1], *sizes[-1:]]))
+    n_labels = len(ours.labels)
+    notes = [
+        (
+            not n_matched,
             f"Nothing was published to set beside these results, of {', '.join(sets)} with "
             f"{', '.join(ours.names('embedding'))} (the paper: "
             f"{' and '.join(PUBLISHED_DATASETS)} with {', '.join(PUBLISHED_EMBEDDINGS)}). "
-            "All figures are your own."
-        )
-    else:
-        notes += _notes_on_data(results, ours, unknown, others)
-    if ours.resampled == "labels" and len(ours.labels) < FEW_LABELS:
-        notes.append(
-            f"WARNING: intervals from {len(ours.labels)} resampled labels are rough and very wide. "
-            f"Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
-            f"tracks are resampled."
-        )
-    counts = {cell: ours.n_labels(cell) for cell in ours.cells}
-    fewer = [cell for cell, n in counts.items() if n < len(ours.labels)]
-    if fewer:
-        one = fewer[0]
-        notes.append(
-            f"{len(fewer)} means are over fewer than {len(ours.labels)} labels, where a correction "
-            f"could not be fitted; the first is {one.correction} {one.mode} of {one.embedding} "
-            f"({counts[one]})."
-        )
-    return notes
-
-
-def _notes_on_data(
-    results: pd.DataFrame, ours: Samples, unknown: Sequence[str], others: Sequence[str]
-) -> list[str]:
-    """Say in what the data differ from the paper's."""
-    notes = []
-    if unknown:
-        notes.append(
+            "All figures are your own.",
+        ),
+        (
+            n_matched and unknown,
             f"The published figures are for irmas and openmic; nothing was published for "
-            f"{', '.join(unknown)}."
-        )
-    if others:
-        notes.append(f"Nothing was published for the embedding(s) {', '.join(others)}.")
-    tested = (results["test_set"] == "irmas") & results["embedding"].isin(PUBLISHED_EMBEDDINGS)
-    sizes = sorted(set(results.loc[tested, "n_test"])) if "n_test" in results else []
-    if sizes and sizes != [IRMAS_TEST_CLIPS]:
-        found = " to ".join(f"{n:,}" for n in dict.fromkeys([sizes[0], sizes[-1]]))
-        notes.append(
-            f"These are not the paper's clips: irmas has {found} test clips here, "
+            f"{', '.join(unknown)}.",
+        ),
+        (
+            n_matched and others,
+            f"Nothing was published for the embedding(s) {', '.join(others)}.",
+        ),
+        (
+            n_matched and sizes and sizes != [IRMAS_TEST_CLIPS],
+            f"These are not the paper's clips: irmas has {clips} test clips here, "
             f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
-            f"so differences from them tell nothing about a reproduction."
+            f"so differences from them tell nothing about a reproduction.",
+        ),
+        (
+            n_matched and n_labels != N_LABELS,
+            f"Published means are over {N_LABELS} instruments, ours over {n_labels}: "
+            f"{', '.join(ours.labels)}.",
+        ),
+        (
+            ours.resampled == "labels" and n_labels < FEW_LABELS,
+            f"WARNING: intervals from {n_labels} resampled labels are rough and very wide. "
+            f"Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
+            f"tracks are resampled.",
+        ),
+    ]
+    counts = {cell: n for cell in ours.cells if (n := ours.n_labels(cell)) < n_labels}
+    for cell, n in list(counts.items())[:1]:
+        fewer = (
+            f"{len(counts)} means are over fewer than {n_labels} labels, where a correction could "
+            f"not be fitted; the first is {cell.correction} {cell.mode} of {cell.embedding} ({n})."
         )
-    if len(ours.labels) != N_LABELS:
-        notes.append(
-            f"Published means are over {N_LABELS} instruments, ours over {len(ours.labels)}: "
-            f"{', '.join(ours.labels)}."
-        )
-    return notes
+        notes.append((True, fewer))
+    return [note for applies, note in notes if applies]
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -764,19 +703,21 @@ def _changes(across: pd.DataFrame) -> str:
 
 def _claims(comparison: Comparison, how: str) -> str:
     lines = [f"Claims, {how}"]
-    for number, claim in enumerate(comparison.claims, start=1):
-        verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim.verdict)
-        lines.append(_wrapped(f"{number:3d}. {claim.statement}: {verdict}", 5))
-        figures = f"published {_in_points(claim.published, True)}"
-        if claim.lacking:
+    for number, claim in enumerate(comparison.claims.to_dict("records"), start=1):
+        verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim["verdict"])
+        lines.append(_wrapped(f"{number:3d}. {claim['statement']}: {verdict}", 5))
+        figures = f"published {_in_points(claim['published'], True)}"
+        if claim["lacking"]:
             figures = (
-                f"published, over the same part, {_in_points(claim.published, True)}, over all "
-                f"{_in_points(claim.published_whole, True)}"
+                f"published, over the same part, {_in_points(claim['published'], True)}, over all "
+                f"{_in_points(claim['published_whole'], True)}"
             )
-        if claim.holds is not None:
-            ends = "" if np.isnan(claim.low) else f" {_interval(claim.low, claim.high, True)}"
-            figures = f"ours {_in_points(claim.ours, True)}{ends}, {figures}"
-        lines.append(_wrapped(f"     {claim.figure}: {figures}", 5))
+        if claim["holds"] is not None:
+            ends = (
+                "" if np.isnan(claim["low"]) else " " + _interval(claim["low"], claim["high"], True)
+            )
+            figures = f"ours {_in_points(claim['ours'], True)}{ends}, {figures}"
+        lines.append(_wrapped(f"     {claim['figure']}: {figures}", 5))
     return "\n".join(lines)
 
 
@@ -903,25 +844,24 @@ def reproduce(
     DownloadError, CorpusError, ArgumentError
         Naming the file or argument; what was finished stays, and the next call goes on.
     """
-    place = (Path(root).expanduser() if root is not None else default_root()).absolute()
-    made = Path(out).absolute() if out is not None else place / "reproduction"
-    for embedding in embeddings:
-        if embedding not in PUBLISHED_EMBEDDINGS:
-            raise ArgumentError(
-                f"embedding {embedding!r}: published were {', '.join(PUBLISHED_EMBEDDINGS)}; for "
-                f"others, use `biasmir evaluate`"
-            )
+    place = Path(root or default_root()).expanduser().absolute()
+    made = Path(out or place / "reproduction").absolute()
+    published = ", ".join(PUBLISHED_EMBEDDINGS)
+    for name in set(embeddings) - set(PUBLISHED_EMBEDDINGS):
+        raise ArgumentError(
+            f"embedding {name!r}: published were {published}; for others, use `biasmir evaluate`"
+        )
     if offline:
         say("1/4 fetch: left out")
     else:
         say(f"1/4 fetch: {', '.join(SOURCES)}")
         fetch(SOURCES, place, base_url=base_url, from_dir=from_dir, say=say)
     corpus = _prepared(place, made / "corpus", say)
-    chosen = list(embeddings) or [e for e in PUBLISHED_EMBEDDINGS if e in corpus.embedding_names]
+    names = corpus.embedding_names
+    chosen = list(embeddings) or [name for name in PUBLISHED_EMBEDDINGS if name in names]
     if not chosen:
         raise CorpusError(
-            f"{corpus.path}: none of {', '.join(PUBLISHED_EMBEDDINGS)} is among its embeddings "
-            f"({', '.join(corpus.embedding_names)})"
+            f"{corpus.path}: none of {published} is among its embeddings ({', '.join(names)})"
         )
     paths = output_paths(made / "results.csv")
     plan = plan_evaluation(corpus, chosen, ("paper",), list(modes))
@@ -929,19 +869,12 @@ def reproduce(
         say(f"3/4 evaluate: done before, {paths.results}")
     else:
         say(f"3/4 evaluate: {len(plan.tasks)} tasks")
-        found = run_plan(
-            plan,
-            scores=scores,
-            jobs=jobs,
-            progress=progress,
-            resume=paths.tasks,
-            scheduler=scheduler,
-        )
+        how: dict[str, Any] = {"jobs": jobs, "progress": progress, "scheduler": scheduler}
+        found = run_plan(plan, scores=scores, resume=paths.tasks, **how)
         write_evaluation(found, paths.results, task_keys(plan))
         if others := len(TaskStore(paths.tasks).keys()):
             say(f"  {paths.tasks} has {others} finished task(s) of a call with other parameters")
-        warned = found.record["warnings"]
-        if warned:
+        if warned := found.record["warnings"]:
             say(f"  {len(warned)} warning(s), all in {paths.record}; the first: {warned[0]}")
     table, report = made / "comparison.csv", made / "report.txt"
     text = _compared(paths, table, report, scores, say)
@@ -974,11 +907,9 @@ def _is_done(parameters: Any, corpus: Corpus, paths: OutputPaths, scores: bool) 
     if not paths.results.is_file() or (scores and not paths.scores.is_file()):
         return False
     record = _read_json(paths.record)
-    return bool(
-        record.get("parameters") == parameters
-        and record.get("versions", {}).get("biasmir_utils") == versions()["biasmir_utils"]
-        and record.get("data") == corpus.data_sums()
-    )
+    made_by = record.get("versions", {}).get("biasmir_utils")
+    known = (record.get("parameters"), record.get("data"), made_by)
+    return known == (parameters, corpus.data_sums(), versions()["biasmir_utils"])
 
 
 def _compared(
@@ -1005,7 +936,6 @@ def _compared(
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}

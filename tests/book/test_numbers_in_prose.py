@@ -79,8 +79,7 @@ def test_published_changes():
         changes[changes["correction"] == "k"].set_index(keys)["published"].loc[tuple(top[keys])]
     )
     # Over no correction, and over k for klda and mklda.
-    claims = {claim.name: claim for claim in published_claims()}
-    projections = claims["projections add little"].ours
+    projections = published_claims().set_index("claim").at["projections add little", "ours"]
     text = page("05")
     assert f"no correction is {100 * top['published']:.2f} points of a hundred (OpenL3" in text
     assert f"of which the random features alone give {100 * by_features:.2f}; a" in text
