@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import SEED
+from biasmir_utils.cli._options import PATH, seed_option
 
 STEP = 9
 
 
 @click.command(short_help="Put results beside the published ones.")
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @click.option(
     "--scores",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Table of scores of the same evaluation: resample tracks instead of labels.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also all figures as a table, .csv or .parquet; claims and record beside it as .json.",
 )
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
 @click.option(
     "--replicates",
+    "n_replicates",
     type=click.IntRange(min=1),
     help="Draws.  [default: 10,000 of labels, 1,000 of tracks]",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the draws.")
-def compare(
-    results: Path,
-    scores: Path | None,
-    out: Path | None,
-    level: float,
-    replicates: int | None,
-    seed: int,
-) -> None:
+@seed_option("Of the draws.")
+def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) -> None:
     """Put the table RESULTS of `biasmir evaluate` beside the published one.
 
     Rows are matched by embedding, correction, mode and train-test pair. Each claim of the paper
@@ -54,15 +49,10 @@ def compare(
 
     if out is not None:
         check_table_path(out)
-    comparison = run(
-        read_table(results),
-        None if scores is None else read_table(scores),
-        level=level,
-        n_replicates=replicates,
-        seed=seed,
-    )
+    given = [path for path in (results, scores) if path is not None]
+    comparison = run(*map(read_table, given), **draws)
     click.echo(comparison_text(comparison))
     if out is not None:
-        sums = {path.name: sha256(path) for path in (results, scores) if path is not None}
+        sums = {path.name: sha256(path) for path in given}
         written = write_comparison(comparison, out, results=sums)
-        click.echo(f"\nWritten: {', '.join(str(path) for path in written)}")
+        click.echo(f"\nWritten: {', '.join(map(str, written))}")

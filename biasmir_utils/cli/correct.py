@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import (
+    PATH,
+    SeveralCommand,
+    SeveralOption,
+    corpus_argument,
+    seed_option,
+)
 
 STEP = 8
 
@@ -16,11 +23,11 @@ class _OneCorrection(SeveralCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as usual; say so where several corrections were given."""
-        given = list(args)
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, list(args))
         except click.UsageError as error:
-            several = _values(given, "--correction")
+            after = args[args.index("--correction") + 1 :] if "--correction" in args else []
+            several = list(takewhile(lambda word: not word.startswith("-"), after))
             # Subclasses are about something else: an unknown option, a value that is none.
             if type(error) is click.UsageError and len(several) > 1:
                 raise click.UsageError(
@@ -31,17 +38,8 @@ class _OneCorrection(SeveralCommand):
             raise
 
 
-def _values(args: list[str], option: str) -> list[str]:
-    """Return the words after an option, up to the next one."""
-    if option not in args:
-        return []
-    after = args[args.index(option) + 1 :]
-    end = next((k for k, word in enumerate(after) if word.startswith("-")), len(after))
-    return after[:end]
-
-
 @click.command(cls=_OneCorrection, short_help="Write a corpus with corrected embeddings.")
-@click.argument("corpus", type=click.Path(path_type=Path))
+@corpus_argument
 @click.option(
     "--correction",
     metavar="NAME[:option=value,...]",
@@ -51,7 +49,7 @@ def _values(args: list[str], option: str) -> list[str]:
     "--load",
     "saved",
     cls=SeveralOption,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Saved corrections instead: files, or the folder of a corrected corpus.",
 )
 @click.option("--embedding", "embeddings", cls=SeveralOption, help="Default: all.")
@@ -63,16 +61,8 @@ def _values(args: list[str], option: str) -> list[str]:
     help="Fit to the training clips, or to all.",
 )
 @click.option("--label", help="The label that given=label conditions on.")
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
-    help="Of random features and found groups.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the new corpus."
-)
+@seed_option("Of random features and found groups.")
+@click.option("--out", type=PATH, required=True, help="Folder of the new corpus.")
 def correct(
     corpus: Path,
     correction: str | None,
@@ -94,8 +84,12 @@ def correct(
 
     if (correction is None) == (not saved):
         raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")
+    if saved and (label is not None or fit_split != "train"):
+        raise ArgumentError("--label and --fit-split are for a fit; with --load leave them out")
     source = Corpus.load(corpus)
-    if correction is not None:
+    if correction is None:
+        found = apply_to_corpus(source, saved, out, embeddings=embeddings)
+    else:
         found = correct_corpus(
             source,
             correction,
@@ -105,10 +99,6 @@ def correct(
             label=label,
             random_state=seed,
         )
-    else:
-        if label is not None or fit_split != "train":
-            raise ArgumentError("--label and --fit-split are for a fit; with --load leave them out")
-        found = apply_to_corpus(source, saved, out, embeddings=embeddings)
     for note in found.description.provenance["notes"]:
         click.echo(note)
     for name in found.embedding_names:

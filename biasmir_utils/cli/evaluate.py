@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._options import (
+    PATH,
+    SeveralCommand,
+    SeveralOption,
+    corpus_argument,
+    jobs_option,
+    scheduler_option,
+    seed_option,
+)
 from biasmir_utils.cli._stopping import stoppable
 
 if TYPE_CHECKING:
@@ -16,29 +24,27 @@ if TYPE_CHECKING:
 STEP = 7
 
 
-class _WithCorrections(SeveralCommand):
-    """A command whose help ends with the corrections and their sets."""
+def _list_corrections(formatter: click.HelpFormatter) -> None:
+    from biasmir_utils.corrections import ALIASES, METHODS, NOT_IN_SETS, SETS
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the names that `--correction` knows; imported for the help only."""
-        from biasmir_utils.corrections import ALIASES, METHODS, NOT_IN_SETS, SETS
-
-        with formatter.section("Corrections"):
-            formatter.write_text(", ".join(METHODS))
-            formatter.write_dl(list(ALIASES.items()))
-        with formatter.section("Sets of them"):
-            formatter.write_dl([(name, " ".join(members)) for name, members in SETS.items()])
-            formatter.write_paragraph()
-            formatter.write_text(
-                f"No set has the options {', '.join(NOT_IN_SETS)}: ask for them one by one, as in "
-                f"--correction all leace:groups=auto lda:alpha=0.5."
-            )
+    with formatter.section("Corrections"):
+        formatter.write_text(", ".join(METHODS))
+        formatter.write_dl(list(ALIASES.items()))
+    with formatter.section("Sets of them"):
+        formatter.write_dl([(name, " ".join(members)) for name, members in SETS.items()])
+        formatter.write_paragraph()
+        formatter.write_text(
+            f"No set has the options {', '.join(NOT_IN_SETS)}: ask for them one by one, as in "
+            f"--correction all leace:groups=auto lda:alpha=0.5."
+        )
 
 
 @click.command(
-    cls=_WithCorrections, short_help="Train and test recognisers inside and across datasets."
+    cls=SeveralCommand,
+    listing=_list_corrections,
+    short_help="Train and test recognisers inside and across datasets.",
 )
-@click.argument("corpus", type=click.Path(path_type=Path))
+@corpus_argument
 @click.option(
     "--embedding",
     "embeddings",
@@ -67,7 +73,7 @@ class _WithCorrections(SeveralCommand):
 @click.option("--labels", "labels", cls=SeveralOption, help="Default: all labels of the corpus.")
 @click.option(
     "--target",
-    "targets",
+    "target",
     cls=SeveralOption,
     default=("labels",),
     show_default="labels",
@@ -76,7 +82,7 @@ class _WithCorrections(SeveralCommand):
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default="results.csv",
     show_default=True,
     help="Results table, .csv or .parquet; the record of the run goes beside it as .json.",
@@ -97,7 +103,7 @@ class _WithCorrections(SeveralCommand):
     "slow), ridge, svm, knn, mlp, or the dotted path of a scikit-learn estimator "
     "(package.module:Name), whose code is run.",
 )
-@click.option("--seed", type=SEED, default=42, show_default=True, help="Of all random choices.")
+@seed_option("Of all random choices.", default=42)
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -105,25 +111,20 @@ class _WithCorrections(SeveralCommand):
     show_default=True,
     help="How many seeds to run, from --seed on; five tell how much the resampling matters.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
+@jobs_option
 @scheduler_option
 @click.option("--dry-run", is_flag=True, help="Print the tasks, and stop.")
 def evaluate(
     corpus: Path,
     embeddings: tuple[str, ...],
-    corrections: tuple[str, ...],
-    modes: tuple[str, ...],
     labels: tuple[str, ...],
-    targets: tuple[str, ...],
     out: Path,
     report: str,
     scores: bool,
-    recogniser: str | None,
-    seed: int,
-    seeds: int,
     jobs: int | None,
     scheduler: str | None,
     dry_run: bool,
+    **options: Any,
 ) -> None:
     """Train and test recognisers inside and across the datasets of CORPUS.
 
@@ -145,20 +146,14 @@ def evaluate(
     plan = plan_evaluation(
         loaded,
         embeddings or loaded.embedding_names,
-        corrections,
-        modes,
         labels=labels or None,
-        target=targets,
-        recogniser=recogniser,
-        seed=seed,
-        seeds=seeds,
         report=report == "full",
+        **options,
     )
     store = TaskStore(paths.tasks)
-    there, own = store.keys(), None
-    if there:
-        own = set(task_keys(plan))
-    kept = [key for key in own or () if store.load(key, scores or plan.report) is not None]
+    there = store.keys()
+    own = set(task_keys(plan)) if there else set()
+    kept = [key for key in own if store.load(key, scores or plan.report) is not None]
     if dry_run:
         click.echo(plan.describe())
         if kept:
@@ -166,7 +161,7 @@ def evaluate(
                 f"{len(kept)} of them are finished and kept in {paths.tasks}, so less is left"
             )
         return
-    if others := len(there - (own or set())):
+    if others := len(there - own):
         click.echo(
             f"Note: {paths.tasks} has {others} finished task(s) of another command with this "
             f"--out (or of other data or versions). They stay there for it; delete the folder "
@@ -175,9 +170,8 @@ def evaluate(
         )
 
     def stopped() -> str:
-        kept = len(store.keys())
         return (
-            f"Stopped with {kept} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
+            f"Stopped with {len(store.keys())} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
             f"the same command goes on from there."
         )
 
@@ -191,7 +185,7 @@ def evaluate(
             scheduler=scheduler,
         )
     drawn = evaluation.report is not None and _draw(evaluation.report, paths.figure)
-    written = write_evaluation(evaluation, out, own)
+    written = write_evaluation(evaluation, out, own or None)
     if drawn:
         written.insert(-1, paths.figure)
     click.echo(evaluation.summary())

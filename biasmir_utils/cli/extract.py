@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import SeveralCommand, SeveralOption, scheduler_option
+from biasmir_utils.cli._options import (
+    SeveralCommand,
+    SeveralOption,
+    corpus_argument,
+    scheduler_option,
+)
 from biasmir_utils.cli._stopping import stoppable
 
 STEP = 5
 
 
-class _WithEmbeddings(SeveralCommand):
-    """A command whose help ends with the embeddings."""
+def _list_embeddings(formatter: click.HelpFormatter) -> None:
+    from biasmir_utils.embeddings import available
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what `--embedding` knows; imported for the help only."""
-        from biasmir_utils.embeddings import available
-
-        with formatter.section("Embeddings"):
-            formatter.write_dl(
-                [
-                    (name, f"{one.summary}; {one.dimension:,}-d, licence: {one.licence}")
-                    for name, one in available().items()
-                ]
-            )
+    with formatter.section("Embeddings"):
+        formatter.write_dl(
+            [
+                (name, f"{one.summary}; {one.dimension:,}-d, licence: {one.licence}")
+                for name, one in available().items()
+            ]
+        )
 
 
 @click.command(
-    cls=_WithEmbeddings, short_help="Embed the clips of a corpus with pre-trained networks."
+    cls=SeveralCommand,
+    listing=_list_embeddings,
+    short_help="Embed the clips of a corpus with pre-trained networks.",
 )
-@click.argument("corpus", type=click.Path(path_type=Path))
+@corpus_argument
 @click.option(
     "--embedding",
     "embeddings",
@@ -52,10 +56,8 @@ class _WithEmbeddings(SeveralCommand):
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
-    help=(
-        "Processes that decode and resample beside the network; default: all cores but one, or "
-        "all where there is no network. With --scheduler local: workers; default: all cores."
-    ),
+    help="Processes that decode and resample beside the network; default: all cores but one, or "
+    "all where there is no network. With --scheduler local: workers; default: all cores.",
 )
 @scheduler_option
 @click.option("--pool", is_flag=True, help="Keep the mean over frames of each clip only.")
@@ -68,19 +70,7 @@ class _WithEmbeddings(SeveralCommand):
 )
 @click.option("--retry", is_flag=True, help="Try clips again that were left out before.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def extract(
-    corpus: Path,
-    embeddings: tuple[str, ...],
-    model: str | None,
-    download: bool,
-    hop: float | None,
-    jobs: int | None,
-    scheduler: str | None,
-    pool: bool,
-    dtype: str,
-    retry: bool,
-    quiet: bool,
-) -> None:
+def extract(corpus: Path, embeddings: tuple[str, ...], quiet: bool, **options: Any) -> None:
     """Embed the clips of a corpus with pre-trained networks.
 
     CORPUS is a folder with corpus.json. Clips that are unreadable, empty or too short are
@@ -93,12 +83,11 @@ def extract(
 
     for name in embeddings:
         if name not in available():
-            known = ", ".join(available())
             raise ArgumentError(
-                f"unknown embedding {name!r}; expected one or more of {known}."
+                f"unknown embedding {name!r}; expected one or more of {', '.join(available())}."
                 f"{did_you_mean(name, available())}"
             )
-    if (model is not None or hop is not None) and len(embeddings) > 1:
+    if len(embeddings) > 1 and (options["model"] is not None or options["hop"] is not None):
         raise ArgumentError(
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "
             f"once for each"
@@ -107,17 +96,5 @@ def extract(
         with stoppable(
             lambda: "Stopped; finished parts are kept, and the same command goes on from there."
         ):
-            report = run(
-                corpus,
-                name,
-                model=model,
-                download=download,
-                hop=hop,
-                jobs=jobs,
-                pool=pool,
-                dtype=dtype,
-                retry=retry,
-                progress=not quiet,
-                scheduler=scheduler,
-            )
+            report = run(corpus, name, progress=not quiet, **options)
         click.echo(report.summary())

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from biasmir_utils.cli._options import FOLDER, SeveralCommand
 
 STEP = 2
 
 
-class _Fetch(click.Command):
-    """A command whose help ends with what there is to fetch."""
+def _list_sources(formatter: click.HelpFormatter) -> None:
+    from biasmir_utils.datasets import DATASETS
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from biasmir_utils.datasets import DATASETS
-
-        with formatter.section("Sources"):
-            formatter.write_dl(
-                [(name, dataset.title) for name, dataset in DATASETS.items() if dataset.files]
-            )
+    with formatter.section("Sources"):
+        formatter.write_dl([(name, one.title) for name, one in DATASETS.items() if one.files])
 
 
-@click.command(cls=_Fetch, short_help="Download data sets, the paper's files or networks.")
+@click.command(
+    cls=SeveralCommand,
+    listing=_list_sources,
+    short_help="Download data sets, the paper's files or networks.",
+)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "--root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder to fill.  [default: $BIASMIR_DATA, or data in $BIASMIR_CACHE or the user's cache]",
 )
 @click.option(
@@ -36,16 +38,12 @@ class _Fetch(click.Command):
 @click.option(
     "--from",
     "from_dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder that has the files already; nothing is downloaded.",
 )
 @click.option("--discard-archives", is_flag=True, help="Delete each archive once it is unpacked.")
 def fetch(
-    sources: tuple[str, ...],
-    root: Path | None,
-    base_url: str | None,
-    from_dir: Path | None,
-    discard_archives: bool,
+    sources: tuple[str, ...], root: Path | None, discard_archives: bool, **mirror: Any
 ) -> None:
     """Download data sets, the paper's files or networks, checked against their sums.
 
@@ -56,11 +54,4 @@ def fetch(
     """
     from biasmir_utils.datasets import fetch as bring
 
-    bring(
-        sources,
-        root,
-        base_url=base_url,
-        from_dir=from_dir,
-        keep_archives=not discard_archives,
-        say=click.echo,
-    )
+    bring(sources, root, keep_archives=not discard_archives, say=click.echo, **mirror)

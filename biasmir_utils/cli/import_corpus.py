@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import PATH, SeveralCommand, SeveralOption, seed_option
 
 STEP = 4
 
@@ -16,28 +17,25 @@ STEP = 4
     cls=SeveralCommand,
     short_help="Write a corpus from a table, audio or embeddings of one's own.",
 )
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option(
     "--clips",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Table with a row for each clip, .csv or .parquet.",
 )
 @click.option(
     "--features",
     cls=SeveralOption,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Matrix of an embedding, .npy, .npz or .parquet; may be given several times.",
 )
 @click.option(
-    "--embedding",
-    "embeddings",
-    cls=SeveralOption,
-    help="Name of each matrix, in the same order.",
+    "--embedding", "embeddings", cls=SeveralOption, help="Name of each matrix, in the same order."
 )
 @click.option(
     "--audio-root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the audio, which stays there.  [default: the table's, if it has paths]",
 )
 @click.option("--name", help="Short name of the corpus.  [default: that of the folder OUT]")
@@ -57,7 +55,7 @@ STEP = 4
     show_default=True,
     help="Share of tracks drawn for the test part, if the table has no column split.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of that draw.")
+@seed_option("Of that draw.")
 @click.option(
     "--shared-tracks",
     is_flag=True,
@@ -70,18 +68,8 @@ def import_corpus(
     clips: Path,
     features: tuple[Path, ...],
     embeddings: tuple[str, ...],
-    audio_root: Path | None,
-    name: str | None,
-    title: str | None,
-    dataset: str | None,
-    labels: tuple[str, ...],
-    categories: tuple[str, ...],
-    numbers: tuple[str, ...],
-    labels_from: str | None,
-    test_share: float,
-    seed: int,
-    shared_tracks: bool,
     licence: str | None,
+    **options: Any,
 ) -> None:
     """Write a corpus in OUT from a table, a folder of audio and matrices of embeddings.
 
@@ -97,23 +85,10 @@ def import_corpus(
             f"--features and --embedding go in pairs, each name once; found {len(features)} "
             f"matrices and {len(set(embeddings))} names"
         )
-    corpus = run(
-        out,
-        clips,
-        features=dict(zip(embeddings, features, strict=True)),
-        audio_root=audio_root,
-        name=name,
-        title=title,
-        dataset=dataset,
-        labels=labels,
-        categories=categories,
-        numbers=numbers,
-        labels_from=labels_from,
-        test_share=test_share,
-        seed=seed,
-        shared_tracks=shared_tracks,
-        licences=[{"what": "everything", "licence": licence}] if licence else [],
-    )
-    for note in corpus.description.provenance["notes"]:
+    matrices = dict(zip(embeddings, features, strict=True))
+    licences = [{"what": "everything", "licence": licence}] if licence else []
+    corpus = run(out, clips, features=matrices, licences=licences, **options)
+    notes = corpus.description.provenance["notes"]
+    for note in notes:
         click.echo(note)
-    click.echo(("\n" if corpus.description.provenance["notes"] else "") + corpus.summary())
+    click.echo(("\n" if notes else "") + corpus.summary())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from biasmir_utils.cli._options import PATH
+
 STEP = 3
 
 
@@ -24,10 +26,10 @@ class _Prepare(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         dataset = DATASETS[cmd_name]
-        out = click.Argument(["out"], type=click.Path(path_type=Path))
+        out = click.Argument(["out"], type=PATH)
         root = click.Option(
             ["--root"],
-            type=click.Path(path_type=Path),
+            type=PATH,
             help=f"Folder with {dataset.needs}.  [default: where `biasmir fetch` puts files]",
         )
         flags = [

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import SEED, SeveralCommand, SeveralOption
+from biasmir_utils.cli._options import (
+    PATH,
+    SeveralCommand,
+    SeveralOption,
+    corpus_argument,
+    seed_option,
+)
 
 STEP = 6
 
@@ -15,7 +22,7 @@ STEP = 6
 @click.command(
     cls=SeveralCommand, short_help="Tell how well the dataset can be read from an embedding."
 )
-@click.argument("corpus", type=click.Path(path_type=Path))
+@corpus_argument
 @click.option(
     "--embedding",
     "embeddings",
@@ -33,21 +40,16 @@ STEP = 6
 @click.option("--leaked", is_flag=True, help="Add folds that part the clips of a track.")
 @click.option(
     "--permutations",
+    "n_permutations",
     type=click.IntRange(min=0),
     default=20,
     show_default=True,
     help="To measure chance with; 0: not at all.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of all random choices.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also a table, .csv or .parquet.")
+@seed_option("Of all random choices.")
+@click.option("--out", type=PATH, help="Also a table, .csv or .parquet.")
 def probe(
-    corpus: Path,
-    embeddings: tuple[str, ...],
-    kinds: tuple[str, ...],
-    leaked: bool,
-    permutations: int,
-    seed: int,
-    out: Path | None,
+    corpus: Path, embeddings: tuple[str, ...], out: Path | None, n_permutations: int, **how: Any
 ) -> None:
     """Tell how well the dataset of a clip can be read from its embedding in CORPUS.
 
@@ -63,17 +65,10 @@ def probe(
     loaded = Corpus.load(corpus)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        table = run(
-            loaded,
-            embeddings or loaded.embedding_names,
-            kinds,
-            leaked=leaked,
-            n_permutations=permutations,
-            seed=seed,
-        )
-    shown = table.drop(columns=["corpus"])
-    if not permutations:
-        shown = shown.drop(columns=["chance", "chance_max"])
+        names = embeddings or loaded.embedding_names
+        table = run(loaded, names, n_permutations=n_permutations, **how)
+    without = [] if n_permutations else ["chance", "chance_max"]
+    shown = table.drop(columns=["corpus", *without])
     click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
     for warning in caught:
         click.echo(f"Note: {warning.message}", err=True)
