@@ -52,6 +52,22 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def move_files(source: Path, target: Path) -> None:
+    """Move all files of a folder into another, which keeps what else it has; the deepest first.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        A folder on the same disk.
+    target : pathlib.Path
+        The other folder; made if it is missing.
+    """
+    for file in sorted(source.rglob("*"), key=lambda file: (-len(file.parts), file)):
+        if not file.is_dir():
+            (target / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target / file.relative_to(source))
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write `content` as indented UTF-8 JSON, atomically; NaN is refused."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
@@ -118,13 +134,10 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def sha256(path: str | os.PathLike[str], chunk_size: int = 1 << 20) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 sum of a file as a hexadecimal string."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(chunk_size):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions(*packages: str) -> dict[str, str]:

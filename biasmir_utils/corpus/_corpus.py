@@ -20,7 +20,7 @@ from biasmir_utils.corpus.clip_table import (
     SPLITS,
     check_clip_table,
     find_clip_table,
-    read_clip_table,
+    read_table_file,
     tracks_on_both_sides,
 )
 from biasmir_utils.corpus.description import (
@@ -28,8 +28,7 @@ from biasmir_utils.corpus.description import (
     Description,
     EmbeddingFile,
     Target,
-    check_path_names,
-    check_targets,
+    check_description,
     load_description,
 )
 from biasmir_utils.corpus.embedding_file import (
@@ -56,6 +55,14 @@ class Corpus:
         The folder.
     description : Description
         The content of `corpus.json`.
+    name, title : str
+        The short name, and the one for people.
+    datasets, groups : list of str
+        In order; groups are genres.
+    targets : list of Target
+        In order.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all datasets; see `Description`.
     clips : pandas.DataFrame
         A row for each clip: `dataset`, `clip`, `track`, `split` (`train` or `test`), `group`
         (NaN = none), `audio` (NaN = none), a column for each target, then metadata.
@@ -73,21 +80,24 @@ class Corpus:
     ) -> None:
         self.path = path
         self.description = description
+        self.name, self.title = description.name, description.title
+        self.datasets, self.groups = list(description.datasets), list(description.groups)
+        self.targets = list(description.targets)
+        self.shared_tracks = description.shared_tracks
         self.clips = clips
         self._files = dict(files)
         self._dimensions = dict(dimensions)
         self._means: dict[str, NDArray[np.float32]] = {}
         self._unlisted: dict[str, int] = {}
         self.warnings: list[str] = []
-        both = tracks_on_both_sides(clips, description.shared_tracks)
+        both = tracks_on_both_sides(clips, self.shared_tracks)
         if len(both):
             first = both.iloc[0]
-            where = "" if description.shared_tracks else "inside a dataset "
+            where = "" if self.shared_tracks else "inside a dataset "
             self.warnings.append(
                 f"{len(both)} track(s) have clips in both train and test, so scores {where}are too "
                 f"good; the first is {first['track']!r} of {first['dataset']!r}"
             )
-
         self.warnings += [
             f"{name} was UNCHECKED when this corpus was made (it had {value}): nothing said that "
             f"it was the right file. `biasmir fetch` tells whether it has been checked since"
@@ -110,26 +120,26 @@ class Corpus:
         """
         folder = Path(path)
         description = load_description(folder)
-        clips = read_clip_table(find_clip_table(folder), description)
+        table = find_clip_table(folder)
+        clips = check_clip_table(read_table_file(table), description, table)
         files: dict[tuple[str, str], Path] = {}
         dimensions: dict[str, int] = {}
         for entry in description.embedding_files:
             file = folder / entry.path  # an absolute path replaces the folder
-            for (dataset, embedding), dimension in list_embeddings(
-                file, description.datasets
-            ).items():
-                if (dataset, embedding) in files:
+            for cell, dimension in list_embeddings(file, description.datasets).items():
+                dataset, embedding = cell
+                if cell in files:
                     raise CorpusError(
-                        f"{file}: /{dataset}/{embedding} is also in {files[dataset, embedding]}; "
-                        f"an embedding of a dataset has one source, give one of them another name"
+                        f"{file}: /{dataset}/{embedding} is also in {files[cell]}; an embedding "
+                        f"of a dataset has one source, give one of them another name"
                     )
+                files[cell] = file
                 known = dimensions.setdefault(embedding, dimension)
                 if known != dimension:
                     raise CorpusError(
                         f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
                         f"dimensions, but {known} in another dataset; they must be alike"
                     )
-                files[dataset, embedding] = file
         return cls(folder, description, clips, files, dimensions)
 
     def __repr__(self) -> str:
@@ -137,36 +147,6 @@ class Corpus:
             f"<Corpus {self.name!r}: {len(self.clips)} clips in {', '.join(self.datasets)}; "
             f"embeddings {', '.join(self.embedding_names) or 'none'}>"
         )
-
-    @property
-    def name(self) -> str:
-        """The short name."""
-        return self.description.name
-
-    @property
-    def title(self) -> str:
-        """The name for people."""
-        return self.description.title
-
-    @property
-    def datasets(self) -> list[str]:
-        """The datasets, in order."""
-        return list(self.description.datasets)
-
-    @property
-    def shared_tracks(self) -> bool:
-        """Whether a track of one name is the same track in all datasets; see `Description`."""
-        return self.description.shared_tracks
-
-    @property
-    def groups(self) -> list[str]:
-        """The groups (genres), in order."""
-        return list(self.description.groups)
-
-    @property
-    def targets(self) -> list[Target]:
-        """All targets, in order."""
-        return list(self.description.targets)
 
     @property
     def labels(self) -> list[str]:
@@ -227,17 +207,17 @@ class Corpus:
     def missing(self, name: str) -> pd.DataFrame:
         """Return the clips without an embedding: columns `dataset`, `clip`, `reason`."""
         absent = self.clips.loc[~self.complete([name]), ["dataset", "clip"]].reset_index(drop=True)
-        reasons = []
         skipped = {
             dataset: read_skipped(self._files[dataset, name], dataset, name)
             for dataset in self.datasets
             if (dataset, name) in self._files
         }
-        for dataset, clip in absent.itertuples(index=False):
-            if dataset not in skipped:
-                reasons.append(f"no file has {name} for this dataset")
-            else:
-                reasons.append(skipped[dataset].get(clip, "not in the embedding file"))
+        reasons = [
+            skipped[dataset].get(clip, "not in the embedding file")
+            if dataset in skipped
+            else f"no file has {name} for this dataset"
+            for dataset, clip in absent.itertuples(index=False)
+        ]
         return absent.assign(reason=pd.Series(reasons, dtype=object))
 
     def complete(self, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -270,9 +250,9 @@ class Corpus:
 
     def data_sums(self) -> dict[str, str]:
         """Return the SHA-256 of `corpus.json`, the clip table and each embedding file."""
-        files = [self.path / FILE_NAME, find_clip_table(self.path)]
-        files += [self.path / entry.path for entry in self.description.embedding_files]
-        return {_relative(file, self.path): sha256(file) for file in files}
+        names = [FILE_NAME, find_clip_table(self.path).name]
+        names += [entry.path for entry in self.description.embedding_files]
+        return {name: sha256(self.path / name) for name in names}
 
     def add_embedding_file(
         self,
@@ -306,12 +286,15 @@ class Corpus:
         current = load_description(self.path)
         records = {key: dict(value) for key, value in current.embedding_models.items()}
         for embedding, record in (models or {}).items():
-            if records.get(embedding) not in (None, {}, dict(record)):
+            old, new = records.get(embedding) or {}, dict(record)
+            changed = [key for key in {**old, **new} if old and old.get(key) != new.get(key)]
+            if changed:
+                changes = (f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed)
                 raise CorpusError(
                     f"{self.path / FILE_NAME}: embedding {embedding!r} was made by another model "
-                    f"({_difference(records[embedding], record)}); use another name for it"
+                    f"({'; '.join(changes)}); use another name for it"
                 )
-            records[embedding] = dict(record)
+            records[embedding] = new
         entries = [entry for entry in current.embedding_files if entry.path != name]
         candidate = replace(
             current,
@@ -324,26 +307,51 @@ class Corpus:
 
     def summary(self) -> str:
         """Return what `biasmir info` prints: counts, embeddings with their gaps, warnings."""
-        sections = [f"{self.title} ({self.name})\n{self.path}"]
-        sections.append(_titled("Clips", self._split_counts()))
+        clips = self.clips.assign(
+            dataset=pd.Categorical(self.clips["dataset"], self.datasets),
+            split=pd.Categorical(self.clips["split"], SPLITS),
+            group=self.clips["group"].fillna(NO_GROUP),
+        )
+        keys = [clips["dataset"], clips["split"]]
+        parts = clips.groupby(keys, observed=True)
+        counts = pd.DataFrame(
+            {
+                "clips": parts.size(),
+                "tracks": parts["track"].nunique(),
+                "with audio": parts["audio"].count(),
+            }
+        )
+        sections = [f"{self.title} ({self.name})\n{self.path}", _titled("Clips", counts)]
         if self.shared_tracks:
             sections[-1] += "\n  A track of one name is the same track in all datasets."
         if self.labels:
-            sections.append(_titled("Labels, positive/observed", self._label_counts()))
-        others = [target for target in self.targets if target.kind != "label"]
+            positive = (clips[self.labels] >= 0.5).groupby(keys, observed=True).sum()
+            shown = positive.astype(str) + "/" + parts[self.labels].count().astype(str)
+            sections.append(_titled("Labels, positive/observed", shown.T))
+        others = [
+            f"{target.name} ({target.kind}{', ' + target.unit if target.unit else ''}): "
+            f"{int(self.clips[target.name].notna().sum())} clips"
+            for target in self.targets
+            if target.kind != "label"
+        ]
         if others:
-            lines = [
-                f"{target.name} ({target.kind}{', ' + target.unit if target.unit else ''}): "
-                f"{int(self.clips[target.name].notna().sum())} clips"
-                for target in others
-            ]
-            sections.append(_titled("Other targets", lines))
+            sections.append(_titled("Other targets", others))
         if self.groups:
-            sections.append(_titled("Groups", self._group_counts()))
-        if self.embedding_names:
-            sections.append(_titled("Embeddings", self._embedding_table()))
-        else:
-            sections.append(_titled("Embeddings", ["none yet (see `biasmir extract`)"]))
+            table = parts["group"].value_counts().unstack(["dataset", "split"], fill_value=0)
+            names = [*self.groups, *([NO_GROUP] if NO_GROUP in table.index else [])]
+            sections.append(_titled("Groups", table.reindex(names, fill_value=0)))
+        embeddings = {}
+        for name in self.embedding_names:
+            complete = self.complete([name])
+            embeddings[name] = {
+                "dimensions": self.dimension(name),
+                "clips": int(complete.sum()),
+                "missing": int((~complete).sum()),
+                "not in the table": self.n_unlisted(name),
+            }
+        table = pd.DataFrame.from_dict(embeddings, orient="index")
+        none = ["none yet (see `biasmir extract`)"]
+        sections.append(_titled("Embeddings", table if embeddings else none))
         for name in self.embedding_names:
             reasons = self.missing(name)["reason"].value_counts()
             if len(reasons):
@@ -353,48 +361,6 @@ class Corpus:
             sections.append(_titled("Warnings", self.warnings))
         return "\n\n".join(sections)
 
-    def _parts(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """Return the clips of each dataset and split that has some, in order."""
-        parts = dict(iter(self.clips.groupby(["dataset", "split"])))
-        cells = [(dataset, split) for dataset in self.datasets for split in SPLITS]
-        return {cell: parts[cell] for cell in cells if cell in parts}
-
-    def _split_counts(self) -> pd.DataFrame:
-        rows = {
-            cell: [len(part), part["track"].nunique(), part["audio"].count()]
-            for cell, part in self._parts().items()
-        }
-        index = pd.MultiIndex.from_tuples(rows, names=["dataset", "split"])
-        return pd.DataFrame(rows.values(), index, ["clips", "tracks", "with audio"])
-
-    def _label_counts(self) -> pd.DataFrame:
-        columns = {}
-        for cell, part in self._parts().items():
-            positive, observed = (part[self.labels] >= 0.5).sum(), part[self.labels].count()
-            columns[cell] = positive.astype(str) + "/" + observed.astype(str)
-        return pd.DataFrame(columns, index=self.labels)
-
-    def _group_counts(self) -> pd.DataFrame:
-        """Return the clips of each group; clips without a group come last."""
-        columns = {
-            cell: part["group"].fillna(NO_GROUP).value_counts()
-            for cell, part in self._parts().items()
-        }
-        table = pd.DataFrame(columns).reindex([*self.groups, NO_GROUP]).fillna(0).astype(int)
-        return table if table.loc[NO_GROUP].any() else table.drop(index=NO_GROUP)
-
-    def _embedding_table(self) -> pd.DataFrame:
-        rows = {}
-        for name in self.embedding_names:
-            complete = self.complete([name])
-            rows[name] = {
-                "dimensions": self.dimension(name),
-                "clips": int(complete.sum()),
-                "missing": int((~complete).sum()),
-                "not in the table": self.n_unlisted(name),
-            }
-        return pd.DataFrame.from_dict(rows, orient="index")
-
     def _check_name(self, name: str) -> None:
         if name not in self._dimensions:
             raise ArgumentError(
@@ -403,9 +369,9 @@ class Corpus:
             )
 
 
-def check_free(folder: Path) -> None:
-    """Raise `CorpusError` if a folder holds a corpus, or a part of one, already."""
-    there = [name for name in (FILE_NAME, *FILE_NAMES) if (folder / name).exists()]
+def check_free(folder: Path, *more: str) -> None:
+    """Raise `CorpusError` if a folder holds a corpus, a part of one, or any of `more` already."""
+    there = [name for name in (FILE_NAME, *FILE_NAMES, *more) if (folder / name).exists()]
     if there:
         raise CorpusError(
             f"{folder}: there is a {there[0]} already; choose an empty folder, or remove it"
@@ -447,8 +413,6 @@ class CorpusWriter:
         shared_tracks: bool = False,
     ) -> None:
         self.path = Path(path)
-        check_targets(targets, self.path)
-        check_path_names("dataset", datasets, self.path)
         self.description = Description(
             name=name,
             title=title,
@@ -459,6 +423,7 @@ class CorpusWriter:
             licences=[dict(licence) for licence in licences],
             shared_tracks=shared_tracks,
         )
+        check_description(self.description, self.path)
 
     def write(self, clips: pd.DataFrame, table_format: str = "parquet") -> Corpus:
         """Check and write the clip table, then `corpus.json`, and return the corpus.
@@ -491,16 +456,9 @@ class CorpusWriter:
         return Corpus.load(self.path)
 
 
-def _relative(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in keys)
-
-
 def _titled(title: str, content: pd.DataFrame | Sequence[str]) -> str:
     """Return a title and the lines below it, set in."""
-    lines = content.to_string().splitlines() if isinstance(content, pd.DataFrame) else content
-    return "\n".join([title, *(f"  {line}" for line in lines)])
+    if isinstance(content, pd.DataFrame):
+        content.columns.names = [None] * content.columns.nlevels
+        content = content.to_string().splitlines()
+    return "\n".join([title, *(f"  {line}" for line in content)])

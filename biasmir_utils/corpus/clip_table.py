@@ -1,11 +1,9 @@
-"""The clip table: a row for each clip, checked column by column."""
+"""The clip table, a row for each clip; and the one way in which tables are read and checked."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from itertools import islice
+import io
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +29,133 @@ def find_clip_table(folder: Path) -> Path:
     raise CorpusError(f"{folder}: no clip table, expected {' or '.join(FILE_NAMES)}")
 
 
-def read_clip_table(path: Path, description: Description) -> pd.DataFrame:
-    """Read and check a clip table.
+def read_table_file(path: Path) -> pd.DataFrame:
+    """Read a table strictly; all tables, ours and a user's, come through here.
 
     Parameters
     ----------
     path : pathlib.Path
-        `clips.parquet` or `clips.csv`; both give the same table.
-    description : Description
-        Names the datasets, the groups and the targets.
+        A CSV (UTF-8, commas, a header) or Parquet file.
 
     Returns
     -------
     pandas.DataFrame
-        See `check_clip_table`.
+        Of a CSV all cells are texts, so that a clip named 007 or a genre named "None" stays as it
+        is, NaN where a cell is empty; its index holds the lines (see `row_place`). Of Parquet the
+        columns are as they are stored.
+
+    Raises
+    ------
+    CorpusError
+        Naming the file, and the line or column that cannot be read.
     """
+    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise CorpusError(f"{path}: expected a table, {' or '.join(readers)}")
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file; it should hold a table")
+    table = readers[path.suffix.lower()](path)
+    table.columns = pd.Index([str(name).strip() for name in table.columns])
+    _check_columns(table, path)
+    return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix == ".csv":
-            # Read as text first: a clip named 007 or a genre named "None" must stay as it is.
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-        else:
-            table = pd.read_parquet(path)
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as CSV in UTF-8") from error
+    csv.field_size_limit(2**31 - 1)  # a remark may be long
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: dict[int, list[str]] = {}  # by the line where it begins
+    line = 1
+    try:
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip():  # else an empty line
+                rows[line] = cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line {line}: cannot be read as CSV ({error})") from error
+    header = rows.pop(next(iter(rows))) if rows else []
+    if len(header) == 1 and any(sign in header[0] for sign in ";\t"):
+        raise CorpusError(
+            f"{path}: the columns seem to be parted by semicolons or tabs; save it with commas"
+        )
+    for line, cells in rows.items():
+        if len(cells) != len(header):
+            raise CorpusError(
+                f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
+                f"a cell that holds a comma has to stand in double quotes"
+            )
+    cells_or_nan = [[cell or np.nan for cell in cells] for cells in rows.values()]
+    return pd.DataFrame(cells_or_nan, pd.Index(rows, name="line"), header, dtype=object)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path).reset_index(drop=True)
     except Exception as error:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
-    return check_clip_table(table, description, path)
 
 
-def check_clip_table(table: pd.DataFrame, description: Description, where: Any) -> pd.DataFrame:
+def _check_columns(table: pd.DataFrame, where: object) -> None:
+    if not len(table):
+        raise CorpusError(f"{where}: the table has no rows; a corpus needs at least one clip")
+    for number, name in enumerate(table.columns, start=1):
+        if name == "":
+            raise CorpusError(
+                f"{where}: column {number} has no name; give it one, or leave it out (with pandas: "
+                f"index=False)"
+            )
+    if table.columns.duplicated().any():
+        name = table.columns[table.columns.duplicated()][0]
+        raise CorpusError(f"{where}: two columns are called {name!r}; rename one of them")
+
+
+def row_place(table: pd.DataFrame, row: int) -> str:
+    """Return a row as a person finds it in the file: of a CSV the line, with the header as 1.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_table_file` gives it, or any other.
+    row : int
+        Counted from 0, without the header.
+    """
+    if table.index.name == "line":
+        return f"line {table.index[row]}"
+    return f"row {row + 1} (counting from 1)"
+
+
+def as_texts(column: pd.Series) -> pd.Series:
+    """Return a column as Python texts, NaN where there is none.
+
+    A whole number that pandas stores as a float, because others are missing, is a name too.
+    """
+
+    def text(cell: Any) -> str:
+        if isinstance(cell, float) and cell.is_integer():
+            return str(int(cell))
+        return cell.decode() if isinstance(cell, bytes) else str(cell)
+
+    texts = column.astype(object).map(text, na_action="ignore").astype(object)
+    return texts.where(texts.notna() & (texts != ""), np.nan)
+
+
+def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Return a column as float64, and which of its cells hold something but no finite number.
+
+    The words true and false count as 1 and 0.
+    """
+    cells = column
+    if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"):
+        words = {"true": 1.0, "false": 0.0}
+        cells = column.map(lambda cell: words.get(str(cell).strip().lower(), cell))
+    values = pd.to_numeric(cells, errors="coerce").astype("float64")
+    return values, (values.isna() & column.notna()) | np.isinf(values)
+
+
+def check_clip_table(table: pd.DataFrame, description: Description, where: object) -> pd.DataFrame:
     """Check a clip table and bring it into its one form.
 
     Parameters
@@ -83,46 +181,58 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: Any) 
         Naming file, row, dataset, clip and column: a missing column, an unknown dataset, split
         or group, a duplicate clip, a likelihood outside [0, 1], a number that is not finite.
     """
-    targets = [target.name for target in description.targets]
-    missing = [name for name in (*REQUIRED, *targets) if name not in table.columns]
-    if missing:
-        raise CorpusError(f"{where}: the column {missing[0]!r} is missing (found: {_list(table)})")
-    if not len(table):
-        raise CorpusError(f"{where}: the table has no rows; a corpus needs at least one clip")
-    if table.columns.duplicated().any():
-        name = table.columns[table.columns.duplicated()][0]
-        raise CorpusError(f"{where}: the column {name!r} is there twice; rename one of them")
+    leading = [*TEXT_COLUMNS, *(target.name for target in description.targets)]
+    for name in leading:
+        if name not in table.columns and (name in REQUIRED or name not in TEXT_COLUMNS):
+            found = ", ".join(map(str, table.columns))
+            raise CorpusError(f"{where}: the column {name!r} is missing (found: {found})")
+    _check_columns(table, where)
+    texts = {
+        name: as_texts(table[name] if name in table else pd.Series(np.nan, table.index))
+        for name in TEXT_COLUMNS
+    }
+    table = table.assign(**texts)
 
-    table = table.reset_index(drop=True)
-    for name in TEXT_COLUMNS:
-        given = table[name] if name in table.columns else pd.Series(np.nan, table.index)
-        table[name] = _as_text(given)
     for name in REQUIRED:
-        absent = table[name].isna()
-        if absent.any():
-            row = int(np.flatnonzero(absent)[0])
-            raise CorpusError(f"{_place(where, row)}: the column {name!r} is empty")
-    _check_values(table, "dataset", description.datasets, where)
-    _check_values(table, "split", SPLITS, where)
-    _check_values(table, "group", description.groups, where)
+        if table[name].isna().any():
+            place = row_place(table, int(table[name].isna().to_numpy().argmax()))
+            raise CorpusError(f"{where}, {place}: the column {name!r} is empty")
+    known = {"dataset": description.datasets, "split": SPLITS, "group": description.groups}
+    for name, names in known.items():
+        wrong = table[name].notna() & ~table[name].isin(names)
+        _check_cells(table, name, wrong, f"one of {', '.join(names) or 'none'}", where)
     duplicate = table.duplicated(["dataset", "clip"])
     if duplicate.any():
-        row = int(np.flatnonzero(duplicate)[0])
-        first = table.iloc[row]
+        row = int(duplicate.to_numpy().argmax())
         raise CorpusError(
-            f"{_place(where, row)}: dataset {first['dataset']!r} has the clip {first['clip']!r} "
-            f"twice; clip names are unique within a dataset"
+            f"{where}, {row_place(table, row)}: dataset {table['dataset'].iloc[row]!r} has the "
+            f"clip {table['clip'].iloc[row]!r} twice; clip names are unique within a dataset"
         )
-    table["track"] = table["track"].where(table["track"].notna(), table["clip"])
+    table["track"] = table["track"].fillna(table["clip"])
     for target in description.targets:
         if target.kind == "category":
-            table[target.name] = _as_text(table[target.name])
-        else:
-            table[target.name] = _as_numbers(table, target.name, where)
+            table[target.name] = as_texts(table[target.name])
+            continue
+        values, wrong = as_numbers(table[target.name])
+        _check_cells(table, target.name, wrong, "a finite number or nothing", where)
+        table[target.name] = values
         if target.kind == "label":
-            _check_likelihoods(table, target.name, where)
-    leading = [*TEXT_COLUMNS, *targets]
-    return table[[*leading, *(name for name in table.columns if name not in leading)]]
+            expected = "a likelihood in [0, 1], or nothing where the label was not observed"
+            _check_cells(table, target.name, (values < 0) | (values > 1), expected, where)
+    table = table[[*leading, *(name for name in table.columns if name not in leading)]]
+    return table.reset_index(drop=True)
+
+
+def _check_cells(
+    table: pd.DataFrame, name: str, wrong: pd.Series, expected: str, where: object
+) -> None:
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        dataset, clip, cell = (table[column].iloc[row] for column in ("dataset", "clip", name))
+        raise CorpusError(
+            f"{where}, {row_place(table, row)} (dataset {dataset!r}, clip {clip!r}): column "
+            f"{name!r} is {repr(cell) if isinstance(cell, str) else cell}, expected {expected}"
+        )
 
 
 def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool = False) -> pd.DataFrame:
@@ -133,114 +243,3 @@ def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool = False) -> pd
     keys = ["track"] if shared_tracks else ["dataset", "track"]
     both = table.groupby(keys, sort=False)["split"].transform("nunique") > 1
     return table.loc[both, ["dataset", "track"]].drop_duplicates(ignore_index=True)
-
-
-def csv_rows(
-    path: Path, lines: Iterable[str], *, strict: bool = False
-) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row of a CSV file, and the line where it begins, counted from 1.
-
-    A cell in quotes may go over several lines; empty lines, and lines of blanks, are no rows.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        For messages.
-    lines : iterable of str
-        The file opened with ``newline=""``.
-    strict : bool
-        Whether quotes in the wrong place are an error.
-
-    Raises
-    ------
-    CorpusError
-        Naming the line that cannot be read.
-    """
-    line, last = 1, ""
-
-    def noted() -> Iterator[str]:
-        nonlocal last
-        for text in lines:
-            last = text
-            yield text
-
-    reader = csv.reader(noted(), strict=strict)
-    try:
-        for cells in reader:
-            if last.strip(" \t\r\n"):  # quotes around blanks make a cell
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise CorpusError(f"{path}, line {line}: cannot be read as CSV ({error})") from error
-
-
-def _list(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns))
-
-
-def _as_text(column: pd.Series) -> pd.Series:
-    """Return the column as Python texts, NaN where there is none."""
-    column = column.astype(object)
-    present = column.notna() & (column != "")
-    return column.where(present, np.nan).map(str, na_action="ignore").astype(object)
-
-
-def _as_numbers(table: pd.DataFrame, name: str, where: Any) -> pd.Series:
-    column = table[name]
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    wrong = (numbers.isna() & column.notna()) | np.isinf(numbers)
-    if wrong.any():
-        raise CorpusError(
-            _cell(table, name, wrong, where) + ", expected a finite number or nothing"
-        )
-    return numbers
-
-
-def _check_likelihoods(table: pd.DataFrame, name: str, where: Any) -> None:
-    wrong = (table[name] < 0) | (table[name] > 1)
-    if wrong.any():
-        raise CorpusError(
-            _cell(table, name, wrong, where) + ", expected a likelihood in [0, 1], or nothing "
-            "where the label was not observed"
-        )
-
-
-def _check_values(table: pd.DataFrame, name: str, known: tuple[str, ...], where: Any) -> None:
-    wrong = table[name].notna() & ~table[name].isin(known)
-    if wrong.any():
-        raise CorpusError(
-            _cell(table, name, wrong, where) + f", expected one of {', '.join(known) or 'none'}"
-        )
-
-
-def _cell(table: pd.DataFrame, name: str, wrong: pd.Series, where: Any) -> str:
-    row = int(np.flatnonzero(wrong)[0])
-    entry = table.iloc[row]
-    value = entry[name]
-    shown = repr(value) if isinstance(value, str) else value
-    return (
-        f"{_place(where, row)} (dataset {entry['dataset']!r}, clip {entry['clip']!r}): "
-        f"column {name!r} is {shown}"
-    )
-
-
-def row_in_file(where: Any, row: int) -> str:
-    """Return a row as a person finds it in a file: in CSV the line, with the header as 1.
-
-    Parameters
-    ----------
-    where : path, or any other object
-        The file.
-    row : int
-        Counted from 0, without the header.
-    """
-    if isinstance(where, Path) and where.suffix.lower() == ".csv" and where.is_file():
-        # What pandas reads may be too much for the csv module, as a cell of 200,000 characters.
-        with open(where, encoding="utf-8", newline="") as file, suppress(CorpusError):
-            for line, _ in islice(csv_rows(where, file), row + 1, None):  # after the header
-                return f"line {line}"
-    return f"row {row + 1} (counting from 1)"
-
-
-def _place(where: Any, row: int) -> str:
-    return f"{where}, {row_in_file(where, row)}"

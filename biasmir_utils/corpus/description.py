@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ FORMAT = "biasmir-corpus"
 FORMAT_VERSION = 1
 FILE_NAME = "corpus.json"
 TARGET_KINDS = ("label", "category", "number")
-_KINDS = {str: "a non-empty text", list: "a list", dict: "an object", bool: "true or false"}
+# What JSON must give for each field; the last three may be absent.
+_FIELDS = {
+    "a non-empty text": (str, ("name", "title")),
+    "a list": (list, ("datasets", "groups", "targets", "embedding_files", "licences")),
+    "an object": (dict, ("embedding_models", "provenance")),
+    "true or false": (bool, ("shared_tracks",)),
+}
+_ABSENT = {"embedding_models": {}, "provenance": {}, "shared_tracks": False}
 
 
 @dataclass(frozen=True)
@@ -147,38 +154,66 @@ def load_description(folder: Path) -> Description:
             f"reads version {FORMAT_VERSION}; use the version of BiasMIR that wrote it, or a newer "
             f"one"
         )
-
-    entries = _objects(path, content, "targets", "name")
-    targets = [
-        Target(
-            entry["name"],
-            str(entry.get("kind")),
-            str(entry.get("unit", "")),
-            str(entry.get("description", "")),
-        )
-        for entry in entries
-    ]
-    check_targets(targets, path)
-    _names(path, "targets", [target.name for target in targets])
-    datasets = _names(path, "datasets", _field(path, content, "datasets", list))
-    if not datasets:
-        raise CorpusError(f'{path}: "datasets" is empty; name at least one')
-    check_path_names("dataset", datasets, path)
-    return Description(
-        name=_field(path, content, "name", str),
-        title=_field(path, content, "title", str),
-        datasets=datasets,
-        groups=_names(path, "groups", _field(path, content, "groups", list)),
-        targets=tuple(targets),
+    found = {**_ABSENT, **content}
+    for expected, (kind, keys) in _FIELDS.items():
+        for key in keys:
+            if not isinstance(found.get(key), kind) or found[key] == "":
+                raise CorpusError(f'{path}: "{key}" must be {expected}, found {found.get(key)!r}')
+    for key, what in {"targets": "name", "embedding_files": "path"}.items():
+        for entry in found[key]:
+            if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
+                raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
+    description = Description(
+        name=found["name"],
+        title=found["title"],
+        datasets=tuple(found["datasets"]),
+        groups=tuple(found["groups"]),
+        targets=tuple(
+            Target(
+                entry["name"],
+                str(entry.get("kind")),
+                str(entry.get("unit", "")),
+                str(entry.get("description", "")),
+            )
+            for entry in found["targets"]
+        ),
         embedding_files=tuple(
             EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
-            for entry in _objects(path, content, "embedding_files", "path")
+            for entry in found["embedding_files"]
         ),
-        embedding_models=_field(path, content, "embedding_models", dict, {}),
-        provenance=_field(path, content, "provenance", dict, {}),
-        licences=_field(path, content, "licences", list),
-        shared_tracks=_field(path, content, "shared_tracks", bool, False),
+        **{key: found[key] for key in ("licences", *_ABSENT)},
     )
+    check_description(description, path)
+    return description
+
+
+def check_description(description: Description, where: object) -> None:
+    """Raise `CorpusError` for a name that is empty, repeated or impossible, or an unknown kind.
+
+    Parameters
+    ----------
+    description : Description
+        Its fields have the right types.
+    where : object
+        The file or folder that the message names.
+    """
+    targets = [target.name for target in description.targets]
+    named = {"datasets": description.datasets, "groups": description.groups, "targets": targets}
+    for key, names in named.items():
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise CorpusError(f'{where}: "{key}" must hold non-empty texts, found {name!r}')
+            if names.count(name) > 1:
+                raise CorpusError(f'{where}: "{key}" names {name!r} more than once')
+    if not description.datasets:
+        raise CorpusError(f'{where}: "datasets" is empty; name at least one')
+    check_path_names("dataset", description.datasets, where)
+    for target in description.targets:
+        if target.kind not in TARGET_KINDS:
+            raise CorpusError(
+                f"{where}: target {target.name!r} has kind {target.kind!r}, "
+                f"expected one of {', '.join(TARGET_KINDS)}"
+            )
 
 
 def check_path_names(what: str, names: Iterable[str], where: object) -> None:
@@ -199,40 +234,3 @@ def check_path_names(what: str, names: Iterable[str], where: object) -> None:
                 f"{where}: {what} {name!r} cannot be part of a path in an embedding file; expected "
                 f"a name without '/' that is more than dots"
             )
-
-
-def check_targets(targets: Iterable[Target], where: object) -> None:
-    """Raise `CorpusError` for a target kind that does not exist, naming the file `where`."""
-    for target in targets:
-        if target.kind not in TARGET_KINDS:
-            raise CorpusError(
-                f"{where}: target {target.name!r} has kind {target.kind!r}, "
-                f"expected one of {', '.join(TARGET_KINDS)}"
-            )
-
-
-def _field(
-    path: Path, content: Mapping[str, Any], key: str, kind: type, default: Any = None
-) -> Any:
-    value = content.get(key, default)
-    if not isinstance(value, kind) or value == "":
-        raise CorpusError(f'{path}: "{key}" must be {_KINDS[kind]}, found {value!r}')
-    return value
-
-
-def _names(path: Path, key: str, values: Sequence[Any]) -> tuple[str, ...]:
-    for name in values:
-        if not isinstance(name, str) or not name:
-            raise CorpusError(f'{path}: "{key}" must hold non-empty texts, found {name!r}')
-        if values.count(name) > 1:
-            raise CorpusError(f'{path}: "{key}" names {name!r} more than once')
-    return tuple(values)
-
-
-def _objects(path: Path, content: Mapping[str, Any], key: str, what: str) -> list[dict[str, Any]]:
-    """Return a list of objects, each of which has the text `what`."""
-    entries = _field(path, content, key, list)
-    for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
-            raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
-    return entries

@@ -83,41 +83,14 @@ def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str]
 
 def read_keys(group: h5py.Group, name: str = "keys") -> NDArray[np.str_]:
     """Return the clip names of a group's rows as an array of texts."""
-    keys = group[name][()]
-    if keys.dtype.kind == "O":
-        keys = np.array([k.decode() if isinstance(k, bytes) else str(k) for k in keys], dtype=str)
-    elif keys.dtype.kind == "S":
-        keys = np.char.decode(keys, "utf-8")
-    return keys.astype(str)
+    keys = group[name][()].tolist()
+    return np.array([k.decode() if isinstance(k, bytes) else str(k) for k in keys], dtype=str)
 
 
-def mean_over_frames(
+def _mean_over_frames(
     path: Path, dataset: str, embedding: str, clips: Sequence[str]
 ) -> tuple[NDArray[np.float32], int]:
-    """Average the frames of each clip, in one pass and bounded memory.
-
-    Rows may stand in any order. Sums are kept in float64; beside them only one block of
-    rows (64 MB) is in memory.
-
-    Parameters
-    ----------
-    path, dataset, embedding
-        The group `/<dataset>/<embedding>` of the file.
-    clips : sequence of str, length n
-        The clips wanted, in this order.
-
-    Returns
-    -------
-    means : ndarray of shape (n, D), float32
-        NaN for a clip with no frames in the file.
-    n_unlisted : int
-        Clips of the file that are not in `clips`.
-
-    Raises
-    ------
-    CorpusError
-        If a feature of a wanted clip is NaN or infinite; it names the clip and the row.
-    """
+    """Average the frames of each clip in one pass: sums in float64, and one block of rows."""
     with open_embedding_file(path) as file:
         group = file[f"{dataset}/{embedding}"]
         features = group["features"]
@@ -130,11 +103,17 @@ def mean_over_frames(
         step = max(1, CHUNK_BYTES // (8 * features.shape[1]))
         for start in range(0, len(features), step):
             owners = clip_of_row[start : start + step]
-            if not (owners >= 0).any():
-                continue
-            block = _read_rows(features, start, start + step, f"{path}, /{dataset}/{embedding}")
             order = np.argsort(owners, kind="stable")
             order = order[owners[order] >= 0]
+            if not len(order):
+                continue
+            try:
+                block = features[start : start + step].astype(np.float64)
+            except OSError as error:
+                raise CorpusError(
+                    f"{path}, /{dataset}/{embedding}: rows from {start} cannot be read, the file "
+                    f"is damaged ({error}); fetch or make it anew"
+                ) from error
             owners = owners[order]
             starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
             sums[owners[starts]] += np.add.reduceat(block[order], starts, axis=0)
@@ -164,12 +143,14 @@ def cache_folder() -> Path:
 def pooled_embedding(
     path: Path, dataset: str, embedding: str, clips: Sequence[str]
 ) -> tuple[NDArray[np.float32], int]:
-    """Return what `mean_over_frames` gives; of a large file it is computed once for all runs.
+    """Average the frames of each clip, in bounded memory; of a large file once for all runs.
 
     Parameters
     ----------
-    path, dataset, embedding, clips
-        As for `mean_over_frames`.
+    path, dataset, embedding
+        The group `/<dataset>/<embedding>` of the file, whose rows may stand in any order.
+    clips : sequence of str, length n
+        The clips wanted, in this order.
 
     Returns
     -------
@@ -177,10 +158,15 @@ def pooled_embedding(
         NaN for a clip with no frames in the file.
     n_unlisted : int
         Clips of the file that are not in `clips`.
+
+    Raises
+    ------
+    CorpusError
+        If a feature of a wanted clip is NaN or infinite; it names the clip.
     """
     status = path.stat()
     if status.st_size < SMALLEST_CACHED:
-        return mean_over_frames(path, dataset, embedding, clips)
+        return _mean_over_frames(path, dataset, embedding, clips)
     listing = hashlib.sha256("\0".join(clips).encode()).hexdigest()
     identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
     asked = [*identity, dataset, embedding, listing, "mean over frames, 1"]
@@ -189,7 +175,7 @@ def pooled_embedding(
         with np.load(kept, allow_pickle=False) as arrays:
             return arrays["means"], int(arrays["unlisted"])
     except BROKEN_ARRAYS:
-        means, unlisted = mean_over_frames(path, dataset, embedding, clips)
+        means, unlisted = _mean_over_frames(path, dataset, embedding, clips)
     with suppress(OSError), atomic_path(kept) as temporary:  # a cache that cannot be written
         np.savez(temporary, means=means, unlisted=unlisted)
     return means, unlisted
@@ -199,10 +185,7 @@ def read_frames(path: Path, dataset: str, embedding: str, clip: str) -> NDArray[
     """Return the frames of one clip, of shape (frames, D), in the order of the file."""
     with open_embedding_file(path) as file:
         group = file[f"{dataset}/{embedding}"]
-        rows = np.flatnonzero(read_keys(group) == clip)
-        if not len(rows):
-            return np.empty((0, group["features"].shape[1]), np.float32)
-        return group["features"][rows].astype(np.float32)
+        return group["features"][read_keys(group) == clip].astype(np.float32)
 
 
 def read_skipped(path: Path, dataset: str, embedding: str) -> dict[str, str]:
@@ -211,8 +194,10 @@ def read_skipped(path: Path, dataset: str, embedding: str) -> dict[str, str]:
         group = file[f"{dataset}/{embedding}"]
         if "skipped_keys" not in group:
             return {}
-        reasons = read_keys(group, "skipped_reasons")
-        return dict(zip(map(str, read_keys(group, "skipped_keys")), map(str, reasons), strict=True))
+        clips, reasons = (
+            read_keys(group, f"skipped_{what}").tolist() for what in ("keys", "reasons")
+        )
+        return dict(zip(clips, reasons, strict=True))
 
 
 def write_embedding_file(
@@ -252,39 +237,25 @@ def write_embedding_file(
                     f"{path}, /{dataset}/{embedding}: {len(keys)} keys for features of shape "
                     f"{features.shape}; each row needs one key"
                 )
-            group = file.create_group(f"{dataset}/{embedding}")
+            small = features.nbytes <= SMALL_BYTES
+            # A small array is read as a whole, and its columns compress better than its rows.
+            rows, columns = (len(features), 16) if small else (256, features.shape[1])
             storage = {
                 "compression": "gzip",
-                "compression_opts": 9 if features.nbytes <= SMALL_BYTES else 4,
+                "compression_opts": 9 if small else 4,
                 "shuffle": True,
-                "chunks": _chunks(features),
+                "chunks": (min(rows, len(features)), min(columns, features.shape[1])),
             }
+            group = file.create_group(f"{dataset}/{embedding}")
             group.create_dataset("features", data=features, **storage if features.size else {})
-            _write_texts(group, "keys", keys)
             left_out = (skipped or {}).get(dataset, {})
+            texts = {"keys": keys}
             if left_out:
-                _write_texts(group, "skipped_keys", list(left_out))
-                _write_texts(group, "skipped_reasons", list(left_out.values()))
-
-
-def _read_rows(features: h5py.Dataset, start: int, stop: int, where: str) -> NDArray[np.float64]:
-    try:
-        return features[start:stop].astype(np.float64)
-    except OSError as error:
-        raise CorpusError(
-            f"{where}: rows from {start} cannot be read, the file is damaged ({error}); "
-            f"fetch or make it anew"
-        ) from error
-
-
-def _chunks(features: NDArray[Any]) -> tuple[int, int]:
-    # A small array is read as a whole, and its columns compress better than its rows.
-    if features.nbytes <= SMALL_BYTES:
-        return (len(features), min(features.shape[1], 16))
-    return (min(len(features), 256), features.shape[1])
-
-
-def _write_texts(group: h5py.Group, name: str, texts: Sequence[str]) -> None:
-    encoded = [str(text).encode("utf-8") for text in texts]
-    width = max((len(text) for text in encoded), default=1)
-    group.create_dataset(name, data=np.array(encoded, dtype=f"S{max(width, 1)}"))
+                texts |= {
+                    "skipped_keys": list(left_out),
+                    "skipped_reasons": list(left_out.values()),
+                }
+            for name, listed in texts.items():
+                encoded = [str(text).encode("utf-8") for text in listed]
+                width = max([1, *map(len, encoded)])
+                group.create_dataset(name, data=np.array(encoded, dtype=f"S{width}"))

@@ -8,9 +8,10 @@ import importlib
 import pkgutil
 
 from biasmir_utils.datasets._fetch import fetch
-from biasmir_utils.datasets._prepare import GENRES, INSTRUMENTS
 from biasmir_utils.datasets.base import (
     DATASETS,
+    GENRES,
+    INSTRUMENTS,
     Dataset,
     RemoteFile,
     add_dataset,
@@ -18,7 +19,7 @@ from biasmir_utils.datasets.base import (
     prepare,
 )
 from biasmir_utils.datasets.irmas import prepare_irmas
-from biasmir_utils.datasets.models import fetched_model
+from biasmir_utils.datasets.models import OPENL3_FILE, fetched_model
 from biasmir_utils.datasets.openmic import prepare_openmic
 from biasmir_utils.datasets.own import import_corpus
 from biasmir_utils.datasets.paper import prepare_paper
@@ -30,6 +31,7 @@ __all__ = [
     "DATASETS",
     "GENRES",
     "INSTRUMENTS",
+    "OPENL3_FILE",
     "Dataset",
     "RemoteFile",
     "add_dataset",

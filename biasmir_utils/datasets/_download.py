@@ -1,17 +1,22 @@
-"""Downloads over HTTP that go on where they broke off, which pooch's do not.
+"""Downloads that go on where they broke off, which pooch's do not; archives unpacked safely.
 
-They are built on requests, which honours the usual variables of the environment (``HTTPS_PROXY``,
-``NO_PROXY``, ``REQUESTS_CA_BUNDLE``).
+Downloads are built on requests, which honours the usual variables of the environment
+(``HTTPS_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``).
 """
 
 from __future__ import annotations
 
-import json
+import gzip
+import hashlib
 import os
-import re
+import shutil
+import tarfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import requests
@@ -19,8 +24,9 @@ from requests import exceptions as failures
 from tqdm import tqdm
 
 from biasmir_utils import __version__
+from biasmir_utils.datasets.base import MARGIN, RemoteFile, fetch_record
 from biasmir_utils.errors import DownloadError
-from biasmir_utils.files import write_json
+from biasmir_utils.files import move_files, write_json
 
 ATTEMPTS = 5
 """Connections that may fail one after the other."""
@@ -28,24 +34,35 @@ WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second connection, doubled before each further one, and the most of them."""
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection has failed."""
+MOST_MEMBERS = 100_000
+"""Files and folders above which an archive is not unpacked."""
 # Small enough that a dropped connection loses little of what had come.
 _CHUNK = 1 << 16
 # A connection that brought this much was no failure, so that a large file over a bad line
 # gets as many connections as it needs.
 _PROGRESS = 1 << 20
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 _OTHER_WAYS = (
-    "behind a proxy, set HTTPS_PROXY; a mirror (--base-url URL) or files fetched by other means "
-    "(--from DIR) will do, too"
+    "behind a proxy, set HTTPS_PROXY (and REQUESTS_CA_BUNDLE, if it opens connections); a mirror "
+    "(--base-url URL) or files fetched by other means (--from DIR) will do, too"
+)
+# Every way in which the standard library says that an archive is broken; a password is a
+# RuntimeError, and so is a compression that Python has not.
+_BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error),
+    *(EOFError, RuntimeError, ValueError),
 )
 
 
 class PassingError(Exception):
     """A failure that may be gone at the next try, in `asked` seconds or later."""
 
-    def __init__(self, reason: str, asked: float = 0.0) -> None:
+    def __init__(self, reason: object, asked: float = 0.0) -> None:
         super().__init__(reason)
         self.asked = asked
+
+
+class ArchiveError(DownloadError):
+    """An archive is damaged, or is not to be trusted."""
 
 
 def human_size(count: float) -> str:
@@ -57,56 +74,30 @@ def human_size(count: float) -> str:
     return f"{count:.3g} GB"
 
 
-def persist(
-    attempt: Callable[[], None],
-    what: str,
-    reached: Callable[[], int] = lambda: 0,
+def file_sum(path: Path, algorithm: str = "sha256") -> str:
+    """Return the sum of a file as ``sha256:...``, or of another algorithm."""
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def has_sum(path: Path, known: str | None) -> bool:
+    """Tell whether a file is there and has this sum, ``md5:...`` or of another algorithm."""
+    return bool(known) and path.is_file() and file_sum(path, str(known).split(":")[0]) == known
+
+
+def download(
+    url: str,
+    target: Path,
+    largest: float,
+    known: str | None = None,
     attempts: int | None = None,
+    say: Callable[[str], object] = print,
 ) -> None:
-    """Call `attempt` until it raises no `PassingError`, waiting longer each time.
+    """Bring a file from its address to `target`, whole and with its sum.
 
-    Parameters
-    ----------
-    attempt : callable
-        The work; requests' own errors are told apart here.
-    what : str
-        The address, for the message.
-    reached : callable
-        Bytes that have come so far; a failure after 1 MB more starts the count anew.
-    attempts : int, optional
-        Connections that may fail one after the other; by default `ATTEMPTS`.
-
-    Raises
-    ------
-    DownloadError
-        After the last attempt.
-    """
-    failed, had = 0, reached()
-    while True:
-        try:
-            try:
-                return attempt()
-            except requests.RequestException as error:
-                raise _failure(error, what) from error
-        except PassingError as failure:
-            now = reached()
-            failed = 1 if now - had >= _PROGRESS else failed + 1
-            had = max(had, now)
-            if failed >= (attempts or ATTEMPTS):
-                raise DownloadError(
-                    f"{what}: {failure} ({failed} attempt(s)); try again later"
-                    + (f", it goes on from {human_size(now)}" if now else "")
-                    + f"; {_OTHER_WAYS}"
-                ) from failure
-            time.sleep(min(max(WAIT * 2 ** (failed - 1), failure.asked), LONGEST_WAIT))
-
-
-class Download:
-    """A download that keeps what has come in a ``.partial`` file.
-
-    Beside that file stands what the server said of the whole (address, ETag, date, length), and
-    a download goes on only where the server still says the same; otherwise it starts anew.
-    Whether the result is right is for its sum to say.
+    What has come stands in a ``.partial`` file until then, and beside it what the server said of
+    the whole (address, ETag, date, length). A download goes on only where the server still says
+    the same; otherwise it starts anew.
 
     Parameters
     ----------
@@ -114,153 +105,143 @@ class Download:
         The address.
     target : pathlib.Path
         The final name, in a folder that exists.
-    largest : int
+    largest : float
         Bytes above which the file cannot be what it should.
+    known : str, optional
+        The sum that it must have.
+    attempts : int, optional
+        Connections that may fail one after the other, `ATTEMPTS` by default; a failure after
+        1 MB more starts the count anew.
+    say : callable
+        Receives each line meant for the user.
+
+    Raises
+    ------
+    DownloadError
+        Naming the address, and what to do.
     """
-
-    def __init__(self, url: str, target: Path, largest: int) -> None:
-        self.url, self.target, self.largest = url, target, largest
-        self.partial = target.with_name(target.name + ".partial")
-        self.notes = target.with_name(target.name + ".partial.json")
-
-    def run(self) -> bool:
-        """Bring all of the file to `partial`; tell whether some of it was there before.
-
-        Raises
-        ------
-        DownloadError
-            Naming the address, and what to do.
-        """
-        resumed = self._reached() > 0
-        with requests.Session() as session:
-            persist(lambda: self._connect(session), self.url, self._reached)
-        return resumed
-
-    def finish(self) -> None:
-        """Give what came its final name."""
-        os.replace(self.partial, self.target)
-        self.notes.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Forget what came."""
-        self.partial.unlink(missing_ok=True)
-        self.notes.unlink(missing_ok=True)
-
-    def _reached(self) -> int:
-        return self.partial.stat().st_size if self.partial.is_file() else 0
-
-    def _resumable(self) -> dict[str, Any]:
-        """Return the notes on a partial file that may go on; otherwise forget it."""
+    partial = target.with_name(target.name + ".partial")
+    resumed = _size(partial) > 0
+    failed, had = 0, _size(partial)
+    while True:
         try:
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
-            if notes["url"] == self.url and 0 < self._reached() <= notes["length"]:
-                return dict(notes)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        self.discard()
-        return {}
+            _connect(url, partial, largest)
+            break
+        except PassingError as failure:
+            now = _size(partial)
+            failed = 1 if now - had >= _PROGRESS else failed + 1
+            had = max(had, now)
+            if failed >= (attempts or ATTEMPTS):
+                raise DownloadError(
+                    f"{url}: {failure} ({failed} attempt(s)); try again later"
+                    + (f", it goes on from {human_size(now)}" if now else "")
+                    + f"; {_OTHER_WAYS}"
+                ) from failure
+            time.sleep(min(max(WAIT * 2 ** (failed - 1), failure.asked), LONGEST_WAIT))
+    if known is None or has_sum(partial, known):
+        os.replace(partial, target)
+        _discard(partial)
+        return
+    found = file_sum(partial, known.split(":")[0])
+    _discard(partial)
+    if not resumed:
+        raise DownloadError(
+            f"{url}: not the file that was expected, what came was deleted (its sum is {found}, "
+            f"expected {known}); try again; if it stays so, the file has changed or something "
+            f"alters it on the way"
+        )
+    say(f"  {target.name}: the parts of two downloads do not fit; starting again")
+    download(url, target, largest, known, attempts, say)
 
-    def _connect(self, session: requests.Session) -> None:
-        """Bring the rest of the file over one connection."""
-        notes, have = self._resumable(), self._reached()
-        if notes and have == notes["length"]:
-            return
-        headers = {"User-Agent": f"biasmir/{__version__}", "Accept-Encoding": "identity"}
-        if notes:
-            headers["Range"] = f"bytes={have}-"
-            strong = notes["etag"] and not notes["etag"].startswith("W/")
-            if validator := notes["etag"] if strong else notes["modified"]:
-                headers["If-Range"] = validator
-        with session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            check_answer(response, self.url)
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _notes(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".json")
+
+
+def _discard(partial: Path) -> None:
+    for path in (partial, _notes(partial)):
+        path.unlink(missing_ok=True)
+
+
+def _connect(url: str, partial: Path, largest: float) -> None:
+    """Bring the rest of a file over one connection."""
+    said, have = fetch_record(_notes(partial)), _size(partial)
+    length = said.get("length") or 0
+    if said.get("url") != url or not isinstance(length, int) or not 0 < have <= length:
+        _discard(partial)
+        said, have = {}, 0
+    elif have == length:
+        return
+    headers = {"User-Agent": f"biasmir/{__version__}", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        weak = (said["etag"] or "W/").startswith("W/")
+        if validator := said["modified"] if weak else said["etag"]:
+            headers["If-Range"] = validator
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            _check_answer(response, url)
             if response.status_code == 200:
-                self.discard()
-                length = response.headers.get("Content-Length", "")
-                notes = {
-                    "url": self.url,
+                _discard(partial)
+                stated, have = response.headers.get("Content-Length", ""), 0
+                said = {
+                    "url": url,
                     "etag": response.headers.get("ETag"),
                     "modified": response.headers.get("Last-Modified"),
-                    "length": int(length) if length.isdigit() else None,
+                    "length": int(stated) if stated.isdigit() else None,
                 }
-                write_json(self.notes, notes)
-            elif not _continues(response, notes, have):
-                self.discard()
+                write_json(_notes(partial), said)
+            elif (
+                not have
+                or response.headers.get("Content-Range") != f"bytes {have}-{length - 1}/{length}"
+                or response.headers.get("ETag") not in (None, said["etag"])
+            ):
+                _discard(partial)
                 raise PassingError("the file at this address changed in between")
-            self._write(response, notes["length"])
-
-    def _write(self, response: requests.Response, total: int | None) -> None:
-        have = self._reached()
-        with (
-            open(self.partial, "ab") as out,
-            tqdm(
-                desc=self.target.name,
-                initial=have,
-                total=total,
-                unit="B",
-                unit_scale=True,
-                disable=None,
-            ) as bar,
-        ):
-            for chunk in response.iter_content(_CHUNK):
-                have += len(chunk)
-                if max(have, total or 0) > self.largest:
-                    self.discard()
-                    raise DownloadError(
-                        f"{self.url}: larger than {human_size(self.largest)}, which this file "
-                        f"cannot be; something else is at this address now"
-                    )
-                out.write(chunk)
-                bar.update(len(chunk))
-        if total is not None and have < total:  # urllib3 before 2.0 does not say so itself
-            raise PassingError(f"broke off after {have} of {total} bytes")
+            _write(response, url, partial, said["length"], largest)
+    except (failures.SSLError, failures.TooManyRedirects, ValueError) as error:
+        raise DownloadError(f"{url}: cannot be fetched ({error}); {_OTHER_WAYS}") from error
+    except failures.Timeout as error:
+        raise PassingError(f"no answer for {TIMEOUT:g} s") from error
+    except requests.RequestException as error:
+        raise PassingError(f"no connection, or it broke off ({error})") from error
 
 
-def _continues(response: requests.Response, notes: dict[str, Any], have: int) -> bool:
-    """Tell whether a partial answer is the rest of what is there."""
-    said = response.headers.get("Content-Range", "").strip()
-    return (
-        bool(notes)
-        and response.status_code == 206
-        and said == f"bytes {have}-{notes['length'] - 1}/{notes['length']}"
-        and response.headers.get("ETag") in (None, notes["etag"])
+def _write(
+    response: requests.Response, url: str, partial: Path, total: int | None, largest: float
+) -> None:
+    """Write what comes behind what has come."""
+    have = _size(partial)
+    bar = tqdm(
+        desc=partial.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None
     )
+    with open(partial, "ab") as out, bar:
+        for chunk in response.iter_content(_CHUNK):
+            have += len(chunk)
+            if max(have, total or 0) > largest:
+                _discard(partial)
+                raise DownloadError(
+                    f"{url}: larger than {human_size(largest)}, which this file cannot be; "
+                    f"something else is at this address now"
+                )
+            out.write(chunk)
+            bar.update(len(chunk))
+    if total is not None and have < total:  # urllib3 before 2.0 does not say so itself
+        raise PassingError(f"broke off after {have} of {total} bytes")
 
 
-def _failure(error: requests.RequestException, url: str) -> DownloadError | PassingError:
-    """Say what went wrong with a connection, and whether to try again."""
-    inner = error.args[0] if error.args else error
-    reason = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?", "", str(getattr(inner, "reason", inner)))
-    if isinstance(error, failures.JSONDecodeError):
-        return PassingError("something else came, no list of files")
-    if isinstance(error, failures.SSLError):
-        return DownloadError(
-            f"{url}: no safe connection ({reason}); check the clock, and behind a proxy that "
-            f"opens connections name its certificate in REQUESTS_CA_BUNDLE"
-        )
-    if isinstance(error, failures.Timeout) or "timed out" in reason.lower():
-        return PassingError(f"no answer for {TIMEOUT:g} s")
-    if isinstance(error, failures.ConnectionError | failures.ChunkedEncodingError):
-        return PassingError(f"no connection, or it broke off ({reason or type(error).__name__})")
-    return DownloadError(f"{url}: cannot be fetched ({reason or type(error).__name__})")
-
-
-def check_answer(response: requests.Response, url: str) -> None:
+def _check_answer(response: requests.Response, url: str) -> None:
     """Raise DownloadError or PassingError unless the answer brings the file."""
-    status = f"{response.status_code} {response.reason}"
-    if response.status_code in _PASSING:
+    status = f"the server or a proxy answered {response.status_code} {response.reason}"
+    if response.status_code in (408, 425, 429, 500, 502, 503, 504):
         asked = response.headers.get("Retry-After", "")
-        raise PassingError(
-            f"the server answered {status}", float(asked) if asked.isdigit() else 0.0
-        )
-    if response.status_code in (404, 410):
-        raise DownloadError(
-            f"{url}: the server has no such file ({status}); it has moved, or the mirror lacks it; "
-            f"{_OTHER_WAYS}"
-        )
+        raise PassingError(status, float(asked) if asked.isdigit() else 0.0)
     if response.status_code not in (200, 206, 416):
-        raise DownloadError(
-            f"{url}: the server or a proxy refuses access ({status}); {_OTHER_WAYS}"
-        )
+        raise DownloadError(f"{url}: {status}; {_OTHER_WAYS}")
     addresses = [step.url for step in response.history] + [response.url]
     if url.startswith("https:") and any(not step.startswith("https:") for step in addresses):
         raise DownloadError(f"{url}: redirected to an unprotected address, {addresses[-1]}")
@@ -269,3 +250,124 @@ def check_answer(response: requests.Response, url: str) -> None:
             f"{url}: a web page came, not a file; a network that asks to log in does this, open "
             f"a browser to see"
         )
+
+
+def unpack(file: RemoteFile, archive: Path, root: Path) -> dict[str, int]:
+    """Unpack an archive into its folder under the root.
+
+    Files that the folder already holds are replaced one by one where the archive has them, and
+    left where it has not, so that nothing of the user's is lost.
+
+    Parameters
+    ----------
+    file : RemoteFile
+        Tells where to, how many bytes it may become, and what has to be in it. A folder in the
+        archive of the target's name becomes it; without one, the whole content does.
+    archive : pathlib.Path
+        The archive.
+    root : pathlib.Path
+        The folder of fetched files.
+
+    Returns
+    -------
+    dict
+        The size in bytes of each file, by its path inside `RemoteFile.folder` (with ``/``).
+
+    Raises
+    ------
+    ArchiveError
+        If the archive is damaged, has a member or a link that leads outside, a device, too many
+        bytes or members, or not what it should hold. Nothing is left then.
+    """
+    # A link to another disk: unpack on that disk.
+    target = Path(os.path.realpath(root / file.folder))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+    with TemporaryDirectory(
+        prefix=f".{target.name}.", suffix=".partial", dir=target.parent
+    ) as temporary:
+        folder = Path(temporary) / "content"
+        folder.mkdir()
+        try:
+            _extract(archive, folder, MARGIN * file.unpacked, Path(file.to).name)
+        except _BROKEN as error:
+            raise ArchiveError(
+                f"{archive}: damaged, no archive of this kind, or not to be trusted "
+                f"({error or type(error).__name__}); delete it and fetch it again"
+            ) from error
+        inside = folder / target.name if (folder / target.name).is_dir() else folder
+        absent = [name for name in file.holds if not (inside / name).exists()]
+        if absent:
+            raise ArchiveError(
+                f"{archive}: has no {absent[0]}, so it is not what was expected; delete it and "
+                f"fetch it again"
+            )
+        paths = [path for path in inside.rglob("*") if path.is_file()]
+        sizes = {path.relative_to(inside).as_posix(): path.stat().st_size for path in paths}
+        if target.exists():
+            move_files(inside, target)
+        else:
+            os.replace(inside, target)
+    return sizes
+
+
+class _Bounded(gzip.GzipFile):
+    """The content of a gz, of which no more than `largest` bytes are given to anybody."""
+
+    def __init__(self, archive: Path, largest: int) -> None:
+        super().__init__(archive, "rb")
+        self.archive, self.largest = archive, largest
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self.largest - self.tell()
+        data = super().read(left + 1 if size is None or size < 0 else min(size, left + 1))
+        if len(data) > left:
+            raise _too_large(self.archive, self.largest)
+        return data
+
+
+def _too_large(archive: Path, largest: int) -> ArchiveError:
+    return ArchiveError(
+        f"{archive}: unpacks to more than {human_size(largest)}, more than it can hold; not "
+        f"unpacked, do not trust this archive"
+    )
+
+
+def _extract(archive: Path, folder: Path, largest: int, name: str) -> None:
+    """Unpack a zip, tar.gz or gz; of a gz into the file `name`."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as opened:
+            # Python reads no more of a member than is declared, so the sum is a bound.
+            if sum(member.file_size for member in opened.infolist()) > largest:
+                raise _too_large(archive, largest)
+            for path in _wanted(archive, opened.namelist()):
+                opened.extract(path, folder)
+        return
+    with _Bounded(archive, largest) as stream:
+        if not archive.name.endswith((".tgz", ".tar.gz")):
+            with open(folder / name, "wb") as out:
+                shutil.copyfileobj(stream, out)
+            return
+        with tarfile.open(fileobj=stream, mode="r|") as opened:
+            for member in _wanted(archive, opened):
+                opened.extract(member, folder, filter="data")
+        while stream.read(_CHUNK):  # to the end, where gzip keeps its own check of the content
+            pass
+
+
+def _wanted(archive: Path, members: Iterable[Any]) -> Iterator[Any]:
+    """Yield members but for litter of other systems; refuse what no archive can have."""
+    bar = tqdm(members, desc=f"unpacking {archive.name}", unit=" files", disable=None)
+    for number, member in enumerate(bar):
+        name = getattr(member, "name", member)  # a zip gives names
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts:
+            raise ArchiveError(
+                f"{archive}: the member {name!r} climbs out of its folder; not unpacked, do not "
+                f"trust this archive"
+            )
+        if number >= MOST_MEMBERS:
+            raise ArchiveError(f"{archive}: more than {MOST_MEMBERS} members; not unpacked")
+        if not any(part in ("__MACOSX", ".DS_Store") or part.startswith("._") for part in parts):
+            yield member

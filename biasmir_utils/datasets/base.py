@@ -6,18 +6,31 @@ prepare NAME` then know it.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from biasmir_utils.corpus import Corpus, cache_folder
-from biasmir_utils.errors import ArgumentError, did_you_mean
+import numpy as np
+import pandas as pd
+
+from biasmir_utils.corpus import SPLITS, Corpus, CorpusWriter, Target, cache_folder
+from biasmir_utils.errors import ArgumentError, CorpusError, did_you_mean
+from biasmir_utils.files import sha256, versions
 
 ROOT_VARIABLE = "BIASMIR_DATA"
 # Sizes are stated about; what is this many times as large cannot be the file.
 MARGIN = 4
 LARGEST_UNKNOWN = 30_000_000_000
+GENRES = ("pop_rock", "jazz_blue", "classical", "country_folk")
+"""The genres of the paper, which both data sets have."""
+INSTRUMENTS = (
+    *("cello", "clarinet", "flute", "guitar", "organ"),
+    *("piano", "saxophone", "trumpet", "violin", "voice"),
+)
+"""The classes that both data sets have, in the paper's order."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,6 @@ class RemoteFile:
         the file is no archive.
     holds : tuple of str
         Files and folders that must be in the archive.
-    unpacked_sum : str, optional
-        Of the file that a ``.gz`` holds.
     """
 
     name: str
@@ -57,17 +68,17 @@ class RemoteFile:
     size: int = 0
     unpacked: int = 0
     holds: tuple[str, ...] = ()
-    unpacked_sum: str | None = None
-
-    @property
-    def largest(self) -> int:
-        """Bytes above which it cannot be the file."""
-        return MARGIN * self.size or LARGEST_UNKNOWN
 
     @property
     def kept(self) -> str:
         """Where the downloaded file is kept, relative to the root."""
         return f"downloads/{self.name}" if self.unpacked else self.to
+
+    @property
+    def folder(self) -> str:
+        """Where the files of an archive go, relative to the root; a ``.gz`` holds one file."""
+        many = self.name.endswith((".zip", ".tgz", ".tar.gz"))
+        return self.to if many else str(Path(self.to).parent)
 
 
 @dataclass(frozen=True)
@@ -127,30 +138,44 @@ def add_dataset(dataset: Dataset) -> None:
     DATASETS[dataset.name] = dataset
 
 
-def default_root() -> Path:
-    """Return where fetched files go: `$BIASMIR_DATA`, or `data` in the cache folder.
+def find_dataset(name: str, what: str, able: Callable[[Dataset], object]) -> Dataset:
+    """Return a data set by its name.
 
-    The cache folder is `$BIASMIR_CACHE`, or the one that the system gives each user (on Linux
-    ``~/.cache/biasmir``).
-    """
-    named = os.environ.get(ROOT_VARIABLE)
-    return Path(named).expanduser() if named else cache_folder() / "data"
-
-
-def place_of(root: str | os.PathLike[str] | None) -> Path:
-    """Return the root that was named, or else the default one."""
-    return Path(root).expanduser() if root is not None else default_root()
-
-
-def to_fetch(name: str) -> Dataset:
-    """Return a data set that has files to fetch.
+    Parameters
+    ----------
+    name : str
+        As a user gave it.
+    what : str
+        What is wanted, for the message.
+    able : callable
+        Tells whether a data set will do.
 
     Raises
     ------
     ArgumentError
         Naming those that there are.
     """
-    return _known(name, "source", {n: d for n, d in DATASETS.items() if d.files})
+    known = {name: dataset for name, dataset in DATASETS.items() if able(dataset)}
+    if name not in known:
+        raise ArgumentError(
+            f"no {what} {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+        )
+    return known[name]
+
+
+def default_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Return where fetched files go: `$BIASMIR_DATA`, or `data` in the cache folder.
+
+    The cache folder is `$BIASMIR_CACHE`, or the one that the system gives each user (on Linux
+    ``~/.cache/biasmir``).
+
+    Parameters
+    ----------
+    root : path, optional
+        A folder that a user named instead.
+    """
+    named = root if root is not None else os.environ.get(ROOT_VARIABLE)
+    return Path(named).expanduser() if named else cache_folder() / "data"
 
 
 def prepare(
@@ -179,14 +204,167 @@ def prepare(
     ArgumentError
         If there is no such data set.
     """
-    found = _known(name, "data set", {n: d for n, d in DATASETS.items() if d.prepare})
+    found = find_dataset(name, "data set", lambda dataset: dataset.prepare)
     assert found.prepare is not None
-    return found.prepare(place_of(root), out, **options)
+    return found.prepare(default_root(root), out, **options)
 
 
-def _known(name: str, what: str, known: Mapping[str, Dataset]) -> Dataset:
-    if name not in known:
-        raise ArgumentError(
-            f"no {what} {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}"
+# What is recorded under the root of what was fetched: sums, and what an archive was unpacked to.
+SUMS = "downloads/sums.json"
+
+
+def fetch_record(path: Path) -> dict[str, Any]:
+    """Return what was recorded; a record that cannot be read counts as none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def unpacked_record(root: Path, file: RemoteFile) -> Path:
+    """Return the record of an archive: its sum when it was unpacked, and its files' sizes."""
+    return root / "downloads" / f"{file.name}.unpacked.json"
+
+
+def is_whole(
+    root: Path, file: RemoteFile, known: str | None, names: Collection[str] | None = None
+) -> bool:
+    """Tell whether the files of an archive, or some of them, are there as `fetch` unpacked them.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder of fetched files.
+    file : RemoteFile
+        The archive.
+    known : str, optional
+        The sum that the archive must have had.
+    names : collection of str, optional
+        The files that must still have their size; by default all.
+    """
+    record = fetch_record(unpacked_record(root, file))
+    sizes = record.get("files", {})
+    return (
+        bool(sizes)
+        and known in (None, record.get("sum"))
+        and all(
+            name in sizes
+            and (place := root / file.folder / name).is_file()
+            and place.stat().st_size == sizes[name]
+            for name in names or sizes
         )
-    return known[name]
+    )
+
+
+def check_counts(table: pd.DataFrame, published: bool, root: Path) -> bool:
+    """Raise `CorpusError` if published files give other counts than `Dataset.counts`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The clips of one data set; those without a group do not count.
+    published : bool
+        Whether the files that were read are the published ones; others are not checked.
+    root : pathlib.Path
+        The folder of the files, for the message.
+
+    Returns
+    -------
+    bool
+        Whether the counts were checked.
+    """
+    dataset = table["dataset"].iloc[0]
+    part = table[table["group"].notna()]
+    train = part[part["split"] == "train"]
+    found = {**part["split"].value_counts(), **train["group"].value_counts()}
+    for name, expected in DATASETS[dataset].counts.items() if published else ():
+        count = (train[name] >= 0.5).sum() if name in train else found.get(name, 0)
+        if count != expected:
+            raise CorpusError(
+                f"{root}: the files of {dataset} are the published ones, but give {count} "
+                f"{'' if name in SPLITS else 'training '}clips of {name}, expected {expected}; "
+                f"this is an error of BiasMIR, please report it"
+            )
+    return published
+
+
+def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:
+    """Return the path from a folder to a file, with forward slashes."""
+    try:
+        return Path(os.path.relpath(file.resolve(), Path(folder).resolve())).as_posix()
+    except ValueError:  # another drive, on Windows
+        return file.resolve().as_posix()
+
+
+def with_audio(
+    table: pd.DataFrame, files: Mapping[str, Path], out: str | os.PathLike[str]
+) -> pd.DataFrame:
+    """Return a clip table with the column `audio`: paths relative to the corpus folder.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the column `clip`.
+    files : mapping of str to pathlib.Path
+        The sound file of each clip that has one; the others have NaN then.
+    out : path
+        The corpus folder.
+    """
+    paths = [relative_path(files[clip], out) if clip in files else np.nan for clip in table["clip"]]
+    return table.assign(audio=pd.Series(paths, index=table.index, dtype=object))
+
+
+def write_corpus(
+    out: str | os.PathLike[str],
+    clips: pd.DataFrame,
+    root: Path,
+    tables: Sequence[Path],
+    used: Path,
+    labels: Sequence[str],
+    notes: Mapping[str, Any],
+    **about: Any,
+) -> Corpus:
+    """Write a corpus of published data sets, and what it was made from.
+
+    Parameters
+    ----------
+    out : path
+        The corpus folder to make.
+    clips : pandas.DataFrame
+        As `CorpusWriter.write` wants it.
+    root : pathlib.Path
+        The folder of fetched files.
+    tables : sequence of pathlib.Path
+        The files in it that were read; their sums are recorded.
+    used : pathlib.Path
+        The file or folder in it that the corpus uses in place.
+    labels : sequence of str
+        The targets.
+    notes : mapping
+        What is recorded beside sums and versions, such as the command.
+    **about
+        Name, title and licences; see `CorpusWriter`.
+    """
+    files = [path.absolute() for path in (*tables, used)]
+    unchecked = {
+        entry["became"]: str(entry.get("sum"))
+        for entry in fetch_record(root / SUMS).values()
+        if entry.get("unchecked")
+        and any(file.is_relative_to((root / entry["became"]).absolute()) for file in files)
+    }
+    provenance = {
+        "versions": versions("numpy", "pandas"),
+        "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
+        "unchecked": unchecked,
+        **notes,
+    }
+    writer = CorpusWriter(
+        out,
+        datasets=list(dict.fromkeys(clips["dataset"])),
+        groups=GENRES,
+        targets=[Target(label, "label") for label in labels],
+        provenance=provenance,
+        **about,
+    )
+    return writer.write(clips)

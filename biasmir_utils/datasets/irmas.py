@@ -12,22 +12,29 @@ for predominant instrument recognition in musical audio signals", ISMIR 2012.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.datasets._fetch import is_published
-from biasmir_utils.datasets._prepare import INSTRUMENTS, check_counts, with_audio, write_corpus
-from biasmir_utils.datasets.base import DATASETS, Dataset, RemoteFile, add_dataset
+from biasmir_utils.datasets._download import has_sum
+from biasmir_utils.datasets.base import (
+    DATASETS,
+    INSTRUMENTS,
+    Dataset,
+    RemoteFile,
+    add_dataset,
+    check_counts,
+    with_audio,
+    write_corpus,
+)
 from biasmir_utils.errors import CorpusError
 
 IRMAS_FOLDER = "IRMAS-TrainingData"
 # Acoustic and electric guitar are one class in the other data set.
-IRMAS_INSTRUMENTS = {
+_INSTRUMENT_OF = {
     "cel": "cello",
     "cla": "clarinet",
     "flu": "flute",
@@ -41,12 +48,12 @@ IRMAS_INSTRUMENTS = {
     "voi": "voice",
 }
 # Latin and soul has no counterpart in the other data set.
-IRMAS_GENRES = {
+_GENRE_OF = {
     "pop_roc": "pop_rock",
     "jaz_blu": "jazz_blue",
     "cla": "classical",
     "cou_fol": "country_folk",
-    "lat_sou": None,
+    "lat_sou": np.nan,
 }
 IRMAS_LICENCE = {
     "what": "IRMAS, not to be redistributed",
@@ -54,6 +61,8 @@ IRMAS_LICENCE = {
     "url": "https://zenodo.org/records/1290750",
 }
 _DRUMS = {"dru": "yes", "nod": "no"}
+# Such as 043__[cel][nod][cla]0029__1; the track is all before the last __.
+_NAME = r"^(?P<track>[^\[]*\[(?P<instrument>[^\[\]]*)\].*\[(?P<genre>[^\[\]]*)\].*)__.*$"
 _AUTHORS = "https://raw.githubusercontent.com/changhongw/audio-embedding-bias"
 
 
@@ -78,8 +87,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
     """
     root = Path(root)
     lists = irmas_lists(root)
-    clips, without_genre = read_irmas(root, INSTRUMENTS, keep_all=True)
-    checked = check_irmas(clips, root)
+    clips, checked = read_irmas(root, INSTRUMENTS)
     audio = irmas_audio(root)
     unlisted = sorted(set(audio) - set(clips["clip"]))
     if unlisted:
@@ -87,42 +95,34 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
             f"{audio[unlisted[0]]}: in neither {lists[0]} nor {lists[1]} ({len(unlisted)} such "
             f"file(s)); the split is of another version, fetch both anew"
         )
-    clips = with_audio(clips, audio, out)
-    codes = [_codes(name) for name in clips["clip"]]
-    drums = [next((_DRUMS[c] for c in found[1:-1] if c in _DRUMS), np.nan) for found in codes]
-    clips = clips.assign(
-        instrument_code=[found[0] for found in codes],
-        genre_code=[found[-1] for found in codes],
-        drums=drums,
+    codes = clips["clip"].str.extract(_NAME)
+    clips = with_audio(clips, audio, out).assign(
+        instrument_code=codes["instrument"],
+        genre_code=codes["genre"],
+        drums=clips["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
     )
     return write_corpus(
         out,
         clips,
         root,
         lists,
-        [root / IRMAS_FOLDER],
-        name="irmas",
-        title="IRMAS, training part",
-        labels=INSTRUMENTS,
-        made_by="biasmir prepare irmas",
-        licences=[IRMAS_LICENCE],
+        root / IRMAS_FOLDER,
+        INSTRUMENTS,
         notes={
-            "without_group": {"irmas": {"genre lat_sou": without_genre}},
+            "made_by": "biasmir prepare irmas",
+            "without_group": {"irmas": {"genre lat_sou": int(clips["group"].isna().sum())}},
             "without_audio": {"irmas": int(clips["audio"].isna().sum())},
             "counts_as_published": {"irmas": checked},
         },
+        name="irmas",
+        title="IRMAS, training part",
+        licences=[IRMAS_LICENCE],
     )
 
 
 def irmas_lists(root: Path) -> list[Path]:
     """Return the authors' two lists of clips, train and test, under the root."""
     return [root / file.to for file in DATASETS["paper-split"].files]
-
-
-def check_irmas(clips: pd.DataFrame, root: Path) -> bool:
-    """Check the counts of clips if the lists are the published ones; see `check_counts`."""
-    published = all(is_published(root, file) for file in DATASETS["paper-split"].files)
-    return check_counts(clips, published, root)
 
 
 def irmas_audio(root: Path) -> dict[str, Path]:
@@ -135,7 +135,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     """
     folder = root / IRMAS_FOLDER
     found: dict[str, Path] = {}
-    for code in IRMAS_INSTRUMENTS:
+    for code in _INSTRUMENT_OF:
         for path in sorted((folder / code).glob("*.wav")):
             if path.stem in found:
                 raise CorpusError(f"{path}: the same clip is in {found[path.stem]}; delete one")
@@ -147,9 +147,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     return found
 
 
-def read_irmas(
-    root: Path, labels: Sequence[str], *, keep_all: bool = False
-) -> tuple[pd.DataFrame, int]:
+def read_irmas(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     """Read the authors' split of IRMAS into a clip table.
 
     Parameters
@@ -160,70 +158,53 @@ def read_irmas(
     labels : sequence of str
         The label columns to make; every clip has every label observed, 1 for its predominant
         instrument and 0 for the others.
-    keep_all : bool
-        Whether clips of a genre without counterpart stay, with no group.
 
     Returns
     -------
     table : pandas.DataFrame
-        Columns `dataset`, `clip`, `track`, `split`, `group` and the labels, sorted by clip.
-    n_dropped : int
-        Clips left out for their genre; with `keep_all`, those without a group.
+        Columns `dataset`, `clip`, `track`, `split`, `group` (NaN for a genre without counterpart)
+        and the labels, sorted by clip.
+    checked : bool
+        Whether the lists are the published ones, so that the counts of clips were checked.
 
     Raises
     ------
     CorpusError
         Naming the file: a name that cannot be read, or one in both lists.
     """
-    rows, n_dropped = [], 0
-    seen: dict[str, Path] = {}
+    parts: list[pd.DataFrame] = []
     for split, path in zip(("train", "test"), irmas_lists(root), strict=True):
-        for clip in _names(path):
-            if clip in seen:
-                raise CorpusError(f"{path}: the clip {clip!r} is in {seen[clip]} as well")
-            seen[clip] = path
-            codes, (track, separator, _) = _codes(clip), clip.rpartition("__")
-            if len(codes) < 2 or not separator:
-                raise CorpusError(
-                    f"{path}: the clip name {clip!r} is not of the form 043__[cel][nod][cla]0029__1"
-                )
-            instrument = _known(path, clip, "instrument", codes[0], IRMAS_INSTRUMENTS)
-            genre = _known(path, clip, "genre", codes[-1], IRMAS_GENRES)
-            n_dropped += genre is None
-            if genre is not None or keep_all:
-                observed = {label: float(label == instrument) for label in labels}
-                rows.append(("irmas", clip, track, split, genre, *observed.values()))
-    table = pd.DataFrame(rows, columns=["dataset", "clip", "track", "split", "group", *labels])
-    return table.sort_values("clip", ignore_index=True), n_dropped
-
-
-def _codes(clip: str) -> list[str]:
-    return re.findall(r"\[([^\[\]]*)\]", clip)
-
-
-def _known(
-    path: Path, clip: str, what: str, code: str, known: Mapping[str, str | None]
-) -> str | None:
-    if code not in known:
-        raise CorpusError(
-            f"{path}: the clip name {clip!r} has the {what} {code!r}, "
-            f"expected one of {', '.join(known)}"
-        )
-    return known[code]
-
-
-def _names(path: Path) -> list[str]:
-    """Return the distinct names of a list with one name a line, sorted."""
-    if not path.is_file():
-        raise CorpusError(
-            f"{path}: no such file; it is one of the two lists of IRMAS clips: run `biasmir fetch "
-            f"paper-split` first (with the same --root)"
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    names = {line.strip().strip('"') for line in lines} - {""}
-    if not names:
-        raise CorpusError(f"{path}: the list is empty, expected one clip name a line")
-    return sorted(names)
+        if not path.is_file():
+            raise CorpusError(
+                f"{path}: no such file; it is one of the two lists of IRMAS clips: run `biasmir "
+                f"fetch paper-split` first (with the same --root)"
+            )
+        lines = path.read_text(encoding="utf-8").splitlines()
+        names = sorted({line.strip().strip('"') for line in lines} - {""})
+        if not names:
+            raise CorpusError(f"{path}: the list is empty, expected one clip name a line")
+        part = pd.DataFrame({"dataset": "irmas", "clip": names, "split": split})
+        part = part.join(part["clip"].str.extract(_NAME))
+        problems = {
+            "is not of the form 043__[cel][nod][cla]0029__1": part["track"].isna(),
+            "has an instrument that is not known": ~part["instrument"].isin(_INSTRUMENT_OF),
+            "has a genre that is not known": ~part["genre"].isin(_GENRE_OF),
+            "is in the other list as well": part["clip"].isin(parts[0]["clip"] if parts else []),
+        }
+        for problem, wrong in problems.items():
+            if wrong.any():
+                name = part["clip"][wrong].iloc[0]
+                raise CorpusError(f"{path}: the clip name {name!r} {problem}")
+        parts.append(part)
+    found = pd.concat(parts).sort_values("clip", ignore_index=True)
+    instrument = found["instrument"].map(_INSTRUMENT_OF)
+    table = found[["dataset", "clip", "track", "split"]].assign(
+        group=found["genre"].map(_GENRE_OF),
+        **{label: (instrument == label).astype(float) for label in labels},
+    )
+    files = DATASETS["paper-split"].files
+    published = all(has_sum(root / file.to, file.sum) for file in files)
+    return table, check_counts(table, published, root)
 
 
 add_dataset(
@@ -240,7 +221,7 @@ add_dataset(
                 sum="md5:4fd9f5ed5a18d8e2687e6360b5f60afe",
                 size=3_200_000_000,
                 unpacked=3_600_000_000,
-                holds=tuple(IRMAS_INSTRUMENTS),
+                holds=tuple(_INSTRUMENT_OF),
             ),
         ),
         # Of Wang, Richard and McFee (ISMIR 2023), and of their published program.

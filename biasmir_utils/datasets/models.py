@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset, place_of
+from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset, default_root
+
+OPENL3_FILE = "openl3_audio_mel256_music-v0_4_0.h5.gz"
 
 add_dataset(
     Dataset(
@@ -34,18 +36,12 @@ add_dataset(
                 holds=("saved_model.pb",),
             ),
             RemoteFile(
-                name="openl3_audio_mel256_music-v0_4_0.h5.gz",
-                url=(
-                    "https://github.com/marl/openl3/raw/models/"
-                    "openl3_audio_mel256_music-v0_4_0.h5.gz"
-                ),
-                to="models/openl3/openl3_audio_mel256_music-v0_4_0.h5",
+                name=OPENL3_FILE,
+                url=f"https://github.com/marl/openl3/raw/models/{OPENL3_FILE}",
+                to=f"models/openl3/{OPENL3_FILE.removesuffix('.gz')}",
                 sum="sha256:e379f41e880b78e157c199ebddac80d3764e6a46282bcccdbe875bcf538f9afd",
                 size=20_000_000,
                 unpacked=20_000_000,
-                unpacked_sum=(
-                    "sha256:624ee7b1dd5ff87e18073f66fd8b2052bebb8ac70210e9c0937c0c940c63e9d6"
-                ),
             ),
         ),
     )
@@ -67,7 +63,7 @@ def fetched_model(name: str, root: str | os.PathLike[str] | None = None) -> Path
     pathlib.Path or None
         The SavedModel folder (of openl3 the weight file); None if it is not there.
     """
-    folder = place_of(root) / "models" / name
+    folder = default_root(root) / "models" / name
     if name == "openl3":
         return next(iter(sorted(folder.glob("*.h5"))), None)
     return folder if (folder / "saved_model.pb").is_file() else None

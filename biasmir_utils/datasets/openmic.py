@@ -17,14 +17,22 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus
-from biasmir_utils.datasets._fetch import is_published
-from biasmir_utils.datasets._prepare import GENRES, check_counts, with_audio, write_corpus
-from biasmir_utils.datasets.base import DATASETS, Dataset, RemoteFile, add_dataset
+from biasmir_utils.corpus import Corpus, read_table_file, row_place
+from biasmir_utils.datasets.base import (
+    DATASETS,
+    GENRES,
+    Dataset,
+    RemoteFile,
+    add_dataset,
+    check_counts,
+    is_whole,
+    with_audio,
+    write_corpus,
+)
 from biasmir_utils.errors import CorpusError
 
 OPENMIC_FOLDER = "openmic-2018"
@@ -63,42 +71,40 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
         Naming the file and row that cannot be used; nothing is written then.
     """
     root = Path(root)
-    classes = _read_classes(root / OPENMIC_FOLDER)
-    clips, without_genre = read_openmic(root, classes, keep_all=True)
-    checked = check_openmic(clips, root)
+    folder = root / OPENMIC_FOLDER
+    classes = _read_classes(folder)
+    clips, checked = read_openmic(root, classes)
     clips = with_audio(clips, openmic_audio(root, clips["clip"]), out)
-    metadata = _read_metadata(root / OPENMIC_FOLDER).reindex(clips["clip"]).reset_index(drop=True)
+    columns = {"artist_name": "artist", "track_title": "title", "license_title": "licence"}
+    table = _read_metadata(folder).set_index("sample_key")
+    metadata = pd.DataFrame({"genres": table["titles"].map("; ".join)})
+    for column, name in columns.items():
+        if column in table:
+            metadata[name] = table[column]
+    if "start_time" in table:
+        metadata["start_time"] = pd.to_numeric(table["start_time"], errors="coerce")
     return write_corpus(
         out,
-        pd.concat([clips, metadata], axis=1),
+        clips.join(metadata, on="clip"),
         root,
         openmic_tables(root),
-        [root / OPENMIC_FOLDER],
-        name="openmic",
-        title="OpenMIC-2018",
-        labels=classes,
-        made_by="biasmir prepare openmic",
-        licences=[OPENMIC_LICENCE],
+        folder,
+        classes,
         notes={
-            "without_group": {"openmic": {"no matching genre": without_genre}},
+            "made_by": "biasmir prepare openmic",
+            "without_group": {"openmic": {"no matching genre": int(clips["group"].isna().sum())}},
             "without_audio": {"openmic": int(clips["audio"].isna().sum())},
             "counts_as_published": {"openmic": checked},
         },
+        name="openmic",
+        title="OpenMIC-2018",
+        licences=[OPENMIC_LICENCE],
     )
 
 
 def openmic_tables(root: Path) -> list[Path]:
     """Return the tables that are read, under the root."""
     return [root / OPENMIC_FOLDER / name for name in TABLES]
-
-
-def check_openmic(clips: pd.DataFrame, root: Path) -> bool:
-    """Check the counts of clips if the tables are the published ones; see `check_counts`.
-
-    They are by the sum that their archive had when `fetch` unpacked it, and their sizes since.
-    """
-    published = is_published(root, DATASETS["openmic"].files[0], TABLES)
-    return check_counts(clips, published, root)
 
 
 def openmic_audio(root: Path, clips: Iterable[str]) -> dict[str, Path]:
@@ -120,32 +126,22 @@ def openmic_audio(root: Path, clips: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def match_genre(titles: Iterable[str]) -> str | None:
-    """Return the genre of the first title that shares a word with a genre's name.
+def _genre(titles: Iterable[str]) -> str | float:
+    """Return the genre of the first title that shares a word with a genre's name, else NaN.
 
-    Words must be equal, so "Jazz" and "Free-Jazz" are `jazz_blue` and "Blues" is nothing: the
-    word of the genre is "blue". Source: the authors' published program.
-
-    Parameters
-    ----------
-    titles : iterable of str
-        Genre titles of a clip, the most important first.
-
-    Returns
-    -------
-    str or None
-        One of `GENRES`; where a title matches two, the one that comes first there.
+    Words are letters in any case, and must be equal, so "Jazz" and "Free-Jazz" are `jazz_blue` and
+    "Blues" is nothing: the word of the genre is "blue". Of two genres in one title, the one that
+    comes first in `GENRES`. Source: the authors' published program.
     """
     for title in titles:
+        words = re.findall(r"[^\W\d_]+", title.lower())
         for genre in GENRES:
-            if _words(genre) & _words(title):
+            if set(genre.split("_")) & set(words):
                 return genre
-    return None
+    return np.nan
 
 
-def read_openmic(
-    root: Path, labels: Sequence[str], *, keep_all: bool = False
-) -> tuple[pd.DataFrame, int]:
+def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     """Read the tables of OpenMIC-2018 into a clip table.
 
     Parameters
@@ -154,16 +150,15 @@ def read_openmic(
         The folder that holds the unpacked archive `openmic-2018/`.
     labels : sequence of str
         The classes to keep as label columns: likelihood in [0, 1], NaN where not observed.
-    keep_all : bool
-        Whether clips whose genre titles match nothing stay, with no group.
 
     Returns
     -------
     table : pandas.DataFrame
-        Columns `dataset`, `clip`, `track` (the FMA track), `split`, `group` and the labels,
-        sorted by clip.
-    n_dropped : int
-        Clips left out because no genre title matches; with `keep_all`, those without a group.
+        Columns `dataset`, `clip`, `track` (the FMA track), `split`, `group` (NaN where no genre
+        title matches) and the labels, sorted by clip.
+    checked : bool
+        Whether the tables are the published ones, so that the counts of clips were checked. They
+        are by the sum that their archive had when `fetch` unpacked it, and their sizes since.
 
     Raises
     ------
@@ -172,47 +167,49 @@ def read_openmic(
         without a split, a label of an unknown clip or class.
     """
     folder = root / OPENMIC_FOLDER
-    titles = _read_titles(folder)
-    genres = titles.map(match_genre).astype(object)
-    splits = _read_splits(folder)
-    lost = [clip for clip in genres.index if clip not in splits]
+    metadata = _read_metadata(folder).sort_values("sample_key", ignore_index=True)
+    clips = metadata["sample_key"]
+    splits: dict[str, str] = {}
+    for split, name in PARTITIONS.items():
+        for number, line in enumerate(_existing(folder / name).read_text("utf-8").splitlines()):
+            clip = line.strip()
+            if clip and splits.setdefault(clip, split) != split:
+                raise CorpusError(
+                    f"{folder / name}, line {number + 1}: the clip {clip!r} is in train as well"
+                )
+    lost = clips[~clips.isin(splits)].tolist()
     if lost:
         raise CorpusError(
             f"{folder / PARTITIONS['train']}, {folder / PARTITIONS['test']}: {len(lost)} clip(s) "
             f"of {METADATA} are in neither, the first is {lost[0]!r}"
         )
-    likelihoods = _read_likelihoods(folder, labels, set(genres.index))
-    kept = (genres if keep_all else genres[genres.notna()]).sort_index()
     table = pd.DataFrame(
         {
             "dataset": "openmic",
-            "clip": kept.index,
-            "track": [clip.partition("_")[0] for clip in kept.index],
-            "split": [splits[clip] for clip in kept.index],
-            "group": kept.to_numpy(),
+            "clip": clips,
+            "track": clips.str.partition("_")[0],
+            "split": clips.map(splits),
+            "group": metadata["titles"].map(_genre),
         }
     )
-    values = likelihoods.reindex(index=kept.index, columns=list(labels)).reset_index(drop=True)
-    return pd.concat([table, values], axis=1), int(genres.isna().sum())
+    likelihoods = _read_likelihoods(folder, labels, clips).reindex(columns=list(labels))
+    table = table.join(likelihoods, on="clip")
+    published = DATASETS["openmic"].files[0]
+    return table, check_counts(table, is_whole(root, published, published.sum, TABLES), root)
 
 
-def _words(text: str) -> set[str]:
-    """Return the words of a text in lower case; whatever is not a letter separates them."""
-    return set(re.findall(r"[^\W\d_]+", text.lower()))
-
-
-def _text_of(path: Path) -> str:
+def _existing(path: Path) -> Path:
     if not path.is_file():
         raise CorpusError(
             f"{path}: no such file; run `biasmir fetch openmic` first (with the same --root), or "
             f"unpack OpenMIC-2018 there"
         )
-    return path.read_text(encoding="utf-8")
+    return path
 
 
 def _read_classes(folder: Path) -> list[str]:
     """Return the classes of OpenMIC-2018, in the order of its class map."""
-    text = _text_of(folder / CLASS_MAP)
+    text = _existing(folder / CLASS_MAP).read_text("utf-8")
     try:
         numbers = json.loads(text)
         return sorted(numbers, key=lambda name: int(numbers[name]))
@@ -220,25 +217,8 @@ def _read_classes(folder: Path) -> list[str]:
         raise CorpusError(f"{folder / CLASS_MAP}: expected a JSON object of class names") from error
 
 
-def _read_metadata(folder: Path) -> pd.DataFrame:
-    """Return by clip the genre titles, and of the other columns those that the table has."""
-    table = _read_table(folder / METADATA, ["track_genres", "sample_key"])
-    columns = {"artist_name": "artist", "track_title": "title", "license_title": "licence"}
-    found = pd.DataFrame({"genres": _read_titles(folder).map("; ".join)})
-    for column, name in columns.items():
-        if column in table.columns:
-            found[name] = table[column].to_numpy()
-    if "start_time" in table.columns:
-        found["start_time"] = pd.to_numeric(table["start_time"], errors="coerce").to_numpy()
-    return found
-
-
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    _text_of(path)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except ValueError as error:
-        raise CorpusError(f"{path}: cannot be read as a table ({error})") from error
+    table = read_table_file(_existing(path))
     for column in columns:
         if column not in table.columns:
             raise CorpusError(
@@ -247,50 +227,32 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _read_titles(folder: Path) -> pd.Series:
-    """Return the genre titles of each clip, by clip."""
+def _read_metadata(folder: Path) -> pd.DataFrame:
+    """Return the metadata table, with the column `titles`: the genre titles of each clip."""
     path = folder / METADATA
     table = _read_table(path, ["track_genres", "sample_key"])
     keys = table["sample_key"]
     if keys.duplicated().any():
         row = int(keys.duplicated().to_numpy().argmax())
-        raise CorpusError(f"{path}, row {row + 1}: the clip {keys.iloc[row]!r} is there twice")
+        raise CorpusError(
+            f"{path}, {row_place(table, row)}: the clip {keys.iloc[row]!r} is there twice"
+        )
     titles = []
-    for row, text in enumerate(table["track_genres"]):
+    for row, cell in enumerate(table["track_genres"]):
         try:
-            titles.append(_titles(text))
+            # A literal list of dicts; an empty cell means no genre.
+            entries = [] if pd.isna(cell) else ast.literal_eval(cell)
+            titles.append([str.strip(entry["genre_title"]) for entry in entries])
         except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
             raise CorpusError(
-                f"{path}, row {row + 1}, clip {keys.iloc[row]!r}: the column 'track_genres' "
-                f"cannot be read; expected a list of dicts with 'genre_title'"
+                f"{path}, {row_place(table, row)}, clip {keys.iloc[row]!r}: the column "
+                f"'track_genres' cannot be read; expected a list of dicts with 'genre_title'"
             ) from error
-    return pd.Series(titles, index=pd.Index(keys, name=None), dtype=object)
+    return table.assign(titles=pd.Series(titles, table.index, dtype=object))
 
 
-def _titles(text: str) -> list[str]:
-    """Return the genre titles of a cell, a literal list of dicts; an empty one means no genre."""
-    entries: Any = ast.literal_eval(text) if text.strip() else []
-    if not isinstance(entries, list | tuple):
-        raise ValueError
-    titles = [entry["genre_title"] for entry in entries]
-    if not all(isinstance(title, str) for title in titles):
-        raise ValueError
-    return titles
-
-
-def _read_splits(folder: Path) -> dict[str, str]:
-    splits: dict[str, str] = {}
-    for split, name in PARTITIONS.items():
-        for number, line in enumerate(_text_of(folder / name).splitlines(), start=1):
-            clip = line.strip()
-            if clip and splits.setdefault(clip, split) != split:
-                raise CorpusError(
-                    f"{folder / name}, line {number}: the clip {clip!r} is in train as well"
-                )
-    return splits
-
-
-def _read_likelihoods(folder: Path, labels: Sequence[str], clips: set[str]) -> pd.DataFrame:
+def _read_likelihoods(folder: Path, labels: Sequence[str], clips: pd.Series) -> pd.DataFrame:
+    """Return the likelihood of each label (columns) for the clips that have one (index)."""
     classes = _read_classes(folder)
     absent = [label for label in labels if label not in classes]
     if absent:
@@ -308,7 +270,9 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: set[str]) -> p
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             cells = table.iloc[row][["sample_key", "instrument", "relevance"]].tolist()
-            raise CorpusError(f"{path}, row {row + 1}: {what} ({', '.join(map(repr, cells))})")
+            raise CorpusError(
+                f"{path}, {row_place(table, row)}: {what} ({', '.join(map(repr, cells))})"
+            )
     table = table.assign(relevance=relevance)[table["instrument"].isin(labels)]
     return table.pivot(index="sample_key", columns="instrument", values="relevance")
 

@@ -13,8 +13,14 @@ import pandas as pd
 
 from biasmir_utils.corpus import Corpus, list_embeddings
 from biasmir_utils.datasets import irmas, openmic
-from biasmir_utils.datasets._prepare import INSTRUMENTS, with_audio, write_corpus
-from biasmir_utils.datasets.base import Dataset, RemoteFile, add_dataset
+from biasmir_utils.datasets.base import (
+    INSTRUMENTS,
+    Dataset,
+    RemoteFile,
+    add_dataset,
+    with_audio,
+    write_corpus,
+)
 from biasmir_utils.errors import CorpusError
 
 LICENCES = (
@@ -56,16 +62,15 @@ def prepare_paper(
     root = Path(root)
     published = root / "paper" / "embeddings.h5"
     embeddings = published.resolve()
-    irmas_clips, irmas_dropped = irmas.read_irmas(root, INSTRUMENTS)
-    openmic_clips, openmic_dropped = openmic.read_openmic(root, INSTRUMENTS)
-    checked = {
-        "irmas": irmas.check_irmas(irmas_clips, root),
-        "openmic": openmic.check_openmic(openmic_clips, root),
-    }
+    read = {"irmas": irmas.read_irmas, "openmic": openmic.read_openmic}
+    found = {name: reader(root, INSTRUMENTS) for name, reader in read.items()}
+    # Clips of genres that only one of the data sets has are not the paper's.
+    clips = {name: table.dropna(subset="group") for name, (table, _) in found.items()}
+    dropped = {name: len(table) - len(clips[name]) for name, (table, _) in found.items()}
     if from_audio:
-        irmas_clips = with_audio(irmas_clips, irmas.irmas_audio(root), out)
-        audio = openmic.openmic_audio(root, openmic_clips["clip"])
-        openmic_clips = with_audio(openmic_clips, audio, out)
+        clips["irmas"] = with_audio(clips["irmas"], irmas.irmas_audio(root), out)
+        audio = openmic.openmic_audio(root, clips["openmic"]["clip"])
+        clips["openmic"] = with_audio(clips["openmic"], audio, out)
     elif not embeddings.is_file():
         raise CorpusError(
             f"{embeddings}: no such file; run `biasmir fetch paper-embeddings` first (with the "
@@ -75,22 +80,22 @@ def prepare_paper(
         raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
     corpus = write_corpus(
         out,
-        pd.concat([irmas_clips, openmic_clips], ignore_index=True),
+        pd.concat(clips.values(), ignore_index=True),
         root,
         [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
-        [root / irmas.IRMAS_FOLDER if from_audio else published],
+        root / irmas.IRMAS_FOLDER if from_audio else published,
+        INSTRUMENTS,
+        notes={
+            "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
+            "left_out": {
+                "irmas": {"genre lat_sou": dropped["irmas"]},
+                "openmic": {"no matching genre": dropped["openmic"]},
+            },
+            "counts_as_published": {name: checked for name, (_, checked) in found.items()},
+        },
         name="paper",
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
-        labels=INSTRUMENTS,
-        made_by=f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
         licences=LICENCES[:2] if from_audio else LICENCES,
-        notes={
-            "left_out": {
-                "irmas": {"genre lat_sou": irmas_dropped},
-                "openmic": {"no matching genre": openmic_dropped},
-            },
-            "counts_as_published": checked,
-        },
     )
     return corpus if from_audio else corpus.add_embedding_file(embeddings)
 

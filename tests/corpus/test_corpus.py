@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target, csv_rows, write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 
@@ -191,25 +191,14 @@ def test_a_row_is_told_as_a_person_finds_it(tiny_corpus):
     assert f"clips.csv, line {place} (dataset 'alpha', clip 'a0004')" in message(tiny_corpus)
 
 
-def test_a_cell_that_is_too_long_to_find_the_line(tiny_corpus):
+def test_a_cell_may_be_long(tiny_corpus):
     path = tiny_corpus / "clips.parquet"
     table = pd.read_parquet(path)
     path.unlink()
     table["remark"] = ["x" * 200_000, *[""] * (len(table) - 1)]
     table.loc[4, "split"] = "valid"
     table.to_csv(tiny_corpus / "clips.csv", index=False)
-    assert "clips.csv, row 5 (counting from 1) (dataset 'alpha'" in message(tiny_corpus)
-
-
-def test_lines_of_a_csv_are_those_that_pandas_reads(tmp_path):
-    path = tmp_path / "t.csv"
-    for text in ('a\n1\n  \n\n"  "\n\t\n2\n', 'a,b\n1,"x\n\ny"\n \n,\n3,\r\n\r\n4,5'):
-        path.write_bytes(text.encode())
-        with open(path, newline="") as file:
-            rows = [cells for _, cells in csv_rows(path, file)]
-        read = pd.read_csv(path, dtype=str, keep_default_na=False)
-        expected = [[cell.replace("\r\n", "\n") for cell in row] for row in read.values.tolist()]
-        assert rows == [list(read.columns), *expected]
+    assert "clips.csv, line 6 (dataset 'alpha'" in message(tiny_corpus)
 
 
 def test_a_missing_column_a_missing_table_two_tables_and_an_empty_one(tiny_corpus):
@@ -302,7 +291,7 @@ def test_a_writer_never_writes_over_a_corpus(tiny_corpus):
     assert Corpus.load(tiny_corpus).name == "tiny"
 
 
-@pytest.mark.parametrize("name", ["x/y", ".", "..", "", "a\0b"])
+@pytest.mark.parametrize("name", ["x/y", ".", "..", "a\0b"])
 def test_names_that_cannot_be_in_a_path_are_refused(tmp_path, name):
     with pytest.raises(CorpusError, match=r"dataset .* cannot be part of a path"):
         CorpusWriter(tmp_path, name="n", title="N", datasets=["d", name], groups=[], targets=[])

@@ -528,7 +528,7 @@ def test_download(data, server, weight_file, unpacked, tmp_path, monkeypatch):
     h5_sum = hashlib.sha256(unpacked).hexdigest()
     models = DATASETS["models"]
     (file,) = [file for file in models.files if file.name == FILE_NAME]
-    file = replace(file, sum=f"sha256:{packed_sum}", unpacked_sum=f"sha256:{h5_sum}")
+    file = replace(file, sum=f"sha256:{packed_sum}")
     monkeypatch.setitem(DATASETS, "models", replace(models, files=(file,)))
     monkeypatch.setattr(f"{MODULE}._OFFICIAL_SUM", h5_sum)
     assert load("openl3", download=True).record["sums"] == {"h5 sha256": h5_sum}
