@@ -28,12 +28,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from biasmir_utils.corrections.apply import apply_to_corpus, correct_corpus, fit_to_frames
-from biasmir_utils.corrections.base import (
-    DomainTransformer,
-    DomainWarning,
-    NoCorrection,
-    ThinMap,
-)
+from biasmir_utils.corrections.base import DomainTransformer, DomainWarning, NoCorrection, ThinMap
 from biasmir_utils.corrections.covariance import SingularCovarianceError
 from biasmir_utils.corrections.groups import (
     AutoGroups,

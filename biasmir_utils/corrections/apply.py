@@ -159,7 +159,7 @@ def correct_corpus(
 
 def _check(corpus: Corpus, spec: Correction, label: str | None) -> None:
     """Raise an `ArgumentError` if the corpus lacks what the correction needs."""
-    there = f"corpus {corpus.name!r} has {', '.join(corpus.labels) or 'none'}"
+    asked = "say which label (--label)" if label is None else f"label {label!r}"
     for wrong, message in (
         (
             len(corpus.datasets) < 2 and spec.corrects,
@@ -171,14 +171,13 @@ def _check(corpus: Corpus, spec: Correction, label: str | None) -> None:
             f"{spec}: corpus {corpus.name!r} names no groups; with groups=auto they are looked for",
         ),
         (
-            spec.needs_labels and label is None,
-            f"{spec}: say which label (--label); there are {', '.join(corpus.labels) or 'none'}",
+            spec.needs_labels and label not in corpus.labels,
+            f"{spec}: {asked}; there are {', '.join(corpus.labels) or 'none'}",
         ),
         (
             label is not None and not spec.needs_labels,
-            f"label {label!r}: {spec} uses no labels; leave it out, or take given=label",
+            f"{asked}: {spec} uses no labels; leave it out, or take given=label",
         ),
-        (label is not None and label not in corpus.labels, f"label {label!r}: {there}"),
     ):
         if wrong:
             raise ArgumentError(message)
@@ -323,11 +322,7 @@ def _check_out(out: str | os.PathLike[str]) -> None:
 
 
 def _write_corrected(
-    corpus: Corpus,
-    fitted: Mapping[str, Fitted],
-    out: Path,
-    what: str,
-    notes: Sequence[str] = (),
+    corpus: Corpus, fitted: Mapping[str, Fitted], out: Path, what: str, notes: Sequence[str] = ()
 ) -> Corpus:
     """Write a corpus with the embeddings corrected, beside `out`, and rename it when complete."""
     notes, models = list(notes), {}

@@ -348,7 +348,7 @@ class ThinCorrection:
     "no correction",
     information="source only",
     aliases={"k": "none:kernel=fastfood"},
-    sets={"paper": ("none", "k"), "standard": ("none",), "all": ("none", "k")},
+    sets={"paper": ("none", "k"), "standard": ("none",)},
     place=0,
 )
 class NoCorrection(ThinCorrection, DomainTransformer):

@@ -184,10 +184,7 @@ class DiagonalPlusRows:
 
 
 def _solve_positive(
-    matrix: FloatArray,
-    right: FloatArray,
-    shape: tuple[int, int],
-    smallest: float | None = None,
+    matrix: FloatArray, right: FloatArray, shape: tuple[int, int], smallest: float | None = None
 ) -> FloatArray:
     """Solve with a positive definite matrix, refusing one that is singular to precision.
 
@@ -218,9 +215,7 @@ def _singular(n_rows: int, n_features: int) -> SingularCovarianceError:
 
 
 def within_domain_covariance(
-    X: FloatArray,
-    codes: npt.NDArray[np.intp],
-    shrinkage: Any = "auto",
+    X: FloatArray, codes: npt.NDArray[np.intp], shrinkage: Any = "auto"
 ) -> tuple[FloatArray, DiagonalPlusRows]:
     """Return the mean of each domain and the pooled, shrunk covariance within the domains.
 
@@ -294,7 +289,7 @@ def total_covariance(X: FloatArray, shrinkage: Any = "auto") -> DiagonalPlusRows
 
 
 def shrunk(
-    covariance: FloatArray, n_samples: int, shrinkage: Any = "auto", n_features: int | None = None
+    covariance: FloatArray, n_samples: int, n_features: int, shrinkage: Any
 ) -> tuple[FloatArray, float]:
     """Return a sample covariance after shrinkage towards its mean variance.
 
@@ -304,10 +299,10 @@ def shrunk(
         On all features, or on a basis outside which it is zero.
     n_samples : int
         Rows that it was estimated from.
+    n_features : int
+        Features of the rows; m or more.
     shrinkage : 'auto' or float in [0, 1]
         As in `total_covariance`.
-    n_features : int, optional
-        Features of the rows, where m is fewer.
 
     Returns
     -------
@@ -315,7 +310,6 @@ def shrunk(
     level : float
         What was added to the diagonal, and stands there outside the basis.
     """
-    n_features = len(covariance) if n_features is None else n_features
     trace = float(np.trace(covariance))
     square_sum = float(np.vdot(covariance, covariance))
     share = oas_shrinkage(shrinkage, square_sum, trace, n_features, n_samples)

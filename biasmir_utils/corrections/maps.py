@@ -16,13 +16,7 @@ import numpy as np
 
 from biasmir_utils.corrections.base import FloatArray, Labels, domain_labels, warn
 from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
-from biasmir_utils.corrections.methods import (
-    SHARE,
-    SHRINKAGE,
-    Method,
-    Option,
-    parameter,
-)
+from biasmir_utils.corrections.methods import SHARE, SHRINKAGE, Method, Option, parameter
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
@@ -52,14 +46,10 @@ class DomainMap(MomentCorrection):
         if len(self.domains_) < 2 or self.alpha == 0:
             return X.copy()
         if sample_domain is None:
-            rule = {
-                "training": "as if they had the statistics of all rows of the fit",
-                "own": "by their own statistics, all together",
-            }[self.unseen]
             warn(
-                "transform without sample_domain: the rows are taken for those of one domain that "
-                f"was not in the fit, and moved {rule} (unseen={self.unseen!r}). Give the domain "
-                f"of each row; those of the fit are {', '.join(map(str, self.domains_))}."
+                "transform without sample_domain: the rows are taken for those of one dataset that "
+                f"was not in the fit, and {self.unseen_rule()}. Give the domain of each row; those "
+                f"of the fit are {', '.join(map(str, self.domains_))}."
             )
             labels = Labels(np.zeros(len(X), dtype=np.intp), [None])
         else:
@@ -104,7 +94,7 @@ class DomainMap(MomentCorrection):
     "center",
     "give the datasets equal means",
     aliases={"zscore": "center:scale=true"},
-    sets={"standard": ("center",), "all": ("center", "zscore")},
+    sets={"standard": ("center",), "all": ("zscore",)},
     place=2,
 )
 class DomainCenter(DomainMap):
@@ -347,7 +337,7 @@ class CovarianceMap(DomainMap):
         self, inner: FloatArray, n_samples: int, what: str, basis: FloatArray | None
     ) -> SpanMatrix:
         """Return the shrunk form of a sample covariance, given on a basis that it stays in."""
-        inner, level = shrunk(inner, n_samples, self.shrinkage, self.n_features_in_)
+        inner, level = shrunk(inner, n_samples, self.n_features_in_, self.shrinkage)
         found = SpanMatrix(inner, level, basis)
         values, _ = found.eigen
         smallest = values[0] if basis is None else min(values[0], level)
@@ -389,10 +379,7 @@ class CovarianceMap(DomainMap):
 
 
 @Method(
-    "coral",
-    "give the datasets equal means and covariances",
-    sets={"standard": ("coral",), "all": ("coral",)},
-    place=5,
+    "coral", "give the datasets equal means and covariances", sets={"standard": ("coral",)}, place=5
 )
 class CORAL(CovarianceMap):
     r"""Correlation alignment: give every domain the same mean and covariance.
@@ -475,7 +462,7 @@ class CORAL(CovarianceMap):
 @Method(
     "gaussian_ot",
     "transport the datasets, taken as Gaussians, to one target",
-    sets={"standard": ("gaussian_ot",), "all": ("gaussian_ot",)},
+    sets={"standard": ("gaussian_ot",)},
     place=6,
 )
 class GaussianOT(CovarianceMap):

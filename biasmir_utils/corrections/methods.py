@@ -138,8 +138,8 @@ class Method:
     aliases : mapping of str to str
         Short names, with what they stand for, such as ``{"mlda": "lda:groups=group"}``.
     sets : mapping of str to sequence of str
-        Names of `SETS`, with the forms of this method that are in them. By default the plain form
-        is in `all`.
+        Names of `SETS`, with the forms of this method that are in them; `all` has those of the
+        others as well. By default the plain form is in `all`.
     place : float
         Where it stands in lists, smaller ones first; by default at the end.
     make : type
@@ -172,7 +172,9 @@ class Method:
 
     def __call__(self, made: type[Made]) -> type[Made]:
         """Register a class, and return it."""
-        METHODS[self.name] = replace(self, make=made, sets=self.sets or {"all": (self.name,)})
+        forms = dict.fromkeys(form for key in SETS for form in self.sets.get(key, ()))
+        sets = {**self.sets, "all": tuple(forms) or (self.name,)}
+        METHODS[self.name] = replace(self, make=made, sets=sets)
         _derive()
         return made
 

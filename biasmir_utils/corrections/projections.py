@@ -10,7 +10,7 @@ a covariate, the covariance with what of the domain the covariate does not expla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -126,24 +126,6 @@ def comparable_groups(
     return found
 
 
-def group_members(
-    domains: Labels | None, groups: Labels | None
-) -> Iterator[tuple[Any, Any, Labels]]:
-    """Yield the groups that can be compared, which rows are theirs, and the domains of these.
-
-    Without groups all rows are one, by the name of None.
-    """
-    if domains is None:
-        return
-    if groups is None:
-        yield None, slice(None), domains
-        return
-    counts = cell_counts(groups.codes, len(groups.names), domains)
-    for g, _ in comparable_groups(counts, groups.names, domains.names):
-        members = groups.codes == g
-        yield groups.names[g], members, domains[members]
-
-
 def in_each_group(
     X: FloatArray, domains: Labels | None, groups: Labels | None, find: Callable[..., FloatArray]
 ) -> tuple[FloatArray, list[Any]]:
@@ -153,15 +135,19 @@ def in_each_group(
     ----------
     X : ndarray, (n_samples, n_features)
     domains, groups : Labels or None
-        Of each row.
+        Of each row. Without groups all rows are one, by the name of None.
     find : callable
         Takes a group's name, its rows of X, and their domains, and returns the group's vectors.
     """
     vectors: list[FloatArray] = [np.empty((0, X.shape[1]))]
     of_group: list[Any] = []
-    for group, rows, part in group_members(domains, groups):
-        vectors.append(find(group, rows, part))
-        of_group += [group] * len(vectors[-1])
+    if domains is not None:
+        groups = groups or Labels(np.zeros(len(X), dtype=np.intp), [None])
+        counts = cell_counts(groups.codes, len(groups.names), domains)
+        for g, _ in comparable_groups(counts, groups.names, domains.names):
+            rows = groups.codes == g if len(groups.names) > 1 else slice(None)
+            vectors.append(find(groups.names[g], rows, domains[rows]))
+            of_group += [groups.names[g]] * len(vectors[-1])
     return np.concatenate(vectors), of_group
 
 
@@ -320,11 +306,7 @@ class DifferenceProjection(ThinCorrection):
         "klda": "lda:kernel=fastfood",
         "mklda": "lda:groups=group,kernel=fastfood",
     },
-    sets={
-        "paper": ("lda", "mlda", "klda", "mklda"),
-        "standard": ("lda", "mlda", "klda"),
-        "all": ("lda", "mlda", "klda", "mklda"),
-    },
+    sets={"paper": ("lda", "mlda", "klda", "mklda"), "standard": ("lda", "mlda", "klda")},
     place=1,
 )
 class DomainLDA(DifferenceProjection, DomainTransformer):
@@ -471,6 +453,10 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
     `sample_group`, which then makes no groups.
     """
 
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    tol: float = parameter(SHARE, default=1e-6)
+    given: str | None = parameter(GIVEN, default=None)
+
     @property
     def moments_suffice(self) -> bool:
         """Whether the correction can be fitted from moments, as it can without `given`."""
@@ -501,10 +487,7 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
     "meanproj",
     "project out the difference of the datasets' means",
     has_groups=True,
-    sets={
-        "standard": ("meanproj",),
-        "all": ("meanproj", "meanproj:groups=group", "meanproj:given=label"),
-    },
+    sets={"standard": ("meanproj",), "all": ("meanproj:groups=group", "meanproj:given=label")},
     place=3,
 )
 class MeanProjection(DifferenceCorrection):
@@ -569,10 +552,6 @@ class MeanProjection(DifferenceCorrection):
     concept erasure in closed form", NeurIPS 2023, Theorem 3.1, for what equal means guarantee.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
-    tol: float = parameter(SHARE, default=1e-6)
-    given: str | None = parameter(GIVEN, default=None)
-
     def _solve(self, moments: Moments) -> None:
         self._keep(*mean_differences(moments))
 
@@ -583,10 +562,7 @@ class MeanProjection(DifferenceCorrection):
     has_groups=True,
     sets={
         "standard": ("leace", "leace:groups=group"),
-        "all": (
-            *("leace", "leace:groups=group", "leace:given=label", "leace:given=group"),
-            "leace:kernel=fastfood",
-        ),
+        "all": ("leace:given=label", "leace:given=group", "leace:kernel=fastfood"),
     },
     place=4,
 )
@@ -682,10 +658,8 @@ class LEACE(DifferenceCorrection):
     True
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
     shrinkage: Any = parameter(SHRINKAGE, default="auto")
     tol: float = parameter(SHARE, default=1e-8)
-    given: str | None = parameter(GIVEN, default=None)
     required_scatter = "pooled"
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
@@ -695,19 +669,17 @@ class LEACE(DifferenceCorrection):
     def _solve(self, moments: Moments) -> None:
         rows, of_group = mean_differences(moments)
         n = moments.n_features
-        mean: FloatArray = np.zeros(n)
-        covariance = Dense(np.empty((n, n)))
-        if len(rows):
-            total = moments.total_covariance()
-            covariance = Dense(shrunk(total, moments.count, self.shrinkage)[0])
-            mean = moments.mean()
-        self._erase(rows, of_group, covariance, moments.largest, mean)
+        if not len(rows):
+            self._erase(rows, of_group, None, moments.largest, np.zeros(n))
+            return
+        matrix, _ = shrunk(moments.total_covariance(), moments.count, n, self.shrinkage)
+        self._erase(rows, of_group, Dense(matrix), moments.largest, moments.mean())
 
     def _erase(
         self,
         rows: FloatArray,
         of_group: list[Any],
-        covariance: Dense | DiagonalPlusRows,
+        covariance: Dense | DiagonalPlusRows | None,
         largest: FloatArray,
         mean: FloatArray,
     ) -> None:
@@ -715,7 +687,7 @@ class LEACE(DifferenceCorrection):
         self.left_: FloatArray = np.empty((0, rows.shape[1]))
         self.directions_: FloatArray = self.left_
         self._warn_of_equal_means(rows)
-        if rows.any():
+        if covariance is not None and rows.any():
             covariance = covariance.without(covariance.variance <= rounding(largest) ** 2)
             # The rank is decided in standard deviations; features without one have no part in the
             # directions, not even by the rounding of the basis.
@@ -834,7 +806,7 @@ class INLP(ThinCorrection, DomainTransformer):
     "project out a random subspace of the same rank (the control)",
     information="source only",
     has_groups=True,
-    sets={"standard": ("random",), "all": ("random", "random:groups=group")},
+    sets={"standard": ("random",), "all": ("random:groups=group",)},
     place=8,
 )
 class RandomProjection(ThinCorrection, DomainTransformer):
@@ -889,9 +861,12 @@ class RandomProjection(ThinCorrection, DomainTransformer):
     random_state: Any = parameter(SEED, default=0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        def find(group: Any, rows: Any, part: Labels) -> FloatArray:
+            return np.empty((len(part.names) - 1, X.shape[1]))
+
         rank = 0 if domains is None else self.rank
         if rank is None:
-            rank = sum(len(part.names) - 1 for *_, part in group_members(domains, groups))
+            rank = len(in_each_group(X, domains, groups, find)[0])
         gaussian = check_random_state(self.random_state).standard_normal(
             (X.shape[1], min(rank, X.shape[1]))
         )

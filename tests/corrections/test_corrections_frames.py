@@ -94,13 +94,10 @@ def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> N
     distributed = pytest.importorskip("distributed")
     serial = moments_of_corpus(corpus, "toy", grouped=True)
     # Threads of this process: the same scheduler and the same pickled tasks, started at once.
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-        client.get_executor() as executor,
-    ):
+    cluster = distributed.LocalCluster(
+        2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client, client.get_executor() as executor:
         shared = moments_of_corpus(corpus, "toy", grouped=True, executor=executor, block_rows=40)
         fitted = fit_to_frames(corpus, "toy", "leace", executor=executor)
     assert_same(shared, serial)

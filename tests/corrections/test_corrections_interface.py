@@ -21,7 +21,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import biasmir_utils.corrections
 from biasmir_utils.corrections import (
     INFORMATION,
-    LEACE,
     METHODS,
     AutoGroups,
     DomainCenter,
@@ -29,10 +28,8 @@ from biasmir_utils.corrections import (
     DomainWarning,
     Fastfood,
     KernelCorrection,
-    MeanProjection,
     Moments,
     NoCorrection,
-    RandomProjection,
     SharedClusters,
     make_correction,
     parse_correction,
@@ -44,8 +41,7 @@ DOSED = [method.make for method in METHODS.values() if "alpha" in method.make.op
 
 # scikit-learn's checks fit without domains, and every correction warns of that.
 quiet = pytest.mark.filterwarnings(
-    "ignore::biasmir_utils.corrections.DomainWarning",
-    "ignore::sklearn.exceptions.SkipTestWarning",
+    "ignore::biasmir_utils.corrections.DomainWarning", "ignore::sklearn.exceptions.SkipTestWarning"
 )
 
 
@@ -157,32 +153,21 @@ def test_domains_may_be_of_many_kinds(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "inner"),
-    [
-        ("mlda", DomainLDA),
-        ("leace:groups=group", LEACE),
-        ("meanproj:groups=group", MeanProjection),
-        ("random:groups=group", RandomProjection),
-        ("mklda", KernelCorrection),
-    ],
+    "name", ["mlda", "leace:groups=group", "meanproj:groups=group", "random:groups=group", "mklda"]
 )
-def test_what_is_named_with_groups_is_not_fitted_without(name: str, inner: type) -> None:
+def test_what_is_named_with_groups_is_not_fitted_without(name: str) -> None:
     X, _, domain, group = two_domains()
     for correction in (make_correction(name), clone(make_correction(name))):
-        assert isinstance(correction, inner)
         with pytest.raises(ArgumentError, match="groups=group needs the group of each row"):
             correction.fit(X, sample_domain=domain)
         if hasattr(correction, "fit_moments"):
+            moments = Moments(X.shape[1], correction.required_scatter).update(X, domain)
             with pytest.raises(ArgumentError, match="groups=group needs"):
-                correction.fit_moments(
-                    Moments(X.shape[1], correction.required_scatter).update(X, domain)
-                )
+                correction.fit_moments(moments)
         correction.fit(X, sample_domain=domain, sample_group=group)
     # One domain: nothing to correct, whatever the groups.
     with pytest.warns(DomainWarning, match="nothing to correct"):
         make_correction(name).fit(X)
-    plain = name.split(":")[0].replace("mklda", "klda").replace("mlda", "lda")
-    make_correction(plain).fit(X, sample_domain=domain)
 
 
 @pytest.mark.parametrize("name", METHODS)

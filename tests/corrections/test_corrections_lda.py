@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from biasmir_utils.corrections import (
-    DomainLDA,
-    DomainWarning,
-    SingularCovarianceError,
-)
+from biasmir_utils.corrections import DomainLDA, DomainWarning, SingularCovarianceError
 from biasmir_utils.errors import ArgumentError
 
 
