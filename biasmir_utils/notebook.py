@@ -80,12 +80,9 @@ def holds(condition: object) -> None:
     condition : object
         True if what the chapter says around here holds.
     """
+    said = "What is said around here does not hold with these parameters"
     if not condition:
-        print(
-            "What is said around here does not hold with these parameters: it was written for "
-            "the bundled corpus.",
-            file=sys.stderr,
-        )
+        print(f"{said}: it was written for the bundled corpus.", file=sys.stderr)
 
 
 def reveal(summary: str, text: str) -> None:
@@ -163,82 +160,64 @@ def show_table(
     """
     from IPython.display import HTML, display
 
-    display(HTML(_table_html(table, caption, decimals, set(sign))))
+    signed = set(sign)
 
-
-def _table_html(
-    table: pd.DataFrame, caption: str, decimals: int | Mapping[str, int], signed: set[str]
-) -> str:
-    def cell(value: Any, column: Any) -> str:
+    def written(value: Any, column: Any) -> str:
         if isinstance(value, float):
-            if pd.isna(value):
-                return "\N{EN DASH}"
             places = decimals if isinstance(decimals, int) else decimals.get(column, 3)
-            return number(value, places, column in signed)
+            shown = number(value, places, column in signed)
+            return "\N{EN DASH}" if pd.isna(value) else shown
         if isinstance(value, Integral) and not isinstance(value, bool):
             return number(int(value), 0, column in signed)
         return str(value)
 
-    names = list(table.columns)
-    texts = {
-        column: [cell(value, column) for value in table.iloc[:, place]]
-        for place, column in enumerate(names)
-    }
+    texts = {name: [written(value, name) for value in table[name]] for name in table}
     first = [str(name) for name in table.index]
+    # About how many characters wide, margins included; headings are broken at spaces.
+    columns = [(table.index.name, first), *texts.items()]
+    longest = [max(map(len, [*str(name or "").split(), *cells, ""])) for name, cells in columns]
+    stacked = sum(longest) + 2 * len(longest) > _ROOM
 
-    def align(column: Any) -> str:
-        if pd.api.types.is_numeric_dtype(table[column]):
-            return "text-align: right"
-        if _has_intervals(texts[column]):
-            return "text-align: right; white-space: nowrap"
-        if max(map(len, texts[column]), default=0) <= _LONGEST_LINE:
-            return "text-align: left; white-space: nowrap"
-        return "text-align: left"
-
-    widths = [_width(name, texts[name]) for name in names]
-    stacked = sum(widths) + _width(table.index.name, first) > _ROOM
-
-    def written(text: str) -> str:
+    def cell(text: str) -> str:
         found = _WITH_INTERVAL.fullmatch(text) if stacked else None
         if found is None:
             return _unbroken(text)
         return f"{_unbroken(found[1])} <br><small>{_unbroken(found[2])}</small>"
 
+    style = {name: _alignment(table[name], texts[name]) for name in table}
     left = ' style="text-align: left"'
-    heads = [f'<th scope="col"{left}>{_unbroken(str(table.index.name or ""))}</th>']
+    head = f'<th scope="col"{left}>{_unbroken(str(table.index.name or ""))}</th>'
     # Headings may be broken into lines, whatever stands below them.
-    heads += [
-        f'<th scope="col" style="{align(name).split(";")[0]}">{_unbroken(str(name))}</th>'
-        for name in names
-    ]
-    rows = []
-    for place, name in enumerate(first):
-        cells = [f'<th scope="row"{left}>{_unbroken(name)}</th>']
-        cells += [f'<td style="{align(one)}">{written(texts[one][place])}</td>' for one in names]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    # Focusable, so that a table wider than the screen can be scrolled with the keyboard too.
-    return (
-        f'<div role="region" tabindex="0" aria-label="{_unbroken(caption)}" '
-        'style="overflow-x: auto"><table class="dataframe">'
-        # No wider than a phone or the text: a caption scrolls with a table that is wider.
-        '<caption style="text-align: left">'
-        '<span style="display: block; max-width: min(80vw, 40rem)">'
-        f"{_unbroken(caption)}</span></caption>"
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    head += "".join(
+        f'<th scope="col" style="{style[name].split(";")[0]}">{_unbroken(str(name))}</th>'
+        for name in table
+    )
+    body = ""
+    for row, name in enumerate(first):
+        cells = (f'<td style="{style[one]}">{cell(texts[one][row])}</td>' for one in table)
+        body += f'<tr><th scope="row"{left}>{_unbroken(name)}</th>{"".join(cells)}</tr>'
+    # Focusable, so that a table wider than the screen can be scrolled with the keyboard too. Its
+    # caption scrolls with it, and so is no wider than a phone or the text.
+    display(
+        HTML(
+            f'<div role="region" tabindex="0" aria-label="{_unbroken(caption)}" '
+            'style="overflow-x: auto"><table class="dataframe"><caption style="text-align: left">'
+            '<span style="display: block; max-width: min(80vw, 40rem)">'
+            f"{_unbroken(caption)}</span></caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
     )
 
 
-def _has_intervals(texts: list[str]) -> bool:
-    """Whether these are numbers, some of them with an interval."""
-    found = [_WITH_INTERVAL.fullmatch(text) is not None for text in texts]
-    pairs = zip(found, texts, strict=True)
-    return any(found) and all(one or _NUMBER.fullmatch(text) for one, text in pairs)
-
-
-def _width(heading: Any, texts: list[str]) -> int:
-    """About how many characters wide a column is, its margin included; headings break at spaces."""
-    words = str(heading or "").split()
-    return 2 + max((len(one) for one in [*words, *texts]), default=0)
+def _alignment(column: pd.Series, texts: list[str]) -> str:
+    """Return the style of a column: numbers to the right, with or without intervals."""
+    if pd.api.types.is_numeric_dtype(column):
+        return "text-align: right"
+    intervals = [text for text in texts if _WITH_INTERVAL.fullmatch(text)]
+    if intervals and all(text in intervals or _NUMBER.fullmatch(text) for text in texts):
+        return "text-align: right; white-space: nowrap"
+    short = max(map(len, texts), default=0) <= _LONGEST_LINE
+    return "text-align: left; white-space: nowrap" if short else "text-align: left"
 
 
 def _unbroken(text: str) -> str:
@@ -308,38 +287,29 @@ def players(clips: Mapping[str, Path | str], seconds: float | None = None) -> No
     """
     from IPython.display import HTML, display
 
-    display(HTML(_players_html(clips, seconds)))
+    from biasmir_utils.embeddings import read_audio
 
-
-def _players_html(clips: Mapping[str, Path | str], seconds: float | None = None) -> str:
-    figures = []
+    figures = ""
     for label, file in clips.items():
-        path = Path(file)
-        if path.suffix.lower() not in _TYPES:
+        path, suffix = Path(file), Path(file).suffix.lower()
+        if suffix not in _TYPES:
             raise ArgumentError(
-                f"{path}: browsers play {', '.join(_TYPES)}, not {path.suffix or 'this'}"
+                f"{path}: browsers play {', '.join(_TYPES)}, not {suffix or 'this'}"
             )
         if not path.is_file():
             raise AudioError(f"{path}: no such sound file")
-        content, suffix = path.read_bytes(), path.suffix.lower()
+        content = path.read_bytes()
         if seconds is not None:
-            content, suffix = _beginning(path, seconds), ".mp3"
-        data = base64.b64encode(content).decode("ascii")
-        text = html.escape(label)
-        figures.append(
+            waveform, rate = read_audio(path)
+            content, suffix = encode_excerpt(waveform.mean(axis=1), rate, seconds, 0)[0], ".mp3"
+        data, text = base64.b64encode(content).decode("ascii"), html.escape(label)
+        figures += (
             '<figure style="margin: 0; flex: 1 1 15rem; max-width: 26rem">'
             f"<figcaption>{text}</figcaption>"
             f'<audio controls preload="metadata" aria-label="{text}" style="width: 100%" '
             f'src="data:{_TYPES[suffix]};base64,{data}"></audio></figure>'
         )
-    return f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem">{"".join(figures)}</div>'
-
-
-def _beginning(path: Path, seconds: float) -> bytes:
-    from biasmir_utils.embeddings import read_audio
-
-    waveform, rate = read_audio(path)
-    return encode_excerpt(waveform.mean(axis=1), rate, seconds, start=0)[0]
+    display(HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem">{figures}</div>'))
 
 
 def encode_excerpt(
@@ -381,13 +351,7 @@ def encode_excerpt(
     gain = min(10 ** (_LEVEL_DB / 20) / level, _PEAK / float(np.abs(part).max()))
     fade = np.minimum(1, np.arange(len(part)) / (_FADE_SECONDS * _EXCERPT_RATE))
     buffer = io.BytesIO()
-    soundfile.write(
-        buffer,
-        (part * gain * fade * fade[::-1]).astype(np.float32),
-        _EXCERPT_RATE,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        bitrate_mode="CONSTANT",
-        compression_level=_MP3_COMPRESSION,
-    )
+    mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
+    excerpt = (part * gain * fade * fade[::-1]).astype(np.float32)
+    soundfile.write(buffer, excerpt, _EXCERPT_RATE, compression_level=_MP3_COMPRESSION, **mp3)
     return buffer.getvalue(), round(first / rate, 3), round(float(20 * np.log10(gain)), 2)
