@@ -70,15 +70,6 @@ def tracked_files() -> list[Path]:
 # Layout
 
 
-def test_the_layout_is_complete():
-    expected = """book notebooks biasmir_utils data tests tools benchmarks _config.yml _toc.yml
-        environment.yml postBuild pyproject.toml constraints.txt Makefile README.md LICENSE
-        CITATION.cff CONTRIBUTING.md .ci/run
-        requirements-nodeps.txt"""
-    missing = [name for name in expected.split() if not (ROOT / name).exists()]
-    assert not missing
-
-
 @pytest.mark.parametrize("name", [".ci/run", ".ci/binder", ".ci/colab", "postBuild"])
 def test_scripts_can_be_run(name):
     assert os.access(ROOT / name, os.X_OK)
@@ -192,13 +183,6 @@ def test_citation_agrees_with_the_version_and_the_paper():
     assert citation["references"][0]["doi"] == "10.48550/arXiv.2307.10834"
 
 
-def test_licences_are_named():
-    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    assert text.startswith("MIT License")
-    assert "https://creativecommons.org/licenses/by/4.0" in text
-    assert "Apache License" in (ROOT / "book/vendor/mathjax/LICENSE").read_text(encoding="utf-8")
-
-
 def test_the_picture_of_the_main_result_shows_the_bundled_data():
     picture = (ROOT / "book" / "images" / "gap.svg").read_text(encoding="utf-8")
     sums = dict(map(reversed, re.findall(r"([0-9a-f]{64}) ([\w./]+)", picture)))
@@ -290,11 +274,6 @@ def blocks(language: str) -> list[str]:
 def shell_commands() -> list[list[str]]:
     lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-def test_every_command_of_the_readme_is_known():
-    known = {"git", "cd", ".", "make", "papermill", "biasmir"}
-    assert {words[0] for words in shell_commands()} <= known
 
 
 def test_the_readme_names_targets_that_exist():

@@ -180,16 +180,6 @@ def test_what_was_seen_is_told_apart_without_colour(judged):
         assert (np.diff(lightness) < -0.1).all()
 
 
-def test_gain_and_loss_is_legible_on_a_phone(judged):
-    figure = plots.gain_and_loss(judged)
-    figure.draw_without_rendering()
-    said = [*figure.legends[0].get_texts(), figure.subfigs[0]._supxlabel]
-    for ax in figure.axes:
-        said += [ax.title, *ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()]
-    # At a phone's 350 px for the figure's width, in pixels of the screen.
-    assert min(text.get_fontsize() for text in said) / 72 * 350 / figure.get_figwidth() > 10
-
-
 def test_gain_and_loss_names_modes_and_doses_where_there_are_several(judged):
     table = judged.assign(mode="global", alpha=1.0)
     more = table.assign(mode="unlabelled", alpha=0.5)

@@ -148,20 +148,6 @@ class TestPairs:
         written = [text.get_text() for text in ax.texts]
         assert f"{means['solo', 'band', 'yamnet']:.3f}" in written
 
-    def test_pairs_inside_a_dataset_come_first(self, results):
-        ax = plots.ranking(results)
-        names = [
-            tick.get_text().replace("\n\N{DOWNWARDS ARROW}\n", " ") for tick in ax.get_xticklabels()
-        ]
-        assert {names[0], names[1]} == {"solo solo", "band band"}
-
-    def test_ties_share_a_rank(self):
-        table = pd.DataFrame(
-            {"embedding": ["a", "b"], "train_set": "s", "test_set": "s", "roc_auc": [0.9, 0.9]}
-        )
-        ax = plots.ranking(table)
-        assert lines(ax)["a"][0, 1] == lines(ax)["b"][0, 1] == 1
-
 
 class TestChangeByLabel:
     def test_cells_hold_the_signed_change_in_thousandths(self):
