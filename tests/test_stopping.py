@@ -77,7 +77,7 @@ def test_extract(tmp_path, number):
     corpus = make_corpus(tmp_path / "corpus", sounds)
     parts = corpus.path / "embeddings" / "mfcc.parts"
     returned, said, workers = stopped(
-        tmp_path, parts, "part-*.npz", number,
+        tmp_path, parts, "part-*.h5", number,
         "extract", corpus.path, "--embedding", "mfcc", "--jobs", 2, "--quiet",
     )  # fmt: skip
     assert returned == (143 if number == signal.SIGTERM else 130), said
@@ -86,7 +86,7 @@ def test_extract(tmp_path, number):
     )
     assert "Traceback" not in said
     assert len(workers) >= 2
-    assert 1 <= len(list(parts.glob("part-*.npz"))) < 6
+    assert 1 <= len(list(parts.glob("part-*.h5"))) < 6
     assert Corpus.load(corpus.path).embedding_names == []
 
 

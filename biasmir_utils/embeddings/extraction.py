@@ -8,33 +8,35 @@ at any moment and started again, the work goes on after the last finished part.
 
 from __future__ import annotations
 
-import hashlib
+import functools
+import itertools
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from biasmir_utils.cluster import WORKERS_END, connect, one_at_a_time
 from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
 from biasmir_utils.embeddings.base import (
     AUDIO_PACKAGES,
     Embedding,
-    Frames,
     FrontEnd,
     is_silent,
     local_path,
@@ -42,10 +44,7 @@ from biasmir_utils.embeddings.base import (
 )
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import ArgumentError, AudioError, ClusterError, CorpusError, ModelError
-from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, locked, write_json
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, locked
 
 Clip = tuple[str, str]
 """A dataset and a clip of it."""
@@ -66,7 +65,6 @@ _CACHE_BYTES = 32 << 20
 """Of HDF5, for each file: clips are read and written one by one, and several share a chunk."""
 _RECORD = "biasmir_record"
 """The attribute of an embedding file that marks it as made here, and tells what made it."""
-_SILENT = "silence; embedded all the same"
 _LISTED = 20
 """Clips left out that a summary names; the table has all."""
 
@@ -112,11 +110,6 @@ class ExtractionReport:
         """The clips left out, with reasons."""
         return self.notes[self.notes["status"] == "skipped"].reset_index(drop=True)
 
-    @property
-    def notes_file(self) -> Path:
-        """Where the table of left-out and silent clips is, if there are any."""
-        return self.file.with_suffix(".notes.csv")
-
     def summary(self) -> str:
         """Return a text for people: counts, speed, and the clips left out with reasons."""
         line = f"{self.embedding}: {_clips(self.n_embedded)} embedded"
@@ -139,12 +132,16 @@ class ExtractionReport:
                 lines.append(f"    and {len(skipped) - _LISTED} more")
         lines.append(f"  in {self.file}")
         if len(self.notes):
-            lines.append(f"  table of left-out and silent clips: {self.notes_file}")
+            lines.append(f"  table of left-out and silent clips: {_notes_file(self.file)}")
         return "\n".join(lines)
 
 
 def _clips(n: int) -> str:
     return "1 clip" if n == 1 else f"{n} clips"
+
+
+def _notes_file(target: Path) -> Path:
+    return target.with_suffix(".notes.csv")
 
 
 def extract(
@@ -206,129 +203,78 @@ def extract(
     ClusterError
         If the scheduler does not answer or its workers cannot do the work; finished parts stay.
     """
-    _check_arguments(embedding, model, download, hop, jobs, dtype, scheduler)
-    if not isinstance(corpus, Corpus):
-        corpus = Corpus.load(corpus)
-    name = embedding if isinstance(embedding, str) else embedding.name
-    if model is not None and local_path(model, name).exists():
-        model = local_path(model, name).absolute()  # as workers will look for it
-    check_path_names("embedding", [name], corpus.path)
-    stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
-    target = corpus.path / "embeddings" / f"{name}.h5"
+    from tqdm import tqdm
 
-    record = _record_of_target(corpus, name, target)
-    if record is not None:
-        kept = {"stored": record.get("stored")}
-        _check_same_source(kept, {"stored": stored}, f"{target}, embedding {name!r}")
-    clips = _clips_with_audio(corpus)
-    before = _kept_in_target(target, name) if record is not None else {}
-    unfinished = bool(_missing(clips, before, retry)) or _parts_folder(target).is_dir()
-    if isinstance(embedding, str) and (unfinished or model is not None or hop is not None):
-        embedding = load(embedding, model=model, download=download, hop=hop)
-    if isinstance(embedding, Embedding):
-        now = {**embedding.record, "stored": stored}
-        if record is not None:
-            _check_same_source(record, now, f"{target}, embedding {name!r}")
-        record = record or now
-        if unfinished:
-            asked = {"name": name, "model": model, "download": download, "hop": hop}
-            work = _Work(embedding, record, jobs, progress, scheduler, asked)
-            return _extract(corpus, work, target, clips, retry)
-    if record is not None and name not in corpus.embedding_names:
-        corpus = corpus.add_embedding_file(target, {name: record}, made_here=True)
-    return _report(corpus, name, target, before, _n_embedded(before), 0.0, 0.0)
-
-
-def _check_arguments(
-    embedding: str | Embedding,
-    model: str | Path | None,
-    download: bool,
-    hop: float | None,
-    jobs: int | None,
-    dtype: str,
-    scheduler: str | None,
-) -> None:
-    """Raise `ArgumentError` for arguments of `extract` that cannot be used."""
+    asked: dict[str, Any] = {"model": model, "download": download, "hop": hop}
     if dtype not in ("float32", "float16"):
         raise ArgumentError(f"dtype: expected 'float32' or 'float16', found {dtype!r}")
     if jobs is not None and jobs < 0:
         raise ArgumentError(f"jobs: expected 0 or more worker processes, found {jobs}")
-    if isinstance(embedding, str):
-        return
-    if model is not None or download or hop is not None:
+    if isinstance(embedding, Embedding) and (scheduler or any(asked.values())):
         raise ArgumentError(
-            "model, download and hop go with the name of an embedding; this one is loaded already"
+            "model, download, hop and scheduler go with the name of an embedding; this one is "
+            "loaded already"
         )
-    if scheduler is not None:
-        raise ArgumentError(
-            "scheduler goes with the name of an embedding, which each worker loads by itself"
-        )
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    name = embedding if isinstance(embedding, str) else embedding.name
+    if model is not None and (path := local_path(model, name)).exists():
+        asked["model"] = path.absolute()  # as workers will look for it
+    check_path_names("embedding", [name], corpus.path)
+    target = corpus.path / "embeddings" / f"{name}.h5"
+    _check_target(corpus, name, target)
+    record, kept = _read(target, name) if target.is_file() else (None, {})
+    clips = _clips_with_audio(corpus)
+    unfinished = bool(_missing(clips, kept, retry)) or _parts_folder(target).is_dir()
+    if isinstance(embedding, str) and (unfinished or model is not None or hop is not None):
+        embedding = load(embedding, **asked)
+    stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
+    now = {**(embedding.record if isinstance(embedding, Embedding) else record or {})}
+    now["stored"] = stored
+    if record is not None:
+        _check_same_source(record, now, f"{target}, embedding {name!r}")
+    record = record or now
 
-
-def _extract(
-    corpus: Corpus, work: _Work, target: Path, clips: dict[Clip, Path], retry: bool
-) -> ExtractionReport:
-    """Embed what is missing; the lock of the parts is held from here to the end."""
-    name, record, started = work.embedding.name, work.record, time.perf_counter()
-    with _held(target, record) as folder:
-        kept = _kept_in_target(target, name) if target.is_file() else {}
-        finished = _kept_in_parts(folder)
-        kept.update(finished)
-        n_before = _n_embedded(kept)
-        audio_seconds = 0.0
-        if missing := _missing(clips, kept, retry):
-            with closing(work.parts({clip: clips[clip] for clip in missing})) as parts:
+    n_before, seconds, audio_seconds = _n_embedded(kept), 0.0, 0.0
+    if unfinished and isinstance(embedding, Embedding):
+        started = time.perf_counter()
+        with _parts_of(target) as folder:
+            kept = _read(target, name)[1] if target.is_file() else {}
+            kept |= _kept_in_parts(folder, name, record)
+            n_before = _n_embedded(kept)
+            missing = {clip: clips[clip] for clip in _missing(clips, kept, retry)}
+            show = functools.partial(
+                tqdm,
+                desc=name,
+                unit="clip",
+                disable=not progress,
+                mininterval=0.1 if sys.stderr.isatty() else 30.0,
+            )
+            if scheduler is None:
+                parts = _embedded_here(embedding, stored, missing, jobs, show)
+            else:
+                parts = _embedded_there(embedding, record, missing, scheduler, jobs, asked, show)
+            with closing(parts):
                 for part in parts:
-                    _write_part(folder, part)
+                    found = {one.clip: one.kept for one in part}
+                    _write(folder / f"part-{time.time_ns()}.h5", name, record, found)
                     audio_seconds += sum(one.seconds for one in part)
-            finished = _kept_in_parts(folder)
-            kept.update(finished)
-        elapsed = time.perf_counter() - started
-        # The parts say something newer even of clips that the target tells of already.
-        if finished or not target.is_file():
-            _join(target, name, kept, corpus, record)
-        # Read anew: another process may have added another embedding meanwhile.
-        corpus = Corpus.load(corpus.path)
-        if not _registered(corpus, name):
-            corpus = corpus.add_embedding_file(target, {name: record}, made_here=True)
-        report = _report(corpus, name, target, kept, n_before, elapsed, audio_seconds)
-        if len(report.notes):
-            with atomic_path(report.notes_file) as temporary:
-                report.notes.to_csv(temporary, index=False)
-        else:
-            report.notes_file.unlink(missing_ok=True)
-        for path in folder.glob("part-*.npz"):
-            path.unlink()
-        # The record last, so that what is left is always understood.
-        (folder / "record.json").unlink()
-        return report
-
-
-def _report(
-    corpus: Corpus,
-    name: str,
-    target: Path,
-    kept: Mapping[Clip, _Kept],
-    n_before: int,
-    seconds: float,
-    audio_seconds: float,
-) -> ExtractionReport:
-    """Describe what an embedding file has now, and how it came to that."""
-    rows = [
-        (*clip, "silent" if kept[clip].n_frames else "skipped", kept[clip].remark)
-        for clip in _in_order(kept, corpus)
-        if kept[clip].remark
-    ]
-    rows.sort(key=lambda row: row[2] == "silent")
-    notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
-    notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
+            seconds = time.perf_counter() - started
+            finished = _kept_in_parts(folder, name, record)
+            kept |= finished  # newer even for clips that the target tells of already
+            if finished or not target.is_file():
+                _write(target, name, record, _in_order(kept, corpus), compression="gzip")
+            _write_notes(target, _notes(kept, corpus))
+    # Read anew: another process may have added another embedding meanwhile.
+    corpus = Corpus.load(corpus.path)
+    if name not in corpus.embedding_names:
+        corpus = corpus.add_embedding_file(target, {name: record}, made_here=True)
     return ExtractionReport(
         embedding=name,
         file=target,
         n_embedded=_n_embedded(kept) - n_before,
         n_before=n_before,
         n_without_audio=int(corpus.clips["audio"].isna().sum()),
-        notes=notes[["dataset", "clip", "audio", "status", "reason"]],
+        notes=_notes(kept, corpus),
         seconds=seconds,
         audio_seconds=audio_seconds,
         corpus=corpus,
@@ -351,47 +297,16 @@ def _clips_with_audio(corpus: Corpus) -> dict[Clip, Path]:
     return {(dataset, clip): folder / audio for dataset, clip, audio in rows}
 
 
-def _registered(corpus: Corpus, name: str) -> list[Path]:
-    """Return the files from which a corpus takes an embedding."""
-    files = (corpus.embedding_file(name, dataset) for dataset in corpus.datasets)
-    return list(dict.fromkeys(file for file in files if file is not None))
-
-
-def _record_of_target(corpus: Corpus, name: str, target: Path) -> dict[str, Any] | None:
-    """Return the record of an embedding file made here before; None if there is none."""
-    for file in _registered(corpus, name):
-        if file.resolve() != target.resolve():
+def _check_target(corpus: Corpus, name: str, target: Path) -> None:
+    """Raise `CorpusError` if the corpus has the embedding from another file."""
+    for dataset in corpus.datasets:
+        file = corpus.embedding_file(name, dataset)
+        if file is not None and file.resolve() != target.resolve():
             raise CorpusError(
                 f"{corpus.path}: embedding {name!r} comes from {file}, which extraction did not "
-                f"make; vectors of two sources cannot share a name. "
-                + (
-                    _rendered_anew(corpus)
-                    or "Take that file out of corpus.json, or extract into another corpus"
-                )
+                f"make; vectors of two sources cannot share a name. Take that file out of "
+                f"corpus.json, or extract into another corpus"
             )
-    if not target.is_file():
-        return None
-    with open_embedding_file(target) as opened:
-        text = opened.attrs.get(_RECORD)
-    if text is None:
-        raise CorpusError(
-            f"{target}: extraction did not make this file, and does not write into it. "
-            + (_rendered_anew(corpus) or "Move it elsewhere, or rename it")
-        )
-    return json.loads(text)
-
-
-def _rendered_anew(corpus: Corpus) -> str:
-    """Return what to do with a bundled part of a rendered corpus; empty for any other."""
-    command = str(corpus.description.provenance.get("command", ""))
-    n_audio, n_clips = int(corpus.clips["audio"].notna().sum()), len(corpus.clips)
-    if not command.startswith("python data/make/demo.py") or n_audio == n_clips:
-        return ""
-    return (
-        f"The embeddings came with this corpus, of whose {n_clips:,} clips {n_audio:,} have audio "
-        f"here: to embed all of them yourself, render the whole (`{command}`) and extract in the "
-        f"folder OUT"
-    )
 
 
 def _check_same_source(
@@ -401,159 +316,117 @@ def _check_same_source(
     remedy: str = "remove the old ones first",
 ) -> None:
     """Raise `CorpusError` if two records would put different vectors under one name."""
-    difference = "; ".join(_differences("", _identity(kept), _identity(now)))
-    if difference:
+    if difference := _difference(kept, now):
         raise CorpusError(
             f"{where}: made from another source ({difference}). Vectors of two sources cannot "
             f"share a name: use the same model and options, or {remedy}"
         )
 
 
-def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a record that two runs must share to belong in one file.
+def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words what differs of all that two runs must share to belong in one file.
 
     Versions and the name of the source are left out: sums and parameters decide the numbers.
     A record without sums is told apart by its source.
     """
     keys = ["dimension", "sample_rate", "hop", "window", "parameters", "stored", "sums"]
-    if not record.get("sums"):
+    if not kept.get("sums"):
         keys.append("source")
-    return {key: record.get(key) for key in keys}
-
-
-def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Return in words what differs, and nothing of what is alike inside of two dicts."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [
-            text
-            for key in {**old, **new}
-            for text in _differences(f"{name}.{key}", old.get(key), new.get(key))
-        ]
-    return [] if old == new else [f"{name.removeprefix('.')}: {old} there, {new} now"]
+    old, new = (
+        pd.json_normalize({key: record.get(key) or None for key in keys}).loc[0].to_dict()
+        for record in (kept, now)
+    )
+    return "; ".join(
+        f"{key}: {old.get(key)} there, {new.get(key)} now"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    )
 
 
 # From sound files to parts
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The network's input that a front end made of a sound file, or why there is none."""
-
-    features: NDArray[Any] | None
-    seconds: float = 0.0
-    remark: str = ""
-
-
-class _Embedded(NamedTuple):
-    """What became of a clip: its frames, or None and the reason; silence is remarked on."""
+class _Outcome(NamedTuple):
+    """A clip with what the front end or the network made of it; None, and why, if left out."""
 
     clip: Clip
-    frames: Frames | None
-    remark: str
+    values: NDArray[Any] | None
+    remark: str = ""
     seconds: float = 0.0
 
+    @property
+    def kept(self) -> _Kept:
+        """The same, of frames."""
+        return _Kept(self.values, 0, 0 if self.values is None else len(self.values), self.remark)
 
-@dataclass(frozen=True)
-class _Work:
-    """How clips are to be embedded; the fields are those of `extract`, `asked` is for `load`."""
 
-    embedding: Embedding
-    record: dict[str, Any]
-    jobs: int | None
-    progress: bool
-    scheduler: str | None
-    asked: dict[str, Any]
+Parts = Generator[list[_Outcome], None, None]
 
-    def parts(self, clips: dict[Clip, Path]) -> Generator[list[_Embedded], None, None]:
-        """Yield what became of all clips, some at a time."""
-        from tqdm import tqdm
 
-        interval = 0.1 if sys.stderr.isatty() else 30.0
-        with tqdm(
-            total=len(clips),
-            desc=self.embedding.name,
-            unit="clip",
-            disable=not self.progress,
-            mininterval=interval,
-        ) as bar:
-            if self.scheduler is None:
-                yield from self._embedded_here(clips, self.jobs, bar)
-            else:
-                # What is not there for us is left out; all else the workers must see.
-                there = {clip: path for clip, path in clips.items() if path.exists()}
-                absent = {clip: path for clip, path in clips.items() if clip not in there}
-                yield from self._embedded_there(there, bar)
-                yield from self._embedded_here(absent, 0, bar)
+def _embedded_here(
+    embedding: Embedding,
+    stored: Mapping[str, str],
+    clips: Mapping[Clip, Path],
+    jobs: int | None,
+    bar: Callable[..., Any],
+) -> Parts:
+    """Yield what became of all clips, some at a time; the front end may run in processes."""
+    if jobs is None:
+        # One core is the network's. Without a network this process only waits, and librosa uses
+        # one thread: one worker would be no faster than none, so all cores get one.
+        cores = os.cpu_count() or 2
+        jobs = max(1, min(8, cores - 1)) if embedding.has_network else cores * (cores > 1)
+    workers = 0 if len(clips) <= _FEW else jobs
+    with closing(_prepare_all(embedding.front_end, clips, workers)) as prepared:
+        yield from _embed(bar(prepared, total=len(clips)), embedding, stored)
 
-    def _embedded_here(
-        self, clips: dict[Clip, Path], jobs: int | None, bar: Any
-    ) -> Generator[list[_Embedded], None, None]:
-        if jobs is None:
-            jobs = _default_jobs(self.embedding.has_network)
-        workers = 0 if len(clips) <= _FEW else jobs
-        with closing(_prepare_all(self.embedding.front_end, clips.values(), workers)) as prepared:
 
-            def counted() -> Iterator[tuple[Clip, _Prepared]]:
-                for clip, one in zip(clips, prepared, strict=True):
-                    yield clip, one
-                    bar.update()
-
-            yield from _embed(counted(), self.embedding, self.record["stored"])
-
-    def _embedded_there(
-        self, clips: dict[Clip, Path], bar: Any
-    ) -> Generator[list[_Embedded], None, None]:
-        assert self.scheduler is not None
-        packages = (*AUDIO_PACKAGES, *self.embedding.packages)
-        with connect(self.scheduler, self.jobs or None, packages) as workers:
-            items = list(clips.items())
-            size = _clips_in_a_task(len(items), len(workers))
-            calls = (
-                (self.asked, self.record, dict(items[start : start + size]))
-                for start in range(0, len(items), size)
-            )
+def _embedded_there(
+    embedding: Embedding,
+    record: Mapping[str, Any],
+    clips: Mapping[Clip, Path],
+    scheduler: str,
+    jobs: int | None,
+    asked: Mapping[str, Any],
+    bar: Callable[..., Any],
+) -> Parts:
+    """Yield what became of all clips, some at a time; the workers of a cluster do it."""
+    with connect(scheduler, jobs or None, (*AUDIO_PACKAGES, *embedding.packages)) as workers:
+        # What is not there for us is left out; all else the workers must see.
+        there = [item for item in clips.items() if item[1].exists()]
+        absent = {clip: path for clip, path in clips.items() if not path.exists()}
+        size = -(-len(there) // (_TASKS_PER_WORKER * len(workers)))
+        if size > _CLIPS_IN_A_BATCH:  # whole batches
+            size -= size % _CLIPS_IN_A_BATCH
+        size = min(_CLIPS_IN_A_PART, max(1, size))
+        calls = (
+            (embedding.name, asked, record, dict(there[start : start + size]))
+            for start in range(0, len(there), size)
+        )
+        with bar(total=len(clips)) as shown:
             with closing(workers.results(_embed_on_worker, calls)) as finished:
-                for parts in finished:
-                    for part in parts:
-                        yield part
-                        bar.update(len(part))
-
-
-def _default_jobs(has_network: bool) -> int:
-    """Return how many workers to run: beside a network, or of an embedding that is a front end.
-
-    One core is the network's. Without a network this process only waits, and librosa uses one
-    thread: one worker would be no faster than none, so all cores get one.
-    """
-    cores = os.cpu_count() or 2
-    if has_network:
-        return max(1, min(8, cores - 1))
-    return cores if cores > 1 else 0
-
-
-def _clips_in_a_task(n_clips: int, n_workers: int) -> int:
-    """Return how many clips a worker of a cluster takes at once: a part, or fewer if few."""
-    share = -(-n_clips // (_TASKS_PER_WORKER * n_workers))
-    if share > _CLIPS_IN_A_BATCH:  # whole batches
-        share -= share % _CLIPS_IN_A_BATCH
-    return min(_CLIPS_IN_A_PART, max(1, share))
+                for part in itertools.chain.from_iterable(finished):
+                    yield part
+                    shown.update(len(part))
+            shown.update(len(absent))
+        yield from _embed(_prepare_all(embedding.front_end, absent, 0), embedding, record["stored"])
 
 
 @one_at_a_time
 def _embed_on_worker(
-    asked: dict[str, Any], record: Mapping[str, Any], clips: Mapping[Clip, Path]
-) -> list[list[_Embedded]]:
+    name: str, asked: Mapping[str, Any], record: Mapping[str, Any], clips: Mapping[Clip, Path]
+) -> list[list[_Outcome]]:
     """Embed some clips on a worker of a cluster: decode, front end, network."""
     from distributed import get_worker
 
     worker = get_worker()
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, str(worker.state.nthreads))  # read when TensorFlow starts
-    embedding = _load_once(**asked)
-    if _identity({**embedding.record, "stored": record["stored"]}) != _identity(record):
+    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(variable, str(worker.state.nthreads))  # read when TensorFlow starts
+    embedding = _load_once(name, **asked)
+    if difference := _difference(record, {**embedding.record, "stored": record["stored"]}):
         raise ModelError(
-            f"worker {worker.address}: {asked['name']} is another model there, or has other "
-            f"parameters, than on the machine where the extraction was started; give both the "
+            f"worker {worker.address}: {name} is another model there, or has other parameters, "
+            f"than on the machine where the extraction was started ({difference}); give both the "
             f"same file (--model)"
         )
     for path in clips.values():
@@ -563,31 +436,21 @@ def _embed_on_worker(
                 f"and its sound files must lie on a file system that all workers see under the "
                 f"same path"
             )
-    prepared = _prepare_all(embedding.front_end, clips.values(), 0)
-    return list(_embed(zip(clips, prepared, strict=True), embedding, record["stored"]))
+    return list(_embed(_prepare_all(embedding.front_end, clips, 0), embedding, record["stored"]))
 
 
-@lru_cache(maxsize=1)
-def _load_once(**asked: Any) -> Embedding:
-    """Load a network once in a worker process."""
-    return load(**asked)
+_load_once = functools.lru_cache(maxsize=1)(load)
+"""A worker process loads a network once."""
 
 
-def _embed(
-    prepared: Iterable[tuple[Clip, _Prepared]], embedding: Embedding, stored: dict[str, str]
-) -> Iterator[list[_Embedded]]:
+def _embed(prepared: Iterable[_Outcome], embedding: Embedding, stored: Mapping[str, str]) -> Parts:
     """Embed in batches across clips, and yield what became of them a part at a time."""
-    part: list[_Embedded] = []
-    batch: list[tuple[Clip, _Prepared]] = []
-    for clip, one in prepared:
-        if one.features is None:
-            part.append(_Embedded(clip, None, one.remark))
-        else:
-            batch.append((clip, one))
-        n_bytes = sum(done.frames.nbytes for done in part if done.frames is not None)
-        enough = len(part) + len(batch) >= _CLIPS_IN_A_PART or n_bytes >= _PART_BYTES
-        waiting = sum(one.features.nbytes for _, one in batch if one.features is not None)
-        if enough or len(batch) >= _CLIPS_IN_A_BATCH or waiting >= _BATCH_BYTES:
+    part: list[_Outcome] = []
+    batch: list[_Outcome] = []
+    for one in prepared:
+        (part if one.values is None else batch).append(one)
+        enough = len(part) + len(batch) >= _CLIPS_IN_A_PART or _n_bytes(part) >= _PART_BYTES
+        if enough or len(batch) >= _CLIPS_IN_A_BATCH or _n_bytes(batch) >= _BATCH_BYTES:
             part += _embed_batch(batch, embedding, stored)
             batch = []
         if enough:
@@ -598,32 +461,40 @@ def _embed(
         yield part
 
 
+def _n_bytes(clips: Iterable[_Outcome]) -> int:
+    return sum(one.values.nbytes for one in clips if one.values is not None)
+
+
 def _embed_batch(
-    batch: list[tuple[Clip, _Prepared]], embedding: Embedding, stored: dict[str, str]
-) -> list[_Embedded]:
+    batch: list[_Outcome], embedding: Embedding, stored: Mapping[str, str]
+) -> list[_Outcome]:
     """Run the network on a batch, and check what it gives."""
     if not batch:
         return []
-    inputs = [one.features for _, one in batch if one.features is not None]
     done = []
-    for (clip, one), frames in zip(batch, embedding.run(inputs), strict=True):
+    inputs = [one.values for one in batch if one.values is not None]
+    for one, frames in zip(batch, embedding.run(inputs), strict=True):
         if not len(frames):
-            done.append(_Embedded(clip, None, "the network gave no frame"))
+            done.append(_Outcome(one.clip, None, "the network gave no frame"))
         elif not np.isfinite(frames).all():
-            done.append(_Embedded(clip, None, "the network gave NaN or infinite values"))
+            done.append(_Outcome(one.clip, None, "the network gave NaN or infinite values"))
         else:
             if stored["pooling"] != "none":
                 frames = frames.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
             if stored["dtype"] == "float16" and np.abs(frames).max() > np.finfo(np.float16).max:
                 raise ArgumentError(
-                    f"{'/'.join(clip)}: values of {embedding.name} are too large for float16; "
-                    f"use float32"
+                    f"{'/'.join(one.clip)}: values of {embedding.name} are too large for "
+                    f"float16; use float32"
                 )
-            done.append(_Embedded(clip, frames, one.remark, one.seconds))
+            done.append(one._replace(values=frames))
     return done
 
 
-def _prepare(front_end: FrontEnd, path: Path) -> _Prepared:
+_thread_pools = functools.lru_cache(maxsize=1)(ThreadpoolController)
+"""The thread pools of the linear algebra library; the search takes a while."""
+
+
+def _prepare(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
     """Decode one file and run the front end; a clip that cannot be used is no exception."""
     try:
         waveform, sample_rate = read_audio(path)
@@ -634,125 +505,97 @@ def _prepare(front_end: FrontEnd, path: Path) -> _Prepared:
     except (ImportError, MemoryError):  # the machine's trouble, not the clip's
         raise
     except AudioError as error:
-        return _Prepared(None, remark=str(error).removeprefix(f"{path}: "))
+        return _Outcome(clip, None, str(error).removeprefix(f"{path}: "))
     except Exception as error:  # whatever a damaged file makes a library raise
-        return _Prepared(None, remark=f"cannot be used ({type(error).__name__}: {error})")
-    return _Prepared(features, len(waveform) / sample_rate, _SILENT if is_silent(waveform) else "")
-
-
-@lru_cache(maxsize=1)
-def _thread_pools() -> ThreadpoolController:
-    """Find the thread pools of the linear algebra library, once: the search takes a while."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+        return _Outcome(clip, None, f"cannot be used ({type(error).__name__}: {error})")
+    remark = "silence; embedded all the same" if is_silent(waveform) else ""
+    return _Outcome(clip, features, remark, len(waveform) / sample_rate)
 
 
 def _prepare_all(
-    front_end: FrontEnd, paths: Iterable[Path], jobs: int
-) -> Generator[_Prepared, None, None]:
-    """Yield `_prepare` of each file, in order, from worker processes, or from here if `jobs` is 0.
+    front_end: FrontEnd, clips: Mapping[Clip, Path], jobs: int
+) -> Generator[_Outcome, None, None]:
+    """Yield `_prepare` of each clip, in order, from worker processes, or from here if `jobs` is 0.
 
     Only a few wait at any time, so memory stays steady however slow the network is. A file that
     makes the decoder crash its process is tried once more on its own, and left out with a reason
     if that crashes too; the others are not lost.
     """
     if jobs == 0:
-        yield from (_prepare(front_end, path) for path in paths)
+        yield from (_prepare(front_end, *item) for item in clips.items())
         return
-    remaining = iter(paths)
-    waiting: deque[tuple[Path, Future[_Prepared]]] = deque()
-    pool = _pool(front_end, jobs)
+    remaining = iter(clips.items())
+    waiting: deque[tuple[Clip, Path]] = deque()
+    sent: dict[Clip, Future[_Outcome]] = {}
+    pool = _pool(jobs)
     room, largest = jobs * _WAITING_PER_WORKER, 1
-
-    def send(path: Path) -> Future[_Prepared]:
-        try:
-            return pool.submit(_prepare_on_worker, path)
-        except BrokenProcessPool as error:
-            broken: Future[_Prepared] = Future()
-            broken.set_exception(error)
-            return broken
-
     try:
         while True:
-            while len(waiting) < room and (path := next(remaining, None)) is not None:
-                waiting.append((path, send(path)))
+            waiting.extend(itertools.islice(remaining, max(0, room - len(waiting))))
             if not waiting:
                 return
-            path, future = waiting.popleft()
             try:
-                prepared = future.result()
+                for clip, path in waiting:
+                    if clip not in sent:
+                        sent[clip] = pool.submit(_prepare, front_end, clip, path)
+                prepared = sent[waiting[0][0]].result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False, cancel_futures=True)
-                prepared = _prepare_alone(front_end, path)
-                pool = _pool(front_end, jobs)
-                waiting = deque((path, send(path)) for path, _ in waiting)
-            if prepared.features is not None:
-                largest = max(largest, prepared.features.nbytes)
+                prepared = _prepare_alone(front_end, *waiting[0])
+                pool, sent = _pool(jobs), {}
+            waiting.popleft()
+            sent.pop(prepared.clip, None)
+            if prepared.values is not None:
+                largest = max(largest, prepared.values.nbytes)
                 room = max(jobs * _WAITING_PER_WORKER, min(_WAITING, _WAITING_BYTES // largest))
             yield prepared
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _prepare_alone(front_end: FrontEnd, path: Path) -> _Prepared:
+def _prepare_alone(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
     """Prepare the file at which a worker ended in a worker of its own."""
-    with _pool(front_end, 1) as pool, suppress(BrokenProcessPool):
-        return pool.submit(_prepare_on_worker, path).result()
-    with _pool(front_end, 1) as pool:
+    with _pool(1) as pool, suppress(BrokenProcessPool):
+        return pool.submit(_prepare, front_end, clip, path).result()
+    with _pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise ArgumentError(f"jobs: {WORKERS_END}, or use jobs=0") from error
-    return _Prepared(None, remark="the decoder crashed on this file; convert it to WAV")
+    return _Outcome(clip, None, "the decoder crashed on this file; convert it to WAV")
 
 
-def _pool(front_end: FrontEnd, jobs: int) -> ProcessPoolExecutor:
-    """Start workers that have the front end."""
+def _pool(jobs: int) -> ProcessPoolExecutor:
     # Spawned, because a fork of a process in which TensorFlow runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(front_end,))
+    return ProcessPoolExecutor(jobs, context, initializer=_start_worker)
 
 
-_front_end: FrontEnd | None = None
+def _start_worker() -> None:
+    """Let the parent decide what Ctrl-C means, and end when it was killed."""
 
+    def end_with_parent() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
 
-def _start_worker(front_end: FrontEnd) -> None:
-    import signal
-    import threading
-
-    global _front_end
-    _front_end = front_end
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent was killed; it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _prepare_on_worker(path: Path) -> _Prepared:
-    assert _front_end is not None
-    return _prepare(_front_end, path)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 # Parts, and the file that they are joined to
 
 
 class _Kept(NamedTuple):
-    """Where a clip's frames are: rows of a part or of the target; none if it was left out."""
+    """Where a clip's frames are: rows of an array or of a file; none if it was left out."""
 
-    source: Path
+    source: Any
     start: int
     n_frames: int
     remark: str
 
 
-def _missing(clips: Mapping[Clip, Path], kept: Mapping[Clip, _Kept], retry: bool) -> list[Clip]:
+def _missing(clips: Iterable[Clip], kept: Mapping[Clip, _Kept], retry: bool) -> list[Clip]:
     """Return the clips to embed: those never tried, and with `retry` those left out."""
     return [clip for clip in clips if clip not in kept or (retry and not kept[clip].n_frames)]
 
@@ -761,11 +604,32 @@ def _n_embedded(kept: Mapping[Clip, _Kept]) -> int:
     return sum(one.n_frames > 0 for one in kept.values())
 
 
-def _in_order(kept: Iterable[Clip], corpus: Corpus) -> list[Clip]:
+def _in_order(kept: Mapping[Clip, _Kept], corpus: Corpus) -> dict[Clip, _Kept]:
     """Return clips in the order of the table; those that it lacks follow."""
     clips = zip(corpus.clips["dataset"], corpus.clips["clip"], strict=True)
     position = {clip: number for number, clip in enumerate(clips)}
-    return sorted(kept, key=lambda clip: position.get(clip, len(position)))
+    return dict(sorted(kept.items(), key=lambda item: position.get(item[0], len(position))))
+
+
+def _notes(kept: Mapping[Clip, _Kept], corpus: Corpus) -> pd.DataFrame:
+    """Return the table of the clips that were left out, and of those of silence."""
+    rows = [
+        (*clip, "silent" if one.n_frames else "skipped", one.remark)
+        for clip, one in _in_order(kept, corpus).items()
+        if one.remark
+    ]
+    rows.sort(key=lambda row: row[2] == "silent")
+    notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
+    notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
+    return notes[["dataset", "clip", "audio", "status", "reason"]]
+
+
+def _write_notes(target: Path, notes: pd.DataFrame) -> None:
+    if notes.empty:
+        _notes_file(target).unlink(missing_ok=True)
+        return
+    with atomic_path(_notes_file(target)) as temporary:
+        notes.to_csv(temporary, index=False)
 
 
 def _parts_folder(target: Path) -> Path:
@@ -773,184 +637,120 @@ def _parts_folder(target: Path) -> Path:
 
 
 @contextmanager
-def _held(target: Path, record: Mapping[str, Any]) -> Iterator[Path]:
-    """Hold the folder of a target's parts, for a model with this record."""
+def _parts_of(target: Path) -> Iterator[Path]:
+    """Hold the folder of a target's parts, which are removed in the end."""
     folder = _parts_folder(target)
-    kept, lock = folder / "record.json", folder / "lock"
     try:
-        with locked(lock):
-            if kept.is_file() and any(folder.glob("part-*.npz")):
-                try:
-                    before = json.loads(kept.read_text(encoding="utf-8"))
-                except ValueError as error:
-                    raise CorpusError(
-                        f"{kept}: not valid JSON ({error}); remove the folder {folder} and start "
-                        f"again"
-                    ) from error
-                where, remedy = f"{folder} (unfinished parts)", f"remove the folder {folder}"
-                _check_same_source(before, record, where, remedy)
-            else:
-                write_json(kept, dict(record))
+        with locked(folder / "lock"):
             # What a killed process was writing.
             for stale in [
                 *folder.glob(".*.partial.*"),
-                *target.parent.glob(f".{target.stem}.*.partial{target.suffix}"),
+                *target.parent.glob(f".{target.stem}.*.h5"),
             ]:
                 stale.unlink(missing_ok=True)
             yield folder
+            for part in folder.glob("part-*.h5"):
+                part.unlink()
     except BlockingIOError as error:
         raise CorpusError(
             f"{folder}: another process is extracting this embedding for this corpus; wait for "
             f"it to end"
         ) from error
-    if not kept.is_file():  # all is done: nothing but the lock is left
-        with suppress(OSError):
-            lock.unlink()
-            folder.rmdir()
+    with suppress(OSError):
+        (folder / "lock").unlink()
+        folder.rmdir()
 
 
-@contextmanager
-def _on_disk(target: Path) -> Iterator[Path]:
-    """As `atomic_path`; the file is on the disk before it takes the target's place."""
-    with atomic_path(target) as temporary:
-        yield temporary
+def _kept_in_parts(folder: Path, name: str, record: Mapping[str, Any]) -> dict[Clip, _Kept]:
+    """Return what the parts have; a damaged part counts as unfinished and is removed."""
+    kept: dict[Clip, _Kept] = {}
+    for path in sorted(folder.glob("part-*.h5")):  # by time
+        try:
+            made_from, found = _read(path, name)
+        except (CorpusError, RuntimeError, *BROKEN_ARRAYS):
+            path.unlink()
+            continue
+        _check_same_source(
+            made_from, record, f"{folder} (unfinished parts)", f"remove the folder {folder}"
+        )
+        kept |= found
+    return kept
+
+
+def _read(path: Path, name: str) -> tuple[dict[str, Any], dict[Clip, _Kept]]:
+    """Return the record and the clips of a part, or of an embedding file made here."""
+    kept: dict[Clip, _Kept] = {}
+    with open_embedding_file(path) as file:
+        if _RECORD not in file.attrs:
+            raise CorpusError(
+                f"{path}: extraction did not make this file, and does not write into it. Move it "
+                f"elsewhere, or rename it"
+            )
+        record = json.loads(file.attrs[_RECORD])
+        for dataset in file:
+            group = file[f"{dataset}/{name}"]
+            remarks: dict[str, str] = {}
+            for kind in ("skipped", "noted"):
+                if f"{kind}_keys" in group:
+                    columns = (read_keys(group, f"{kind}_{of}") for of in ("keys", "reasons"))
+                    remarks |= zip(*(column.tolist() for column in columns), strict=True)
+            kept |= {(dataset, clip): _Kept(None, 0, 0, remark) for clip, remark in remarks.items()}
+            rows = np.unique(read_keys(group), return_index=True, return_counts=True)
+            for clip, start, count in zip(*(column.tolist() for column in rows), strict=True):
+                kept[dataset, clip] = _Kept(path, start, count, remarks.get(clip, ""))
+    return record, kept
+
+
+def _write(
+    path: Path,
+    name: str,
+    record: Mapping[str, Any],
+    kept: Mapping[Clip, _Kept],
+    compression: str | None = None,
+) -> None:
+    """Write a part, or the target, which may be among the sources.
+
+    Rows are written clip by clip, so memory does not grow with the number of clips. The file is
+    on the disk before it takes its place.
+    """
+    opened = functools.lru_cache(maxsize=2)(functools.partial(h5py.File, rdcc_nbytes=_CACHE_BYTES))
+    of_dataset: dict[str, dict[str, _Kept]] = {}
+    for (dataset, clip), one in kept.items():
+        of_dataset.setdefault(dataset, {})[clip] = one
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, "w", rdcc_nbytes=_CACHE_BYTES) as file:
+            file.attrs[_RECORD] = json.dumps(dict(record))
+            for dataset, clips in of_dataset.items():
+                group = file.create_group(f"{dataset}/{name}")
+                embedded = {clip: one for clip, one in clips.items() if one.n_frames}
+                counts = np.array([one.n_frames for one in embedded.values()], dtype=int)
+                ends, dimension = counts.cumsum(), int(record["dimension"])
+                packed = {
+                    "chunks": (min(counts.sum(), 256), dimension),
+                    "compression": compression,
+                    "shuffle": True,
+                }
+                features = group.create_dataset(
+                    "features",
+                    shape=(counts.sum(), dimension),
+                    dtype=record["stored"]["dtype"],
+                    **packed if compression and len(counts) else {},
+                )
+                for one, end in zip(embedded.values(), ends, strict=True):
+                    rows = one.source
+                    if isinstance(rows, Path):
+                        rows = opened(rows)[features.name]
+                    features[end - one.n_frames : end] = rows[one.start : one.start + one.n_frames]
+                group["keys"] = np.repeat(_texts(embedded), counts)
+                left_out = {clip: one for clip, one in clips.items() if not one.n_frames}
+                for kind, among in {"skipped": left_out, "noted": embedded}.items():
+                    said = {clip: one.remark for clip, one in among.items() if one.remark}
+                    if said:
+                        group[f"{kind}_keys"] = _texts(said)
+                        group[f"{kind}_reasons"] = _texts(said.values())
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
 
 
-def _write_part(folder: Path, part: Sequence[_Embedded]) -> None:
-    """Keep a finished part."""
-    found = [one.frames for one in part if one.frames is not None]
-    arrays = {
-        "datasets": np.array([one.clip[0] for one in part], dtype=str),
-        "clips": np.array([one.clip[1] for one in part], dtype=str),
-        "counts": np.array([0 if one.frames is None else len(one.frames) for one in part]),
-        "remarks": np.array([one.remark for one in part], dtype=str),
-        "features": np.concatenate(found) if found else np.empty((0, 0), np.float32),
-    }
-    name = hashlib.sha256(repr([one.clip for one in part]).encode()).hexdigest()[:16]
-    with _on_disk(folder / f"part-{name}.npz") as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
-
-
-def _kept_in_parts(folder: Path) -> dict[Clip, _Kept]:
-    """Return what the parts have; a damaged part counts as unfinished and is removed."""
-    kept: dict[Clip, _Kept] = {}
-    for path in sorted(folder.glob("part-*.npz"), key=lambda path: path.stat().st_mtime_ns):
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                columns = ("datasets", "clips", "counts", "remarks")
-                rows = zip(*(arrays[column].tolist() for column in columns), strict=True)
-                start = 0
-                for dataset, clip, count, remark in list(rows):
-                    kept[dataset, clip] = _Kept(path, start, count, remark)
-                    start += count
-                damaged = start != len(arrays["features"])
-        except BROKEN_ARRAYS:
-            damaged = True
-        if damaged:
-            path.unlink()
-            kept = {clip: one for clip, one in kept.items() if one.source != path}
-    return kept
-
-
-def _kept_in_target(target: Path, name: str) -> dict[Clip, _Kept]:
-    """Return what an embedding file that extraction made has."""
-    kept: dict[Clip, _Kept] = {}
-    with open_embedding_file(target) as file:
-        for dataset in file:
-            group = file[f"{dataset}/{name}"]
-            remarks = {
-                clip: remark
-                for kind in ("skipped", "noted")
-                if f"{kind}_keys" in group
-                for clip, remark in zip(
-                    read_keys(group, f"{kind}_keys").tolist(),
-                    read_keys(group, f"{kind}_reasons").tolist(),
-                    strict=True,
-                )
-            }
-            clips, starts, counts = np.unique(
-                read_keys(group), return_index=True, return_counts=True
-            )
-            for number in np.argsort(starts):
-                clip, start, count = clips[number], starts[number], counts[number]
-                remark = remarks.pop(str(clip), "")
-                kept[dataset, str(clip)] = _Kept(target, int(start), int(count), remark)
-            for clip, reason in remarks.items():
-                kept[dataset, clip] = _Kept(target, 0, 0, reason)
-    return kept
-
-
-def _join(
-    target: Path,
-    name: str,
-    kept: Mapping[Clip, _Kept],
-    corpus: Corpus,
-    record: Mapping[str, Any],
-) -> None:
-    """Write the target anew from its parts and from itself, and rename it into place.
-
-    Rows are written clip by clip in the order of the clip table, so memory does not grow with
-    the number of clips.
-    """
-    of_dataset: dict[str, list[Clip]] = {dataset: [] for dataset in corpus.datasets}
-    for clip in _in_order(kept, corpus):
-        of_dataset.setdefault(clip[0], []).append(clip)
-    before = h5py.File(target, "r", rdcc_nbytes=_CACHE_BYTES) if target.is_file() else None
-    with (
-        _on_disk(target) as temporary,
-        before or nullcontext(),
-        h5py.File(temporary, "w", rdcc_nbytes=_CACHE_BYTES) as file,
-    ):
-        file.attrs[_RECORD] = json.dumps(dict(record))
-        for dataset, clips in of_dataset.items():
-            if clips:
-                group = file.create_group(f"{dataset}/{name}")
-                old = None if before is None else before.get(f"{group.name}/features")
-                _write_group(group, {clip[1]: kept[clip] for clip in clips}, record, old)
-
-
-def _write_group(
-    group: h5py.Group, kept: dict[str, _Kept], record: Mapping[str, Any], old: Any
-) -> None:
-    """Write the clips of one dataset; `old` has the rows that are in no part."""
-    total, dimension = sum(one.n_frames for one in kept.values()), int(record["dimension"])
-    features = group.create_dataset(
-        "features",
-        shape=(total, dimension),
-        dtype=record["stored"]["dtype"],
-        chunks=(min(total, 256), dimension) if total else None,
-        compression="gzip" if total else None,
-        shuffle=bool(total),
-    )
-    embedded = {clip: one for clip, one in kept.items() if one.n_frames}
-    part_features = lru_cache(maxsize=2)(_part_features)
-    written = 0
-    for one in embedded.values():
-        rows = part_features(one.source) if one.source.suffix == ".npz" else old
-        features[written : written + one.n_frames] = rows[one.start : one.start + one.n_frames]
-        written += one.n_frames
-    names = _bytes(list(embedded))
-    counts = [one.n_frames for one in embedded.values()]
-    group["keys"] = np.repeat(names, counts) if counts else names
-    for kind, embedded_too in (("skipped", False), ("noted", True)):
-        said = {
-            clip: one.remark
-            for clip, one in kept.items()
-            if one.remark and bool(one.n_frames) == embedded_too
-        }
-        if said:
-            group[f"{kind}_keys"] = _bytes(list(said))
-            group[f"{kind}_reasons"] = _bytes(list(said.values()))
-
-
-def _part_features(path: Path) -> Frames:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["features"]
-
-
-def _bytes(texts: Sequence[str]) -> NDArray[np.bytes_]:
-    encoded = [text.encode("utf-8") for text in texts]
-    width = max((len(text) for text in encoded), default=1)
-    return np.array(encoded, dtype=f"S{max(width, 1)}")
+def _texts(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    return np.array([text.encode("utf-8") for text in texts], dtype="S")
