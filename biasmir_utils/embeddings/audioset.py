@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +36,6 @@ _RATE = 16_000
 _WINDOW = 15_600
 """Samples that one window sees: 96 spectra of 25 ms every 10 ms."""
 _WINDOWS_IN_A_CALL = 64
-
-
-class _Piece(NamedTuple):
-    """Consecutive windows of one clip (its position) that go through in one call."""
-
-    clip: int
-    first: int
-    n_windows: int
 
 
 class TFHubEmbedding(Embedding):
@@ -74,9 +67,8 @@ class TFHubEmbedding(Embedding):
     def __init__(self, model: str | Path | None = None, download: bool = False) -> None:
         require("tensorflow", "tensorflow", self.name)
         place = str(self.weights if model is None else model)
-        folder = fetched_model(self.name) if model is None else None
-        if folder is None:
-            folder = _local_folder(place, self.name, download, given=model is not None)
+        fetched = fetched_model(self.name) if model is None else None
+        folder = fetched or _local_folder(place, self.name, download, given=model is not None)
         super().__init__(
             source=place if _is_address(place) else f"local SavedModel folder {folder.name}",
             sums={"folder sha256": _folder_sum(folder)},
@@ -102,15 +94,32 @@ class TFHubEmbedding(Embedding):
         return self._run_joined(inputs)
 
     def _run_joined(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
-        counts = [self._windows(len(clip)) for clip in inputs]
-        results = [np.empty((count, self.dimension), np.float32) for count in counts]
-        for pieces in _calls(counts, _WINDOWS_IN_A_CALL):
-            joined, starts = self._join(inputs, pieces)
+        """Place the windows of all clips one after the other, each at a multiple of the hop.
+
+        Windows between two clips see some of both, and are not used.
+        """
+        between = -(-_WINDOW // self.hop_samples) - 1
+        windows = [
+            (clip, window)
+            for clip, sound in enumerate(inputs)
+            for window in range(self._windows(len(sound)))
+        ]
+        found: list[list[Frames]] = [[] for _ in inputs]
+        for at in range(0, len(windows), _WINDOWS_IN_A_CALL):
+            pieces, end = [], 0
+            for clip, piece in groupby(windows[at : at + _WINDOWS_IN_A_CALL], lambda one: one[0]):
+                numbers = [window for _, window in piece]
+                begin = numbers[0] * self.hop_samples
+                length = (len(numbers) - 1) * self.hop_samples + _WINDOW
+                pieces.append((clip, end, len(numbers), inputs[clip][begin : begin + length]))
+                end += len(numbers) + between
+            joined = np.zeros((end - between - 1) * self.hop_samples + _WINDOW, np.float32)
+            for _, start, _, sound in pieces:
+                joined[start * self.hop_samples :][: len(sound)] = sound
             vectors = self._call(joined)
-            for piece, start in zip(pieces, starts, strict=True):
-                rows = vectors[start : start + piece.n_windows]
-                results[piece.clip][piece.first : piece.first + piece.n_windows] = rows
-        return results
+            for clip, start, n_windows, _ in pieces:
+                found[clip].append(vectors[start : start + n_windows])
+        return [np.concatenate(parts) for parts in found]
 
     def _embeddings(self, output: Any) -> Any:
         """Pick the embeddings from what the network returns."""
@@ -135,31 +144,8 @@ class TFHubEmbedding(Embedding):
 
     def _windows(self, samples: int) -> int:
         """Return how many windows the network makes of a clip on its own."""
-        beyond = max(samples - _WINDOW, 0)
-        whole, rest = divmod(beyond, self.hop_samples)
+        whole, rest = divmod(max(samples - _WINDOW, 0), self.hop_samples)
         return 1 + whole + int(self.pads_last_window and rest > 0)
-
-    def _join(
-        self, inputs: Sequence[NDArray[Any]], pieces: Sequence[_Piece]
-    ) -> tuple[NDArray[np.float32], list[int]]:
-        """Place pieces one after the other, each at a multiple of the hop.
-
-        Returns the waveform, and the window at which each piece starts. Windows between two
-        pieces see some of both, and are not used.
-        """
-        between = -(-_WINDOW // self.hop_samples) - 1
-        starts, position = [], 0
-        for piece in pieces:
-            starts.append(position)
-            position += piece.n_windows + between
-        total = (position - between - 1) * self.hop_samples + _WINDOW
-        joined = np.zeros(total, np.float32)
-        for piece, start in zip(pieces, starts, strict=True):
-            begin = piece.first * self.hop_samples
-            length = (piece.n_windows - 1) * self.hop_samples + _WINDOW
-            part = inputs[piece.clip][begin : begin + length]
-            joined[start * self.hop_samples :][: len(part)] = part
-        return joined, starts
 
     @cached_property
     def _can_join(self) -> bool:
@@ -214,24 +200,6 @@ class Vggish(TFHubEmbedding):
     pads_last_window = False
 
 
-def _calls(counts: Sequence[int], most: int) -> Iterator[list[_Piece]]:
-    """Group the windows of all clips, in order, into calls of at most `most` windows."""
-    call: list[_Piece] = []
-    room = most
-    for clip, count in enumerate(counts):
-        first = 0
-        while first < count:
-            take = min(count - first, room)
-            call.append(_Piece(clip, first, take))
-            first += take
-            room -= take
-            if room == 0:
-                yield call
-                call, room = [], most
-    if call:
-        yield call
-
-
 def _is_address(place: str) -> bool:
     return place.startswith(("http://", "https://"))
 
@@ -246,19 +214,16 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
                 f"that holds {name}, or an address"
             )
         return folder
-    cached = _cache_folder(place)
+    # As tensorflow_hub names it.
+    key = hashlib.sha1(place.encode(), usedforsecurity=False).hexdigest()
+    cached = Path(os.environ.get("TFHUB_CACHE_DIR") or cache_folder() / "tfhub") / key
     if (cached / "saved_model.pb").is_file():
         return cached
     if not download:
-        if given:
-            raise ModelError(
-                f"{name}: {place} is not in the cache ({cached}), and downloading it was not asked "
-                f"for; allow the download (--download, or download=True), or give a SavedModel "
-                f"folder (--model FOLDER, or model=...)"
-            )
+        fetching = "" if given else " fetch it with: biasmir fetch models,"
+        places = f"{cached}" if given else f"{default_root() / 'models'} and {cached}"
         raise ModelError(
-            f"{name}: no local model was given, none is in {default_root() / 'models'}, and "
-            f"downloading {place} was not asked for; fetch it with: biasmir fetch models, give a "
+            f"{name}: {place} is not on this machine (looked in {places});{fetching} give a "
             f"SavedModel folder (--model FOLDER, or model=...), or allow the download "
             f"(--download, or download=True)"
         )
@@ -284,12 +249,3 @@ def _folder_sum(folder: Path) -> str:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _cache_folder(address: str) -> Path:
-    """Return the folder of an address's model, named as tensorflow_hub names it.
-
-    It is in `$TFHUB_CACHE_DIR` if that is set, else in BiasMIR's cache (`$BIASMIR_CACHE`).
-    """
-    root = os.environ.get("TFHUB_CACHE_DIR") or cache_folder() / "tfhub"
-    return Path(root) / hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest()

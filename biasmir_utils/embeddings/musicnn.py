@@ -97,7 +97,12 @@ class MusicnnLayer(Embedding):
         require("librosa", "audio", self.name)
         require("tensorflow", "tensorflow", self.name)
         folder = _wheel() / self.network if model is None else local_path(model, self.name)
-        _check_checkpoint(folder)
+        absent = [name for name in _WEIGHT_FILES if not (folder / name).is_file()]
+        if absent:
+            raise ModelError(
+                f"{folder}: not a musicnn checkpoint, it lacks {', '.join(absent)}; {_INSTALL}, "
+                f"or give a folder that holds these files"
+            )
         super().__init__(
             LogMelPatches(_RATE, shortest=(_PATCH - 1) * _SPECTRA["hop_length"] / _RATE),
             source=f"{self.network} of {self.weights}"
@@ -120,8 +125,12 @@ class MusicnnLayer(Embedding):
     @cached_property
     def tags(self) -> list[str]:
         """The 50 tags that the network was trained on, in the order of its output."""
-        training_set = self.network.split("_")[0]
-        return _labels(_wheel() / "configuration.py", f"{training_set}_LABELS")
+        # Read from the package's configuration module without running it.
+        name = f"{self.network.split('_')[0]}_LABELS"
+        for one in ast.parse((_wheel() / "configuration.py").read_text(encoding="utf-8")).body:
+            if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == name:
+                return list(ast.literal_eval(one.value))
+        raise ModelError(f"the wheel musicnn does not define {name}; {_INSTALL}")
 
     def top_tags(
         self, waveform: ArrayLike, sample_rate: float, n: int = 5
@@ -216,25 +225,6 @@ def _wheel() -> Path:
         raise ModelError(f"musicnn's weights are missing; {_INSTALL}") from error
 
 
-def _check_checkpoint(folder: Path) -> None:
-    absent = [name for name in _WEIGHT_FILES if not (folder / name).is_file()]
-    if absent:
-        raise ModelError(
-            f"{folder}: not a musicnn checkpoint, it lacks {', '.join(absent)}; {_INSTALL}, "
-            f"or give a folder that holds these files"
-        )
-
-
-def _labels(configuration: Path, name: str) -> list[str]:
-    """Read a list of texts from the package's configuration module without running it."""
-    for statement in ast.parse(configuration.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == name for target in statement.targets
-        ):
-            return list(ast.literal_eval(statement.value))
-    raise ModelError(f"{configuration}: does not define {name}; {_INSTALL}")
-
-
 def _frozen_session(folder: Path, layers: Sequence[str], name: str) -> Any:
     """Return a TensorFlow session of a checkpoint's graph up to `layers`.
 
@@ -255,10 +245,15 @@ def _frozen_session(folder: Path, layers: Sequence[str], name: str) -> Any:
             node.attr.pop("_output_shapes", None)
         graph_def = v1.graph_util.extract_sub_graph(meta.graph_def, list(layers))
         for node in graph_def.node:
-            if node.op == "VariableV2":
-                _make_constant(tf, node, reader.get_tensor(node.name))
-            elif node.name == _TRAINING:
-                _make_constant(tf, node, np.array(False))
+            if node.op == "VariableV2" or node.name == _TRAINING:
+                training = node.name == _TRAINING
+                value = np.array(False) if training else reader.get_tensor(node.name)
+                tensor = tf.make_tensor_proto(value)
+                del node.input[:]
+                node.op = "Const"
+                node.attr.clear()
+                node.attr["dtype"].type = tensor.dtype
+                node.attr["value"].tensor.CopyFrom(tensor)
     except Exception as error:  # TensorFlow and protobuf raise many kinds for a damaged file
         raise ModelError(
             f"{folder}: the checkpoint cannot be read as {name} ({error}); {_INSTALL}"
@@ -267,12 +262,3 @@ def _frozen_session(folder: Path, layers: Sequence[str], name: str) -> Any:
     with graph.as_default():
         v1.import_graph_def(graph_def, name="")
     return v1.Session(graph=graph)
-
-
-def _make_constant(tf: Any, node: Any, value: NDArray[Any]) -> None:
-    del node.input[:]
-    node.op = "Const"
-    node.attr.clear()
-    tensor = tf.make_tensor_proto(value)
-    node.attr["dtype"].type = tensor.dtype
-    node.attr["value"].tensor.CopyFrom(tensor)

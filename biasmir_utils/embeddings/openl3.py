@@ -29,16 +29,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from gzip import GzipFile
-from numbers import Real
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from biasmir_utils.datasets import default_root, fetch, fetched_model
+from biasmir_utils.datasets import OPENL3_FILE, default_root, fetch, fetched_model
 from biasmir_utils.embeddings.base import (
     Embedding,
     Frames,
@@ -76,20 +76,21 @@ _POOLING = (32, 24)
 _EPSILON = 1e-3
 """What Keras 2 adds to the variance in a batch normalisation."""
 
-_FILE_NAME = "openl3_audio_mel256_music-v0_4_0.h5.gz"
 _OFFICIAL_SUM = "624ee7b1dd5ff87e18073f66fd8b2052bebb8ac70210e9c0937c0c940c63e9d6"
 """SHA-256 of the unpacked file that the authors of OpenL3 published."""
 _LARGEST = 100_000_000
 """Bytes that a weight file may have, unpacked; the official one has 19 million."""
 _SECONDS_FOR_ANOTHER = 1_800.0
 """How long to wait for another process that downloads the weights."""
-_HOW_TO_GET = (
-    f"fetch the official file with: biasmir fetch models, or get {_FILE_NAME} by other means and "
-    f"give it (--model FILE, or model=...); .h5 and .h5.gz will do"
-)
 _Layers = list[list[NDArray[np.float32]]]
 """For each layer that has weights, in order: kernel and bias of a convolution; scale, offset,
 mean and variance of a batch normalisation."""
+
+
+_HOW_TO_GET = (
+    f"fetch the official file with: biasmir fetch models, or get {OPENL3_FILE} by other "
+    f"means and give it (--model FILE, or model=...); .h5 and .h5.gz will do"
+)
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class OpenL3(Embedding):
     name = "openl3"
     summary = "OpenL3 (music, mel256)"
     licence = "CC BY 4.0"
-    weights = f"https://github.com/marl/openl3, branch models, {_FILE_NAME}"
+    weights = f"https://github.com/marl/openl3, branch models, {OPENL3_FILE}"
     dimension = _FILTERS[-1]
     sample_rate = _RATE
     hop = _HOP
@@ -226,33 +227,36 @@ class OpenL3(Embedding):
     def __init__(
         self, model: str | Path | None = None, download: bool = False, hop: float = _HOP
     ) -> None:
-        hop_samples = _in_samples(hop)
-        require("librosa", "audio", self.name)
-        require("tensorflow", "tensorflow", self.name)
+        if not 1 <= float(hop) * _RATE < math.inf:
+            raise ArgumentError(
+                f"hop: expected seconds from one window to the next (0.5 and 0.1 are common), "
+                f"found {hop!r}"
+            )
+        for package, extra in (("librosa", "audio"), ("tensorflow", "tensorflow")):
+            require(package, extra, self.name)
         _check_resampy()
         path = _official_file(download) if model is None else local_path(model, self.name)
-        weights = _read_weights(path)
-        official = weights.h5_sum == _OFFICIAL_SUM
+        self._layers, h5_sum, file_sum = _read_weights(path)
+        official = h5_sum == _OFFICIAL_SUM
         if model is None and not official:
             raise ModelError(
-                f"{path}: is not the official weight file (its SHA-256 is {weights.h5_sum}); "
-                f"delete it and {_HOW_TO_GET}; a file with other weights must be given explicitly"
+                f"{path}: is not the official weight file (its SHA-256 is {h5_sum}); delete it "
+                f"and {_HOW_TO_GET}; a file with other weights must be given explicitly"
             )
         self.hop = float(hop)
-        self._file = {"name": path.name, "sha256": weights.file_sum, "official": official}
-        self._spectra = MelWindows(_RATE, shortest=1 / _RATE, hop_samples=hop_samples)
+        self._file = {"name": path.name, "sha256": file_sum, "official": official}
+        self._spectra = MelWindows(_RATE, 1 / _RATE, hop_samples=int(float(hop) * _RATE))
         super().__init__(
             self._spectra,
-            source=f"official weights {_FILE_NAME}"
+            source=f"official weights {OPENL3_FILE}"
             if official
             else f"local weight file {path.name}",
-            sums={"h5 sha256": weights.h5_sum},
+            sums={"h5 sha256": h5_sum},
             parameters={
                 "network": "OpenL3 music mel256",
                 "pooling": f"maximum over {_POOLING[0]} x {_POOLING[1]}, the whole last map",
             },
         )
-        self._layers = weights.layers
 
     @cached_property
     def _network(self) -> Any:
@@ -267,36 +271,26 @@ class OpenL3(Embedding):
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         """Return the vectors of each clip's windows, batched across clips."""
         found: list[list[Frames]] = [[] for _ in inputs]
-        # Blocks of spectra that go into one call, and the clips that they belong to.
+        for blocks in self._calls(inputs):
+            spectra = np.concatenate([block for _, block in blocks])
+            rows = self._network(spectra[..., None]).numpy()
+            ends = np.cumsum([len(block) for _, block in blocks])[:-1]
+            for (clip, _), part in zip(blocks, np.split(rows, ends), strict=True):
+                found[clip].append(part)
+        return [np.concatenate(rows) for rows in found]
+
+    def _calls(self, inputs: Sequence[NDArray[Any]]) -> Iterator[list[tuple[int, NDArray[Any]]]]:
+        """Yield blocks of spectra that go into one call, each with the number of its clip."""
         waiting: list[tuple[int, NDArray[Any]]] = []
         for clip, features in enumerate(inputs):
             for block in self._spectra.blocks(features):
                 for first in range(0, len(block), _WINDOWS_IN_A_CALL):
                     waiting.append((clip, block[first : first + _WINDOWS_IN_A_CALL]))
                     if sum(len(part) for _, part in waiting) >= _WINDOWS_IN_A_CALL:
-                        self._call(waiting, found)
+                        yield waiting
                         waiting = []
         if waiting:
-            self._call(waiting, found)
-        return [np.concatenate(rows) for rows in found]
-
-    def _call(self, blocks: Sequence[tuple[int, NDArray[Any]]], found: list[list[Frames]]) -> None:
-        """Give some blocks to the network, and their vectors to their clips."""
-        spectra = np.concatenate([block for _, block in blocks])
-        rows = self._network(spectra[..., None]).numpy()
-        ends = np.cumsum([len(block) for _, block in blocks])[:-1]
-        for (clip, _), part in zip(blocks, np.split(rows, ends), strict=True):
-            found[clip].append(part)
-
-
-def _in_samples(hop: Any) -> int:
-    """Return a hop in samples, or say that it is none."""
-    if not isinstance(hop, Real) or not math.isfinite(hop) or float(hop) * _RATE < 1:
-        raise ArgumentError(
-            f"hop: expected seconds from one window to the next (0.5 and 0.1 are common), "
-            f"found {hop!r}"
-        )
-    return int(float(hop) * _RATE)
+            yield waiting
 
 
 def _check_resampy() -> None:
@@ -317,7 +311,7 @@ def _official_file(download: bool) -> Path:
     found = fetched_model("openl3")
     if found is None and download:
         # Of several workers of a machine, one downloads; the others find the file there.
-        fetch(["models"], files=[_FILE_NAME], wait=_SECONDS_FOR_ANOTHER)
+        fetch(["models"], files=[OPENL3_FILE], wait=_SECONDS_FOR_ANOTHER)
         found = fetched_model("openl3")
     if found is None:
         raise ModelError(
@@ -375,14 +369,6 @@ def _folded(
     return [array.astype(np.float32) for array in folded]
 
 
-class _Weights(NamedTuple):
-    """The arrays of a weight file; the sums of the unpacked file, and of that on disk."""
-
-    layers: _Layers
-    h5_sum: str
-    file_sum: str
-
-
 def _expected_shapes() -> list[list[tuple[int, ...]]]:
     """Return the shapes of each layer's arrays, in order.
 
@@ -397,93 +383,70 @@ def _expected_shapes() -> list[list[tuple[int, ...]]]:
     return shapes[:-1]
 
 
-def _read_weights(path: Path) -> _Weights:
-    """Read a weight file, packed with gzip or not; told apart by content."""
+def _read_weights(path: Path) -> tuple[_Layers, str, str]:
+    """Read a weight file, packed with gzip or not; told apart by content.
+
+    Returns the layers, the SHA-256 of the unpacked file, and that of the file on disk.
+    """
     if not path.is_file():
         raise ModelError(f"{path}: no such file; {_HOW_TO_GET}")
-    if path.stat().st_size > _LARGEST:
-        raise ModelError(f"{path}: too large for a weight file of OpenL3; {_HOW_TO_GET}")
-    stored = content = path.read_bytes()
-    if stored.startswith(b"\x1f\x8b"):
-        try:
+    try:
+        with path.open("rb") as file:
+            stored = content = file.read(_LARGEST + 1)
+        if stored.startswith(b"\x1f\x8b"):
             with GzipFile(fileobj=io.BytesIO(stored)) as packed:
                 content = packed.read(_LARGEST + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ModelError(f"{path}: damaged gzip file ({error}); {_HOW_TO_GET}") from error
         if len(content) > _LARGEST:
-            raise ModelError(
-                f"{path}: unpacks to more than {_LARGEST // 10**6} MB, which OpenL3's weights do "
-                f"not; {_HOW_TO_GET}"
-            )
-    if not content.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise ModelError(f"{path}: not an HDF5 file, nor one packed with gzip; {_HOW_TO_GET}")
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            layers = _read_layers(file, path)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        # What h5py raises for a file that is cut off or has garbage inside.
-        raise ModelError(f"{path}: damaged HDF5 file ({error}); {_HOW_TO_GET}") from error
-    h5_sum, file_sum = (hashlib.sha256(data).hexdigest() for data in (content, stored))
-    return _Weights(layers, h5_sum, file_sum)
-
-
-def _read_layers(file: h5py.File, path: Path) -> _Layers:
-    """Return the arrays of all layers that have some, each checked against its shape."""
-    place = file
-    if "layer_names" not in file.attrs and "model_weights" in file:
-        place = _member(file, "model_weights", path)
-    found = []
-    for name in _listed(place, "layer_names", path):
-        group = _member(place, name, path)
-        if names := _listed(group, "weight_names", path):
-            found.append((name, [_member(group, weight, path) for weight in names]))
-    expected = _expected_shapes()
-    if len(found) != len(expected):
+            raise ValueError(f"more than {_LARGEST // 10**6} MB, which OpenL3's weights have not")
+        with h5py.File(io.BytesIO(content), "r") as opened:
+            layers = _layers_in(opened)
+    except (OSError, EOFError, zlib.error, RuntimeError, KeyError, ValueError, TypeError) as error:
+        # What gzip and h5py raise for a file that is cut off or has garbage inside, too.
         raise ModelError(
-            f"{path}: expected {len(expected)} layers with weights, found {len(found)}; "
-            f"{_HOW_TO_GET}"
-        )
+            f"{path}: no weight file of OpenL3 (music, mel256), or damaged ({error}); {_HOW_TO_GET}"
+        ) from error
+    return layers, hashlib.sha256(content).hexdigest(), hashlib.sha256(stored).hexdigest()
+
+
+def _layers_in(file: h5py.File) -> _Layers:
+    """Return the arrays of all layers that have some; `ValueError` if one is not as expected."""
+    place = file if "layer_names" in file.attrs else _member(file, "model_weights")
+    found = {}
+    for name in _listed(place, "layer_names"):
+        group = _member(place, name)
+        found[name] = [_member(group, weight) for weight in _listed(group, "weight_names")]
+    names = [name for name, arrays in found.items() if arrays]
     layers = []
-    for number, ((name, datasets), shapes) in enumerate(zip(found, expected, strict=True), 1):
-        where = f"{path}: layer {number} of {len(expected)} with weights, {name!r}"
-        if [getattr(dataset, "shape", None) for dataset in datasets] != shapes:
-            shown = [getattr(dataset, "shape", "a group") for dataset in datasets]
-            raise ModelError(f"{where}: expected arrays of {shapes}, found {shown}; {_HOW_TO_GET}")
-        layers.append([_array(dataset, where) for dataset in datasets])
-        if len(shapes) == 4 and (layers[-1][3] < 0).any():
-            raise ModelError(f"{where}: has a variance below zero; {_HOW_TO_GET}")
+    for name, expected in zip_longest(names, _expected_shapes()):
+        shapes = [getattr(one, "shape", "a group") for one in found.get(name, [])]
+        if shapes != expected:
+            raise ValueError(f"layer {name!r}: expected arrays of {expected}, found {shapes}")
+        for dataset in found[name]:
+            if dataset.external or dataset.is_virtual:
+                raise ValueError(f"layer {name!r}: its numbers lie in another file")
+        arrays = [dataset[()].astype(np.float32) for dataset in found[name]]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError(f"layer {name!r}: holds NaN or infinite weights")
+        if len(arrays) == 4 and (arrays[3] < 0).any():
+            raise ValueError(f"layer {name!r}: has a variance below zero")
+        layers.append(arrays)
     return layers
 
 
-def _listed(group: h5py.Group, attribute: str, path: Path) -> list[str]:
-    """Return a list of names that Keras wrote as an attribute."""
+def _listed(group: h5py.Group, attribute: str) -> list[str]:
+    """Return a list of names that Keras 2 wrote as an attribute."""
     if attribute not in group.attrs:
-        raise ModelError(
-            f"{path}: {group.name!r} lacks the attribute {attribute!r}, so the order of its "
-            f"parts is unknown; it is no weight file of Keras 2; {_HOW_TO_GET}"
-        )
+        raise ValueError(f"{group.name!r} lacks the attribute {attribute!r}")
     names = np.ravel(group.attrs[attribute]).tolist()
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
 
-def _member(group: Any, name: str, path: Path) -> Any:
+def _member(group: Any, name: str) -> Any:
     """Return a group or dataset that lies in this file; links to other files are refused."""
     member = group
     for part in name.split("/"):
         link = member.get(part, getlink=True) if isinstance(member, h5py.Group) else None
         if not isinstance(link, h5py.HardLink):
-            raise ModelError(f"{path}: {group.name!r} lacks {name!r}; {_HOW_TO_GET}")
+            raise ValueError(f"{group.name!r} lacks {name!r}")
         member = member[part]
     return member
-
-
-def _array(dataset: h5py.Dataset, where: str) -> NDArray[np.float32]:
-    """Return an array of finite floats that lies in this file."""
-    if dataset.dtype.kind != "f":
-        raise ModelError(f"{where}: expected floats, found {dataset.dtype}; {_HOW_TO_GET}")
-    if dataset.external or dataset.is_virtual:
-        raise ModelError(f"{where}: its numbers lie in another file; {_HOW_TO_GET}")
-    array = dataset[()].astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ModelError(f"{where}: holds NaN or infinite weights; {_HOW_TO_GET}")
-    return array

@@ -149,7 +149,7 @@ def test_download_only_when_asked_and_only_once(hub, vggish_folder):
     address, requests = hub
     with pytest.raises(ModelError) as told:
         load("vggish", f"{address}/vggish/1")
-    assert f"{address}/vggish/1 is not in the cache" in str(told.value)
+    assert f"{address}/vggish/1 is not on this machine" in str(told.value)
     assert "--download" in str(told.value)
     assert "biasmir fetch" not in str(told.value), "advice for what was given"
     assert requests == []
