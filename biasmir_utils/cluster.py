@@ -7,7 +7,6 @@ is asked for.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib.util
 import logging
 import os
@@ -18,7 +17,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,9 +37,8 @@ _ADDRESS = re.compile(
 )
 _SECONDS_TO_ANSWER = 10.0
 """How long a scheduler may take to answer, and then to have a worker."""
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 _turn = threading.Lock()
+"""Held by the one call that a worker does at a time, however many threads it has."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,10 @@ def _checked(expected: dict[str, str], function: Callable[..., Any], *arguments:
     from distributed import get_worker
 
     _check_versions(get_worker().address, versions(*expected), expected)
-    return function(*arguments)
+    # The number of threads of the linear algebra and the collected warnings belong to the whole
+    # process, and networks take their memory once.
+    with _turn:
+        return function(*arguments)
 
 
 @contextmanager
@@ -205,21 +206,6 @@ def check_scheduler(scheduler: str) -> None:
     )
 
 
-def one_at_a_time(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let the threads of a worker call such functions one after the other: a decorator.
-
-    The number of threads of the linear algebra and the collected warnings belong to the whole
-    process, and networks take their memory once.
-    """
-
-    @functools.wraps(function)
-    def waiting(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with _turn:
-            return function(*args, **kwargs)
-
-    return waiting
-
-
 @contextmanager
 def _local(jobs: int | None) -> Iterator[Client]:
     """Start worker processes here, as open to others and as limited as without Dask: not at all."""
@@ -277,17 +263,13 @@ def _client(scheduler: str) -> Iterator[Client]:
 
 def _check_versions(worker: str, found: dict[str, str], expected: dict[str, str]) -> None:
     """Raise `ClusterError` for another version; of Python, the minor counts."""
-    different = [
-        f"{name} {found.get(name, 'none')} instead of {wanted}"
-        for name, wanted in expected.items()
-        if _minor(name, found.get(name, "none")) != _minor(name, wanted)
-    ]
+    different = []
+    for name, wanted in expected.items():
+        there, counts = found.get(name, "none"), 2 if name == "python" else None
+        if there.split(".")[:counts] != wanted.split(".")[:counts]:
+            different.append(f"{name} {there} instead of {wanted}")
     if different:
         raise ClusterError(
             f"worker {worker}: versions differ from those here: {', '.join(different)}; the "
             f"numbers could differ too, so install the same there (constraints.txt)"
         )
-
-
-def _minor(name: str, version: str) -> str:
-    return ".".join(version.split(".")[:2]) if name == "python" else version

@@ -389,22 +389,6 @@ def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
             worker.wait()
 
 
-def test_a_script_without_the_guard_is_told_so(tmp_path, sounds):
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "import sys\n"
-        "from biasmir_utils.embeddings import extract\n"
-        "from biasmir_utils.errors import ArgumentError\n"
-        "try:\n"
-        "    extract(sys.argv[1], 'mfcc', scheduler='local', jobs=1, progress=False)\n"
-        "except ArgumentError as error:\n"
-        "    print('refused:', error)\n"
-    )
-    command = [sys.executable, script, sounds.path]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "refused: --scheduler local: worker processes end as they start" in run.stdout, run
-
-
 def test_a_scheduler_that_goes_away(sounds, monkeypatch):
     with started(n_workers=1) as (address, client):
         scheduler = client.cluster.scheduler

@@ -25,7 +25,6 @@ from biasmir_utils.embeddings.base import (
     Embedding,
     Frames,
     import_tensorflow,
-    local_path,
     require,
 )
 from biasmir_utils.embeddings.names import add_embedding
@@ -65,7 +64,7 @@ class TFHubEmbedding(Embedding):
     pads_last_window: ClassVar[bool]
 
     def __init__(self, model: str | Path | None = None, download: bool = False) -> None:
-        require("tensorflow", "tensorflow", self.name)
+        require(self.name, "tensorflow")
         place = str(self.weights if model is None else model)
         fetched = fetched_model(self.name) if model is None else None
         folder = fetched or _local_folder(place, self.name, download, given=model is not None)
@@ -207,7 +206,7 @@ def _is_address(place: str) -> bool:
 def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
     """Return the SavedModel folder of an address or a path, which the user may have given."""
     if not _is_address(place):
-        folder = local_path(place, name)
+        folder = Path(place)
         if not (folder / "saved_model.pb").is_file():
             raise ModelError(
                 f"{folder}: not a SavedModel folder (it has no saved_model.pb); give the folder "
@@ -228,7 +227,7 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
             f"(--download, or download=True)"
         )
     import_tensorflow(name)
-    require("tensorflow_hub", "tensorflow", f"downloading {name}")
+    require(f"downloading {name}", "tensorflow_hub")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on pkg_resources, which it still imports
         import tensorflow_hub

@@ -264,11 +264,6 @@ class Embedding(ABC):
         self._parameters = dict(parameters or {})
 
     @property
-    def shortest(self) -> float:
-        """The shortest clip that can be embedded, in seconds."""
-        return self.front_end.shortest
-
-    @property
     def record(self) -> dict[str, Any]:
         """What made the vectors (source, sums, parameters, versions), for `corpus.json`."""
         return {
@@ -313,29 +308,20 @@ class Embedding(ABC):
         """Return the frames of each clip, given what the front end made of it."""
 
 
-def local_path(model: str | Path, name: str) -> Path:
-    """Return the path of a local model, with ``~`` replaced by the folder that it stands for."""
-    try:
-        return Path(model).expanduser()
-    except RuntimeError as error:
-        raise ModelError(
-            f"{name}: the model {str(model)!r} starts with no user's home folder ({error}); give "
-            f"the path without ~"
-        ) from error
-
-
-def require(package: str, extra: str, purpose: str) -> None:
+def require(purpose: str, *packages: str) -> None:
     """Raise `ModelError` with the command that installs what is missing."""
-    if importlib.util.find_spec(package) is None:
-        raise ModelError(
-            f"{purpose} needs the package {package}, which is not installed; "
-            f'install it with: pip install "biasmir_utils[{extra}]"'
-        )
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            extra = "audio" if package in ("librosa", "resampy") else "tensorflow"
+            raise ModelError(
+                f"{purpose} needs the package {package}, which is not installed; "
+                f'install it with: pip install "biasmir_utils[{extra}]"'
+            )
 
 
 def import_tensorflow(purpose: str) -> Any:
     """Import TensorFlow without its start-up messages; `ModelError` if it is not installed."""
-    require("tensorflow", "tensorflow", purpose)
+    require(purpose, "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GLOG_minloglevel", "3")
     if "tensorflow" not in sys.modules:

@@ -32,14 +32,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from biasmir_utils.cluster import WORKERS_END, connect, one_at_a_time
+from biasmir_utils.cluster import WORKERS_END, connect
 from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
 from biasmir_utils.embeddings.base import (
     AUDIO_PACKAGES,
     Embedding,
     FrontEnd,
     is_silent,
-    local_path,
     read_audio,
 )
 from biasmir_utils.embeddings.names import load
@@ -217,7 +216,7 @@ def extract(
         )
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     name = embedding if isinstance(embedding, str) else embedding.name
-    if model is not None and (path := local_path(model, name)).exists():
+    if model is not None and (path := Path(os.path.expanduser(model))).exists():
         asked["model"] = path.absolute()  # as workers will look for it
     check_path_names("embedding", [name], corpus.path)
     target = corpus.path / "embeddings" / f"{name}.h5"
@@ -412,7 +411,6 @@ def _embedded_there(
         yield from _embed(_prepare_all(embedding.front_end, absent, 0), embedding, record["stored"])
 
 
-@one_at_a_time
 def _embed_on_worker(
     name: str, asked: Mapping[str, Any], record: Mapping[str, Any], clips: Mapping[Clip, Path]
 ) -> list[list[_Outcome]]:

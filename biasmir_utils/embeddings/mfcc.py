@@ -56,7 +56,7 @@ class Mfcc(Embedding):
     packages = ("librosa",)
 
     def __init__(self) -> None:
-        require("librosa", "audio", self.name)
+        require(self.name, "librosa")
         super().__init__(MfccFrontEnd(self.sample_rate, _SPECTRA["n_fft"] / self.sample_rate))
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:

@@ -26,7 +26,6 @@ from biasmir_utils.embeddings.base import (
     Frames,
     FrontEnd,
     import_tensorflow,
-    local_path,
     require,
 )
 from biasmir_utils.embeddings.names import add_embedding
@@ -94,9 +93,8 @@ class MusicnnLayer(Embedding):
     layer: ClassVar[str]
 
     def __init__(self, model: str | Path | None = None) -> None:
-        require("librosa", "audio", self.name)
-        require("tensorflow", "tensorflow", self.name)
-        folder = _wheel() / self.network if model is None else local_path(model, self.name)
+        require(self.name, "librosa", "tensorflow")
+        folder = _wheel() / self.network if model is None else Path(model)
         absent = [name for name in _WEIGHT_FILES if not (folder / name).is_file()]
         if absent:
             raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,15 +88,11 @@ def load(
             f"{did_you_mean(name, _CLASSES)}"
         )
     taken = inspect.signature(_CLASSES[name]).parameters
-    if model is not None and "model" not in taken:
-        raise ArgumentError(f"embedding {name!r} takes no model, found {str(model)!r}")
-    if hop is not None and "hop" not in taken:
-        raise ArgumentError(f"embedding {name!r} has a hop of its own, found hop={hop!r}")
-    given: dict[str, Any] = {"model": model, "download": download or None, "hop": hop}
-    return _CLASSES[name](
-        **{
-            option: value
-            for option, value in given.items()
-            if value is not None and option in taken
-        }
-    )
+    given: dict[str, Any] = {"model": model and os.path.expanduser(model), "hop": hop}
+    given = {option: value for option, value in given.items() if value is not None}
+    for option, value in given.items():
+        if option not in taken:
+            raise ArgumentError(f"embedding {name!r} takes no {option}, found {str(value)!r}")
+    if download and "download" in taken:
+        given["download"] = True
+    return _CLASSES[name](**given)

@@ -44,7 +44,6 @@ from biasmir_utils.embeddings.base import (
     Frames,
     FrontEnd,
     import_tensorflow,
-    local_path,
     require,
     to_mono,
 )
@@ -232,10 +231,16 @@ class OpenL3(Embedding):
                 f"hop: expected seconds from one window to the next (0.5 and 0.1 are common), "
                 f"found {hop!r}"
             )
-        for package, extra in (("librosa", "audio"), ("tensorflow", "tensorflow")):
-            require(package, extra, self.name)
-        _check_resampy()
-        path = _official_file(download) if model is None else local_path(model, self.name)
+        require(self.name, "librosa", "tensorflow", "resampy")
+        resampy = versions("resampy")["resampy"]
+        if [int(number) for number in re.findall(r"\d+", resampy)[:2]] < [0, 4]:
+            raise ModelError(
+                f"openl3: resampy {resampy} is installed, and 0.4 or later is needed: the filter "
+                f"kaiser_best changed, and with it the embeddings of clips that are not at 48 kHz; "
+                f"upgrade it with: pip install 'resampy>=0.4' (where the package openl3 holds it "
+                f"back: in another environment)"
+            )
+        path = _official_file(download) if model is None else Path(model)
         self._layers, h5_sum, file_sum = _read_weights(path)
         official = h5_sum == _OFFICIAL_SUM
         if model is None and not official:
@@ -291,19 +296,6 @@ class OpenL3(Embedding):
                         waiting = []
         if waiting:
             yield waiting
-
-
-def _check_resampy() -> None:
-    """Raise `ModelError` if resampy is missing or too old."""
-    require("resampy", "audio", "openl3")
-    version = versions("resampy").get("resampy", "unknown")
-    if [int(number) for number in re.findall(r"\d+", version)[:2]] < [0, 4]:
-        raise ModelError(
-            f"openl3: resampy {version} is installed, and 0.4 or later is needed: the filter "
-            f"kaiser_best changed, and with it the embeddings of clips that are not at 48 kHz; "
-            f"upgrade it with: pip install 'resampy>=0.4' (where the package openl3 holds it "
-            f"back: in another environment)"
-        )
 
 
 def _official_file(download: bool) -> Path:

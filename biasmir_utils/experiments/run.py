@@ -22,7 +22,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.cluster import connect, one_at_a_time
+from biasmir_utils.cluster import connect
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
@@ -253,7 +253,6 @@ def _arguments(
     )
 
 
-@one_at_a_time
 def _numbered(
     number: int, scores: bool, task: Task, pair: Sequence[DatasetClips], *arrays: np.ndarray
 ) -> tuple[int, TaskResult]:

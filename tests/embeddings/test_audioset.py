@@ -69,13 +69,6 @@ def test_joined_clips_give_what_each_gives_alone(yamnet_folder, vggish_folder, n
         np.testing.assert_allclose(frames, expected, rtol=1e-3, atol=2e-4)
 
 
-def test_vggish(vggish_folder):
-    embedding = load("vggish", vggish_folder)
-    clip = np.random.default_rng(1).normal(scale=0.1, size=10 * 16_000)
-    assert (embedding.dimension, embedding.hop) == (128, 0.96)
-    assert embedding.embed(clip, 16_000).shape == (10, 128)
-
-
 def test_a_model_that_looks_around_is_run_clip_by_clip(tmp_path):
     embedding = load("vggish", save_vggish_like(tmp_path / "model", looks_around=True))
     rng = np.random.default_rng(8)

@@ -14,7 +14,7 @@ from small_sounds import flat, make_sound_corpus
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.embeddings import Embedding, available, extract, load
+from biasmir_utils.embeddings import Embedding, available, load
 from biasmir_utils.errors import ArgumentError, AudioError, ModelError
 
 librosa = pytest.importorskip("librosa")
@@ -70,7 +70,7 @@ def test_a_batch_gives_what_single_clips_give(loaded, name):
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_shortest_clip(loaded, name):
     embedding = loaded[name]
-    n = round(embedding.shortest * embedding.sample_rate)
+    n = round(embedding.front_end.shortest * embedding.sample_rate)
     clip = np.random.default_rng(0).normal(scale=0.1, size=n)
     assert len(embedding.embed(clip, embedding.sample_rate)) == 1
     with pytest.raises(AudioError, match="too short"):
@@ -96,7 +96,7 @@ def test_names_and_arguments_that_cannot_be():
         load("openl-3")
     with pytest.raises(ArgumentError, match="takes no model"):
         load("mfcc", model="somewhere")
-    with pytest.raises(ArgumentError, match="a hop of its own"):
+    with pytest.raises(ArgumentError, match="takes no hop"):
         load("mfcc", hop=0.5)
 
 
@@ -136,14 +136,6 @@ def test_an_embedding_of_ones_own_is_one_class_in_one_file(tmp_path, monkeypatch
     assert load("toy_level").embed(np.ones(16_000), 16_000) == 1
     with pytest.raises(ArgumentError, match="two embeddings are named 'toy_level'"):
         exec(textwrap.dedent(TOY).replace("class ToyLevel", "class Other"), {})
-
-
-@pytest.mark.parametrize("name", ["yamnet", "openl3", "musicnn"])
-def test_a_model_in_the_home_of_nobody(name, tiny_corpus):
-    with pytest.raises(ModelError, match="'~nosuchuser/model' starts with no user's home"):
-        load(name, "~nosuchuser/model")
-    with pytest.raises(ModelError, match="starts with no user's home"):
-        extract(tiny_corpus, name, model="~nosuchuser/model", progress=False)
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch):
