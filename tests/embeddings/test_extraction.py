@@ -294,6 +294,7 @@ def test_a_file_made_elsewhere_is_never_written(corpus, tmp_path):
         extract(used, Levels(), progress=False)
     assert file.read_bytes() == before
     target = corpus.path / "embeddings" / "levels.h5"
+    target.parent.mkdir()
     shutil.copy(file, target)
     with pytest.raises(CorpusError, match="extraction did not make this file"):
         extract(corpus, Levels(), progress=False)
