@@ -327,28 +327,12 @@ def _write_corrected(
     """Write a corpus with the embeddings corrected, beside `out`, and rename it when complete."""
     notes, models = list(notes), {}
     table = corpus.clips.copy()
-    table["audio"] = pd.Series(
-        [_moved_path(corpus, row, out) for row in range(len(table))], dtype=object
-    )
+    audio = [_moved_path(corpus, row, out) for row in range(len(table))]
+    table["audio"] = pd.Series(audio, dtype=object)
     with atomic_path(out) as folder:
-        for name, (transformer, record) in fitted.items():
-            dimension = _write_embedding(corpus, name, transformer, folder)
-            save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
-            notes += [
-                f"{name}: {note}" for note in _notes(corpus, name, transformer, record, dimension)
-            ]
-            # The model's record is kept once, as `corrected_from`.
-            about = {key: value for key, value in record.items() if key != "model"}
-            about["parameters"] = dict(sorted(transformer.get_params().items()))
-            models[name] = {
-                "source": f"{name} of corpus {corpus.name}, corrected: {what}",
-                "dimension": dimension,
-                "correction": {
-                    "file": f"corrections/{name}.npz",
-                    **json.loads(json.dumps(about, default=str)),
-                },
-                "corrected_from": corpus.model_record(name),
-            }
+        for name, one in fitted.items():
+            models[name], told = _write_embedding(corpus, name, one, folder, what)
+            notes += [f"{name}: {note}" for note in told]
         new = CorpusWriter(
             folder,
             name=f"{corpus.name}+{what}",
@@ -375,9 +359,10 @@ def _write_corrected(
 
 
 def _write_embedding(
-    corpus: Corpus, name: str, transformer: DomainTransformer, folder: Path
-) -> int:
-    """Write an embedding of all clips that have it, corrected; return its dimension."""
+    corpus: Corpus, name: str, fitted: Fitted, folder: Path, what: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Write an embedding, corrected, and its correction; return its record, and notes on it."""
+    transformer, record = fitted
     complete, missing = corpus.complete([name]), corpus.missing(name)
     table = corpus.clips[complete]
     domain = table["dataset"].to_numpy(dtype=str)
@@ -389,17 +374,8 @@ def _write_embedding(
         left_out = missing[missing["dataset"] == dataset]
         skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
     write_embedding_file(folder / "embeddings" / f"{name}.h5", name, content, skipped=skipped)
-    return int(corrected.shape[1])
+    save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
 
-
-def _notes(
-    corpus: Corpus,
-    name: str,
-    transformer: DomainTransformer,
-    record: Mapping[str, Any],
-    dimension: int,
-) -> list[str]:
-    """Return what deserves to be known of a corrected embedding."""
     seen = sorted(map(str, transformer.domains_))
     notes = list(record.get("warnings", []))
     notes += [
@@ -413,9 +389,19 @@ def _notes(
             "the correction was fitted to an embedding with another record of its model; check "
             "that it is the same network"
         )
-    if dimension != corpus.dimension(name):
-        notes.append(f"{corpus.dimension(name)} dimensions became {dimension}")
-    return notes
+    before, dimension = corpus.dimension(name), int(corrected.shape[1])
+    if before != dimension:
+        notes.append(f"{before} dimensions became {dimension}")
+    # The model's record is kept once, as `corrected_from`.
+    about = {key: value for key, value in record.items() if key != "model"}
+    about["parameters"] = dict(sorted(transformer.get_params().items()))
+    correction = {"file": f"corrections/{name}.npz"}
+    return {
+        "source": f"{name} of corpus {corpus.name}, corrected: {what}",
+        "dimension": dimension,
+        "correction": correction | json.loads(json.dumps(about, default=str)),
+        "corrected_from": corpus.model_record(name),
+    }, notes
 
 
 def _moved_path(corpus: Corpus, row: int, out: Path) -> Any:

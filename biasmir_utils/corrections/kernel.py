@@ -82,11 +82,6 @@ def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> f
         chosen = check_random_state(random_state).choice(len(X), max_rows, replace=False)
         X = X[np.sort(chosen)]
     n_samples = len(X)
-    if n_samples < 2:
-        raise ArgumentError(
-            f"the median distance needs at least two rows, but n_samples={n_samples}; "
-            "set sigma to a number."
-        )
     X = X - X.mean(axis=0)  # keeps the differences of squares below exact
     lengths = np.einsum("ij,ij->i", X, X)
     found = []
@@ -94,14 +89,16 @@ def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> f
         product = lengths[first : first + 512, np.newaxis] + lengths
         product -= 2.0 * (X[first : first + 512] @ X.T)
         found.append(np.concatenate([row[first + k + 1 :] for k, row in enumerate(product)]))
-    squares = np.concatenate(found)
-    middle = [(len(squares) - 1) // 2, len(squares) // 2]
-    squares.partition(middle)
-    median = float(np.sqrt(np.maximum(squares[middle], 0.0)).mean())
+    squares, median = np.concatenate(found), 0.0
+    if len(squares):
+        middle = [(len(squares) - 1) // 2, len(squares) // 2]
+        squares.partition(middle)
+        median = float(np.sqrt(np.maximum(squares[middle], 0.0)).mean())
     if not (np.isfinite(median) and median > 0):
         raise ArgumentError(
-            f"the median distance between rows is {median}, so it gives no bandwidth: "
-            "most rows are equal or too large. Standardise them, or set sigma to a number."
+            f"the median distance between rows (n_samples={n_samples}) is {median}, so it gives no "
+            "bandwidth: there is one row, or most are equal or too large. Standardise them, or "
+            "set sigma to a number."
         )
     return median
 

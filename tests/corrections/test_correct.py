@@ -169,9 +169,6 @@ def test_a_saved_correction_on_a_corpus_it_has_not_seen(
     expected = fitted.transform(new.embedding("toy"), sample_domain=new.clips["dataset"].to_numpy())
     np.testing.assert_allclose(found.embedding("toy"), expected, atol=1e-6)
     alpha = (new.clips["dataset"] == "alpha").to_numpy()
-    if name in ("center", "zscore"):
-        stays = np.allclose(found.embedding("toy")[~alpha], new.embedding("toy")[~alpha], atol=1e-4)
-        assert stays == (name == "center")
     np.testing.assert_allclose(
         found.embedding("toy")[alpha], first.embedding("toy")[alpha], atol=1e-5
     )

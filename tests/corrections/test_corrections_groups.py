@@ -117,15 +117,6 @@ def test_corrections_find_their_groups(name: str) -> None:
     assert fitted.thin_map.rank == by_hand.rank_ == 4
 
 
-def test_groups_found_do_what_known_groups_do_on_new_rows() -> None:
-    X, domain, genre = music(n=1000)
-    known = make_correction("leace").fit(
-        X[:500], sample_domain=domain[:500], sample_group=genre[:500]
-    )
-    auto = make_correction("leace:groups=auto").fit(X[:500], sample_domain=domain[:500])
-    np.testing.assert_allclose(auto.transform(X), known.transform(X), atol=1e-6)
-
-
 def test_an_evaluation_finds_groups_in_training_rows_only(
     tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import biasmir_utils.corrections
 from biasmir_utils.corrections import (
-    INFORMATION,
     METHODS,
     AutoGroups,
     DomainCenter,
@@ -168,16 +167,6 @@ def test_what_is_named_with_groups_is_not_fitted_without(name: str) -> None:
     # One domain: nothing to correct, whatever the groups.
     with pytest.warns(DomainWarning, match="nothing to correct"):
         make_correction(name).fit(X)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_says_what_it_uses(name: str) -> None:
-    method = METHODS[name]
-    assert "Information used:" in method.make.__doc__
-    assert method.information in INFORMATION
-    X, _, domain, _ = two_domains()
-    fitted = method.make().fit(X, sample_domain=domain)
-    assert hasattr(fitted, "thin_map") == parse_correction(name).is_low_rank
 
 
 @pytest.mark.parametrize(
