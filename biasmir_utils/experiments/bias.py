@@ -10,8 +10,6 @@ Conventions
 -----------
 - A *direction* is a vector of n_features numbers; only its line matters, so that a cosine near
   0 means orthogonal and the sign says nothing unless both directions have a sense.
-- A *distribution* is a vector of counts or shares over the same categories, in the same order;
-  it is normalised here.
 - Distances between distributions are Jensen-Shannon distances with logarithms to base 2, in
   [0, 1]; mutual information is in bits.
 - Whether the direction between datasets that is found in one group holds in another, the angle
@@ -36,7 +34,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.spatial.distance import jensenshannon
 from scipy.special import gammaln
+from sklearn.metrics import mutual_info_score
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
@@ -45,7 +45,6 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.protocol import ExperimentData, training_rows, why_impossible
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
-from biasmir_utils.experiments.stats import FloatArray
 
 _NO_GROUP = "(none)"
 
@@ -74,12 +73,17 @@ def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> Any:
             f"directions must have the same number of features, found shapes {a.shape} "
             f"and {b.shape}."
         )
-    lengths = [np.linalg.norm(value, axis=-1) for value in (a, b)]
-    for name, length in zip(("first", "second"), lengths, strict=True):
-        if not (np.isfinite(length) & (length > 0)).all():
-            raise ArgumentError(f"the {name} direction is zero or not finite, so it has no angle.")
+    lengths = _lengths(a, "the first direction"), _lengths(b, "the second direction")
     cosine = np.clip((a * b).sum(axis=-1) / (lengths[0] * lengths[1]), -1.0, 1.0)
     return float(cosine) if cosine.ndim == 0 else cosine
+
+
+def _lengths(directions: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """Return the length of each direction, which has to have one."""
+    lengths = np.linalg.norm(directions, axis=-1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ArgumentError(f"{name} is zero or not finite, so it has no angle.")
+    return lengths
 
 
 def random_cosine(n_features: int) -> float:
@@ -141,88 +145,12 @@ def direction_spectrum(directions: npt.ArrayLike, *, tol: float = 1e-6) -> Direc
     W = np.asarray(directions, dtype=np.float64)
     if W.ndim != 2 or not W.size:
         raise ArgumentError(f"directions must be a matrix of G rows, found shape {W.shape}.")
-    lengths = np.linalg.norm(W, axis=1, keepdims=True)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ArgumentError("a direction is zero or not finite; leave it out.")
-    unit = np.linalg.svd(W / lengths, compute_uv=False)
+    unit = np.linalg.svd(W / _lengths(W, "one of them")[:, np.newaxis], compute_uv=False)
     return DirectionSpectrum(
         singular_values=np.linalg.svd(W, compute_uv=False),
         unit_singular_values=unit,
         rank=int((unit > tol * unit[0]).sum()),
     )
-
-
-def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Return the Jensen-Shannon distance of two distributions, in [0, 1].
-
-    The root of the Jensen-Shannon divergence with logarithms to base 2: a metric, 0 for equal
-    distributions and 1 for those without a common category.
-
-    Parameters
-    ----------
-    first, second : array-like, (n_categories,)
-        Counts or shares, of the same categories in the same order.
-
-    Raises
-    ------
-    ArgumentError
-        If the lengths differ, a number is negative or not finite, or a sum is zero.
-    """
-    p, q = (_shares(value, name) for value, name in ((first, "first"), (second, "second")))
-    if p.shape != q.shape:
-        raise ArgumentError(
-            f"distributions must be over the same categories, found {p.size} and {q.size}."
-        )
-    middle = (p + q) / 2
-    divergence = _entropy(middle) - (_entropy(p) + _entropy(q)) / 2
-    return float(np.sqrt(min(max(divergence, 0.0), 1.0)))
-
-
-def mutual_information(
-    first: Sequence[Any] | pd.Series, second: Sequence[Any] | pd.Series
-) -> float:
-    """Return the mutual information of two labellings of the same rows, in bits.
-
-    The plug-in estimate from the joint counts; of independent labellings with a and b values
-    in n rows it is about ``(a - 1) (b - 1) / (2 n ln 2)`` too high. Missing values (None, NaN)
-    are a value of their own.
-
-    Parameters
-    ----------
-    first, second : sequence of labels, (n,)
-        For instance the group and the dataset of each clip.
-    """
-    if len(first) != len(second) or not len(first):
-        raise ArgumentError(
-            f"both labellings must be of the same rows, found {len(first)} and {len(second)}."
-        )
-    joint = pd.crosstab(_filled(first), _filled(second)).to_numpy(np.float64)
-    joint = joint / joint.sum()
-    information = (
-        _entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1)) - _entropy(joint.ravel())
-    )
-    return max(0.0, float(information))
-
-
-def _filled(labels: Sequence[Any] | pd.Series) -> pd.Series:
-    series = pd.Series(list(labels), dtype=object)
-    return series.where(series.notna(), _NO_GROUP).astype(str).reset_index(drop=True)
-
-
-def _shares(values: npt.ArrayLike, name: str) -> FloatArray:
-    counts = np.asarray(values, dtype=np.float64)
-    if counts.ndim != 1 or not counts.size:
-        raise ArgumentError(f"the {name} distribution must be a vector, found {counts.shape}.")
-    if not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
-        raise ArgumentError(
-            f"the {name} distribution must hold counts or shares, not negative and not all 0."
-        )
-    return counts / counts.sum()
-
-
-def _entropy(shares: FloatArray) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive * np.log2(positive)).sum())
 
 
 def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
@@ -242,9 +170,9 @@ def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
         datasets.
     """
     clips = _clips(corpus, split)
-    counts = pd.crosstab(_filled(clips["group"]), clips["dataset"].to_numpy())
+    counts = pd.crosstab(clips["group"], clips["dataset"])
     groups = [*corpus.groups, *([_NO_GROUP] if _NO_GROUP in counts.index else [])]
-    return _in_order(counts, groups, corpus.datasets, "group")
+    return counts.reindex(index=groups, columns=corpus.datasets, fill_value=0)
 
 
 def label_counts(
@@ -267,31 +195,45 @@ def label_counts(
         Index: labels, or (group, label). Columns: datasets.
     """
     clips = _clips(corpus, split)
+
+    def counted(part: pd.DataFrame) -> pd.DataFrame:
+        counts = part[corpus.labels].ge(0.5).groupby(part["dataset"]).sum().T
+        counts = counts.reindex(columns=corpus.datasets, fill_value=0).astype(int)
+        return counts.rename_axis(index="label", columns="dataset")
+
     if not by_group:
-        return _label_counts(clips, corpus)
-    groups = _filled(clips["group"]).to_numpy()
-    names = [*corpus.groups, *([_NO_GROUP] if _NO_GROUP in groups else [])]
-    tables = {name: _label_counts(clips[groups == name], corpus) for name in names}
+        return counted(clips)
+    there = set(clips["group"]) & {_NO_GROUP}
+    tables = {name: counted(clips[clips["group"] == name]) for name in (*corpus.groups, *there)}
     return pd.concat(tables, names=["group", "label"])
 
 
-def _label_counts(clips: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    counts = clips[corpus.labels].ge(0.5).groupby(clips["dataset"].to_numpy()).sum().T
-    return _in_order(counts, corpus.labels, corpus.datasets, "label")
-
-
 def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
+    """Return the clips of a split, those without a group in one of their own."""
     if split not in ("train", "test", None):
         raise ArgumentError(f"split must be 'train', 'test' or None, not {split!r}.")
-    clips = corpus.clips
+    clips = corpus.clips.assign(group=corpus.clips["group"].astype(object).fillna(_NO_GROUP))
     return clips if split is None else clips[clips["split"] == split]
 
 
-def _in_order(
-    counts: pd.DataFrame, index: list[str], columns: list[str], name: str
-) -> pd.DataFrame:
-    table = counts.reindex(index=index, columns=columns, fill_value=0).astype(int)
-    return table.rename_axis(index=name, columns="dataset")
+def mutual_information(first: Sequence[Any], second: Sequence[Any]) -> float:
+    """Return the mutual information of two labellings of the same rows, in bits.
+
+    The plug-in estimate from the joint counts; of independent labellings with a and b values
+    in n rows it is about ``(a - 1) (b - 1) / (2 n ln 2)`` too high. Missing values (None, NaN)
+    are a value of their own.
+
+    Parameters
+    ----------
+    first, second : sequence of labels, (n,)
+        For instance the group and the dataset of each clip.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ArgumentError(
+            f"both labellings must be of the same rows, found {len(first)} and {len(second)}."
+        )
+    codes = (pd.factorize(pd.Series(list(each), dtype=object))[0] for each in (first, second))
+    return max(0.0, float(mutual_info_score(*codes) / np.log(2)))
 
 
 def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
@@ -308,7 +250,7 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
     -------
     DataFrame
         One row a pair: `first`, `second`; `group_distance` and `label_distance`, the
-        Jensen-Shannon distances of the group and label distributions;
+        Jensen-Shannon distances of the group and label distributions, NaN where nothing is counted;
         `group_dataset_information`, the mutual information of group and dataset in bits.
     """
     clips = _clips(corpus, split)
@@ -320,8 +262,8 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
             {
                 "first": first,
                 "second": second,
-                "group_distance": jensen_shannon(groups[first], groups[second]),
-                "label_distance": jensen_shannon(labels[first], labels[second]),
+                "group_distance": jensenshannon(groups[first], groups[second], base=2),
+                "label_distance": jensenshannon(labels[first], labels[second], base=2),
                 "group_dataset_information": mutual_information(part["group"], part["dataset"]),
             }
         )

@@ -90,23 +90,6 @@ def test_spectra_that_do_not_exist(bad: Any) -> None:
         experiments.direction_spectrum(bad)
 
 
-def test_jensen_shannon_equals_scipy() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        p, q = rng.integers(0, 9, (2, 6)) + np.eye(6, dtype=int)[:2]
-        assert experiments.jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2))
-    assert experiments.jensen_shannon([1, 0], [0, 7]) == 1.0
-    assert experiments.jensen_shannon([1, 2], [2, 4]) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("p", "q"), [([1, 2], [1, 2, 3]), ([0, 0], [1, 1]), ([-1, 2], [1, 1]), ([np.nan], [1]), (1, 1)]
-)
-def test_distributions_that_are_none(p: Any, q: Any) -> None:
-    with pytest.raises(ArgumentError, match="distribution"):
-        experiments.jensen_shannon(p, q)
-
-
 def test_mutual_information_equals_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 4, (2, 300))
