@@ -110,7 +110,6 @@ from biasmir_utils.experiments.separability import (
     nearest_in_other_tracks,
     probe,
     probe_scale,
-    quiet_dimensions,
 )
 from biasmir_utils.experiments.stats import (
     Cell,
@@ -198,7 +197,6 @@ __all__ = [
     "probe_scale",
     "published_claims",
     "published_figures",
-    "quiet_dimensions",
     "random_cosine",
     "read_table",
     "recogniser_names",

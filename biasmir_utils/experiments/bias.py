@@ -115,7 +115,7 @@ class DirectionSpectrum:
         The same with each direction at unit length: all 1 if they are orthogonal, sqrt(G) and
         zeros if they are parallel.
     rank : int
-        Number of `unit_singular_values` above the tolerance times the largest.
+        Number of `unit_singular_values` above 1e-6 times the largest.
     """
 
     singular_values: npt.NDArray[Any]
@@ -123,15 +123,13 @@ class DirectionSpectrum:
     rank: int
 
 
-def direction_spectrum(directions: npt.ArrayLike, *, tol: float = 1e-6) -> DirectionSpectrum:
+def direction_spectrum(directions: npt.ArrayLike) -> DirectionSpectrum:
     """Return singular values and rank of the per-group directions.
 
     Parameters
     ----------
     directions : array-like, (G, n_features)
         For instance `DomainLDA.coef_`; none of them zero.
-    tol : float
-        Relative tolerance of the rank.
 
     Returns
     -------
@@ -149,7 +147,7 @@ def direction_spectrum(directions: npt.ArrayLike, *, tol: float = 1e-6) -> Direc
     return DirectionSpectrum(
         singular_values=np.linalg.svd(W, compute_uv=False),
         unit_singular_values=unit,
-        rank=int((unit > tol * unit[0]).sum()),
+        rank=int((unit > 1e-6 * unit[0]).sum()),
     )
 
 
@@ -216,7 +214,9 @@ def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
     return clips if split is None else clips[clips["split"] == split]
 
 
-def mutual_information(first: Sequence[Any], second: Sequence[Any]) -> float:
+def mutual_information(
+    first: Sequence[Any] | pd.Series, second: Sequence[Any] | pd.Series
+) -> float:
     """Return the mutual information of two labellings of the same rows, in bits.
 
     The plug-in estimate from the joint counts; of independent labellings with a and b values

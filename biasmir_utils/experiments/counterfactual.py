@@ -154,10 +154,9 @@ class Renderings:
             raise ArgumentError(f"no dataset {dataset!r}; there are {', '.join(self.datasets)}")
         return self.datasets.index(dataset)
 
-    def shift(self, away: str, home: str | None = None) -> FloatArray:
-        """Return the shift of each piece from a dataset (the first, unless named) to another."""
-        start = 0 if home is None else self.position(home)
-        return self.X[self.position(away)] - self.X[start]
+    def shift(self, away: str) -> FloatArray:
+        """Return the shift of each piece from the first dataset to another."""
+        return self.X[self.position(away)] - self.X[0]
 
 
 def describe_shift(
@@ -167,7 +166,6 @@ def describe_shift(
     track: ArrayLike,
     *,
     n_replicates: int = 500,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Say how large and how constant a shift is.
@@ -184,8 +182,6 @@ def describe_shift(
         Track of each piece; pieces of one track are drawn together.
     n_replicates : int
         Draws of the tracks, at least 1.
-    level : float
-        Coverage of the intervals, in (0, 1).
     seed : int
         Of the draws.
 
@@ -222,7 +218,7 @@ def describe_shift(
     products, squared = _products_with_others(W, shift, track)
     products /= np.sqrt(np.where(squares > 0, squares, 1.0))
     along, agreement = ((W * each).sum(axis=1) / W.sum(axis=1) for each in (squared, products))
-    if not with_intervals({"length": length}, level, centred=False)["low"][0] > 0:
+    if not with_intervals({"length": length}, centred=False)["low"][0] > 0:
         along, agreement = np.full((2, len(W)), np.nan)
     statistics = {
         "size": _root(ratio(length, spread)),
@@ -232,7 +228,7 @@ def describe_shift(
         "cosine": ratio(agreement, _root(length)),
         "left": _root(ratio(total - length, spread)),
     }
-    return with_intervals(statistics, level, _BOUNDS, centred=False)
+    return with_intervals(statistics, bounds=_BOUNDS, centred=False)
 
 
 def group_shifts(
@@ -242,7 +238,6 @@ def group_shifts(
     *,
     n_replicates: int = 500,
     n_permutations: int = 200,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Compare the mean shift of each group (genre, instrument) with that of all other pieces.
@@ -259,7 +254,7 @@ def group_shifts(
         Draws of the tracks, at least 1.
     n_permutations : int
         Of random groups of the same sizes, whose cosines differ from 1 by noise alone.
-    level, seed
+    seed : int
         As in `describe_shift`.
 
     Returns
@@ -283,12 +278,12 @@ def group_shifts(
     alike, sizes = (
         dict(zip(names, values, strict=True)) for values in (cosines, _root(ratio(lengths, whole)))
     )
-    table = with_intervals(alike, level, dict.fromkeys(names, (-1.0, 1.0)), centred=False)
+    table = with_intervals(alike, bounds=dict.fromkeys(names, (-1.0, 1.0)), centred=False)
     table = table.rename(columns={"quantity": "group", "value": "cosine"})
     table.insert(1, "pieces", np.bincount(codes))
     table["chance"] = pd.DataFrame(random).mean().to_numpy()
     table["chance_low"] = np.quantile(np.nan_to_num(random, nan=-1.0), 0.05, axis=0)
-    size = with_intervals(sizes, level, centred=False)
+    size = with_intervals(sizes, centred=False)
     return table.assign(size=size["value"], size_low=size["low"], size_high=size["high"])
 
 
@@ -297,7 +292,6 @@ def factor_shares(
     track: ArrayLike,
     *,
     n_replicates: int = 500,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Divide what changes between four renderings among SoundFont and production.
@@ -313,7 +307,7 @@ def factor_shares(
         In that order.
     track : array-like, (n_pieces,)
         Track of each piece.
-    n_replicates, level, seed
+    n_replicates, seed : int
         As in `describe_shift`.
 
     Returns
@@ -339,7 +333,7 @@ def factor_shares(
         if name == "mean shift":
             product = _mean_product(W, effects[0], effects[1])
             statistics["cosine"] = ratio(product, _root(of_mean[0]) * _root(of_mean[1]))
-        table = with_intervals(statistics, level, _BOUNDS, centred=False)
+        table = with_intervals(statistics, bounds=_BOUNDS, centred=False)
         table = table.rename(columns={"quantity": "part"})
         table.insert(0, "of", name)
         tables.append(table)
@@ -511,7 +505,7 @@ def _usable_labels(pieces: pd.DataFrame, labels: Sequence[str], deals: Sequence[
     Those of some deals only are left out as well: the deals' means are then over the same labels.
     """
     n_folds = LogisticRecogniser().n_folds
-    unusable = {}
+    unusable: dict[str, str] = {}
     for label, (number, deal) in itertools.product(labels, enumerate(deals, start=1)):
         y = pieces[label].to_numpy(dtype=np.float64)
         rarer, tested = (
@@ -659,7 +653,6 @@ def judge_on_renderings(
     labels: Sequence[str] | None = None,
     deals: int = 2,
     n_replicates: int = 300,
-    level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Hold corrections, fitted on unpaired clips, against the true shift and the oracles.
@@ -682,8 +675,6 @@ def judge_on_renderings(
     n_replicates : int
         Of the bootstrap over tracks of the test pieces. A draw has both renderings of a piece, so
         that differences between home and away are paired. Corrections are not fitted anew.
-    level : float
-        Coverage of the intervals, in (0, 1).
     seed : int
         Of the deals (which take `seed`, `seed` + 1, ...), of random corrections and the bootstrap.
 
@@ -758,7 +749,7 @@ def judge_on_renderings(
             loss = means["none", metric, "loss"]
             values = np.divide(values, loss, out=np.full_like(loss, np.nan), where=loss > 1e-9)
         centred = bool(metric) and quantity != "closed"
-        row = with_intervals({quantity: values}, level, _BOUNDS, centred)
+        row = with_intervals({quantity: values}, bounds=_BOUNDS, centred=centred)
         rows.append(row.assign(correction=name, metric=metric))
     table = pd.concat(rows, ignore_index=True)
     return table[["correction", "metric", "quantity", "value", "low", "high"]]

@@ -487,7 +487,7 @@ def _summary(
         summary = add(part, ends | columns)
     for measure, part in shift.groupby("measure", sort=False):
         beside = "chance" if measure in SHIFT_MEASURES else "control"
-        columns = {"value": measure, beside: f"{measure}_{beside}"}
+        columns = {"value": str(measure), beside: f"{measure}_{beside}"}
         if measure == "rank":  # nothing to be put beside it
             del columns[beside]
         summary = add(part, columns)
@@ -590,8 +590,8 @@ def _other_metrics(report: Report) -> pd.DataFrame:
     """Return the table of the changes of all other metrics, and of all pooled ones."""
     task = report.task[report.task["label"] == MEAN_OF_LABELS]
     across = task[(task["train_set"] != task["test_set"]) & (task["test_set"] != BOTH_TESTS)]
-    means = across.groupby([*PAIR_SETTING, "metric"], dropna=False, sort=False)["value"].mean()
-    means = means.unstack("metric").reset_index()
+    values = across.groupby([*PAIR_SETTING, "metric"], dropna=False, sort=False)["value"].mean()
+    means = values.unstack("metric").reset_index()
     metrics = [one for one in metrics_of(report.kind, report=True) if one.name in means]
     summary = report.summary.merge(means, on=PAIR_SETTING, how="left", suffixes=("", "_value"))
     table = _first(report, summary)

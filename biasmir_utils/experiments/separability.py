@@ -54,7 +54,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections import Correction, Fastfood, make_correction, parse_corrections
+from biasmir_utils.corrections import Correction, Fastfood, fit_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc, ratio
 from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace, array_sum
@@ -82,27 +82,26 @@ NEIGHBOUR_BLOCK = 512
 
 
 def compared_rows(
-    sample_domain: ArrayLike, sample_track: ArrayLike, n_folds: int = PROBE_FOLDS
+    sample_domain: ArrayLike, sample_track: ArrayLike
 ) -> tuple[NDArray[np.bool_], bool]:
     """Return which rows to compare where a track of one name is the same track in all datasets.
 
     Parameters
     ----------
     sample_domain, sample_track : array-like, (n_clips,)
-    n_folds : int
 
     Returns
     -------
     compared : ndarray of bool, (n_clips,)
-        The clips of tracks that all datasets hold. If these are fewer than the folds, all clips.
+        The clips of tracks that all datasets hold; if these are fewer than `PROBE_FOLDS`, all.
     twins : bool
         Whether tracks are compared with their twins; in the latter case like those of any datasets.
     """
-    held = pd.crosstab(np.asarray(sample_track, dtype=str), np.asarray(sample_domain, dtype=str))
-    everywhere = held.index[(held > 0).all(axis=1)]
-    if len(everywhere) < n_folds:
-        return np.ones(len(np.asarray(sample_track)), dtype=bool), False
-    return np.isin(np.asarray(sample_track, dtype=str), everywhere.to_numpy(dtype=str)), True
+    track = np.asarray(sample_track, dtype=str)
+    held = pd.crosstab(track, np.asarray(sample_domain, dtype=str)).gt(0).all(axis=1)
+    if held.sum() < PROBE_FOLDS:
+        return np.ones(len(track), dtype=bool), False
+    return held[track].to_numpy(), True
 
 
 class _Clips:
@@ -119,7 +118,6 @@ class _Clips:
         sample_domain: ArrayLike,
         sample_track: ArrayLike | None = None,
         paired: bool = False,
-        n_folds: int = PROBE_FOLDS,
     ) -> None:
         domain = np.asarray(sample_domain)
         self.compared, self.twins = np.ones(len(domain), dtype=bool), False
@@ -131,7 +129,7 @@ class _Clips:
         if len(track) != len(domain):
             raise ArgumentError(f"found {len(domain)} datasets and {len(track)} tracks of clips")
         if paired:
-            self.compared, self.twins = compared_rows(domain, track, n_folds)
+            self.compared, self.twins = compared_rows(domain, track)
         self.names, self.domain = np.unique(domain[self.compared], return_inverse=True)
         named = np.unique(track[self.compared], return_inverse=True)[1]
         codes = self.domain * (named.max(initial=0) + 1) + named
@@ -183,24 +181,24 @@ class _Clips:
                 labels[:] = rng.permutation(of_track)
         return swapped[:, self.tracks]
 
-    def folds(self, leaked: bool, n_folds: int, seed: int) -> NDArray[np.bool_]:
-        """Return which clips train in each fold, (n_folds, n_clips)."""
+    def folds(self, leaked: bool, seed: int) -> NDArray[np.bool_]:
+        """Return which clips train in each fold, (`PROBE_FOLDS`, n_clips)."""
         # Dealing tracks to folds takes longer than a probe, and the corrections of a report are
         # all probed on the same clips.
         codes = [np.asarray(c, dtype=np.int64).tobytes() for c in (self.domain, self.pieces)]
-        return _dealt_folds(codes[0], codes[1], leaked, n_folds, seed)
+        return _dealt_folds(codes[0], codes[1], leaked, seed)
 
 
 @lru_cache(maxsize=8)
 def _dealt_folds(
-    domain_bytes: bytes, piece_bytes: bytes, leaked: bool, n_folds: int, seed: int
+    domain_bytes: bytes, piece_bytes: bytes, leaked: bool, seed: int
 ) -> NDArray[np.bool_]:
     domain, pieces = (np.frombuffer(code, dtype=np.int64) for code in (domain_bytes, piece_bytes))
     kind = StratifiedKFold if leaked else StratifiedGroupKFold
-    splits = kind(n_folds, shuffle=True, random_state=seed).split(
+    splits = kind(PROBE_FOLDS, shuffle=True, random_state=seed).split(
         domain, domain, None if leaked else pieces
     )
-    masks = np.zeros((n_folds, len(domain)), dtype=bool)
+    masks = np.zeros((PROBE_FOLDS, len(domain)), dtype=bool)
     for mask, (train, _) in zip(masks, splits, strict=True):
         mask[train] = True
     masks.flags.writeable = False
@@ -270,10 +268,7 @@ def dataset_separability(
     *,
     kind: str = "linear",
     leaked: bool = False,
-    n_folds: int = PROBE_FOLDS,
     n_permutations: int = 0,
-    C: float = 1.0,
-    scale: ArrayLike | None = None,
     paired: bool = False,
     seed: int = 0,
 ) -> list[Separability]:
@@ -291,13 +286,8 @@ def dataset_separability(
     kind : {'linear', 'rbf'}
     leaked : bool
         Whether clips of one track may be on both sides of a fold.
-    n_folds : int
     n_permutations : int
         How often to measure chance.
-    C : float
-        Weight of the loss, for rows of mean square length 1.
-    scale : array-like, (n_features,), optional
-        What each feature is divided by; default its standard deviation in `X`.
     paired : bool
         Whether a track of one name is the same track in all datasets: `Corpus.shared_tracks`.
         Only the `compared_rows` are used then.
@@ -317,22 +307,20 @@ def dataset_separability(
     """
     if kind not in KINDS:
         raise ArgumentError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    clips = _Clips(sample_domain, sample_track, paired, n_folds)
+    clips = _Clips(sample_domain, sample_track, paired)
     rows = clips.rows(X)
     if len(clips.names) < 2:
         raise ArgumentError("at least two datasets are needed to tell them apart")
     for code, name in enumerate(clips.names):
-        if clips.n_tracks(code) < n_folds:
+        if clips.n_tracks(code) < PROBE_FOLDS:
             raise ArgumentError(
                 f"dataset {str(name)!r} has {clips.n_tracks(code)} track(s), fewer than the "
-                f"{n_folds} folds"
+                f"{PROBE_FOLDS} folds"
             )
     codes = [1] if len(clips.names) == 2 else range(len(clips.names))
     told = [clips.domain == code for code in codes]
     labels = [np.vstack([y, clips.permuted(y, n_permutations, seed)]) for y in told]
-    probed = _probed(
-        _features(rows, kind, seed, scale), clips.folds(leaked, n_folds, seed), labels, C
-    )
+    probed = _probed(_features(rows, kind, seed), clips.folds(leaked, seed), labels)
     found = [
         Separability(str(clips.names[code]), one[0], one[1:].mean(axis=1))
         for code, one in zip(codes, probed, strict=True)
@@ -360,30 +348,21 @@ def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = 
 
 
 def _probed(
-    rows: FloatArray, train: NDArray[np.bool_], labels: Sequence[NDArray[np.bool_]], C: float = 1.0
+    rows: FloatArray, train: NDArray[np.bool_], labels: Sequence[NDArray[np.bool_]]
 ) -> list[FloatArray]:
     """Return ROC-AUC on held-out clips for each set of labellings, (n_labelings, n_folds)."""
-    span = Span.of(rows)
+    span, found = Span.of(rows), []
     # What is measured is solved apart from what is permuted, and so the same without the latter.
-    return [
-        np.concatenate([_held_out(span, train, part, C) for part in (own[:1], own[1:])])
-        for own in labels
-    ]
-
-
-def _held_out(
-    span: Span, train: NDArray[np.bool_], labels: NDArray[np.bool_], C: float
-) -> FloatArray:
-    """Return the ROC-AUC on the held-out clips, (n_labelings, n_folds)."""
-    y = np.repeat(labels, len(train), axis=0)
-    masks = np.tile(train, (len(labels), 1))
-    costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
-    _, decisions = solve_logistic(span.problem_rows, y, C * np.reshape(costs, y.shape))
-    found = [
-        column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
-        for own, mask, values in zip(y, masks, decisions, strict=True)
-    ]
-    return np.reshape(found, (len(labels), len(train)))
+    for part in (part for own in labels for part in (own[:1], own[1:])):
+        y, masks = np.repeat(part, len(train), axis=0), np.tile(train, (len(part), 1))
+        costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
+        _, decisions = solve_logistic(span.problem_rows, y, np.reshape(costs, y.shape))
+        held_out = [
+            column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
+            for own, mask, values in zip(y, masks, decisions, strict=True)
+        ]
+        found.append(np.reshape(held_out, (len(part), len(train))))
+    return [np.concatenate(both) for both in zip(found[::2], found[1::2], strict=True)]
 
 
 def probe(
@@ -425,7 +404,7 @@ def probe(
     used = corpus.complete(embeddings)
     if corpus.shared_tracks:
         clips = corpus.clips[used]
-        used[used] = compared_rows(clips["dataset"], clips["track"], PROBE_FOLDS)[0]
+        used[used] = compared_rows(clips["dataset"], clips["track"])[0]
     clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
     tracks = clips["track"] if corpus.shared_tracks else clips[["dataset", "track"]]
@@ -501,7 +480,7 @@ def _probe_of(kind: str) -> Callable[..., FloatArray]:
             features = _features(rows, kind, seed, scale)
         except ArgumentError:  # most rows are equal, so that random features have no bandwidth
             return unknown
-        (found,) = _probed(features, clips.folds(False, PROBE_FOLDS, seed), [labels])
+        (found,) = _probed(features, clips.folds(False, seed), [labels])
         return np.asarray(found.mean(axis=1))
 
     return compute
@@ -697,18 +676,6 @@ def damage(before: Array, after: Array, rank: int, alpha: float = 1.0) -> dict[s
     }
 
 
-def quiet_dimensions(X: ArrayLike, share: float = QUIET_SHARE) -> NDArray[np.bool_]:
-    """Return which dimensions have one and the same value in more than a share of the rows.
-
-    Parameters
-    ----------
-    X : array-like, (n_clips, n_features)
-    share : float
-        In [0, 1].
-    """
-    return np.asarray(mode(X, axis=0).count > share * len(np.asarray(X)))
-
-
 def left_over(
     corpus: Corpus,
     embeddings: str | Sequence[str],
@@ -730,7 +697,8 @@ def left_over(
         Numbers of training clips to fit on, drawn at random from both datasets together, the
         smaller ones out of the larger. Default: all.
     without_quiet : bool
-        Whether to leave out the `quiet_dimensions` of the training clips before anything else.
+        Whether to leave out, before anything else, the dimensions that have one and the same value
+        in more than `QUIET_SHARE` of the training clips.
     seed : int
         Of the draws, folds, permutations, and of corrections that are random.
 
@@ -759,7 +727,7 @@ def left_over(
         domain = clips["dataset"].to_numpy(dtype=str)
         is_train = (clips["split"] == "train").to_numpy()
         if without_quiet:
-            X = X[:, ~quiet_dimensions(X[is_train])]
+            X = X[:, mode(X[is_train], axis=0).count <= QUIET_SHARE * is_train.sum()]
         order = np.random.default_rng(seed).permutation(np.flatnonzero(is_train))
         fresh, track = np.flatnonzero(~is_train), clips["track"].to_numpy(dtype=str)[~is_train]
         if corpus.shared_tracks:
@@ -769,10 +737,9 @@ def left_over(
             if size > len(order):
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
             fitted = order[:size]
-            correction = make_correction(spec, seed)
-            if spec.method == "random" and "random_state" not in dict(spec.parameters):
-                correction.set_params(random_state=seed)
-            correction.fit(X[fitted], sample_domain=domain[fitted])
+            correction = fit_correction(
+                spec, X[fitted], sample_domain=domain[fitted], random_state=seed, draw=seed
+            )
             seen, unseen = (
                 correction.transform(X[part], sample_domain=domain[part])
                 for part in (fitted, fresh)

@@ -477,12 +477,12 @@ class Samples:
         column = pd.MultiIndex.from_tuples(measured.cells).get_indexer(
             pd.MultiIndex.from_arrays(keys[1:])
         )
-        there = (row >= 0) & (column >= 0)
-        where = (slice(None), row[there], column[there])
         total = np.zeros((1 + n_replicates, *measured.values.shape[1:]))
-        count = np.zeros_like(total)
-        np.add.at(total, where, drawn.values[there].T)
-        np.add.at(count, where, 1)
+        count = np.zeros(total.shape[1:])
+        for r, c, values in zip(row, column, drawn.values, strict=True):
+            if r >= 0 and c >= 0:
+                total[:, r, c] += values
+                count[r, c] += 1
         values = ratio(total, count)
         # Rounding aside, the scores give what the table has.
         apart = np.abs(values[0] - measured.values[0])

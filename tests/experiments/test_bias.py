@@ -14,7 +14,6 @@ from sklearn.metrics import mutual_info_score, roc_auc_score
 
 from biasmir_utils import experiments
 from biasmir_utils.corpus import Corpus, write_embedding_file
-from biasmir_utils.corrections import DomainLDA
 from biasmir_utils.errors import ArgumentError
 
 
@@ -150,13 +149,6 @@ def test_direction_cosines_of_a_corpus(tiny_corpus: Path, mode: str) -> None:
     # The tiny corpus has the labels on features 0 and 1, the datasets on feature 2.
     assert table["cosine"].abs().max() < 0.5
     np.testing.assert_allclose(np.cos(np.radians(table["angle"])), table["cosine"].abs())
-
-
-def test_the_dataset_direction_is_the_correction_s(tiny_corpus: Path) -> None:
-    corpus = Corpus.load(tiny_corpus)
-    X, domain = corpus.embedding("toy"), corpus.clips["dataset"].to_numpy()
-    direction = DomainLDA().fit(X, sample_domain=domain).directions_[0]
-    assert np.argmax(np.abs(direction)) == 2
     with pytest.raises(ArgumentError, match="mode"):
         experiments.direction_cosines(corpus, "toy", mode="local")
 

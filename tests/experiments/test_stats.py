@@ -14,7 +14,6 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
-    Draws,
     TrackDraws,
     bootstrap_scores,
     changes,
@@ -129,26 +128,6 @@ def test_differences_are_paired():
     assert change.cells["correction"].tolist() == ["lda"]
     np.testing.assert_allclose(change.replicates, 0, atol=1e-12)
     assert boot.replicates.std() > 0.01
-
-
-def test_a_fall_subtracts_on_one_test_set():
-    parts = [
-        score_table(seed=1, spread=1.8),
-        score_table(seed=1, spread=0.4, train_set="b", partner="a"),
-        score_table(seed=2, spread=1.8, train_set="b", test_set="b", partner="a"),
-        score_table(seed=2, spread=0.4, test_set="b"),
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    table.loc[table["train_set"] != table["test_set"], "partner"] = table["test_set"]
-    boot = bootstrap_scores(table, n_replicates=300)
-    fall = boot.falls()
-    assert fall.cells[["train_set", "test_set"]].to_numpy().tolist() == [["b", "a"], ["a", "b"]]
-    intervals = fall.intervals()
-    assert (intervals["value"] > intervals["low"]).all()
-    assert (intervals["low"] > 0).all()
-    # The two sides share their draws, so the difference varies less than independent ones would.
-    inside, across = boot.replicates[0], boot.replicates[1]
-    assert fall.replicates[0].std() < np.hypot(inside.std(), across.std())
 
 
 def test_draws_do_not_depend_on_the_order_nor_on_other_rows():
@@ -273,13 +252,6 @@ def test_changes_need_one_baseline(evaluation):
     both = pd.concat([results, results.assign(mode="classwise")])
     with pytest.raises(ArgumentError, match="several modes or doses"):
         changes(both, "lda")
-    boot = bootstrap_scores(evaluation.scores, n_replicates=5)
-    twice = Draws(
-        pd.concat([boot.cells, boot.cells.assign(mode="classwise")], ignore_index=True),
-        np.concatenate([boot.replicates, boot.replicates]),
-    )
-    with pytest.raises(ArgumentError, match="several modes or doses"):
-        twice.changes("lda")
     with pytest.raises(ArgumentError, match="in-domain rows are there more than once"):
         falls(pd.concat([results, results]))
 
