@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -312,31 +313,27 @@ def _write_clips(folder: Path) -> None:
     import pandas as pd
     import soundfile
 
-    rng = np.random.default_rng(0)
-    rows = []
-    time = np.arange(11025) / 22050
-    for dataset, bright in (("studio", 0.1), ("stage", 0.5)):
-        (folder / "music" / dataset).mkdir(parents=True)
-        for number in range(80):
-            piano, voice = number % 2, (number // 2) % 2
-            wave = rng.normal(0, 0.02 * bright, time.size)
-            wave += 0.3 * piano * np.sin(2 * np.pi * 440 * time) * np.exp(-8 * time)
-            wave += 0.3 * voice * np.sin(2 * np.pi * 220 * time + 3 * np.sin(2 * np.pi * 6 * time))
-            audio = f"{dataset}/{number:03d}.wav"
-            soundfile.write(folder / "music" / audio, wave, 22050)
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "clip": f"{number:03d}",
-                    "track": f"{number // 4:03d}",
-                    "split": "test" if number % 16 >= 12 else "train",
-                    "group": "jazz" if number % 3 else "folk",
-                    "audio": audio,
-                    "piano": piano,
-                    "voice": voice,
-                }
-            )
-    pd.DataFrame(rows).to_csv(folder / "clips.csv", index=False)
+    rng, time = np.random.default_rng(0), np.arange(11025) / 22050
+    clips = pd.DataFrame(
+        itertools.product(["studio", "stage"], range(80)), columns=["dataset", "n"]
+    )
+    n = clips.pop("n")
+    clips = clips.assign(
+        clip=n.map("{:03d}".format),
+        track=(n // 4).map("{:03d}".format),
+        split=np.where(n % 16 >= 12, "test", "train"),
+        group=np.where(n % 3, "jazz", "folk"),
+        audio=clips["dataset"] + "/" + n.map("{:03d}.wav".format),
+        piano=n % 2,
+        voice=n // 2 % 2,
+    )
+    for dataset, name, piano, voice in clips[["dataset", "audio", "piano", "voice"]].to_numpy():
+        wave = rng.normal(0, 0.01 if dataset == "stage" else 0.002, time.size)
+        wave += 0.3 * piano * np.sin(2 * np.pi * 440 * time) * np.exp(-8 * time)
+        wave += 0.3 * voice * np.sin(2 * np.pi * 220 * time + 3 * np.sin(2 * np.pi * 6 * time))
+        (folder / "music" / dataset).mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / "music" / name, wave, 22050)
+    clips.to_csv(folder / "clips.csv", index=False)
 
 
 def test_the_papermill_command_of_the_readme_is_ready_to_run(tmp_path):

@@ -25,9 +25,9 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,23 +109,13 @@ def _average(figures: Iterable[_Figure]) -> _Figure:
 
 def _mean(samples: Samples, plus: Cell, minus: Cell | None = None) -> _Figure:
     """Return the mean over labels of a cell, or of a difference of two, taken label by label."""
-    present = samples.names("embedding")
-    for cell in (plus, minus):
-        if cell is not None and cell not in samples:
+    for cell in (plus, minus or plus):
+        if cell not in samples:
             raise _AbsentError(
-                f"the table lacks {cell.embedding}"
-                if cell.embedding not in present
-                else f"the table has no {cell.embedding} with the correction {cell.correction} on "
+                f"the table has no {cell.embedding} with the correction {cell.correction} on "
                 f"{cell.train_set}>{cell.test_set}"
             )
     return _Figure(samples.mean(plus, minus), samples.n_labels(plus, minus))
-
-
-def _need_embeddings(samples: Samples) -> None:
-    """Stop if one of the paper's embeddings is not there at all; name each that is not."""
-    present = samples.names("embedding")
-    if absent := [name for name in PUBLISHED_EMBEDDINGS if name not in present]:
-        raise _AbsentError(f"the table lacks {' and '.join(absent)}")
 
 
 def _baseline(cell: Cell, correction: str | None = None) -> Cell:
@@ -161,22 +151,20 @@ def _falls_more(samples: Samples, more: str, less: str) -> _Figure:
     return _mean_fall(samples, more) - _mean_fall(samples, less)
 
 
-def _closer(samples: Samples) -> _Figure:
-    _need_embeddings(samples)
+def _closer(samples: Samples, *embeddings: str) -> _Figure:
     ranges = {}
     for pair in PAIRS:
-        means = [_mean(samples, _plain(name, *pair)) for name in PUBLISHED_EMBEDDINGS]
+        means = [_mean(samples, _plain(name, *pair)) for name in embeddings]
         ranges[pair] = max(means) - min(means)
     inside = _average(ranges[name, name] for name in PUBLISHED_DATASETS)
     return _average(ranges[pair] for pair in ACROSS) - inside
 
 
-def _yamnet_lead(samples: Samples) -> _Figure:
-    _need_embeddings(samples)
+def _lead(samples: Samples, first: str, *others: str) -> _Figure:
     return min(
-        _mean(samples, _plain("yamnet", *pair), _plain(other, *pair))
+        _mean(samples, _plain(first, *pair), _plain(other, *pair))
         for pair in ACROSS
-        for other in ("vggish", "openl3")
+        for other in others
     )
 
 
@@ -223,7 +211,8 @@ class _Claim(NamedTuple):
     name: str
     statement: str
     figure: str
-    compute: Callable[[Samples], _Figure]
+    compute: Callable[..., _Figure]  # from results and the embeddings
+    embeddings: tuple[str, ...] = ()
     bound: float = 0.0
     above: bool = True  # on which side of the bound the figure is claimed to lie
     whole: bool = False  # whether it is about everything published, whatever a table has of it
@@ -235,13 +224,15 @@ _CLAIMS = (
         "the embeddings are closer together in-domain than across datasets",
         "range of the embeddings' means across minus in-domain, mean of both test sets",
         _closer,
+        PUBLISHED_EMBEDDINGS,
     ),
     *(
         _Claim(
             f"fall of {name}",
             f"{name} falls across datasets",
             "mean of the two falls, the test set held fixed",
-            partial(_mean_fall, embedding=name.lower()),
+            _mean_fall,
+            (name.lower(),),
         )
         for name in ("VGGish", "YAMNet", "OpenL3")
     ),
@@ -250,7 +241,8 @@ _CLAIMS = (
             f"{more} after {less}",
             f"{more} falls more than {less}",
             "difference of their mean falls",
-            partial(_falls_more, more=more.lower(), less=less.lower()),
+            _falls_more,
+            (more.lower(), less.lower()),
         )
         for more, less in (("YAMNet", "VGGish"), ("OpenL3", "YAMNet"))
     ),
@@ -258,7 +250,8 @@ _CLAIMS = (
         "YAMNet on top",
         "YAMNet stays the highest across datasets",
         "YAMNet minus the best of the others, the smaller of the two pairs",
-        _yamnet_lead,
+        _lead,
+        ("yamnet", "vggish", "openl3"),
     ),
     _Claim(
         "projections add little",
@@ -295,14 +288,16 @@ def _checked_claims(ours: Samples, published: Samples, level: float) -> pd.DataF
 
 
 def _checked(claim: _Claim, ours: Samples, published: Samples, level: float) -> dict[str, Any]:
-    low = high = value = whole = claim.compute(published).value
+    whole = claim.compute(published, *claim.embeddings).value
     try:
-        known = claim.compute(published.only(ours.cells)).value
+        known = claim.compute(published.only(ours.cells), *claim.embeddings).value
     except _AbsentError:
         known = whole
     lacking, holds, clear = "", None, None
     try:
-        mine = claim.compute(ours)
+        if absent := [name for name in claim.embeddings if name not in ours.names("embedding")]:
+            raise _AbsentError(f"the table lacks {' and '.join(absent)}")
+        mine = claim.compute(ours, *claim.embeddings)
         if np.isnan(mine.value):
             raise _AbsentError("no label has all of its means")
     except _AbsentError as error:
@@ -529,42 +524,37 @@ def write_comparison(
     return [path.with_suffix(".json"), path]
 
 
-_Differences = list[tuple[Cell, Cell | None]]
-
-
-def _differences(samples: Samples) -> list[tuple[str, Cell, _Differences]]:
-    """Return what is told of a table: quantity, cell, and the differences that it averages."""
-    found: list[tuple[str, Cell, _Differences]]
-    found = [("mean", cell, [(cell, None)]) for cell in samples.cells]
-    falls: dict[Cell, _Differences] = {}
+def _differences(samples: Samples) -> Iterator[tuple[str, Cell, list[tuple[Cell, Cell | None]]]]:
+    """Yield what is told of a table: quantity, cell, and the differences that it averages."""
+    for cell in samples.cells:
+        yield "mean", cell, [(cell, None)]
+    both: dict[Cell, list[tuple[Cell, Cell | None]]] = {}
     for cell in samples.cells:
         home = cell._replace(train_set=cell.test_set)
         if cell != home and home in samples:
-            found.append(("fall", cell, [(home, cell)]))
-            both = cell._replace(train_set=MEAN_OF_TEST_SETS, test_set=MEAN_OF_TEST_SETS)
-            falls.setdefault(both, []).append((home, cell))
-    found += [("fall", both, two) for both, two in falls.items() if len(two) == 2]
+            yield "fall", cell, [(home, cell)]
+            mean = cell._replace(train_set=MEAN_OF_TEST_SETS, test_set=MEAN_OF_TEST_SETS)
+            both.setdefault(mean, []).append((home, cell))
+    yield from (("fall", mean, two) for mean, two in both.items() if len(two) == 2)
     for name in ("none", "k"):
         for cell in samples.cells:
             baseline = _baseline(cell, name)
             one_space = name == "none" or _baseline(cell) == baseline
             if cell != baseline and cell.correction != "none" and one_space and baseline in samples:
-                found.append((f"change against {name}", cell, [(cell, baseline)]))
-    return found
+                yield f"change against {name}", cell, [(cell, baseline)]
 
 
 def _figures(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
     rows = []
     for quantity, cell, differences in _differences(ours):
         figure = _average(_mean(ours, *pair) for pair in differences)
-        low, high = figure.ends(ours, level)
-        numbers = {"n_labels": figure.n_labels, "ours": figure.value, "low": low, "high": high}
         try:
             known = _average(_mean(published, *pair) for pair in differences).value
         except _AbsentError:
             known = np.nan
-        rows.append({"quantity": quantity, **cell._asdict(), **numbers, "published": known})
-    return pd.DataFrame(rows)
+        ends = figure.ends(ours, level)
+        rows.append([quantity, *cell, figure.n_labels, figure.value, *ends, known])
+    return pd.DataFrame(rows, columns=[*_KEYS, "n_labels", "ours", "low", "high", "published"])
 
 
 def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:

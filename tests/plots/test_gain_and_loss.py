@@ -16,27 +16,18 @@ from biasmir_utils.errors import ArgumentError
 @pytest.fixture
 def judged() -> pd.DataFrame:
     """A summary of a full report; every number is another one."""
-    rng = np.random.default_rng(3)
     levels = ["source only", "unlabelled target", "grouped target", "labelled target"]
-    rows = []
-    for embedding in EMBEDDINGS:
-        rows.append({"embedding": embedding, "correction": "none", "information": "source only"})
-        for correction, level in zip(["random", "leace", "mlda", "lda"], levels, strict=True):
-            gain, loss = rng.normal(0, 0.01, 2)
-            rows.append(
-                {
-                    "embedding": embedding,
-                    "correction": correction,
-                    "information": level,
-                    "gain": gain,
-                    "gain_low": gain - 0.01,
-                    "gain_high": gain + 0.02,
-                    "loss": loss,
-                    "loss_low": loss - 0.03,
-                    "loss_high": loss + 0.04,
-                }
-            )
-    return pd.DataFrame(rows)
+    corrections = dict(
+        zip(["none", "random", "leace", "mlda", "lda"], levels[:1] + levels, strict=True)
+    )
+    keys = [(one, *known) for one in EMBEDDINGS for known in corrections.items()]
+    table = pd.DataFrame(keys, columns=["embedding", "correction", "information"])
+    rng, corrected = np.random.default_rng(3), table["correction"] != "none"
+    for quantity in ("gain", "loss"):
+        table[quantity] = pd.Series(rng.normal(0, 0.01, len(table))).where(corrected)
+        table[f"{quantity}_low"] = table[quantity] - rng.uniform(0.01, 0.03, len(table))
+        table[f"{quantity}_high"] = table[quantity] + rng.uniform(0.01, 0.03, len(table))
+    return table
 
 
 def marks(ax) -> dict[str, object]:
@@ -67,12 +58,7 @@ def test_points_and_intervals_are_where_they_are_said_to_be(judged):
             said = own.loc[order, [f"{quantity}_low", f"{quantity}_high"]]
             np.testing.assert_allclose(ends[:, :, 0], said)
             np.testing.assert_array_equal(ends[:, 0, 1], range(len(order)))
-    assert legend(figure) == [
-        "source only",
-        "unlabelled target",
-        "grouped target",
-        "labelled target",
-    ]
+    assert legend(figure) == judged["information"].unique().tolist()
 
 
 def test_corrections_stand_in_one_order_by_their_mean_gain(judged):
@@ -125,15 +111,13 @@ def crowded() -> pd.DataFrame:
     names = ["lda", "mlda", "center", "meanproj", "leace", "leace:groups=group"]
     names += ["coral", "gaussian_ot", "inlp", "random"]
     names += ["random:random_state=1", "leace:given=label:kernel=fastfood"]
-    rows = []
-    for embedding in EMBEDDINGS:
-        for number, name in enumerate(names):
-            change = {"coral": -0.13, "inlp": 0.03}.get(name, 1e-4 * (number % 3))
-            rows.append((embedding, name, "labelled target", change, -change))
-    table = pd.DataFrame(rows, columns=["embedding", "correction", "information", "gain", "loss"])
-    table["information"] = table["information"].where(
-        table["correction"] != "random", "source only"
-    )
+    keys = [(embedding, name) for embedding in EMBEDDINGS for name in names]
+    table = pd.DataFrame(keys, columns=["embedding", "correction"])
+    seen = {"random": "source only"}
+    table["information"] = table["correction"].map(seen).fillna("labelled target")
+    small = pd.Series(1e-4 * (np.arange(len(table)) % 3))
+    table["gain"] = table["correction"].map({"coral": -0.13, "inlp": 0.03}).fillna(small)
+    table["loss"] = -table["gain"]
     for quantity in ("gain", "loss"):
         table[f"{quantity}_low"] = table[quantity] - 0.004
         table[f"{quantity}_high"] = table[quantity] + 0.005
@@ -170,7 +154,6 @@ def test_nothing_hides_anything_and_all_is_on_the_page(crowded, pairs):
 
 
 def test_what_was_seen_is_told_apart_without_colour(judged):
-
     figure = plots.gain_and_loss(judged, embeddings=["musicnn"])
     for ax in figure.axes:
         points = marks(ax)
