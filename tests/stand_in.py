@@ -25,29 +25,12 @@ import pytest
 from faulty_server import FaultyServer, add_zenodo_record, tls_for
 
 from biasmir_utils.corpus import write_embedding_file
-from biasmir_utils.datasets import DATASETS, Dataset, RemoteFile
+from biasmir_utils.datasets import DATASETS, GENRES, INSTRUMENTS, Dataset, RemoteFile
 
 OPENMIC_CLASSES = [
-    "accordion",
-    "banjo",
-    "bass",
-    "cello",
-    "clarinet",
-    "cymbals",
-    "drums",
-    "flute",
-    "guitar",
-    "mallet_percussion",
-    "mandolin",
-    "organ",
-    "piano",
-    "saxophone",
-    "synthesizer",
-    "trombone",
-    "trumpet",
-    "ukulele",
-    "violin",
-    "voice",
+    *("accordion", "banjo", "bass", "cello", "clarinet", "cymbals", "drums", "flute", "guitar"),
+    *("mallet_percussion", "mandolin", "organ", "piano", "saxophone", "synthesizer", "trombone"),
+    *("trumpet", "ukulele", "violin", "voice"),
 ]
 IRMAS_NAMES = (
     "043__[cel][nod][cla]0029__1",
@@ -64,34 +47,15 @@ IRMAS_NAMES = (
     "[voi][dru][pop_roc]2392__1",
 )
 # As in the names of IRMAS.
-INSTRUMENT_CODES = {
-    "cel": "cello",
-    "cla": "clarinet",
-    "flu": "flute",
-    "gac": "guitar",
-    "gel": "guitar",
-    "org": "organ",
-    "pia": "piano",
-    "sax": "saxophone",
-    "tru": "trumpet",
-    "vio": "violin",
-    "voi": "voice",
-}
+INSTRUMENT_CODES = {name[:3]: name for name in INSTRUMENTS if name != "guitar"}
+INSTRUMENT_CODES |= {"gac": "guitar", "gel": "guitar"}
+CODES = {name: code for code, name in reversed(INSTRUMENT_CODES.items())}
+GENRE_CODES = dict(zip(GENRES, ("pop_roc", "jaz_blu", "cla", "cou_fol"), strict=True))
+GENRE_TITLES = dict(
+    zip(GENRES, ("Psych-Rock", "Free-Jazz", "20th Century Classical", "Folk"), strict=True)
+)
 HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"]
 DOI = "10.5281/zenodo.8126908"
-CODES = {name: code for code, name in reversed(INSTRUMENT_CODES.items())}
-GENRE_CODES = {
-    "pop_rock": "pop_roc",
-    "jazz_blue": "jaz_blu",
-    "classical": "cla",
-    "country_folk": "cou_fol",
-}
-GENRE_TITLES = {
-    "pop_rock": "Psych-Rock",
-    "jazz_blue": "Free-Jazz",
-    "classical": "20th Century Classical",
-    "country_folk": "Folk",
-}
 
 
 def tone(seconds: float = 0.05, rate: int = 8000, pitch: float = 440.0) -> bytes:
@@ -193,7 +157,10 @@ def irmas_archive(
     names: Iterable[str] = IRMAS_NAMES, audio: Callable[[str], bytes] = lambda name: tone()
 ) -> bytes:
     """Pack an IRMAS training archive: a folder for each instrument code."""
-    members: dict[str, bytes | None] = {"IRMAS-TrainingData/README.txt": b"IRMAS, made for tests"}
+    members: dict[str, bytes | None] = {
+        "IRMAS-TrainingData/README.txt": b"IRMAS, made for tests",
+        **{f"IRMAS-TrainingData/{code}": None for code in INSTRUMENT_CODES},
+    }
     for name in names:
         code = name[name.index("[") + 1 : name.index("]")]
         members[f"IRMAS-TrainingData/{code}/{name}.wav"] = audio(name)
@@ -294,16 +261,7 @@ class PaperFiles:
                 {c.name: c.split for c in openmic},
                 lambda key: by_key[key].audio,
             ),
-            "IRMAS-TrainingData.zip": zipped(
-                {
-                    # The real archive has a folder for each instrument.
-                    **{f"IRMAS-TrainingData/{code}": None for code in INSTRUMENT_CODES},
-                    **{
-                        f"IRMAS-TrainingData/{CODES[clip.instrument]}/{name}.wav": clip.audio
-                        for name, clip in irmas.items()
-                    },
-                }
-            ),
+            "IRMAS-TrainingData.zip": irmas_archive(irmas, lambda name: irmas[name].audio),
         }
         for part in ("train", "test"):
             names = [name for name, clip in irmas.items() if clip.split == part]

@@ -22,7 +22,6 @@ from biasmir_utils.corpus.clip_table import (
 )
 from biasmir_utils.corpus.description import (
     FILE_NAME,
-    Description,
     EmbeddingFile,
     Target,
     check_path_names,
@@ -44,7 +43,6 @@ __all__ = [
     "TEXT_COLUMNS",
     "Corpus",
     "CorpusWriter",
-    "Description",
     "EmbeddingFile",
     "Target",
     "as_numbers",

@@ -70,39 +70,48 @@ class Corpus:
         What is allowed but deserves a look, such as a track on both sides of the split.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        description: Description,
-        clips: pd.DataFrame,
-        files: Mapping[tuple[str, str], Path],
-        dimensions: Mapping[str, int],
-    ) -> None:
-        self.path = path
-        self.description = description
-        self.name, self.title = description.name, description.title
-        self.datasets, self.groups = list(description.datasets), list(description.groups)
-        self.targets = list(description.targets)
-        self.shared_tracks = description.shared_tracks
-        self.clips = clips
-        self._files = dict(files)
-        self._dimensions = dict(dimensions)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.description = load_description(self.path)
+        self.name, self.title = self.description.name, self.description.title
+        self.datasets, self.groups = list(self.description.datasets), list(self.description.groups)
+        self.targets = list(self.description.targets)
+        self.shared_tracks = self.description.shared_tracks
+        table = find_clip_table(self.path)
+        self.clips = check_clip_table(read_table_file(table), self.description, table)
         self._means: dict[str, NDArray[np.float32]] = {}
         self._unlisted: dict[str, int] = {}
-        self.warnings: list[str] = []
-        both = tracks_on_both_sides(clips, self.shared_tracks)
-        if len(both):
-            first = both.iloc[0]
-            where = "" if self.shared_tracks else "inside a dataset "
-            self.warnings.append(
-                f"{len(both)} track(s) have clips in both train and test, so scores {where}are too "
-                f"good; the first is {first['track']!r} of {first['dataset']!r}"
-            )
-        self.warnings += [
+        self._files: dict[tuple[str, str], Path] = {}
+        self._dimensions: dict[str, int] = {}
+        for entry in self.description.embedding_files:
+            file = self.path / entry.path  # an absolute path replaces the folder
+            for cell, dimension in list_embeddings(file, self.datasets).items():
+                dataset, embedding = cell
+                if cell in self._files:
+                    raise CorpusError(
+                        f"{file}: /{dataset}/{embedding} is also in {self._files[cell]}; an "
+                        f"embedding of a dataset has one source, give one of them another name"
+                    )
+                self._files[cell] = file
+                known = self._dimensions.setdefault(embedding, dimension)
+                if known != dimension:
+                    raise CorpusError(
+                        f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
+                        f"dimensions, but {known} in another dataset; they must be alike"
+                    )
+        self.warnings = [
             f"{name} was UNCHECKED when this corpus was made (it had {value}): nothing said that "
             f"it was the right file. `biasmir fetch` tells whether it has been checked since"
-            for name, value in description.unchecked.items()
+            for name, value in self.description.unchecked.items()
         ]
+        both = tracks_on_both_sides(self.clips, self.shared_tracks)
+        if len(both):
+            where = "" if self.shared_tracks else "inside a dataset "
+            self.warnings.insert(
+                0,
+                f"{len(both)} track(s) have clips in both train and test, so scores {where}are too "
+                f"good; the first is {both['track'].iloc[0]!r} of {both['dataset'].iloc[0]!r}",
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Corpus:
@@ -118,29 +127,7 @@ class Corpus:
         CorpusError
             Naming the file, and where it applies the dataset, clip and column.
         """
-        folder = Path(path)
-        description = load_description(folder)
-        table = find_clip_table(folder)
-        clips = check_clip_table(read_table_file(table), description, table)
-        files: dict[tuple[str, str], Path] = {}
-        dimensions: dict[str, int] = {}
-        for entry in description.embedding_files:
-            file = folder / entry.path  # an absolute path replaces the folder
-            for cell, dimension in list_embeddings(file, description.datasets).items():
-                dataset, embedding = cell
-                if cell in files:
-                    raise CorpusError(
-                        f"{file}: /{dataset}/{embedding} is also in {files[cell]}; an embedding "
-                        f"of a dataset has one source, give one of them another name"
-                    )
-                files[cell] = file
-                known = dimensions.setdefault(embedding, dimension)
-                if known != dimension:
-                    raise CorpusError(
-                        f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
-                        f"dimensions, but {known} in another dataset; they must be alike"
-                    )
-        return cls(folder, description, clips, files, dimensions)
+        return cls(path)
 
     def __repr__(self) -> str:
         return (
@@ -425,32 +412,24 @@ class CorpusWriter:
         )
         check_description(self.description, self.path)
 
-    def write(self, clips: pd.DataFrame, table_format: str = "parquet") -> Corpus:
+    def write(self, clips: pd.DataFrame) -> Corpus:
         """Check and write the clip table, then `corpus.json`, and return the corpus.
 
         Parameters
         ----------
         clips : pandas.DataFrame
             As `check_clip_table` wants it.
-        table_format : {'parquet', 'csv'}
-            How the table is stored.
 
         Raises
         ------
         CorpusError
             If the table breaks a rule, or the folder holds another corpus or clip table.
         """
-        names = {Path(name).suffix[1:]: name for name in FILE_NAMES}
-        if table_format not in names:
-            raise CorpusError(f"table format {table_format!r}: expected {' or '.join(names)}")
-        target = self.path / names[table_format]
         check_free(self.path)
+        target = self.path / FILE_NAMES[0]
         table = check_clip_table(clips, self.description, target)
         with atomic_path(target) as temporary:
-            if table_format == "csv":
-                table.to_csv(temporary, index=False)
-            else:
-                table.to_parquet(temporary, index=False)
+            table.to_parquet(temporary, index=False)
         # Last, since a folder counts as a corpus once it has this file.
         self.description.save(self.path)
         return Corpus.load(self.path)

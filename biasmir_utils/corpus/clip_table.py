@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ def find_clip_table(folder: Path) -> Path:
     raise CorpusError(f"{folder}: no clip table, expected {' or '.join(FILE_NAMES)}")
 
 
-def read_table_file(path: Path) -> pd.DataFrame:
+def read_table_file(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table strictly; all tables, ours and a user's, come through here.
 
     Parameters
     ----------
     path : pathlib.Path
         A CSV (UTF-8, commas, a header) or Parquet file.
+    columns : sequence of str
+        Those that it has to have.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
         raise CorpusError(f"{path}: no such file; it should hold a table")
     table = readers[path.suffix.lower()](path)
     table.columns = pd.Index([str(name).strip() for name in table.columns])
-    _check_columns(table, path)
+    _check_columns(table, path, columns)
     return table
 
 
@@ -98,7 +101,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
 
 
-def _check_columns(table: pd.DataFrame, where: object) -> None:
+def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> None:
     if not len(table):
         raise CorpusError(f"{where}: the table has no rows; a corpus needs at least one clip")
     for number, name in enumerate(table.columns, start=1):
@@ -110,6 +113,10 @@ def _check_columns(table: pd.DataFrame, where: object) -> None:
     if table.columns.duplicated().any():
         name = table.columns[table.columns.duplicated()][0]
         raise CorpusError(f"{where}: two columns are called {name!r}; rename one of them")
+    for name in columns:
+        if name not in table.columns:
+            found = ", ".join(map(str, table.columns))
+            raise CorpusError(f"{where}: the column {name!r} is missing (found: {found})")
 
 
 def row_place(table: pd.DataFrame, row: int) -> str:
@@ -181,12 +188,9 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
         Naming file, row, dataset, clip and column: a missing column, an unknown dataset, split
         or group, a duplicate clip, a likelihood outside [0, 1], a number that is not finite.
     """
-    leading = [*TEXT_COLUMNS, *(target.name for target in description.targets)]
-    for name in leading:
-        if name not in table.columns and (name in REQUIRED or name not in TEXT_COLUMNS):
-            found = ", ".join(map(str, table.columns))
-            raise CorpusError(f"{where}: the column {name!r} is missing (found: {found})")
-    _check_columns(table, where)
+    targets = [target.name for target in description.targets]
+    _check_columns(table, where, [*REQUIRED, *targets])
+    leading = [*TEXT_COLUMNS, *targets]
     texts = {
         name: as_texts(table[name] if name in table else pd.Series(np.nan, table.index))
         for name in TEXT_COLUMNS

@@ -18,9 +18,7 @@ from biasmir_utils.datasets.base import (
     default_root,
     prepare,
 )
-from biasmir_utils.datasets.irmas import prepare_irmas
 from biasmir_utils.datasets.models import OPENL3_FILE, fetched_model
-from biasmir_utils.datasets.openmic import prepare_openmic
 from biasmir_utils.datasets.own import import_corpus
 from biasmir_utils.datasets.paper import prepare_paper
 
@@ -40,7 +38,5 @@ __all__ = [
     "fetched_model",
     "import_corpus",
     "prepare",
-    "prepare_irmas",
-    "prepare_openmic",
     "prepare_paper",
 ]

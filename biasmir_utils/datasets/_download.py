@@ -14,7 +14,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,7 +91,6 @@ def download(
     largest: float,
     known: str | None = None,
     attempts: int | None = None,
-    say: Callable[[str], object] = print,
 ) -> None:
     """Bring a file from its address to `target`, whole and with its sum.
 
@@ -112,8 +111,6 @@ def download(
     attempts : int, optional
         Connections that may fail one after the other, `ATTEMPTS` by default; a failure after
         1 MB more starts the count anew.
-    say : callable
-        Receives each line meant for the user.
 
     Raises
     ------
@@ -150,8 +147,7 @@ def download(
             f"expected {known}); try again; if it stays so, the file has changed or something "
             f"alters it on the way"
         )
-    say(f"  {target.name}: the parts of two downloads do not fit; starting again")
-    download(url, target, largest, known, attempts, say)
+    download(url, target, largest, known, attempts)  # the parts of two downloads do not fit
 
 
 def _size(path: Path) -> int:

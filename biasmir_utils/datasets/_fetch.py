@@ -198,7 +198,7 @@ class _Fetching:
         url = f"https://zenodo.org/api/records/{str(file.doi).rpartition('.')[2]}"
         with TemporaryDirectory() as folder:
             place = Path(folder) / "record.json"
-            download(url, place, MARGIN * 1_000_000, attempts=attempts, say=self.say)
+            download(url, place, MARGIN * 1_000_000, attempts=attempts)
             record = fetch_record(place)
         try:
             known = {str(one["key"]): str(one["checksum"]) for one in record["files"]}[file.name]
@@ -262,7 +262,7 @@ class _Fetching:
         size = f" (about {human_size(file.size)})" if file.size else ""
         self.say(f"  {file.name}: downloading{size} from {url}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        download(url, place, MARGIN * file.size or LARGEST_UNKNOWN, known, say=self.say)
+        download(url, place, MARGIN * file.size or LARGEST_UNKNOWN, known)
         return place
 
     def _take(self, file: RemoteFile, known: str | None) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import SPLITS, Corpus, CorpusWriter, Target, cache_folder
+from biasmir_utils.corpus import SPLITS, Corpus, CorpusWriter, Target, cache_folder, row_place
 from biasmir_utils.errors import ArgumentError, CorpusError, did_you_mean
 from biasmir_utils.files import sha256, versions
 
@@ -287,6 +287,29 @@ def check_counts(table: pd.DataFrame, published: bool, root: Path) -> bool:
                 f"this is an error of BiasMIR, please report it"
             )
     return published
+
+
+def refuse_rows(
+    path: Path, table: pd.DataFrame, columns: Sequence[str], problems: Mapping[str, pd.Series]
+) -> None:
+    """Raise `CorpusError` for the first row that has a problem.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+    table : pandas.DataFrame
+        See `row_place`.
+    columns : sequence of str
+        Those whose cells are shown.
+    problems : mapping of str to pandas.Series
+        For each kind which rows have it.
+    """
+    for what, wrong in problems.items():
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            cells = ", ".join(repr(table[column].iloc[row]) for column in columns)
+            raise CorpusError(f"{path}, {row_place(table, row)}: {what} ({cells})")
 
 
 def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:

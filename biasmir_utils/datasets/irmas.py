@@ -27,6 +27,7 @@ from biasmir_utils.datasets.base import (
     RemoteFile,
     add_dataset,
     check_counts,
+    refuse_rows,
     with_audio,
     write_corpus,
 )
@@ -60,6 +61,8 @@ IRMAS_LICENCE = {
     "licence": "CC BY-NC-SA 3.0",
     "url": "https://zenodo.org/records/1290750",
 }
+# Training clips of each class, in the order of `INSTRUMENTS`.
+_TRAINING = (294, 378, 330, 1051, 508, 551, 476, 427, 437, 545)
 _DRUMS = {"dru": "yes", "nod": "no"}
 # Such as 043__[cel][nod][cla]0029__1; the track is all before the last __.
 _NAME = r"^(?P<track>[^\[]*\[(?P<instrument>[^\[\]]*)\].*\[(?P<genre>[^\[\]]*)\].*)__.*$"
@@ -179,22 +182,19 @@ def read_irmas(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
                 f"{path}: no such file; it is one of the two lists of IRMAS clips: run `biasmir "
                 f"fetch paper-split` first (with the same --root)"
             )
-        lines = path.read_text(encoding="utf-8").splitlines()
-        names = sorted({line.strip().strip('"') for line in lines} - {""})
-        if not names:
+        lines = pd.Series(path.read_text(encoding="utf-8").splitlines(), dtype=object)
+        names = lines.str.strip().str.strip('"').replace("", np.nan).dropna().drop_duplicates()
+        if names.empty:
             raise CorpusError(f"{path}: the list is empty, expected one clip name a line")
-        part = pd.DataFrame({"dataset": "irmas", "clip": names, "split": split})
-        part = part.join(part["clip"].str.extract(_NAME))
+        part = names.str.extract(_NAME).assign(dataset="irmas", clip=names, split=split)
+        part.index = pd.Index(part.index + 1, name="line")
         problems = {
-            "is not of the form 043__[cel][nod][cla]0029__1": part["track"].isna(),
-            "has an instrument that is not known": ~part["instrument"].isin(_INSTRUMENT_OF),
-            "has a genre that is not known": ~part["genre"].isin(_GENRE_OF),
-            "is in the other list as well": part["clip"].isin(parts[0]["clip"] if parts else []),
+            "not of the form 043__[cel][nod][cla]0029__1": part["track"].isna(),
+            "an instrument that is not known": ~part["instrument"].isin(_INSTRUMENT_OF),
+            "a genre that is not known": ~part["genre"].isin(_GENRE_OF),
+            "a clip of the other list": part["clip"].isin(parts[0]["clip"] if parts else []),
         }
-        for problem, wrong in problems.items():
-            if wrong.any():
-                name = part["clip"][wrong].iloc[0]
-                raise CorpusError(f"{path}: the clip name {name!r} {problem}")
+        refuse_rows(path, part, ["clip"], problems)
         parts.append(part)
     found = pd.concat(parts).sort_values("clip", ignore_index=True)
     instrument = found["instrument"].map(_INSTRUMENT_OF)
@@ -228,16 +228,7 @@ add_dataset(
         counts={
             "train": 4997,
             "test": 1666,
-            "guitar": 1051,
-            "piano": 551,
-            "voice": 545,
-            "organ": 508,
-            "saxophone": 476,
-            "violin": 437,
-            "trumpet": 427,
-            "clarinet": 378,
-            "flute": 330,
-            "cello": 294,
+            **dict(zip(INSTRUMENTS, _TRAINING, strict=True)),
         },
         prepare=prepare_irmas,
         help="Make a corpus of the IRMAS training part in OUT, whose audio is used in place.",

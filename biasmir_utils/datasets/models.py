@@ -19,21 +19,19 @@ add_dataset(
             "https://github.com/marl/openl3"
         ),
         files=(
-            RemoteFile(
-                name="yamnet_1.tar.gz",
-                url="https://tfhub.dev/google/yamnet/1?tf-hub-format=compressed",
-                to="models/yamnet",
-                size=20_000_000,
-                unpacked=25_000_000,
-                holds=("saved_model.pb",),
-            ),
-            RemoteFile(
-                name="vggish_1.tar.gz",
-                url="https://tfhub.dev/google/vggish/1?tf-hub-format=compressed",
-                to="models/vggish",
-                size=300_000_000,
-                unpacked=320_000_000,
-                holds=("saved_model.pb",),
+            *(
+                RemoteFile(
+                    name=f"{network}_1.tar.gz",
+                    url=f"https://tfhub.dev/google/{network}/1?tf-hub-format=compressed",
+                    to=f"models/{network}",
+                    size=size,
+                    unpacked=unpacked,
+                    holds=("saved_model.pb",),
+                )
+                for network, size, unpacked in (
+                    ("yamnet", 20_000_000, 25_000_000),
+                    ("vggish", 300_000_000, 320_000_000),
+                )
             ),
             RemoteFile(
                 name=OPENL3_FILE,

@@ -30,6 +30,7 @@ from biasmir_utils.datasets.base import (
     add_dataset,
     check_counts,
     is_whole,
+    refuse_rows,
     with_audio,
     write_corpus,
 )
@@ -217,26 +218,12 @@ def _read_classes(folder: Path) -> list[str]:
         raise CorpusError(f"{folder / CLASS_MAP}: expected a JSON object of class names") from error
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    table = read_table_file(_existing(path))
-    for column in columns:
-        if column not in table.columns:
-            raise CorpusError(
-                f"{path}: the column {column!r} is missing (found: {', '.join(table.columns)})"
-            )
-    return table
-
-
 def _read_metadata(folder: Path) -> pd.DataFrame:
     """Return the metadata table, with the column `titles`: the genre titles of each clip."""
-    path = folder / METADATA
-    table = _read_table(path, ["track_genres", "sample_key"])
+    path = _existing(folder / METADATA)
+    table = read_table_file(path, ["track_genres", "sample_key"])
     keys = table["sample_key"]
-    if keys.duplicated().any():
-        row = int(keys.duplicated().to_numpy().argmax())
-        raise CorpusError(
-            f"{path}, {row_place(table, row)}: the clip {keys.iloc[row]!r} is there twice"
-        )
+    refuse_rows(path, table, ["sample_key"], {"a clip that stood above": keys.duplicated()})
     titles = []
     for row, cell in enumerate(table["track_genres"]):
         try:
@@ -257,8 +244,8 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: pd.Series) -> 
     absent = [label for label in labels if label not in classes]
     if absent:
         raise CorpusError(f"{folder / CLASS_MAP}: the class {absent[0]!r} is missing")
-    path = folder / LABEL_TABLE
-    table = _read_table(path, ["sample_key", "instrument", "relevance"])
+    path, columns = _existing(folder / LABEL_TABLE), ["sample_key", "instrument", "relevance"]
+    table = read_table_file(path, columns)
     relevance = pd.to_numeric(table["relevance"], errors="coerce")
     problems = {
         "an unknown clip": ~table["sample_key"].isin(clips),
@@ -266,13 +253,7 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: pd.Series) -> 
         "a relevance that is not in [0, 1]": ~relevance.between(0, 1),
         "a clip and class that stood above": table.duplicated(["sample_key", "instrument"]),
     }
-    for what, wrong in problems.items():
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            cells = table.iloc[row][["sample_key", "instrument", "relevance"]].tolist()
-            raise CorpusError(
-                f"{path}, {row_place(table, row)}: {what} ({', '.join(map(repr, cells))})"
-            )
+    refuse_rows(path, table, columns, problems)
     table = table.assign(relevance=relevance)[table["instrument"].isin(labels)]
     return table.pivot(index="sample_key", columns="instrument", values="relevance")
 
@@ -301,10 +282,7 @@ add_dataset(
         counts={
             "train": 6838,
             "test": 2491,
-            "pop_rock": 2996,
-            "country_folk": 1573,
-            "jazz_blue": 1247,
-            "classical": 1022,
+            **dict(zip(GENRES, (2996, 1247, 1022, 1573), strict=True)),
         },
         prepare=prepare_openmic,
         help="Make a corpus of OpenMIC-2018 in OUT, whose audio is used in place.",
