@@ -17,6 +17,7 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
+    REFERENCE,
     WIDTH,
     Look,
     Order,
@@ -116,9 +117,7 @@ def dots_and_whiskers(
     for _, _, part, heights in shown if baseline else ():
         handles += mark(ax, part[baseline], heights, Look(INK, "|"), baseline_name, **stroke)
     if reference is not None:
-        line = ax.axvline(reference, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
-        line.set_label(reference_name)
-        handles.append(line)
+        handles.append(ax.axvline(reference, **REFERENCE, label=reference_name))
     ax.set(xlabel=xlabel)
     list_rows(ax, rows, bins=5)
     unique = {handle.get_label(): handle for handle in handles}
@@ -230,9 +229,8 @@ def score_distributions(
         ax.bar(edges[:-1], heights, np.diff(edges), align="edge", linewidth=0.6, **fill)
         handles.append(Patch(**fill))
     if threshold is not None:
-        line = ax.axvline(threshold, color=INK, linestyle="--", linewidth=2)
-        line.set_label("threshold")
-        handles.append(line)
+        line: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 2}
+        handles.append(ax.axvline(threshold, **line, label="threshold"))
     ax.set(xlabel="score of the recogniser", ylabel="share of clips", title=title or "")
     ax.grid(axis="x", visible=False)
     legend_below(ax, handles, columns=3)
@@ -277,8 +275,7 @@ def by_size(
     for name, look in looks(order_of(table, "correction", order), skip).items():
         part = table[table["correction"] == name].sort_values("clips")
         mark(ax, part["clips"], part[value], look, name, linestyle=look.line)
-    line = ax.axhline(0.5, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
-    line.set_label("chance")
+    ax.axhline(0.5, **REFERENCE, label="chance")
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
     sizes = sorted(table["clips"].unique())
     ax.set_xticks(sizes, [f"{count:g}" for count in sizes])
@@ -349,12 +346,7 @@ def train_test_pairs(
 
 
 @style()
-def ranking(
-    table: pd.DataFrame,
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def ranking(table: pd.DataFrame, *, pairs: Order = None, ax: Axes | None = None) -> Axes:
     """Draw the rank of each embedding in each train-test pair, with its mean value.
 
     Parameters
@@ -504,7 +496,7 @@ def published_changes(
     points = table.assign(**{name: 100 * table[name] for name in figures})
     for ax, (train, test) in zip(axes, shown, strict=True):
         part = points[(points["train_set"] == train) & (points["test_set"] == test)]
-        ax.axvline(0, color=MUTED, linestyle="--", linewidth=1.6, zorder=1)
+        ax.axvline(0, **REFERENCE)
         for mode, look in kinds.items():
             chosen = part[(part["mode"] == mode) & part["correction"].isin(methods)]
             both = zip(chosen["embedding"], chosen["correction"], strict=True)

@@ -179,8 +179,8 @@ def singular_values(values: Mapping[str, ArrayLike], *, ax: Axes | None = None) 
     for name, look in looks(heights).items():
         places = range(1, len(heights[name]) + 1)
         mark(ax, places, heights[name], look, name, linestyle=look.line, zorder=2)
-    line = ax.axhline(1, color=MUTED, linestyle=":", linewidth=1.4, zorder=1)
-    line.set_label("all at right angles")
+    line: dict[str, Any] = {"color": MUTED, "linestyle": ":", "linewidth": 1.4, "zorder": 1}
+    ax.axhline(1, **line, label="all at right angles")
     ax.set(xlabel="position", ylabel="singular value")
     ax.set_xticks(range(1, max(map(len, heights.values())) + 1))
     ax.set_ylim(bottom=0)

@@ -31,6 +31,8 @@ INK = "#222222"
 """Text, axes, edges of markers."""
 MUTED = "#6b6b6b"
 """Reference lines and what is drawn behind."""
+REFERENCE: dict[str, Any] = {"color": MUTED, "linestyle": "--", "linewidth": 1.6, "zorder": 1}
+"""How a reference line is drawn: chance, no change."""
 WIDTH = 6.0
 """Width of a figure in inches. At a phone's 350 px the smallest type is still 10 px high."""
 

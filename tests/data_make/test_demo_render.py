@@ -300,14 +300,6 @@ def test_musescore_pianos_are_not_shut(soundfonts, monkeypatch):
 # Command line
 
 
-def test_command_renders_and_repeats(soundfonts, tmp_path):
-    for _ in range(2):
-        result = run_demo(tmp_path / "d", "--clips", 1, "--seed", 2, "--jobs", 2, "--quiet")
-        assert result.returncode == 0, result.stderr
-        assert "solo" in result.stdout
-    assert len(Corpus.load(tmp_path / "d").clips) == 2
-
-
 def test_command_tells_of_a_missing_soundfont_and_of_options_that_do_not_fit(tmp_path):
     (tmp_path / "empty").mkdir()
     result = run_demo(tmp_path / "d", "--soundfonts", tmp_path / "empty")
