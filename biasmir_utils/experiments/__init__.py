@@ -1,12 +1,15 @@
 """Experiments on a corpus: recognisers inside and across datasets, and what they lose.
 
-- `evaluate`: the paper's protocol, from training rows to a table of results;
-- `resampling`, `recogniser`, `metrics`: its parts;
-- `bootstrap`: intervals by resampling tracks;
-- `separability`: how well the dataset can be read from an embedding.
+- `evaluate`: the paper's protocol, from training rows to a table of results with the metrics of
+  `METRICS`; in steps, with files, `plan_evaluation`, `run_plan` and `write_evaluation`;
+- `falls`, `changes`, `bootstrap_scores`: what is lost and gained, and how sure that is;
+- `Report`: what corrections gain, lose and leave;
+- `probe`, `dataset_separability`: how well the dataset can be read from an embedding;
+- `compare`, `reproduce`: the paper's own results, and ours beside them;
+- `judge_on_renderings`: corrections where the true shift is known.
 
-Functions here take a `Corpus` or plain arrays, return tables, and write no files; `output`
-writes them.
+Functions here take a `Corpus` or plain arrays, return tables, and write no files, but those whose
+name begins with `write`, and `reproduce`.
 """
 
 from biasmir_utils.experiments.bias import (
