@@ -109,10 +109,11 @@ class Answers:
         return np.nan_to_num(self.share(self.truth, self.said))
 
     @cached_property
-    def ranked(self) -> tuple[FloatArray, FloatArray]:
+    def ranked(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Weight of the positive and of the negative clips with each score, the highest first.
 
-        Equal scores cannot be told apart and stand in one column: (n_weightings, n_scores).
+        Equal scores cannot be told apart and stand in one column: (n_weightings, n_scores). The
+        third is the weight of the positive clips with each score or a higher one.
         """
         order = np.argsort(-self.score, kind="stable")
         first = np.flatnonzero(np.r_[True, np.diff(self.score[order]) != 0])
@@ -120,7 +121,7 @@ class Answers:
         positive, negative = weights * truth, weights * ~truth
         if len(first) < len(order):
             positive, negative = (np.add.reduceat(w, first, axis=1) for w in (positive, negative))
-        return positive, negative
+        return positive, negative, np.cumsum(positive, axis=1)
 
     @cached_property
     def spread(self) -> tuple[FloatArray, FloatArray]:
@@ -140,15 +141,14 @@ class Answers:
 
 def _roc_auc(a: Answers) -> FloatArray:
     # The Mann-Whitney statistic: ties count half.
-    positive, negative = a.ranked
-    wins = np.einsum("ij,ij->i", negative, np.cumsum(positive, axis=1) - positive / 2)
+    positive, negative, found = a.ranked
+    wins = np.einsum("ij,ij->i", negative, found - positive / 2)
     return ratio(wins, positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def _average_precision(a: Answers) -> FloatArray:
     # The mean of the precisions at each step of recall, without interpolation.
-    positive, negative = a.ranked
-    found = np.cumsum(positive, axis=1)
+    positive, negative, found = a.ranked
     told = found + np.cumsum(negative, axis=1)
     precision = np.divide(found, told, out=np.zeros_like(found), where=told > 0)
     return ratio((positive * precision).sum(axis=1), positive.sum(axis=1))

@@ -431,16 +431,18 @@ def _task(block: _Block) -> pd.DataFrame:
 
 def _worst(values: Array, metric: Metric) -> Array:
     """Return the worst over the labels, the axis after the first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        found: Array = (np.nanmin if metric.larger_is_better else np.nanmax)(values, axis=1)
-    return found
+    return np.asarray(_known(np.nanmin if metric.larger_is_better else np.nanmax, values, 1))
 
 
 def _nanmean(values: Array, axis: int) -> Any:
+    return _known(np.nanmean, np.asarray(values, dtype=np.float64), axis)
+
+
+def _known(function: Callable[..., Any], values: Array, axis: int) -> Any:
+    """Apply a function that leaves NaN out, and gives NaN where there is nothing else."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanmean(np.asarray(values, dtype=np.float64), axis=axis)
+        return function(values, axis=axis)
 
 
 def _interval(prefix: str, draws: Array) -> dict[str, float]:

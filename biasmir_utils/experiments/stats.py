@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -408,10 +407,9 @@ class Samples:
 
     Attributes
     ----------
-    cells : tuple of Cell
     labels : tuple of str
-    values : ndarray, (n_draws or 1, n_labels, n_cells)
-        The first is what was measured; NaN where a label has no value. With one only, all draws
+    values : dict of Cell to ndarray, (n_draws or 1, n_labels)
+        The first row is what was measured; NaN where a label has no value. With one only, all draws
         share it.
     weights : ndarray, (n_draws, n_labels)
         How often each label is counted; the first row is 1.
@@ -419,10 +417,9 @@ class Samples:
         `labels`, `tracks`, or `nothing`.
     """
 
-    cells: tuple[Cell, ...]
     labels: tuple[str, ...]
-    values: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    values: dict[Cell, FloatArray]
+    weights: FloatArray
     resampled: str
 
     @classmethod
@@ -445,11 +442,12 @@ class Samples:
         """
         table = _one_kind(results, "results", "roc_auc")
         wide = table.pivot_table("roc_auc", "label", list(Cell._fields), sort=False)
-        labels, drawn = tuple(map(str, wide.index)), n_replicates and len(wide) > 1
+        drawn = n_replicates and len(wide) > 1
         weights = draw_counts(len(wide), n_replicates, seed) if drawn else np.ones((1, len(wide)))
-        cells = tuple(Cell(*map(str, key)) for key in wide.columns)
-        values = wide.to_numpy(dtype=np.float64)[np.newaxis]
-        return cls(cells, labels, values, weights, "labels" if drawn else "nothing")
+        columns = zip(wide.columns.to_list(), wide.to_numpy(np.float64).T, strict=True)
+        values = {Cell(*map(str, key)): own[np.newaxis] for key, own in columns}
+        resampled = "labels" if drawn else "nothing"
+        return cls(tuple(map(str, wide.index)), values, weights, resampled)
 
     @classmethod
     def of_scores(
@@ -471,39 +469,39 @@ class Samples:
             As `of_results`; and if the scores give another ROC-AUC than the results table has.
         """
         measured = cls.of_results(results)
+        shape = (1 + n_replicates, len(measured.labels))
+        total = {cell: np.zeros(shape) for cell in measured.values}
+        count = {cell: np.zeros(shape[1]) for cell in measured.values}
         drawn = bootstrap_scores(_one_kind(scores, "scores"), "roc_auc", n_replicates, seed)
-        keys = [drawn.cells[name].astype(str) for name in ("label", *Cell._fields)]
-        row = pd.Index(measured.labels).get_indexer(pd.Index(keys[0]))
-        column = pd.MultiIndex.from_tuples(measured.cells).get_indexer(
-            pd.MultiIndex.from_arrays(keys[1:])
-        )
-        total = np.zeros((1 + n_replicates, *measured.values.shape[1:]))
-        count = np.zeros(total.shape[1:])
-        for r, c, values in zip(row, column, drawn.values, strict=True):
-            if r >= 0 and c >= 0:
-                total[:, r, c] += values
-                count[r, c] += 1
-        values = ratio(total, count)
-        # Rounding aside, the scores give what the table has.
-        apart = np.abs(values[0] - measured.values[0])
-        if not (apart <= 1e-6)[~np.isnan(measured.values[0])].all():
-            raise ArgumentError(
-                "the table of scores does not belong to the results table: it lacks rows of it, "
-                "or gives another ROC-AUC; give the .scores.parquet that the same `biasmir "
-                "evaluate --scores` wrote"
-            )
-        weights = np.ones((1 + n_replicates, len(measured.labels)))
-        return replace(measured, values=values, weights=weights, resampled="tracks")
+        keys = drawn.cells[["label", *Cell._fields]].astype(str)
+        for (label, *key), one in zip(keys.itertuples(index=False), drawn.values, strict=True):
+            if label in measured.labels and (cell := Cell(*key)) in total:
+                column = measured.labels.index(label)
+                total[cell][:, column] += one
+                count[cell][column] += 1
+        values = {cell: ratio(total[cell], count[cell]) for cell in total}
+        for cell, (known,) in measured.values.items():
+            # Rounding aside, the scores give what the table has.
+            if not (np.abs(values[cell][0] - known) <= 1e-6)[~np.isnan(known)].all():
+                raise ArgumentError(
+                    "the table of scores does not belong to the results table: it lacks rows of "
+                    "it, or gives another ROC-AUC; give the .scores.parquet that the same `biasmir "
+                    "evaluate --scores` wrote"
+                )
+        return replace(measured, values=values, weights=np.ones(shape), resampled="tracks")
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """What there are means of."""
+        return tuple(self.values)
 
     def only(self, cells: Iterable[Cell]) -> Samples:
         """Return the cells that are among some others, in their own order."""
         wanted = set(cells)
-        chosen = [position for position, cell in enumerate(self.cells) if cell in wanted]
-        kept = tuple(self.cells[position] for position in chosen)
-        return replace(self, cells=kept, values=self.values[:, :, chosen])
+        return replace(self, values={c: own for c, own in self.values.items() if c in wanted})
 
     def __contains__(self, cell: Cell) -> bool:
-        return cell in self._positions
+        return cell in self.values
 
     def mean(self, plus: Cell, minus: Cell | None = None) -> FloatArray:
         """Return the mean over labels of a cell, or of a difference of two, for each draw.
@@ -525,15 +523,10 @@ class Samples:
 
     def names(self, field: str) -> list[str]:
         """Return the values of a field of the cells, in the order in which they appear."""
-        return list(dict.fromkeys(getattr(cell, field) for cell in self.cells))
-
-    @cached_property
-    def _positions(self) -> dict[Cell, int]:
-        return {cell: position for position, cell in enumerate(self.cells)}
+        return list(dict.fromkeys(getattr(cell, field) for cell in self.values))
 
     def _label_values(self, plus: Cell, minus: Cell | None) -> FloatArray:
-        values = self.values[:, :, self._positions[plus]]
-        return values if minus is None else values - self.values[:, :, self._positions[minus]]
+        return self.values[plus] - (0.0 if minus is None else self.values[minus])
 
 
 def _one_kind(table: pd.DataFrame, what: str, *columns: str) -> pd.DataFrame:
