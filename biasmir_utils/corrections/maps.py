@@ -340,8 +340,7 @@ class CovarianceMap(DomainMap):
         inner, level = shrunk(inner, n_samples, self.n_features_in_, self.shrinkage)
         found = SpanMatrix(inner, level, basis)
         values, _ = found.eigen
-        smallest = values[0] if basis is None else min(values[0], level)
-        if not smallest > len(inner) * _EPS * values[-1]:
+        if not values[0] > len(inner) * _EPS * values[-1]:
             raise SingularCovarianceError(
                 f"the shrunk covariance of {what} is singular: it has one row, or too few "
                 "different ones, or a constant feature without shrinkage. Give more rows, drop "

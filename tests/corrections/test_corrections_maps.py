@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import sqrtm
 from sklearn.covariance import oas
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -230,13 +231,22 @@ def test_bad_parameters_are_named(correction: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 5), (8, 30), (5, 1)])
-def test_covariances_are_shrunk_as_in_scikit_learn(n: int, d: int) -> None:
+def test_covariances_and_maps_are_those_of_the_formulas(n: int, d: int) -> None:
     X = np.random.default_rng(0).gamma(2.0, size=(2 * n, d)) * np.arange(1, d + 1)
     domain = np.repeat(["a", "b"], n)
     fitted = GaussianOT(to="a").fit(X, sample_domain=domain)
     expected = oas(X[:n])[0] if d > 1 else X[:n].var(axis=0)[None]
     found = fitted.covariance_.rows_times(np.eye(d))
     np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
+    # The map to the other domain, of new rows: of fewer rows than features, outside of their span.
+    to_b = GaussianOT(to="b").fit(X, sample_domain=domain)
+    half, target = sqrtm(found), to_b.covariance_.rows_times(np.eye(d))
+    whiten = np.linalg.inv(half)
+    optimal = whiten @ sqrtm(half @ target @ half) @ whiten
+    new = np.random.default_rng(1).normal(size=(5, d)) * 10
+    moved = (new - X[:n].mean(axis=0)) @ optimal + X[n:].mean(axis=0)
+    out = to_b.transform(new, sample_domain=["a"] * 5)
+    np.testing.assert_allclose(out, moved, atol=1e-7 * np.abs(moved).max())
 
 
 MEANS = {"a": np.array([1.0, 0.0, -2.0]), "b": np.array([5.0, -2.0, 0.0])}
