@@ -36,13 +36,6 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Truncate:
-    """Send only this many bytes and say that this is all."""
-
-    to: int
-
-
-@dataclass(frozen=True)
 class Send:
     """Send these bytes instead."""
 
@@ -184,8 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
         content, content_type = file.content, file.content_type
         if isinstance(fault, Send):
             content, content_type = fault.content, fault.content_type
-        elif isinstance(fault, Truncate):
-            content = content[: fault.to]
         headers = {"Content-Type": content_type, "Accept-Ranges": "bytes"}
         if file.etag is not None:
             headers["ETag"] = file.etag

@@ -27,7 +27,6 @@ from biasmir_utils.corpus.description import (
     FILE_NAME,
     Description,
     EmbeddingFile,
-    Target,
     check_description,
     load_description,
 )
@@ -372,44 +371,15 @@ class CorpusWriter:
     ----------
     path : path
         The folder; made if missing.
-    name, title : str
-        A short name for tables, and one for people.
-    datasets, groups : sequence of str
-        The values of the columns `dataset` and `group`, in order.
-    targets : sequence of Target
-        Each is a column of the clip table.
-    provenance : dict, optional
-        What made the corpus, from what, with which versions and seeds.
-    licences : sequence of dict, optional
-        `what`, `licence`, and perhaps `url` and `attribution`.
-    shared_tracks : bool
-        Whether a track of one name is the same track in all datasets.
+    **description
+        The fields of `Description`: `name` and `title`; `datasets` and `groups` (sequences of
+        str), the values of those columns in order; `targets` (a sequence of `Target`), each a
+        column of the clip table; perhaps `provenance`, `licences` and `shared_tracks`.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        name: str,
-        title: str,
-        datasets: Sequence[str],
-        groups: Sequence[str],
-        targets: Sequence[Target],
-        provenance: Mapping[str, Any] | None = None,
-        licences: Sequence[Mapping[str, Any]] = (),
-        shared_tracks: bool = False,
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], **description: Any) -> None:
         self.path = Path(path)
-        self.description = Description(
-            name=name,
-            title=title,
-            datasets=tuple(datasets),
-            groups=tuple(groups),
-            targets=tuple(targets),
-            provenance=dict(provenance or {}),
-            licences=[dict(licence) for licence in licences],
-            shared_tracks=shared_tracks,
-        )
+        self.description = Description(**description)
         check_description(self.description, self.path)
 
     def write(self, clips: pd.DataFrame) -> Corpus:

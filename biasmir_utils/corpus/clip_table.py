@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus.description import Description
-from biasmir_utils.errors import CorpusError
+from biasmir_utils.errors import CorpusError, did_you_mean
 
 FILE_NAMES = ("clips.parquet", "clips.csv")
 REQUIRED = ("dataset", "clip", "split")
@@ -115,8 +115,11 @@ def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -
         raise CorpusError(f"{where}: two columns are called {name!r}; rename one of them")
     for name in columns:
         if name not in table.columns:
-            found = ", ".join(map(str, table.columns))
-            raise CorpusError(f"{where}: the column {name!r} is missing (found: {found})")
+            found = [str(column) for column in table.columns]
+            raise CorpusError(
+                f"{where}: the column {name!r} is missing (found: {', '.join(found)})."
+                f"{did_you_mean(name, found)}"
+            )
 
 
 def row_place(table: pd.DataFrame, row: int) -> str:

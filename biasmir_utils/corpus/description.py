@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,19 +74,19 @@ class Description:
         A short name for tables.
     title : str
         A name for people.
-    datasets : tuple of str
+    datasets : sequence of str
         The values of the clip table's column `dataset`, in order.
-    groups : tuple of str
+    groups : sequence of str
         Those of its column `group`, in order.
-    targets : tuple of Target
+    targets : sequence of Target
         What can be predicted, in order; each is a column of the clip table.
-    embedding_files : tuple of EmbeddingFile
+    embedding_files : sequence of EmbeddingFile
         The HDF5 files, in order.
     embedding_models : dict
         For each embedding, what made it (source, hop, pooling, sums); empty if unknown.
     provenance : dict
         What made the corpus, from what, with which versions and seeds.
-    licences : list of dict
+    licences : sequence of dict
         `what`, `licence`, and perhaps `url` and `attribution`.
     shared_tracks : bool
         Whether a track of one name is the same track in all datasets, such as one piece of music
@@ -96,13 +96,13 @@ class Description:
 
     name: str
     title: str
-    datasets: tuple[str, ...]
-    groups: tuple[str, ...]
-    targets: tuple[Target, ...]
-    embedding_files: tuple[EmbeddingFile, ...] = ()
+    datasets: Sequence[str]
+    groups: Sequence[str]
+    targets: Sequence[Target]
+    embedding_files: Sequence[EmbeddingFile] = ()
     embedding_models: dict[str, dict[str, Any]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-    licences: list[dict[str, Any]] = field(default_factory=list)
+    licences: Sequence[Mapping[str, Any]] = ()
     shared_tracks: bool = False
 
     @property
@@ -163,26 +163,20 @@ def load_description(folder: Path) -> Description:
         for entry in found[key]:
             if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
                 raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
-    description = Description(
-        name=found["name"],
-        title=found["title"],
-        datasets=tuple(found["datasets"]),
-        groups=tuple(found["groups"]),
-        targets=tuple(
-            Target(
-                entry["name"],
-                str(entry.get("kind")),
-                str(entry.get("unit", "")),
-                str(entry.get("description", "")),
-            )
-            for entry in found["targets"]
-        ),
-        embedding_files=tuple(
-            EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
-            for entry in found["embedding_files"]
-        ),
-        **{key: found[key] for key in ("licences", *_ABSENT)},
-    )
+    found["targets"] = [
+        Target(
+            entry["name"],
+            str(entry.get("kind")),
+            str(entry.get("unit", "")),
+            str(entry.get("description", "")),
+        )
+        for entry in found["targets"]
+    ]
+    found["embedding_files"] = [
+        EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
+        for entry in found["embedding_files"]
+    ]
+    description = Description(**{key: found[key] for _, keys in _FIELDS.values() for key in keys})
     check_description(description, path)
     return description
 
@@ -203,7 +197,7 @@ def check_description(description: Description, where: object) -> None:
         for name in names:
             if not isinstance(name, str) or not name:
                 raise CorpusError(f'{where}: "{key}" must hold non-empty texts, found {name!r}')
-            if names.count(name) > 1:
+            if list(names).count(name) > 1:
                 raise CorpusError(f'{where}: "{key}" names {name!r} more than once')
     if not description.datasets:
         raise CorpusError(f'{where}: "datasets" is empty; name at least one')

@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -206,7 +205,6 @@ def write_embedding_file(
     content: Mapping[str, tuple[Sequence[str], ArrayLike]],
     *,
     skipped: Mapping[str, Mapping[str, str]] | None = None,
-    attributes: Mapping[str, Any] | None = None,
     dtype: str = "float32",
 ) -> None:
     """Write an embedding file with one embedding, atomically.
@@ -221,15 +219,12 @@ def write_embedding_file(
         For each dataset the clip of each row, and the features of shape (rows, D).
     skipped : dict of str to dict, optional
         For each dataset the clips left out, with the reason.
-    attributes : dict, optional
-        Texts or numbers to keep as attributes of the file.
     dtype : {'float32', 'float16'}
         How features are stored, with gzip compression.
     """
     check_path_names("dataset", content, path)
     check_path_names("embedding", [embedding], path)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(attributes or {})
         for dataset, (keys, features) in content.items():
             features = np.asarray(features, dtype=dtype)
             if features.ndim != 2 or len(keys) != len(features):

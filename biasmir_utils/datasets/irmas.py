@@ -12,7 +12,6 @@ for predominant instrument recognition in musical audio signals", ISMIR 2012.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +89,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
     """
     root = Path(root)
     lists = irmas_lists(root)
-    clips, checked = read_irmas(root, INSTRUMENTS)
+    clips, checked = read_irmas(root)
     audio = irmas_audio(root)
     unlisted = sorted(set(audio) - set(clips["clip"]))
     if unlisted:
@@ -150,7 +149,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     return found
 
 
-def read_irmas(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
+def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     """Read the authors' split of IRMAS into a clip table.
 
     Parameters
@@ -158,15 +157,13 @@ def read_irmas(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     root : pathlib.Path
         The folder that holds `paper/irmas_*.csv`, with one clip name a line. They repeat a name
         once for each frame of its embedding.
-    labels : sequence of str
-        The label columns to make; every clip has every label observed, 1 for its predominant
-        instrument and 0 for the others.
 
     Returns
     -------
     table : pandas.DataFrame
         Columns `dataset`, `clip`, `track`, `split`, `group` (NaN for a genre without counterpart)
-        and the labels, sorted by clip.
+        and the labels of `INSTRUMENTS`, sorted by clip. Every clip has every label observed, 1
+        for its predominant instrument and 0 for the others.
     checked : bool
         Whether the lists are the published ones, so that the counts of clips were checked.
 
@@ -200,7 +197,7 @@ def read_irmas(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
     instrument = found["instrument"].map(_INSTRUMENT_OF)
     table = found[["dataset", "clip", "track", "split"]].assign(
         group=found["genre"].map(_GENRE_OF),
-        **{label: (instrument == label).astype(float) for label in labels},
+        **{label: (instrument == label).astype(float) for label in INSTRUMENTS},
     )
     files = DATASETS["paper-split"].files
     published = all(has_sum(root / file.to, file.sum) for file in files)

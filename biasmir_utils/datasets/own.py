@@ -30,7 +30,7 @@ from biasmir_utils.corpus import (
 )
 from biasmir_utils.datasets._matrices import match_rows
 from biasmir_utils.datasets.base import relative_path
-from biasmir_utils.errors import ArgumentError, CorpusError, did_you_mean
+from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.files import move_files, sha256, versions
 
 SOUND_SUFFIXES = (
@@ -127,18 +127,17 @@ def import_corpus(
                 f"becomes the name of a file"
             )
     check_free(out, *(f"embeddings/{embedding}.h5" for embedding in matrices))
-    rows = read_table_file(table)
     named = {"label": labels, "category": categories, "number": numbers}
-    _check_columns(rows, table, [*labels, *categories, *numbers, *filter(None, [labels_from])])
+    wanted = [*labels, *categories, *numbers, *filter(None, [labels_from])]
+    rows = read_table_file(table, wanted)
+    _check_columns(rows, table, wanted)
     rows = rows.assign(**{name: as_texts(rows[name]) for name in TEXT_COLUMNS if name in rows})
     rows, notes = _name_clips(rows, table, dataset, audio_root, out)
     split_given = "split" in rows
     if not split_given:
         rows["split"] = "train"
     kinds, guesses = _kinds(rows, table, named, guess=labels_from is None)
-    targets = [
-        Target(column, kinds[column]) for column in map(str, rows.columns) if column in kinds
-    ]
+    targets = [Target(str(name), kinds[str(name)]) for name in rows.columns if name in kinds]
     if labels_from is not None:
         made = _labels_from(rows, table, labels_from)
         targets += [Target(str(name), "label") for name in made.columns]
@@ -157,24 +156,20 @@ def import_corpus(
     if not split_given:
         notes += _draw_split(rows, table, test_share, seed, shared_tracks)
     notes += guesses
-    content, sums = {}, {table.name: sha256(table)}
+    content, models, sums = {}, {}, {table.name: sha256(table)}
     for embedding, path in matrices.items():
         content[embedding], told = match_rows(embedding, path, rows, table)
         notes += told
-        sums[path.name] = sha256(path)
+        models[embedding] = {
+            "source": f"imported from {path.name}",
+            "sums": {path.name: sha256(path)},
+            "dimension": next(iter(content[embedding].values()))[1].shape[1],
+        }
+        sums |= models[embedding]["sums"]
     writer.description = replace(
         writer.description,
-        embedding_files=tuple(
-            EmbeddingFile(f"embeddings/{name}.h5", made_here=True) for name in matrices
-        ),
-        embedding_models={
-            embedding: {
-                "source": f"imported from {path.name}",
-                "sums": {path.name: sums[path.name]},
-                "dimension": next(iter(content[embedding].values()))[1].shape[1],
-            }
-            for embedding, path in matrices.items()
-        },
+        embedding_files=[EmbeddingFile(f"embeddings/{name}.h5", made_here=True) for name in models],
+        embedding_models=models,
         provenance={
             "made_by": "biasmir import",
             "versions": versions("numpy", "pandas"),
@@ -182,8 +177,9 @@ def import_corpus(
             "notes": notes,
         },
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as beside:
+    place = out if out.is_dir() else out.parent
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".import.", suffix=".partial", dir=place) as beside:
         writer.path = Path(beside)
         for embedding, by_dataset in content.items():
             file = writer.path / "embeddings" / f"{embedding}.h5"
@@ -194,19 +190,13 @@ def import_corpus(
 
 
 def _check_columns(rows: pd.DataFrame, path: Path, targets: Sequence[str]) -> None:
-    """Check that targets are there, and that no column has almost a name with a meaning."""
-    found = list(rows.columns)
+    """Check that no target has a name with a meaning, and no other column almost one."""
     for column in targets:
         if column in TEXT_COLUMNS:
             raise CorpusError(f"{path}: the column {column!r} has a meaning, it is no target")
-        if column not in found:
-            raise CorpusError(
-                f"{path}: the column {column!r} is missing (found: {', '.join(found)})."
-                f"{did_you_mean(column, [name for name in found if name not in TEXT_COLUMNS])}"
-            )
-    for column in found:
+    for column in rows.columns:
         plain = "".join(column.split()).lower()
-        if plain in TEXT_COLUMNS and plain not in found and column not in targets:
+        if plain in TEXT_COLUMNS and plain not in rows and column not in targets:
             raise CorpusError(
                 f"{path}: the column {column!r} would mean nothing; did you mean {plain!r}? "
                 f"Rename it to that, or to something else"

@@ -62,8 +62,7 @@ def prepare_paper(
     root = Path(root)
     published = root / "paper" / "embeddings.h5"
     embeddings = published.resolve()
-    read = {"irmas": irmas.read_irmas, "openmic": openmic.read_openmic}
-    found = {name: reader(root, INSTRUMENTS) for name, reader in read.items()}
+    found = {"irmas": irmas.read_irmas(root), "openmic": openmic.read_openmic(root, INSTRUMENTS)}
     # Clips of genres that only one of the data sets has are not the paper's.
     clips = {name: table.dropna(subset="group") for name, (table, _) in found.items()}
     dropped = {name: len(table) - len(clips[name]) for name, (table, _) in found.items()}

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from click.testing import CliRunner
 from conftest import absent
 from stand_in import Clip, PaperFiles, serve, synthetic_clips, synthetic_features, tone
@@ -193,10 +192,3 @@ def test_sizes_and_times_are_those_of_the_table_of_sources():
         assert disk == f"{sum(sizes):.1f} GB and {unpacked:.1f} GB unpacked"
         minutes = round(1000 * sum(sizes) / 10 / 60)
         assert time == ("a minute" if minutes == 1 else f"{minutes} minutes")
-
-
-def test_the_page_is_in_the_contents():
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    assert "book/real-data" in listed
-    assert "notebooks/06_reproducing_the_paper" in listed
