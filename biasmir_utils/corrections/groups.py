@@ -290,11 +290,7 @@ class AutoGroups(DomainTransformer):
 
 
 def group_agreement(
-    corpus: Corpus,
-    embeddings: Sequence[str] = (),
-    *,
-    n_groups: int | str = "auto",
-    random_state: int = 0,
+    corpus: Corpus, embeddings: Sequence[str] = (), *, random_state: int = 0
 ) -> pd.DataFrame:
     """Compare the groups of a corpus with those that `SharedClusters` finds without them.
 
@@ -306,8 +302,6 @@ def group_agreement(
         With groups.
     embeddings : sequence of str
         Default: all that the corpus has.
-    n_groups : 'auto' or int
-        See `SharedClusters`.
     random_state : int
         Seed of the search, and of the shuffled groups of `overlap_chance`.
 
@@ -342,7 +336,7 @@ def group_agreement(
         X = corpus.embedding(name)[used].astype(np.float64)
         domain = table.loc[used, "dataset"].to_numpy(dtype=str)
         group = table.loc[used, "group"].to_numpy(dtype=str)
-        clusters = SharedClusters(n_groups, random_state=random_state)
+        clusters = SharedClusters(random_state=random_state)
         found = clusters.fit(X, sample_domain=domain).labels_
         labels = {
             label: adjusted_rand_score(table.loc[used, label].to_numpy() >= 0.5, found)

@@ -36,6 +36,7 @@ from biasmir_utils.errors import ArgumentError
 
 # Rows are mapped in pieces of about this many numbers, which stay in the processor's cache.
 _PIECE = 1 << 16
+_MOST_ROWS = 5000
 _hadamard = cache(hadamard)
 
 
@@ -59,18 +60,16 @@ def hadamard_transform(X: FloatArray) -> FloatArray:
     return cells.reshape(X.shape)
 
 
-def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> float:
+def median_distance(X: Any) -> float:
     """Return the median of the Euclidean distances between all pairs of rows.
+
+    Of more than 5,000 rows it is that of a random subset of so many, the same at each call: the
+    cost is quadratic, and the paper's training sets are smaller.
 
     Parameters
     ----------
     X : array-like, (n_samples, n_features)
         At least two rows.
-    max_rows : int, default 5000
-        With more rows, the median is that of a random subset of this size (the cost is
-        quadratic; the paper's training sets stay below).
-    random_state : int, RandomState or None
-        For the subset.
 
     Raises
     ------
@@ -78,9 +77,8 @@ def median_distance(X: Any, *, max_rows: int = 5000, random_state: Any = 0) -> f
         If there are fewer than two rows, or the median is zero or not finite.
     """
     X = np.asarray(X, dtype=np.float64)
-    if len(X) > max_rows:
-        chosen = check_random_state(random_state).choice(len(X), max_rows, replace=False)
-        X = X[np.sort(chosen)]
+    if len(X) > _MOST_ROWS:
+        X = X[np.sort(check_random_state(0).choice(len(X), _MOST_ROWS, replace=False))]
     n_samples = len(X)
     X = X - X.mean(axis=0)  # keeps the differences of squares below exact
     lengths = np.einsum("ij,ij->i", X, X)

@@ -82,6 +82,27 @@ def test_the_file_is_arrays_and_json_with_a_record(tmp_path: Path) -> None:
     assert "scikit-learn" in header["versions"]
 
 
+def test_the_format_stays(tmp_path: Path) -> None:
+    """A file as the first release wrote it, by hand."""
+    attributes = {
+        "domains_": {"list": [{"value": "a"}, {"value": "b"}]},
+        "n_features_in_": {"value": 2},
+        "feature_names_in_": {"labels": ["x", "y"]},
+        "means_": {"array": "array_0"},
+        "mean_": {"array": "array_1"},
+        "maps_": {"list": [{"span_matrix": {"inner": {"array": "array_2"}}}] * 3},
+    }
+    parameters = {"alpha": {"value": 0.5}, "unseen": {"value": "training"}}
+    correction = {"class": "CORAL", "parameters": parameters, "attributes": attributes}
+    header = {"format": "biasmir-correction", "format_version": 1, "correction": correction}
+    arrays = {"array_0": np.zeros((3, 2)), "array_1": np.ones(2), "array_2": np.diag([2.0, 3.0])}
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "c.npz", **arrays, **{"correction.json": text})
+    loaded = load_correction(tmp_path / "c.npz")
+    frame = pd.DataFrame([[1.0, 1.0]], columns=["x", "y"])
+    np.testing.assert_allclose(loaded.transform(frame, sample_domain=["b"]), [[2.0, 2.5]])
+
+
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     X, *_ = rows()
     with pytest.raises(NotFittedError, match="not fitted"):
