@@ -79,9 +79,7 @@ def at_first_result(monkeypatch, act):
     def replace(temporary, target):
         plain(temporary, target)
         path = Path(target)
-        if path.name.startswith("part-") or (
-            path.parent.name == "tasks" and path.suffix == ".json"
-        ):
+        if path.name.startswith("part-") or (path.parent.name == "tasks" and path.suffix == ".npz"):
             kept.append(path.name)
             if len(kept) == 1:
                 act()
@@ -145,7 +143,7 @@ def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, 
         at_first_result(patch, stop)
         with pytest.raises(KeyboardInterrupt):
             run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").glob("*.npz")}
     assert len(kept) == 1 < len(plan.tasks)
     found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
@@ -158,7 +156,7 @@ def test_workers_that_end_again_and_again(tiny_corpus, tmp_path, intolerant, mon
     at_first_result(monkeypatch, killer(client, []))
     with pytest.raises(ClusterError, match=r"several workers ended during one task.*memory"):
         run_plan(plan, resume=tmp_path / "tasks", scheduler=address)
-    assert list((tmp_path / "tasks").glob("*.json"))
+    assert list((tmp_path / "tasks").glob("*.npz"))
 
 
 def test_local_workers_through_the_command(tiny_corpus, tmp_path):

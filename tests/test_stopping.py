@@ -17,7 +17,7 @@ from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import output_paths
 
-FINISHED = "[!.]*.json"  # a file that is being written begins with a dot
+FINISHED = "[!.]*.npz"  # a file that is being written begins with a dot
 GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
 PROGRAM = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
 

@@ -49,8 +49,8 @@ from biasmir_utils.experiments.protocol import (
     TrainingRows,
     drawn_rows,
     own_rows,
-    shared_classes,
     subject_rows,
+    truth_and_tests,
     why_impossible,
 )
 from biasmir_utils.experiments.recognisers import (
@@ -65,7 +65,6 @@ from biasmir_utils.experiments.separability import measure_corrections
 
 Array = NDArray[Any]
 Row = dict[str, Any]
-ScoreEntry = tuple[Row, dict[str, Array]]
 Variant = tuple[Correction, str]
 """A correction and its mode."""
 
@@ -92,12 +91,9 @@ class Task:
         What is recognised; its name is a key of `DatasetClips.labels`.
     pair : tuple of str
         The two datasets.
-    kernel : str or None
-        Feature space: the embedding's own, or that of random Fourier features (a key of
-        `corrections.names.KERNELS`).
     variants : tuple of (Correction, str)
-        Corrections with their mode: `global`, `classwise`, `unlabelled`; `none` for nothing to
-        fit, on the training rows of the first two.
+        Corrections of one feature space with their mode: `global`, `classwise`, `unlabelled`;
+        `none` for nothing to fit, on the training rows of the first two.
     recogniser : str
         Name of the recogniser.
     seed : int
@@ -109,11 +105,15 @@ class Task:
     embedding: str
     subject: Subject
     pair: tuple[str, str]
-    kernel: str | None
     variants: tuple[Variant, ...]
     recogniser: str
     seed: int
     report: bool = False
+
+    @property
+    def kernel(self) -> str | None:
+        """Kernel of the random features, a key of `KERNELS`; None for the embedding itself."""
+        return self.variants[0][0].kernel
 
     def __str__(self) -> str:
         return f"{self.embedding}, {self.subject.name}, {'/'.join(self.pair)}"
@@ -139,11 +139,11 @@ class TaskResult:
         Rows of `separability.measure_corrections`, if asked for.
     """
 
-    rows: list[Row]
-    scores: list[ScoreEntry]
-    warnings: list[str]
-    skipped: list[dict[str, Any]]
-    judged: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    scores: list[tuple[Row, dict[str, Array]]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    skipped: list[Row] = field(default_factory=list)
+    judged: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Plan:
 
     data: ExperimentData
     tasks: list[Task]
-    skipped: list[dict[str, Any]]
+    skipped: list[Row]
     parameters: dict[str, Any]
     report: bool = False
 
@@ -179,12 +179,12 @@ class Plan:
         several = len(self.parameters["seeds"]) > 1
         lines = []
         for task in self.tasks:
-            variants = ", ".join(
-                f"{spec}{'' if mode == 'none' else ' ' + mode}" for spec, mode in task.variants
-            )
+            variants = [
+                str(spec) if mode == "none" else f"{spec} {mode}" for spec, mode in task.variants
+            ]
             about = [task.embedding, task.subject.name, "/".join(task.pair)]
             seed = [f"seed {task.seed}"] if several else []
-            lines.append("  ".join([*about, *seed, f"[{variants}]"]))
+            lines.append("  ".join([*about, *seed, f"[{', '.join(variants)}]"]))
         fits = sum(2 * len(task.variants) for task in self.tasks)
         total = f"{len(self.tasks)} tasks, {fits} recognisers"
         return "\n".join([*lines, *skipped_lines(self.skipped), total])
@@ -228,33 +228,26 @@ def plan_evaluation(
         _check_moves_to(spec, corpus)
     data = ExperimentData.of(corpus, embeddings, labels, target)
     kind = data.subjects[0].kind
-    recogniser = recogniser_names(kind)[0] if recogniser is None else recogniser
+    recogniser = recogniser or recogniser_names(kind)[0]
     make_recogniser(recogniser, kind)
     if "classwise" in modes and kind != LABEL:
         raise ArgumentError(
-            "the mode classwise fits corrections on a label's positives; "
-            + ("tags have none" if kind == TAGS else f"a {kind} has none")
+            f"the mode classwise fits corrections on a label's positives; there are none of {kind}"
         )
     every_seed = list(range(seed, seed + seeds))
     possible, skipped = _possible(data, every_seed)
     # Nothing is fitted for `none`: what is left of a mode is the recognisers' training rows.
     plain = _unique(mode if mode == UNLABELLED else "none" for mode in modes)
-    variants = [(spec, mode) for spec in specs for mode in (modes if spec.corrects else plain)]
+    spaces: dict[str | None, list[Variant]] = {}
+    for spec in specs:
+        own = modes if spec.corrects else plain
+        spaces.setdefault(spec.kernel, []).extend((spec, mode) for mode in own)
     tasks = [
-        Task(
-            embedding=embedding,
-            subject=subject,
-            pair=pair,
-            kernel=kernel,
-            variants=tuple((spec, mode) for spec, mode in variants if spec.kernel == kernel),
-            recogniser=recogniser,
-            seed=one_seed,
-            report=report,
-        )
+        Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report)
         for one_seed in every_seed
         for embedding in embeddings
         for subject, pair in possible
-        for kernel in _unique(spec.kernel for spec in specs)
+        for variants in spaces.values()
     ]
     parameters = {
         "corpus": corpus.name,
@@ -268,6 +261,21 @@ def plan_evaluation(
         "seeds": every_seed,
     }
     return Plan(data, tasks, skipped, parameters, report)
+
+
+def _possible(
+    data: ExperimentData, seeds: Sequence[int]
+) -> tuple[list[tuple[Subject, tuple[str, str]]], list[Row]]:
+    """Return what can be evaluated on which pairs with every seed, and what cannot, and why."""
+    possible, skipped = [], []
+    for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
+        both = [data.datasets[name] for name in pair]
+        reasons = (why_impossible(subject.name, both, seed, subject.kind) for seed in seeds)
+        if reason := next(filter(None, reasons), None):
+            skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
+        else:
+            possible.append((subject, pair))
+    return possible, skipped
 
 
 def _check_moves_to(spec: Correction, corpus: Corpus) -> None:
@@ -284,22 +292,6 @@ def _check_moves_to(spec: Correction, corpus: Corpus) -> None:
         )
 
 
-def _possible(
-    data: ExperimentData, seeds: Sequence[int]
-) -> tuple[list[tuple[Subject, tuple[str, str]]], list[dict[str, Any]]]:
-    """Return what can be evaluated on which pairs with every seed, and what cannot, and why."""
-    possible, skipped = [], []
-    for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
-        both = [data.datasets[name] for name in pair]
-        reasons = (why_impossible(subject.name, both, seed, subject.kind) for seed in seeds)
-        reason = next((text for text in reasons if text is not None), None)
-        if reason is None:
-            possible.append((subject, pair))
-        else:
-            skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
-    return possible, skipped
-
-
 def process_count(jobs: int | None, n_tasks: int) -> int:
     """Return how many processes to use: as many as asked for, or all cores."""
     return max(1, min(joblib.cpu_count() if jobs is None else jobs, n_tasks))
@@ -309,9 +301,8 @@ def skipped_lines(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what was skipped as lines for people."""
     lines = []
     for entry in skipped:
-        about = [entry[key] for key in ("embedding", "correction", "mode") if key in entry]
-        what = " ".join([entry["label"], *about])
-        lines.append(f"skipped {what} on {'/'.join(entry['pair'])}: {entry['reason']}")
+        about = [entry[key] for key in ("label", "embedding", "correction", "mode") if key in entry]
+        lines.append(f"skipped {' '.join(about)} on {'/'.join(entry['pair'])}: {entry['reason']}")
     return lines
 
 
@@ -323,11 +314,7 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 
 
 def run_task(
-    task: Task,
-    pair: Sequence[DatasetClips],
-    features: Sequence[Array],
-    groups: Sequence[Array],
-    keep_scores: bool = False,
+    task: Task, pair: Sequence[DatasetClips], features: Sequence[Array], keep_scores: bool = False
 ) -> TaskResult:
     """Fit and test the recognisers of a task.
 
@@ -341,8 +328,6 @@ def run_task(
         The two datasets.
     features : sequence of ndarray, (n_clips, D)
         The embedding of each.
-    groups : sequence of ndarray of object, (n_clips,)
-        Group of each clip, None where it has none.
     keep_scores : bool
         Whether to return the scores of the test clips.
 
@@ -350,19 +335,33 @@ def run_task(
     -------
     TaskResult
     """
+    result = TaskResult()
     with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        work = _Work(task, pair, features, groups)
-        result = TaskResult([], [], [], work.skipped)
-        for row, scores in work.outcomes():
-            result.rows.append(row)
-            if keep_scores:
-                result.scores.extend(scores)
-        if task.report:
-            result.judged.extend(work.judged())
+        parts = []
+        for blindly in (False, True):
+            variants = [v for v in task.variants if (v[1] == UNLABELLED) is blindly]
+            if variants:
+                parts += _fit_corrections(task, pair, features, variants, result.skipped)
+        for train, part in itertools.product((0, 1), parts):
+            for row, scores in _outcomes(task, pair, features, part, train):
+                result.rows.append(row)
+                result.scores.extend(scores if keep_scores else [])
+        for part in parts if task.report else []:
+            about: Row = {"embedding": task.embedding, "label": task.subject.name}
+            about |= {"pair": "/".join(task.pair), "seed": task.seed}
+            for variant, row in measure_corrections(
+                part.space, part.corrections, pair, features, task.seed, task.subject.name
+            ):
+                result.judged.append({**about, **_setting(*variant), **row})
     texts = dict.fromkeys(str(warning.message) for warning in caught)
     result.warnings.extend(f"{task}: {text}" for text in texts)
     return result
+
+
+def _setting(spec: Correction, mode: str) -> Row:
+    alpha = spec.alpha if spec.corrects else np.nan
+    return {"correction": spec.name, "mode": mode, "alpha": alpha}
 
 
 @dataclass(frozen=True)
@@ -386,262 +385,171 @@ class _Part:
     corrections: dict[Variant, Any]
 
 
-class _Work:
-    """The rows of a task, its feature spaces and its fitted corrections."""
+def _fit_corrections(
+    task: Task,
+    pair: Sequence[DatasetClips],
+    features: Sequence[Array],
+    variants: Sequence[Variant],
+    skipped: list[Row],
+) -> list[_Part]:
+    """Fit corrections that are fitted on the same rows; note those that cannot be.
 
-    def __init__(
-        self,
-        task: Task,
-        pair: Sequence[DatasetClips],
-        features: Sequence[Array],
-        groups: Sequence[Array],
-    ) -> None:
-        self.task, self.pair, self.X, self.groups = task, pair, features, groups
-        self.skipped: list[dict[str, Any]] = []
-        name = task.subject.name
-        self.names = task.subject.names
-        self.truth = [clips.labels[name] for clips in pair]
-        self.test_rows = [clips.test_rows(name) for clips in pair]
-        if task.subject.kind == CATEGORY:
-            codes = shared_classes(name, pair)
-            self.names = tuple(self.names[code] for code in codes)
-            # The position of a class among those that both datasets have, -1 for others.
-            position = np.full(len(task.subject.names) + 1, -1)
-            position[codes] = np.arange(len(codes))
-            self.truth = [position[truth] for truth in self.truth]
-            self.test_rows = [
-                rows[truth[rows] >= 0]
-                for rows, truth in zip(self.test_rows, self.truth, strict=True)
-            ]
-        split = {
-            unlabelled: [v for v in task.variants if (v[1] == UNLABELLED) is unlabelled]
-            for unlabelled in (False, True)
-        }
-        parts = [self._part(variants) for variants in split.values() if variants]
-        self.parts = [part for part in parts if part is not None]
-
-    def _part(self, variants: Sequence[Variant]) -> _Part | None:
-        """Fit corrections that are fitted on the same rows; note those that cannot be.
-
-        None where these rows have no such feature space, so that nothing can be trained.
-        """
-        task = self.task
-        unlabelled = variants[0][1] == UNLABELLED
-        rows = (own_rows if unlabelled else subject_rows)(
-            task.subject.name, task.subject.kind, self.pair, task.seed
+    Nothing is returned where these rows have no such feature space, so that nothing can be trained.
+    """
+    blindly = variants[0][1] == UNLABELLED
+    rows = (own_rows if blindly else subject_rows)(
+        task.subject.name, task.subject.kind, pair, task.seed
+    )
+    drawn = drawn_rows(pair, task.seed) if blindly else rows
+    raw = [X[chosen.all] for X, chosen in zip(features, drawn, strict=True)]
+    fitted: dict[Variant, Any] = {}
+    try:
+        space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
+    except BiasMIRError as error:
+        reason = (
+            f"the training clips give no random features; is the embedding the same for most of "
+            f"them? ({error})"
         )
-        drawn = drawn_rows(self.pair, task.seed) if unlabelled else rows
-        raw = [X[chosen.all] for X, chosen in zip(self.X, drawn, strict=True)]
-        try:
-            space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
-        except BiasMIRError as error:
-            reason = (
-                f"the training clips give no random features; is the embedding the same for "
-                f"most of them? ({error})"
-            )
-            for variant in variants:
-                self._skip(variant, reason)
-            return None
+        fitted = {
+            (replace(spec, alpha=1.0), mode): ArgumentError(reason) for spec, mode in variants
+        }
+    else:
         X_drawn = X_train = [space.train(X, side) for side, X in enumerate(raw)]
-        if unlabelled:
-            X_train = [
-                space.train(X[own.all], side)
-                for side, (X, own) in enumerate(zip(self.X, rows, strict=True))
-            ]
-        fitted: dict[Variant, Any] = {}
-        for spec, mode in variants:
-            # Doses of one correction share a fit.
-            whole = replace(spec, alpha=1.0), mode
-            if whole not in fitted:
-                fitted[whole] = self._fit(spec, mode, drawn, X_drawn) if spec.corrects else None
-        corrections = {}
-        for spec, mode in variants:
-            found = fitted[replace(spec, alpha=1.0), mode]
-            if isinstance(found, BiasMIRError):
-                self._skip((spec, mode), str(found))
-                continue
-            corrections[spec, mode] = correction = copy(found)
-            if correction is not None:
-                correction.alpha = spec.alpha
-        return _Part(rows, X_train, space, corrections)
-
-    def _fit(
-        self, spec: Correction, mode: str, drawn: Sequence[TrainingRows], X_drawn: Sequence[Array]
-    ) -> Any:
-        """Return a fitted correction, or the `BiasMIRError` that says why there is none."""
-        parts = [
-            np.asarray(rows.y) == PRESENT if mode == "classwise" else slice(None) for rows in drawn
-        ]
-        X = np.concatenate([X[part] for X, part in zip(X_drawn, parts, strict=True)])
-        chosen = [rows.all[part] for rows, part in zip(drawn, parts, strict=True)]
-        domain = np.repeat([clips.name for clips in self.pair], [len(rows) for rows in chosen])
-        group = np.concatenate(
-            [names[rows] for names, rows in zip(self.groups, chosen, strict=True)]
-        )
-        # Every label and seed has a random subspace of its own, so that means over labels are
-        # means over that many draws of the control.
-        entropy = [self.task.seed, *self.task.subject.name.encode()]
-        draw = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        if spec.needs_groups and all(name is None for name in group):
-            # As one group the rows would give the ungrouped correction under another name.
-            datasets = " or ".join(clips.name for clips in self.pair)
-            advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
-            return ArgumentError(f"no training clip of {datasets} has a group{advice}")
-        try:
-            if spec.groups == "auto":
-                # Found here, so that what is fitted has a dose that can be set afterwards.
-                group = discover_groups(X, domain, random_state=self.task.seed)
-                spec = replace(spec, groups="group")
-            return fit_correction(
-                replace(spec, kernel=None),  # the rows have been mapped
-                X,
-                _labels(drawn, parts) if spec.needs_labels else None,
-                sample_domain=domain,
-                sample_group=group,
-                draw=draw,
-            )
-        except BiasMIRError as error:
-            return error
-
-    def _skip(self, variant: Variant, reason: str) -> None:
-        task, (spec, mode) = self.task, variant
-        about = {"embedding": task.embedding, "correction": str(spec), "mode": mode}
-        where = {"label": task.subject.name, "pair": list(task.pair)}
-        self.skipped.append({**where, **about, "reason": reason})
-
-    def outcomes(self) -> Iterator[tuple[Row, list[ScoreEntry]]]:
-        """Yield the rows of the results with the scores behind them."""
-        subject = self.task.subject
-        for train, part in itertools.product((0, 1), self.parts):
-            tests = [
-                part.space.test(X[rows], train)
-                for X, rows in zip(self.X, self.test_rows, strict=True)
-            ]
-            trained = self._train(part, train)
-            for (variant, one), test in itertools.product(trained.items(), (0, 1)):
-                key = {
-                    "embedding": self.task.embedding,
-                    **_setting(*variant),
-                    "label": subject.name,
-                    "train_set": self.pair[train].name,
-                    "test_set": self.pair[test].name,
-                    "partner": self.pair[1 - train].name,
-                    "recogniser": self.task.recogniser,
-                    "seed": self.task.seed,
-                    "n_train": len(part.rows[train].all),
-                    "C": getattr(one.recogniser, "C_", np.nan),
-                }
-                rows, clips = self.test_rows[test], self.pair[test]
-                score, probability = one.scores(tests[test], clips.name)
-                columns = {
-                    "clip": clips.clips[rows],
-                    "track": clips.tracks[rows],
-                    "group": self.groups[test][rows],
-                    "y_true": self.truth[test][rows],
-                    "score": score,
-                    "probability": probability,
-                }
-                yield from _outcomes(subject.kind, self.names, key, columns, one.thresholds)
-
-    def _train(self, part: _Part, side: int) -> dict[Variant, _Trained]:
-        """Train a recogniser on the rows of a dataset after each correction."""
-        task, dataset = self.task, self.pair[side].name
-        kind = task.subject.kind
-        X, y = part.X_train[side], self.truth[side][part.rows[side].all]
-        told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
-        span: Span | None = None
-        trained = {}
-        for variant, correction in part.corrections.items():
-            recogniser = make_recogniser(task.recogniser, kind, task.seed)
-            if (
-                isinstance(recogniser, LogisticRecogniser)
-                and recogniser.solver == "newton"
-                and (correction is None or variant[0].is_low_rank)
-            ):
-                # One span serves the uncorrected rows and all thin maps of them.
-                span = Span.of(X) if span is None else span
-                _fit_span(recogniser, span, correction, y)
-                out_of_fold = recogniser.cv_decision_
-                correction = None
-            else:
-                rows, complete = _corrected(correction, X, dataset), _complete(recogniser, y, told)
-                with _telling(f"{told}: could not be trained"):
-                    recogniser.fit(rows, complete)
-                if task.report and kind in (LABEL, TAGS):
-                    with _telling(f"{told}: could not be trained on folds, to choose a threshold"):
-                        out_of_fold = _out_of_fold(recogniser, rows, complete, kind)
-            thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
-            if task.report and kind in (LABEL, TAGS):
-                columns = (array.reshape(len(y), -1).T for array in (y, out_of_fold))
-                for k, (truth, score) in enumerate(zip(*columns, strict=True)):
-                    thresholds[k] = best_threshold(truth[truth >= 0], score[truth >= 0])
-            trained[variant] = _Trained(recogniser, correction, kind, thresholds, told)
-        return trained
-
-    def judged(self) -> Iterator[dict[str, Any]]:
-        """Yield what is left of the datasets' difference on test rows, and what was changed."""
-        task = self.task
-        about = {
-            "embedding": task.embedding,
-            "label": task.subject.name,
-            "pair": "/".join(task.pair),
-            "seed": task.seed,
-        }
-        for part in self.parts:
-            for variant, row in measure_corrections(
-                part.space, part.corrections, self.pair, self.X, task.seed, task.subject.name
-            ):
-                yield {**about, **_setting(*variant), **row}
+        if blindly:
+            X_train = [space.train(features[side][rows[side].all], side) for side in (0, 1)]
+    corrections: dict[Variant, Any] = {}
+    for spec, mode in variants:
+        # Doses of one correction share a fit.
+        whole = replace(spec, alpha=1.0), mode
+        if whole not in fitted:
+            try:
+                fitted[whole] = (
+                    _fitted(task, pair, spec, mode, drawn, X_drawn) if spec.corrects else None
+                )
+            except BiasMIRError as error:
+                fitted[whole] = error
+        if isinstance(fitted[whole], BiasMIRError):
+            about = {"label": task.subject.name, "pair": list(task.pair)}
+            about |= {"embedding": task.embedding, "correction": str(spec), "mode": mode}
+            skipped.append({**about, "reason": str(fitted[whole])})
+            continue
+        corrections[spec, mode] = correction = copy(fitted[whole])
+        if correction is not None:
+            correction.alpha = spec.alpha
+    return [_Part(rows, X_train, space, corrections)] if corrections else []
 
 
-def _setting(spec: Correction, mode: str) -> dict[str, Any]:
-    alpha = spec.alpha if spec.corrects else np.nan
-    return {"correction": spec.name, "mode": mode, "alpha": alpha}
-
-
-def _labels(drawn: Sequence[TrainingRows], parts: Sequence[Any]) -> Array:
-    """Return the labels of the rows, of tags as a matrix of what is present."""
-    found = []
-    for rows, part in zip(drawn, parts, strict=True):
-        if rows.y is None:
+def _fitted(
+    task: Task,
+    pair: Sequence[DatasetClips],
+    spec: Correction,
+    mode: str,
+    drawn: Sequence[TrainingRows],
+    X_drawn: Sequence[Array],
+) -> Any:
+    """Return a correction fitted on training rows of both datasets."""
+    parts = [
+        np.asarray(rows.y) == PRESENT if mode == "classwise" else slice(None) for rows in drawn
+    ]
+    X = np.concatenate([X[part] for X, part in zip(X_drawn, parts, strict=True)])
+    chosen = [rows.all[part] for rows, part in zip(drawn, parts, strict=True)]
+    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
+    group = np.concatenate(
+        [clips.group_names[rows] for clips, rows in zip(pair, chosen, strict=True)]
+    )
+    if spec.needs_groups and all(name is None for name in group):
+        # As one group the rows would give the ungrouped correction under another name.
+        advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
+        raise ArgumentError(f"no training clip of {' or '.join(task.pair)} has a group{advice}")
+    y: Array | None = None
+    if spec.needs_labels:
+        if mode == UNLABELLED:
             raise ArgumentError(
                 "given=label needs the labels of both datasets, at which the mode unlabelled "
                 "does not look; use the mode global, or given=group"
             )
-        found.append(rows.y[part])
-    y = np.concatenate(found)
-    return (y == PRESENT).astype(np.float64) if y.ndim == 2 else y
+        y = np.concatenate([np.asarray(rows.y)[p] for rows, p in zip(drawn, parts, strict=True)])
+        y = (y == PRESENT).astype(np.float64) if y.ndim == 2 else y
+    if spec.groups == "auto":
+        # Found here, so that what is fitted has a dose that can be set afterwards.
+        group = discover_groups(X, domain, random_state=task.seed)
+        spec = replace(spec, groups="group")
+    # Every label and seed has a random subspace of its own, so that means over labels are means
+    # over that many draws of the control.
+    draw = np.random.SeedSequence([task.seed, *task.subject.name.encode()]).generate_state(1)[0]
+    return fit_correction(
+        replace(spec, kernel=None),  # the rows have been mapped
+        X,
+        y,
+        sample_domain=domain,
+        sample_group=group,
+        draw=int(draw),
+    )
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A recogniser with the correction of the rows that it takes.
-
-    Attributes
-    ----------
-    recogniser : estimator
-    correction : transformer, or None
-        None: it takes rows as they are.
-    kind : {'label', 'tags', 'category', 'number'}
-    thresholds : ndarray, (1,) or (n_tags,)
-        Score above which a label is taken for present such that the balanced accuracy is best on
-        the source's training rows, each scored by the fold that did not train on it; NaN where
-        it was not asked for.
-    told : str
-        What it is, for messages.
-    """
-
-    recogniser: Any
-    correction: Any
-    kind: str
-    thresholds: Array
-    told: str
-
-    def scores(self, X: Array, dataset: str) -> tuple[Array, Array]:
-        """Return scores and probabilities of a dataset's rows; see `recogniser_scores`."""
-        rows = _corrected(self.correction, X, dataset)
-        with _telling(f"{self.told}: could not score {len(rows)} clips of {dataset}"):
-            return recogniser_scores(self.recogniser, rows, self.kind)
+def _outcomes(
+    task: Task, pair: Sequence[DatasetClips], features: Sequence[Array], part: _Part, train: int
+) -> Iterator[tuple[Row, list[tuple[Row, dict[str, Array]]]]]:
+    """Yield the rows of the results of one training set, with the scores behind them."""
+    kind, dataset = task.subject.kind, pair[train].name
+    names, truth, test_rows = truth_and_tests(task.subject, pair)
+    X, y = part.X_train[train], truth[train][part.rows[train].all]
+    tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
+    told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
+    span: Span | None = None
+    like: LogisticRecogniser | None = None
+    for (spec, mode), fitted in part.corrections.items():
+        recogniser, correction = make_recogniser(task.recogniser, kind, task.seed), fitted
+        thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
+        chooses = task.report and kind in (LABEL, TAGS)
+        if (
+            isinstance(recogniser, LogisticRecogniser)
+            and recogniser.solver == "newton"
+            and (fitted is None or spec.is_low_rank)
+        ):
+            # One span serves the uncorrected rows and all thin maps of them.
+            span = Span.of(X) if span is None else span
+            like = _fit_span(recogniser, span, fitted, y, like, chooses)
+            correction = None
+        else:
+            rows, complete = _corrected(fitted, X, dataset), _complete(recogniser, y, told)
+            with _telling(f"{told}: could not be trained"):
+                recogniser.fit(rows, complete)
+        if chooses:
+            if hasattr(recogniser, "cv_decision_"):
+                out_of_fold = recogniser.cv_decision_
+            else:
+                with _telling(f"{told}: could not be trained on folds, to choose a threshold"):
+                    out_of_fold = _out_of_fold(recogniser, rows, complete, kind)
+            columns = (array.reshape(len(y), -1).T for array in (y, out_of_fold))
+            for k, (own, score) in enumerate(zip(*columns, strict=True)):
+                thresholds[k] = best_threshold(own[own >= 0], score[own >= 0])
+        for test, clips in enumerate(pair):
+            key = {
+                "embedding": task.embedding,
+                **_setting(spec, mode),
+                "label": task.subject.name,
+                "train_set": dataset,
+                "test_set": clips.name,
+                "partner": pair[1 - train].name,
+                "recogniser": task.recogniser,
+                "seed": task.seed,
+                "n_train": len(X),
+                "C": getattr(recogniser, "C_", np.nan),
+            }
+            rows = _corrected(correction, tests[test], clips.name)
+            with _telling(f"{told}: could not score {len(rows)} clips of {clips.name}"):
+                score, probability = recogniser_scores(recogniser, rows, kind)
+            chosen = test_rows[test]
+            table = {
+                "clip": clips.clips[chosen],
+                "track": clips.tracks[chosen],
+                "group": clips.group_names[chosen],
+                "y_true": truth[test][chosen],
+                "score": score,
+                "probability": probability,
+            }
+            yield from _measured(kind, names, key, table, thresholds)
 
 
 def _corrected(correction: Any, X: Array, dataset: str) -> Array:
@@ -652,18 +560,25 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     return found
 
 
-def _fit_span(recogniser: LogisticRecogniser, span: Span, correction: Any, y: Array) -> None:
+def _fit_span(
+    recogniser: LogisticRecogniser,
+    span: Span,
+    correction: Any,
+    y: Array,
+    like: LogisticRecogniser | None,
+    held_out: bool,
+) -> LogisticRecogniser:
     """Fit to the rows after a thin map, and make the recogniser take rows before it."""
     if correction is None:
-        recogniser.fit_span(span, y)
-        return
+        return recogniser.fit_span(span, y, like, held_out)
     thin, alpha = correction.thin_map, correction.alpha
-    recogniser.fit_span(span.move(thin, alpha), y)
+    recogniser.fit_span(span.move(thin, alpha), y, like, held_out)
     # w'(x - a R'L (x - c)) = (w - a L'R w)'x + a w'R'L c.
     along = alpha * (recogniser.coef_ @ thin.right.T)
     recogniser.coef_ -= along @ thin.left
     if thin.center is not None:
         recogniser.intercept_ += along @ (thin.left @ thin.center)
+    return recogniser
 
 
 @contextmanager
@@ -696,9 +611,6 @@ def _complete(recogniser: Any, y: Array, told: str) -> Array:
 
 def _out_of_fold(recogniser: Any, X: Array, y: Array, kind: str) -> Array:
     """Return the score of each row by a recogniser that was not trained on it."""
-    if hasattr(recogniser, "cv_decision_"):
-        kept: Array = recogniser.cv_decision_
-        return kept
     folds = KFold(N_FOLDS).split(X) if y.ndim == 2 else StratifiedKFold(N_FOLDS).split(X, y)
     found = np.empty(y.shape)
     for train, held_out in folds:
@@ -707,9 +619,9 @@ def _out_of_fold(recogniser: Any, X: Array, y: Array, kind: str) -> Array:
     return found
 
 
-def _outcomes(
-    kind: str, names: tuple[str, ...], key: Row, columns: dict[str, Array], thresholds: Array
-) -> Iterator[tuple[Row, list[ScoreEntry]]]:
+def _measured(
+    kind: str, names: Sequence[str], key: Row, columns: dict[str, Array], thresholds: Array
+) -> Iterator[tuple[Row, list[tuple[Row, dict[str, Array]]]]]:
     """Yield the rows of the results (of tags one for each), each with the scores behind it.
 
     `names` are the tags, or the trained classes. A category has an entry of scores for each class,
@@ -718,30 +630,31 @@ def _outcomes(
     truth, score, probability = (columns[name] for name in ("y_true", "score", "probability"))
     identity = {name: value for name, value in key.items() if name not in ("n_train", "C")}
     row = {**key, "n_test": len(truth)}
+
+    def one_column(k: int, own: Array) -> dict[str, Array]:
+        return {**columns, "score": score[:, k], "probability": probability[:, k], "y_true": own}
+
     if kind == TAGS:
         for k, name in enumerate(names):
-            own = _one_column(columns, k, truth[:, k])
-            seen = {column: values[truth[:, k] >= 0] for column, values in own.items()}
-            yield from _outcomes(LABEL, (), {**key, "label": name}, seen, thresholds[k : k + 1])
+            known = truth[:, k] >= 0
+            seen = {column: values[known] for column, values in one_column(k, truth[:, k]).items()}
+            yield from _measured(LABEL, (), {**key, "label": name}, seen, thresholds[k : k + 1])
     elif kind == LABEL:
         row |= {"n_pos_test": int(truth.sum()), **recognition_metrics(truth, score, probability)}
         yield row, [({**identity, "threshold": float(thresholds[0])}, columns)]
     elif kind == CATEGORY:
         row |= {"n_classes": len(names), **recognition_metrics(truth, score, probability, CATEGORY)}
         said = score.argmax(axis=1)
-        entries = []
-        for k, name in enumerate(names):
-            about = {**identity, "label": f"{key['label']}={name}", "threshold": np.nan}
-            own = _one_column(columns, k, (truth == k).astype(np.int8))
-            entries.append((about, {**own, "said": said == k}))
-        yield row, entries
+        yield (
+            row,
+            [
+                (
+                    {**identity, "label": f"{key['label']}={name}", "threshold": np.nan},
+                    {**one_column(k, (truth == k).astype(np.int8)), "said": said == k},
+                )
+                for k, name in enumerate(names)
+            ],
+        )
     else:
-        assert kind == NUMBER
         row |= recognition_metrics(truth, score, kind=NUMBER)
         yield row, [({**identity, "threshold": np.nan}, columns)]
-
-
-def _one_column(columns: dict[str, Array], k: int, truth: Array) -> dict[str, Array]:
-    """Return the scores of one tag or class, as those of a label are."""
-    own = {name: columns[name][:, k] for name in ("score", "probability")}
-    return {**columns, **own, "y_true": truth}

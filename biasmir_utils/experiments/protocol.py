@@ -23,6 +23,7 @@ Source: Wang, Richard and McFee, ISMIR 2023, Section 3.2, and the authors' progr
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,20 +81,12 @@ class Subject:
             Category: the position of the class in `names`, -1 where missing. Number: float64, NaN
             where missing.
         """
-        if self.kind == TAGS:
-            return np.column_stack([label_codes(clips[name].to_numpy()) for name in self.names])
         if self.kind == CATEGORY:
-            position = {name: code for code, name in enumerate(self.names)}
-            return np.array([position.get(value, UNOBSERVED) for value in clips[self.name]], int)
-        values = clips[self.name].to_numpy(dtype=np.float64)
-        return label_codes(values) if self.kind == LABEL else values
-
-
-def label_codes(likelihood: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Turn likelihoods into 1 (from 0.5), 0 and, where not observed, -1."""
-    codes = (likelihood >= 0.5).astype(np.int8)
-    codes[np.isnan(likelihood)] = UNOBSERVED
-    return codes
+            return pd.Categorical(clips[self.name], self.names).codes.astype(int)
+        values = clips[list(self.columns)].to_numpy(dtype=np.float64)
+        if self.kind != NUMBER:
+            values = np.where(np.isnan(values), UNOBSERVED, values >= 0.5).astype(np.int8)
+        return values if self.kind == TAGS else values[:, 0]
 
 
 def subjects(
@@ -174,6 +167,8 @@ class DatasetClips:
     tracks : ndarray of object, (n,)
     groups : ndarray of int, (n,)
         Position in the corpus's groups; clips without a group come after all others.
+    group_names : ndarray of object, (n,)
+        None for a clip without a group.
     is_train : ndarray of bool, (n,)
     labels : dict of str to ndarray, (n,) or, for tags, (n, n_tags)
         What is true of each clip, see `Subject.codes`. Of a label: 1 present (likelihood
@@ -187,6 +182,7 @@ class DatasetClips:
     clips: NDArray[Any]
     tracks: NDArray[Any]
     groups: NDArray[np.intp]
+    group_names: NDArray[Any]
     is_train: NDArray[np.bool_]
     labels: dict[str, NDArray[Any]]
     shared_tracks: bool = False
@@ -263,12 +259,14 @@ class ExperimentData:
             clips = table["clip"].to_numpy(object)
             rows = rows[np.argsort(clips[rows], kind="stable")]
             part = table.iloc[rows]
+            codes = np.array([position.get(g, len(position)) for g in part["group"]], np.intp)
             datasets[name] = DatasetClips(
                 name=name,
                 index=rows,
                 clips=clips[rows],
                 tracks=part["track"].to_numpy(object),
-                groups=np.array([position.get(g, len(position)) for g in part["group"]], np.intp),
+                groups=codes,
+                group_names=np.array([*corpus.groups, None], dtype=object)[codes],
                 is_train=(part["split"] == "train").to_numpy(),
                 labels={subject.name: subject.codes(part) for subject in found},
                 shared_tracks=corpus.shared_tracks,
@@ -278,11 +276,6 @@ class ExperimentData:
     def features(self, embedding: str, dataset: str) -> NDArray[np.float32]:
         """Return an embedding of a dataset's clips, (n, D), in the order of `datasets`."""
         return self.corpus.embedding(embedding)[self.datasets[dataset].index]
-
-    def group_names(self, dataset: str) -> NDArray[Any]:
-        """Return the group of each clip of a dataset, None for a clip without one."""
-        names = np.array([*self.corpus.groups, None], dtype=object)
-        return names[self.datasets[dataset].groups]
 
 
 def array_sum(*arrays: NDArray[Any]) -> str:
@@ -463,8 +456,6 @@ def why_impossible(
     name: str, pair: Sequence[DatasetClips], seed: int, kind: str = LABEL
 ) -> str | None:
     """Return why something cannot be evaluated on a pair of datasets, None if it can."""
-    if kind == LABEL:
-        return _why_impossible_label(name, pair, seed)
     if kind == CATEGORY:
         n_classes = len(shared_classes(name, pair))
         if n_classes < 2:
@@ -473,52 +464,58 @@ def why_impossible(
                 f"in both datasets, at least 2 are needed"
             )
         return None
-    for clips in pair:
-        n_train, n_test = len(clips.train_rows(name)), len(clips.test_rows(name))
-        if n_train < MIN_NUMBERS or n_test < 2:
-            return (
-                f"{clips.name} has {n_train} training and {n_test} test clips with a value, at "
-                f"least {MIN_NUMBERS} and 2 are needed"
-            )
-    if kind == TAGS:
-        return _why_impossible_tags(name, pair, seed)
-    assert kind == NUMBER
-    return None
-
-
-def _why_impossible_label(label: str, pair: Sequence[DatasetClips], seed: int) -> str | None:
-    for clips in pair:
-        for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
-            n = len(clips.train_rows(label, value))
-            if n < MIN_CLIPS:
-                clips_of_it = "clip" if n == 1 else "clips"
+    if kind != LABEL:
+        for clips in pair:
+            n_train, n_test = len(clips.train_rows(name)), len(clips.test_rows(name))
+            if n_train < MIN_NUMBERS or n_test < 2:
                 return (
-                    f"{clips.name} has {n} {word} training {clips_of_it}, at least {MIN_CLIPS} are "
-                    f"needed"
+                    f"{clips.name} has {n_train} training and {n_test} test clips with a value, "
+                    f"at least {MIN_NUMBERS} and 2 are needed"
                 )
-            if not (clips.labels[label][clips.test_rows(label)] == value).any():
-                return f"{clips.name} has no {word} test clips"
-    for clips, rows in zip(pair, training_rows(label, pair, seed), strict=True):
-        n = min(len(rows.positives), len(rows.all) - len(rows.positives))
+        if kind == NUMBER:
+            return None
+    what = "clips of a tag" if kind == TAGS else "clips"
+    advice = "; choose the tags with --labels" if kind == TAGS else ""
+    chosen = subject_rows(name, kind, pair, seed)
+    values = ((PRESENT, "positive"), (ABSENT, "negative"))
+    for where, (clips, rows), (value, word) in itertools.product(
+        ("", " after the resampling"), zip(pair, chosen, strict=True), values
+    ):
+        truth = clips.labels[name]
+        n = int(np.min((truth[rows.all if where else clips.train_rows(name)] == value).sum(axis=0)))
         if n < MIN_CLIPS:
-            left = f"{n} training {'clip' if n == 1 else 'clips'}"
-            return f"the resampling leaves {left} of one class in {clips.name}"
+            return (
+                f"{clips.name} has {n} {word} training {what}{where}, at least {MIN_CLIPS} are "
+                f"needed{advice}"
+            )
+        if not (truth[clips.test_rows(name)] == value).any(axis=0).all():
+            return f"{clips.name} has no {word} test {what}{advice}"
     return None
 
 
-def _why_impossible_tags(name: str, pair: Sequence[DatasetClips], seed: int) -> str | None:
-    for clips, rows in zip(pair, subject_rows(name, TAGS, pair, seed), strict=True):
-        test = clips.labels[name][clips.test_rows(name)]
-        for value, word in ((PRESENT, "positive"), (ABSENT, "negative")):
-            assert rows.y is not None
-            if int((rows.y == value).sum(axis=0).min()) < MIN_CLIPS:
-                return (
-                    f"a tag has fewer than {MIN_CLIPS} {word} training clips in {clips.name}; "
-                    "choose the tags with --labels"
-                )
-            if not (test == value).any(axis=0).all():
-                return f"a tag has no {word} test clips in {clips.name}"
-    return None
+def truth_and_tests(
+    subject: Subject, pair: Sequence[DatasetClips]
+) -> tuple[tuple[str, ...], list[Array], list[Rows]]:
+    """Return what a recogniser tells apart, what is true of each clip, and the test rows.
+
+    Returns
+    -------
+    names : tuple of str
+        The tags; of a category the classes that both datasets can train and test.
+    truth : list of ndarray
+        For each dataset; see `Subject.codes`. Of a category positions in `names`, -1 for others.
+    test_rows : list of ndarray
+        For each dataset the test rows in which it is known.
+    """
+    names, truth = subject.names, [clips.labels[subject.name] for clips in pair]
+    tests = [clips.test_rows(subject.name) for clips in pair]
+    if subject.kind == CATEGORY:
+        codes = shared_classes(subject.name, pair)
+        position = np.full(len(names) + 1, UNOBSERVED)
+        position[codes] = np.arange(len(codes))
+        names, truth = tuple(names[code] for code in codes), [position[own] for own in truth]
+        tests = [rows[own[rows] >= 0] for rows, own in zip(tests, truth, strict=True)]
+    return names, truth, tests
 
 
 class FeatureSpace:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -61,7 +61,7 @@ WORTH_PROCESSES = 20_000
 
 
 class TaskStore:
-    """A folder with two files for each finished task: rows (JSON) and scores (npz).
+    """A folder with a file for each finished task: its scores as arrays, all else as JSON.
 
     Parameters
     ----------
@@ -75,159 +75,113 @@ class TaskStore:
     def load(self, key: str, with_scores: bool) -> TaskResult | None:
         """Return the result kept under a key, None if it is absent, damaged or lacks scores."""
         try:
-            kept = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
-            rows = [_from_json(row) for row in kept["rows"]]
-            scores = []
-            if with_scores:
-                with np.load(self.folder / f"{key}.npz", allow_pickle=False) as arrays:
-                    for number, score_key in enumerate(kept["score_keys"]):
-                        part = {name: arrays[f"{number}/{name}"] for name in kept["score_arrays"]}
-                        scores.append((_from_json(score_key), _from_arrays(part)))
-            judged = [_from_json(row) for row in kept["judged"]]
-            return TaskResult(rows, scores, kept["warnings"], kept["skipped"], judged)
-        except (OSError, ValueError, KeyError, TypeError):
+            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as kept:
+                about = json.loads(str(kept["about"]))
+                keys = about.pop("scores")
+                tables: list[dict[str, np.ndarray]] = [{} for _ in keys]
+                for name in kept.files if with_scores else ():
+                    number, _, column = name.partition(" ")
+                    if column:
+                        values = kept[name]
+                        if values.dtype.kind == "U":
+                            values = np.where(values == "", None, values.astype(object))
+                        tables[int(number)][column] = values
+        except Exception:  # Whatever is wrong with it, the task can be done again.
             return None
+        if with_scores and not all(tables):
+            return None
+        return TaskResult(**about, scores=list(zip(keys, tables, strict=True)))
 
     def save(self, key: str, result: TaskResult) -> None:
-        """Keep a result; the JSON file comes last and tells that the task is finished."""
-        names: list[str] = []
-        if result.scores:
-            arrays = {}
-            for number, (_, part) in enumerate(result.scores):
-                names = list(part)
-                for name, array in _to_arrays(part).items():
-                    arrays[f"{number}/{name}"] = array
-            with atomic_path(self.folder / f"{key}.npz") as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        kept = {
-            "rows": [_to_json(row) for row in result.rows],
-            "score_keys": [_to_json(score_key) for score_key, _ in result.scores],
-            "score_arrays": names,
-            "warnings": result.warnings,
-            "skipped": result.skipped,
-            "judged": [_to_json(row) for row in result.judged],
+        """Keep a result."""
+        about = asdict(replace(result, scores=[])) | {"scores": [own for own, _ in result.scores]}
+        arrays = {
+            f"{number} {column}": np.array(
+                ["" if value is None else value for value in values], str
+            )
+            if values.dtype == object
+            else values
+            for number, (_, table) in enumerate(result.scores)
+            for column, values in table.items()
         }
-        with atomic_path(self.folder / f"{key}.json") as temporary:
-            temporary.write_text(json.dumps(kept, allow_nan=False), encoding="utf-8")
+        with atomic_path(self.folder / f"{key}.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, about=json.dumps(about), **arrays)
 
     def keys(self) -> set[str]:
         """Return the keys of finished tasks; a file that is being written begins with a dot."""
-        return {path.stem for path in self.folder.glob("[!.]*.json")}
+        return {path.stem for path in self.folder.glob("[!.]*.npz")}
 
     def remove(self, keys: Iterable[str] | None = None) -> None:
         """Remove what is kept under some keys, or everything; the folder goes with the last."""
-        if keys is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        for key in keys:
-            for suffix in (".json", ".npz"):
-                (self.folder / f"{key}{suffix}").unlink(missing_ok=True)
-        if self.folder.is_dir() and not self.keys():
+        for key in keys or ():
+            (self.folder / f"{key}.npz").unlink(missing_ok=True)
+        if keys is None or not self.keys():
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _to_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if value != value else value for key, value in row.items()}
-
-
-def _from_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: np.nan if value is None else value for key, value in row.items()}
-
-
-def _to_arrays(part: dict[str, Any]) -> dict[str, Any]:
-    """Turn arrays of texts into plain text arrays; "" stands for a missing group."""
-    return {
-        name: np.array(["" if v is None else str(v) for v in array], dtype=str)
-        if array.dtype == object
-        else array
-        for name, array in part.items()
-    }
-
-
-def _from_arrays(part: dict[str, Any]) -> dict[str, Any]:
-    result = {}
-    for name, array in part.items():
-        if array.dtype.kind == "U":
-            array = array.astype(object)
-            array[array == ""] = None
-        result[name] = array
-    return result
-
-
-def run_tasks(
+def _run_tasks(
     plan: Plan,
-    *,
-    scores: bool = False,
-    jobs: int | None = None,
-    progress: bool = False,
-    store: TaskStore | None = None,
-    scheduler: str | None = None,
+    scores: bool,
+    jobs: int | None,
+    progress: bool,
+    store: TaskStore | None,
+    scheduler: str | None,
 ) -> list[TaskResult]:
-    """Do the tasks of a plan, and return their results in its order.
-
-    Parameters
-    ----------
-    plan : Plan
-    scores : bool
-        Whether to return the score of every test clip.
-    jobs : int, optional
-        Processes; default all cores. The numbers do not depend on it.
-    progress : bool
-        Whether to show a progress bar on stderr.
-    store : TaskStore, optional
-        Where results are kept as they come, and looked for before a task is done.
-    scheduler : str, optional
-        Address of a Dask scheduler whose workers do the tasks, or `local`; see
-        `biasmir_utils.cluster.connect`.
-    """
+    """Do the tasks of a plan that are not kept yet; return all results in its order."""
     from tqdm import tqdm
 
     features = _features(plan)
-    groups = {name: plan.data.group_names(name) for name in plan.data.datasets}
     done: dict[int, TaskResult] = {}
-    keys = _task_keys(plan, features) if store is not None else []
+    keys = _task_keys(plan, features) if store else []
     for number, key in enumerate(keys):
-        kept = store.load(key, scores) if store is not None else None
-        if kept is not None:
+        if store and (kept := store.load(key, scores)):
             done[number] = kept
     waiting = [number for number in range(len(plan.tasks)) if number not in done]
     # The longest first, so that no worker is left alone with one in the end.
     waiting.sort(key=lambda k: (plan.tasks[k].kernel is None, -len(plan.tasks[k].variants)))
-    calls = (
-        (number, scores, *_arguments(plan, plan.tasks[number], features, groups))
-        for number in waiting
-    )
-    bar = tqdm(
-        total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
-    )
+
+    def arguments(number: int) -> tuple[Any, ...]:
+        task = plan.tasks[number]
+        name, pair = task.subject.name, [plan.data.datasets[dataset] for dataset in task.pair]
+        # Of the clips only the label that is recognised. Features are arguments of their own:
+        # that is how workers of a cluster get them once.
+        own = [replace(clips, labels={name: clips.labels[name]}) for clips in pair]
+        return number, scores, task, own, *(features[task.embedding, one] for one in task.pair)
+
+    calls = map(arguments, waiting)
+    n_jobs = process_count(jobs, len(waiting))
+    size = sum(2 * len(plan.tasks[number].variants) for number in waiting)
+    if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
+        n_jobs = 1
     with ExitStack() as stack:
-        n_jobs = process_count(jobs, len(waiting))
-        size = sum(2 * len(plan.tasks[number].variants) for number in waiting)
-        if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
-            n_jobs = 1
         if scheduler is not None and waiting:
             workers = stack.enter_context(connect(scheduler, jobs, PACKAGES))
-            finished = workers.results(_numbered, calls, [*features.values(), *groups.values()])
+            finished = workers.results(_numbered, calls, list(features.values()))
         else:
             parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
             stack.enter_context(parallel)
             finished = parallel(joblib.delayed(_numbered)(*call) for call in calls)
+        bar = tqdm(
+            total=len(plan.tasks), initial=len(done), disable=not progress, unit="task", smoothing=0
+        )
         stack.enter_context(bar)
         stack.enter_context(closing(finished))
         for number, result in finished:
             done[number] = result
-            if store is not None:
+            if store:
                 store.save(keys[number], result)
             bar.update()
     return [done[number] for number in range(len(plan.tasks))]
 
 
+def _numbered(
+    number: int, scores: bool, task: Task, pair: Sequence[DatasetClips], *features: np.ndarray
+) -> tuple[int, TaskResult]:
+    """Do a task, and tell which it was."""
+    return number, run_task(task, pair, features, scores)
+
+
 Features = dict[tuple[str, str], np.ndarray]
-
-
-def task_keys(plan: Plan) -> list[str]:
-    """Return the key of each task of a plan, under which a `TaskStore` keeps its result."""
-    return _task_keys(plan, _features(plan))
 
 
 def _features(plan: Plan) -> Features:
@@ -238,27 +192,9 @@ def _features(plan: Plan) -> Features:
     }
 
 
-def _arguments(
-    plan: Plan, task: Task, features: Features, groups: dict[str, np.ndarray]
-) -> tuple[Any, ...]:
-    """Return what `run_task` needs; of the clips only the label that is recognised."""
-    name = task.subject.name
-    pair = [plan.data.datasets[dataset] for dataset in task.pair]
-    return (
-        task,
-        [replace(clips, labels={name: clips.labels[name]}) for clips in pair],
-        # Each an argument of its own: that is how workers of a cluster get it once.
-        *(features[task.embedding, dataset] for dataset in task.pair),
-        *(groups[dataset] for dataset in task.pair),
-    )
-
-
-def _numbered(
-    number: int, scores: bool, task: Task, pair: Sequence[DatasetClips], *arrays: np.ndarray
-) -> tuple[int, TaskResult]:
-    """Do a task; `arrays` are the features of its datasets, then their clips' groups."""
-    n = len(pair)
-    return number, run_task(task, pair, arrays[:n], arrays[n:], scores)
+def task_keys(plan: Plan) -> list[str]:
+    """Return the key of each task of a plan, under which a `TaskStore` keeps its result."""
+    return _task_keys(plan, _features(plan))
 
 
 @functools.cache
@@ -276,16 +212,18 @@ def _task_keys(plan: Plan, features: Features) -> list[str]:
     sums = {name: array_sum(array) for name, array in features.items()}
     keys = []
     for task in plan.tasks:
+        pair = [plan.data.datasets[name] for name in task.pair]
         content = {
             "task": asdict(task),
             "versions": versions(*PACKAGES),
             "code": _code_sum(),
             "features": [sums[task.embedding, name] for name in task.pair],
             "clips": [
-                array_sum(c.clips, c.tracks, c.groups, c.is_train, c.labels[task.subject.name])
-                + f" shared_tracks={c.shared_tracks}"
-                for c in (plan.data.datasets[name] for name in task.pair)
+                array_sum(*(c.clips, c.tracks, c.groups, c.group_names, c.is_train))
+                + array_sum(c.labels[task.subject.name])
+                for c in pair
             ],
+            "shared_tracks": [c.shared_tracks for c in pair],
         }
         text = json.dumps(content, sort_keys=True, default=str)
         keys.append(hashlib.sha256(text.encode()).hexdigest()[:24])
@@ -299,11 +237,10 @@ class Evaluation:
     Attributes
     ----------
     results : pandas.DataFrame
-        The columns of `results.RESULT_COLUMNS` (for a category or a number of
-        `results.CLASS_COLUMNS`, `NUMBER_COLUMNS`): a row for each label, embedding, correction,
-        mode, ordered pair of datasets and seed.
+        The columns of `result_columns`: a row for each label, embedding, correction, mode, ordered
+        pair of datasets and seed.
     scores : pandas.DataFrame or None
-        The columns of `results.SCORE_COLUMNS`: a row for each test clip of each of those rows.
+        The columns of `SCORE_COLUMNS`: a row for each test clip of each of those rows.
     record : dict
         Parameters, versions, sums of the data, clips left out, labels skipped, warnings.
     report : Report or None
@@ -437,14 +374,8 @@ def run_plan(
     if not plan.tasks:
         reasons = "; ".join(f"{s['label']}: {s['reason']}" for s in plan.skipped[:5])
         raise ArgumentError(f"no label can be evaluated: {reasons}")
-    found = run_tasks(
-        plan,
-        scores=scores or plan.report,
-        jobs=jobs,
-        progress=progress,
-        store=TaskStore(resume) if resume else None,
-        scheduler=scheduler,
-    )
+    store = TaskStore(resume) if resume else None
+    found = _run_tasks(plan, scores or plan.report, jobs, progress, store, scheduler)
     name = plan.data.corpus.name
     rows = [{"corpus": name, **row} for result in found for row in result.rows]
     results = pd.DataFrame(rows, columns=list(result_columns(plan.kind)))
@@ -472,8 +403,7 @@ def run_plan(
 REPORT_TABLES = {"summary": "report", "changes": "changes", "task": "task", "shift": "shift"}
 
 
-@dataclass(frozen=True)
-class OutputPaths:
+class OutputPaths(NamedTuple):
     """Where the files of one evaluation go.
 
     Attributes
@@ -509,19 +439,11 @@ class OutputPaths:
 def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
     """Return the paths for a results table `out`, .csv or .parquet."""
     results = check_table_path(out)
-    return OutputPaths(
-        results=results,
-        record=results.with_suffix(".json"),
-        scores=results.with_suffix(".scores.parquet"),
-        tasks=results.with_name(f"{results.name}.tasks"),
-        report={
-            table: results.with_suffix(f".{name}{results.suffix}")
-            for table, name in REPORT_TABLES.items()
-        },
-        text=results.with_suffix(".report.md"),
-        latex=results.with_suffix(".report.tex"),
-        figure=results.with_suffix(".report.png"),
-    )
+    beside = results.with_suffix
+    report = {key: beside(f".{name}{results.suffix}") for key, name in REPORT_TABLES.items()}
+    texts = (beside(f".report.{suffix}") for suffix in ("md", "tex", "png"))
+    tasks = results.with_name(f"{results.name}.tasks")
+    return OutputPaths(results, beside(".json"), beside(".scores.parquet"), tasks, report, *texts)
 
 
 def write_evaluation(
@@ -546,36 +468,30 @@ def write_evaluation(
         The files written. The results table comes last.
     """
     paths = output_paths(out)
-    report, folder = evaluation.report, paths.results.parent
+    report, record, folder = evaluation.report, evaluation.record, paths.results.parent
+    tables: dict[Path, pd.DataFrame] = {}
+    texts: dict[Path, str] = {}
+    if evaluation.scores is not None:
+        tables[paths.scores] = evaluation.scores
+    if report is not None:
+        tables |= {path: getattr(report, table) for table, path in paths.report.items()}
+        figure = paths.figure.name if paths.figure.is_file() else None
+        texts[paths.text] = report_markdown(report, record, figure)
+        texts[paths.latex] = report_latex(report, record)
+    tables[paths.results] = evaluation.results
+    written = [paths.record, *texts, *tables]
     folder.mkdir(parents=True, exist_ok=True)
-    written = [paths.record]
     with tempfile.TemporaryDirectory(prefix=f".{paths.results.stem}.", dir=folder) as beside:
         place = Path(beside)
-        write_json(place / paths.record.name, evaluation.record)
-        tables: dict[Path, pd.DataFrame] = {}
-        if evaluation.scores is not None:
-            tables[paths.scores] = evaluation.scores
-        if report is not None:
-            tables |= {path: getattr(report, table) for table, path in paths.report.items()}
-            figure = paths.figure.name if paths.figure.is_file() else None
-            of_report = report, evaluation.record
-            texts = {
-                paths.text: report_markdown(*of_report, figure),
-                paths.latex: report_latex(*of_report),
-            }
-            for path, text in texts.items():
-                (place / path.name).write_text(text, encoding="utf-8")
-            written += texts
-        tables[paths.results] = evaluation.results
+        write_json(place / paths.record.name, record)
+        for path, text in texts.items():
+            (place / path.name).write_text(text, encoding="utf-8")
         for path, table in tables.items():
             write_table(table, place / path.name)
-        written += tables
         for path in written:
             os.replace(place / path.name, path)
-    drawn = [] if report is None else [paths.figure]
-    every = paths.scores, *paths.report.values(), paths.text, paths.latex, paths.figure
-    for path in every:
-        if path not in (*written, *drawn):
+    for path in (paths.scores, *paths.report.values(), paths.text, paths.latex, paths.figure):
+        if path not in written and (path != paths.figure or report is None):
             path.unlink(missing_ok=True)
     TaskStore(paths.tasks).remove(tasks)
     return written

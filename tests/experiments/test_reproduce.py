@@ -160,12 +160,12 @@ def test_other_parameters_are_evaluated_anew(root):
     made = root / "reproduction"
     # What an interrupted call with other parameters has finished.
     (made / "results.csv.tasks").mkdir()
-    (made / "results.csv.tasks" / "other.json").write_text("{}")
+    (made / "results.csv.tasks" / "other.npz").write_text("{}")
     second = run("--root", root, "--offline", "--embedding", "yamnet", "--mode", "global")
     assert second.count("done before") == 1
     assert set(read_table(made / "results.csv")["embedding"]) == {"yamnet"}
     assert "1 finished task(s) of a call with other parameters" in second
-    assert [path.name for path in (made / "results.csv.tasks").iterdir()] == ["other.json"]
+    assert [path.name for path in (made / "results.csv.tasks").iterdir()] == ["other.npz"]
 
 
 def test_a_killed_evaluation_goes_on(original, root):
@@ -176,11 +176,11 @@ def test_a_killed_evaluation_goes_on(original, root):
     ]  # fmt: skip
     tasks = made / "results.csv.tasks"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(tasks.glob("*.json")):
+    while process.poll() is None and not list(tasks.glob("*.npz")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = {path.name for path in tasks.glob("*.json")}
+    kept = {path.name for path in tasks.glob("*.npz")}
     assert kept, "the run was to be killed after its first task"
     assert not (made / "results.csv").exists()
     output = run("--root", root, "--offline")
