@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from biasmir_utils import notebook
 from biasmir_utils.corpus import Corpus

@@ -40,11 +40,11 @@ def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) 
     """
     from biasmir_utils.experiments import (
         check_table_path,
+        compare as run,
         comparison_text,
         read_table,
         write_comparison,
     )
-    from biasmir_utils.experiments import compare as run
     from biasmir_utils.files import sha256
 
     if out is not None:

@@ -77,8 +77,7 @@ def extract(corpus: Path, embeddings: tuple[str, ...], quiet: bool, **options: A
     left out with their reason. Started again, the command embeds only what is missing, also
     after it was killed.
     """
-    from biasmir_utils.embeddings import available
-    from biasmir_utils.embeddings import extract as run
+    from biasmir_utils.embeddings import available, extract as run
     from biasmir_utils.errors import ArgumentError, did_you_mean
 
     for name in embeddings:

@@ -20,8 +20,7 @@ class _Prepare(click.Group):
         return sorted(name for name, dataset in DATASETS.items() if dataset.prepare)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from biasmir_utils.datasets import DATASETS
-        from biasmir_utils.datasets import prepare as write
+        from biasmir_utils.datasets import DATASETS, prepare as write
 
         if cmd_name not in self.list_commands(ctx):
             return None

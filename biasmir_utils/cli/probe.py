@@ -57,8 +57,7 @@ def probe(
     track together; chance is the same with the datasets of the tracks permuted.
     """
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.experiments import check_table_path, write_table
-    from biasmir_utils.experiments import probe as run
+    from biasmir_utils.experiments import check_table_path, probe as run, write_table
 
     if out is not None:
         check_table_path(out)

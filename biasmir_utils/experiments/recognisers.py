@@ -58,7 +58,7 @@ FloatArray = NDArray[np.float64]
 # Tolerances of `solve_logistic`: where clips are ranked, and where solutions are kept.
 RANKED, KEPT = 1e-4, 1e-9
 MAX_STEPS = 100
-# Up to so many coordinates a Newton step by a Cholesky factor is quicker than by gradients: with
+# Up to so many coordinates a Newton step is quicker solved for than approached by gradients: with
 # many problems, and with one that is to be solved well.
 FEW_COORDINATES = {RANKED: 128, KEPT: 300}
 

@@ -111,21 +111,9 @@ def mean_over_labels(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
         set, test set).
     """
     keys = [name for name in SETTING if name in results]
-    order = results[keys].drop_duplicates(ignore_index=True)
-    means = (
-        results.groupby([*keys, "train_set", "test_set"], sort=False, dropna=False)[metric]
-        .mean()
-        .reset_index()
-    )
-    columns = {}
-    for pair in means[["train_set", "test_set"]].drop_duplicates().itertuples(index=False):
-        chosen = (means["train_set"] == pair.train_set) & (means["test_set"] == pair.test_set)
-        column = order.merge(means[chosen], on=keys, how="left")[metric]
-        columns[pair.train_set, pair.test_set] = column
-    table = pd.DataFrame(columns)
-    table.columns.names = ["train_set", "test_set"]
-    table.index = pd.MultiIndex.from_frame(order)
-    return table
+    sets = ["train_set", "test_set"]
+    means = results.groupby([*keys, *sets], sort=False, dropna=False)[metric].mean()
+    return means.unstack(sets, sort=False)  # type: ignore[return-value]
 
 
 def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
@@ -222,31 +210,23 @@ def summarise(results: pd.DataFrame) -> str:
         return "no results"
     metric = "roc_auc" if "roc_auc" in results else "r2"
     heading = metric_named(metric).heading
-    means = mean_over_labels(results, metric)
     fall = falls(results, metric)
-    by_pair = mean_over_labels(fall, "fall") if len(fall) else means.iloc[:, :0]
-    lines = []
-    for position, setting in enumerate(means.index.to_frame(index=False).to_dict("records")):
-        cells = {"": _setting_name(setting)}
-        for train_set, test_set in _pairs(means):
-            value = means[train_set, test_set].iloc[position]
-            cells[f"{train_set}>{test_set}"] = f"{value:.3f}"
-        for train_set, test_set in _pairs(by_pair):
-            value = by_pair[train_set, test_set].iloc[position]
-            cells[f"fall {train_set}>{test_set}"] = f"{value:+.3f}"
-        lines.append(cells)
+    tables = {"": (mean_over_labels(results, metric), "{:.3f}")}
+    if len(fall):
+        tables["fall "] = mean_over_labels(fall, "fall"), "{:+.3f}"
+    settings = tables[""][0].index.to_frame(index=False).to_dict("records")
+    columns = {"": [_setting_name(setting) for setting in settings]}
+    for what, (table, form) in tables.items():
+        for train_set, test_set in table:
+            values = table[train_set, test_set]
+            columns[f"{what}{train_set}>{test_set}"] = [form.format(value) for value in values]
     labels, seeds = results["label"].nunique(), results["seed"].nunique()
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
-    table = pd.DataFrame(lines).to_string(index=False, justify="right")
+    text = pd.DataFrame(columns).to_string(index=False, justify="right")
     return (
         f"Mean {heading} over {over}, train>test; fall = in-domain minus cross-dataset "
-        f"on that test set\n{table}"
+        f"on that test set\n{text}"
     )
-
-
-def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
-    levels = [table.columns.get_level_values(level) for level in (0, 1)]
-    return list(zip(*levels, strict=True))
 
 
 def _setting_name(setting: Mapping[Hashable, Any]) -> str:

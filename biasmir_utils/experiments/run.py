@@ -88,7 +88,7 @@ class TaskStore:
                         tables[int(number)][column] = values
         except Exception:  # Whatever is wrong with it, the task can be done again.
             return None
-        if with_scores and not all(tables):
+        if with_scores and not keys:
             return None
         return TaskResult(**about, scores=list(zip(keys, tables, strict=True)))
 

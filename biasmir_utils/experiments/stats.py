@@ -31,8 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata, wilcoxon
-from scipy.stats import t as student_t
+from scipy.stats import norm, rankdata, t as student_t, wilcoxon
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric

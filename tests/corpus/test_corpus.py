@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.errors import ArgumentError, CorpusError

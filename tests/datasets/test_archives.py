@@ -11,8 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from stand_in import sum_of, tar_gz, toy, zipped
 
 from biasmir_utils.datasets import RemoteFile, fetch

@@ -19,8 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
-from small_sounds import Levels, flat, level
-from small_sounds import make_sound_corpus as make_corpus
+from small_sounds import Levels, flat, level, make_sound_corpus as make_corpus
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, write_embedding_file

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import INSTRUMENTS, prepare_paper
