@@ -113,7 +113,7 @@ def mean_over_labels(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataF
     keys = [name for name in SETTING if name in results]
     sets = ["train_set", "test_set"]
     means = results.groupby([*keys, *sets], sort=False, dropna=False)[metric].mean()
-    return means.unstack(sets, sort=False)  # type: ignore[return-value]
+    return means.unstack(sets, sort=False)
 
 
 def falls(results: pd.DataFrame, metric: str = "roc_auc") -> pd.DataFrame:
@@ -217,9 +217,8 @@ def summarise(results: pd.DataFrame) -> str:
     settings = tables[""][0].index.to_frame(index=False).to_dict("records")
     columns = {"": [_setting_name(setting) for setting in settings]}
     for what, (table, form) in tables.items():
-        for train_set, test_set in table:
-            values = table[train_set, test_set]
-            columns[f"{what}{train_set}>{test_set}"] = [form.format(value) for value in values]
+        for pair, values in table.items():
+            columns[f"{what}{'>'.join(pair)}"] = [form.format(value) for value in values]  # type: ignore[arg-type]
     labels, seeds = results["label"].nunique(), results["seed"].nunique()
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
     text = pd.DataFrame(columns).to_string(index=False, justify="right")
