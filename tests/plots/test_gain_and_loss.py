@@ -10,7 +10,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from biasmir_utils import plots
-from biasmir_utils.errors import ArgumentError
 
 
 @pytest.fixture
@@ -195,10 +194,3 @@ def test_gain_and_loss_gives_each_pair_of_datasets_a_block(judged):
     assert list(blocks(plots.gain_and_loss(pd.concat(pairs)))) == [
         f"{embedding}: {pair}" for embedding in EMBEDDINGS for pair in ("solo/band", "solo/studio")
     ]
-
-
-def test_gain_and_loss_refuses_what_it_cannot_draw(judged):
-    with pytest.raises(ArgumentError, match="no correction with a gain"):
-        plots.gain_and_loss(judged[judged["correction"] == "none"])
-    with pytest.raises(ArgumentError, match="'information' has 'everything'; expected source only"):
-        plots.gain_and_loss(judged.assign(information="everything"))

@@ -5,69 +5,61 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import legend, lines, texts
+from drawn import legend, lines, table, texts
 
 from biasmir_utils import plots
-from biasmir_utils.errors import ArgumentError
 
 EMBEDDINGS = ["yamnet", "mfcc"]
 CORRECTIONS = ["none", "lda", "oracle:mean"]
 
 
-class TestBias:
-    def test_bars_are_as_long_as_the_shares(self):
-        table = pd.DataFrame(
-            {
-                "dataset": ["solo", "solo", "band", "band"],
-                "group": ["jazz", "rock"] * 2,
-                "share": [0.7, 0.3, 0.4, 0.6],
-            }
-        )
-        ax = plots.group_shares(table, order=["rock", "jazz"])
-        lengths = [[bar.get_width() for bar in container] for container in ax.containers]
-        assert lengths == [[0.3, 0.7], [0.6, 0.4]]
-        assert texts(ax) == ["rock", "jazz"]
-        assert legend(ax.figure) == ["solo", "band"]
-        hatches = {bar.get_hatch() for container in ax.containers for bar in container}
-        assert len(hatches) == 2, "told apart in greyscale"
+def test_bars_are_as_long_as_the_shares():
+    rows = [
+        ("solo", "jazz", 0.7),
+        ("solo", "rock", 0.3),
+        ("band", "jazz", 0.4),
+        ("band", "rock", 0.6),
+    ]
+    ax = plots.group_shares(table("dataset group share", *rows), order=["rock", "jazz"])
+    lengths = [[bar.get_width() for bar in container] for container in ax.containers]
+    assert lengths == [[0.3, 0.7], [0.6, 0.4]]
+    assert texts(ax) == ["rock", "jazz"]
+    assert legend(ax.figure) == ["solo", "band"]
+    hatches = {bar.get_hatch() for container in ax.containers for bar in container}
+    assert len(hatches) == 2, "told apart in greyscale"
 
-    def test_counts_stand_in_their_cells_and_tints_are_shares_of_the_label(self):
-        table = pd.DataFrame(
-            {
-                "dataset": ["solo", "solo", "solo", "band"],
-                "label": ["cello", "cello", "flute", "cello"],
-                "group": ["jazz", "rock", "rock", "jazz"],
-                "clips": [3, 1, 5, 7],
-            }
-        )
-        figure = plots.label_by_group(table)
-        solo, band = figure.axes
-        assert (solo.get_title(), band.get_title()) == ("solo", "band")
-        assert [text.get_text() for text in solo.texts] == ["3", "1", "0", "5"]
-        assert [text.get_text() for text in band.texts] == ["7", "0", "0", "0"]
-        tints = np.asarray(solo.collections[0].get_array()).ravel()
-        np.testing.assert_allclose(tints, [0.75, 0.25, 0, 1])
 
-    def test_cosines_are_absolute_and_in_the_row_of_their_embedding(self):
-        table = pd.DataFrame(
-            {
-                "embedding": ["yamnet", "mfcc"] * 2,
-                "label": "cello",
-                "train_set": ["solo", "solo", "band", "band"],
-                "cosine": [-0.1, 0.2, 0.03, -0.4],
-            }
-        )
-        ax = plots.cosine_similarities(table, chance={"yamnet": 0.02, "mfcc": 0.09})
-        assert texts(ax) == ["yamnet", "mfcc"]
-        assert lines(ax)["solo"][:, 0].tolist() == [0.1, 0.2]
-        assert lines(ax)["band"][:, 0].tolist() == [0.03, 0.4]
-        np.testing.assert_array_equal(np.round(lines(ax)["band"][:, 1]), [0, 1])
-        assert lines(ax)["two random directions"][:, 0].tolist() == [0.02, 0.09]
+def test_counts_stand_in_their_cells_and_tints_are_shares_of_the_label():
+    rows = [
+        ("solo", "cello", "jazz", 3),
+        ("solo", "cello", "rock", 1),
+        ("solo", "flute", "rock", 5),
+    ]
+    counts = table("dataset label group clips", *rows, ("band", "cello", "jazz", 7))
+    solo, band = plots.label_by_group(counts).axes
+    assert (solo.get_title(), band.get_title()) == ("solo", "band")
+    assert [text.get_text() for text in solo.texts] == ["3", "1", "0", "5"]
+    assert [text.get_text() for text in band.texts] == ["7", "0", "0", "0"]
+    tints = np.asarray(solo.collections[0].get_array()).ravel()
+    np.testing.assert_allclose(tints, [0.75, 0.25, 0, 1])
 
-    def test_singular_values_are_drawn_in_order(self):
-        ax = plots.singular_values({"yamnet": [1.5, 1.1, 0.2], "mfcc": [1.2, 0.9]})
-        assert lines(ax)["yamnet"].tolist() == [[1, 1.5], [2, 1.1], [3, 0.2]]
-        assert lines(ax)["mfcc"].tolist() == [[1, 1.2], [2, 0.9]]
+
+def test_cosines_are_absolute_and_in_the_row_of_their_embedding():
+    rows = [("yamnet", "cello", "solo", -0.1), ("mfcc", "cello", "solo", 0.2)]
+    rows += [("yamnet", "cello", "band", 0.03), ("mfcc", "cello", "band", -0.4)]
+    cosines = table("embedding label train_set cosine", *rows)
+    ax = plots.cosine_similarities(cosines, chance={"yamnet": 0.02, "mfcc": 0.09})
+    assert texts(ax) == ["yamnet", "mfcc"]
+    assert lines(ax)["solo"][:, 0].tolist() == [0.1, 0.2]
+    assert lines(ax)["band"][:, 0].tolist() == [0.03, 0.4]
+    np.testing.assert_array_equal(np.round(lines(ax)["band"][:, 1]), [0, 1])
+    assert lines(ax)["two random directions"][:, 0].tolist() == [0.02, 0.09]
+
+
+def test_singular_values_are_drawn_in_order():
+    ax = plots.singular_values({"yamnet": [1.5, 1.1, 0.2], "mfcc": [1.2, 0.9]})
+    assert lines(ax)["yamnet"].tolist() == [[1, 1.5], [2, 1.1], [3, 0.2]]
+    assert lines(ax)["mfcc"].tolist() == [[1, 1.2], [2, 0.9]]
 
 
 class TestShiftArrows:
@@ -89,65 +81,39 @@ class TestShiftArrows:
         assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
         assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
 
-    @pytest.mark.parametrize(
-        ("home", "away", "category", "message"),
-        [
-            (np.zeros((3, 3)), np.zeros((3, 3)), None, r"shape \(n, 2\)"),
-            (np.zeros((3, 2)), np.zeros((4, 2)), None, "one category for each of 4 points"),
-        ],
-    )
-    def test_pieces_must_match(self, home, away, category, message):
-        with pytest.raises(ArgumentError, match=message):
-            plots.shift_arrows(home, away, category)
 
-
-class TestFactorBars:
-    @pytest.fixture
-    def table(self) -> pd.DataFrame:
-        parts = {"SoundFont": [0.62, 0.3], "production": [0.35, 0.6], "both together": [0.03, 0.1]}
-        return pd.DataFrame(
-            [
-                {"embedding": name, "part": part, "value": shares[i]}
-                for part, shares in parts.items()
-                for i, name in enumerate(EMBEDDINGS)
-            ]
-        )
-
-    def test_bars_are_stacked_in_order(self, table):
-        ax = plots.factor_bars(table, order=["mfcc", "yamnet"])
-        assert texts(ax) == ["mfcc", "yamnet"]
-        widths = [[bar.get_width() for bar in container] for container in ax.containers]
-        np.testing.assert_allclose(widths, [[0.3, 0.62], [0.6, 0.35], [0.1, 0.03]])
-        lefts = [[bar.get_x() for bar in container] for container in ax.containers]
-        np.testing.assert_allclose(lefts, [[0, 0], [0.3, 0.62], [0.9, 0.97]])
-        hatches = {bar.get_hatch() for container in ax.containers for bar in container}
-        assert len(hatches) == 3, "told apart in greyscale"
-        assert legend(ax.figure) == ["SoundFont", "production", "both together"]
-
-    def test_percentages_are_written_but_in_slivers(self, table):
-        ax = plots.factor_bars(table)
-        written = [text.get_text() for text in ax.texts if text.get_text()]
-        assert sorted(written) == ["10", "30", "35", "60", "62"]
+def test_stacked_bars_in_order_with_percentages_but_in_slivers():
+    parts = {"SoundFont": (0.62, 0.3), "production": (0.35, 0.6), "both together": (0.03, 0.1)}
+    rows = [
+        (embedding, part, share)
+        for part, shares in parts.items()
+        for embedding, share in zip(EMBEDDINGS, shares, strict=True)
+    ]
+    ax = plots.factor_bars(table("embedding part value", *rows), order=["mfcc", "yamnet"])
+    assert texts(ax) == ["mfcc", "yamnet"]
+    widths = [[bar.get_width() for bar in container] for container in ax.containers]
+    np.testing.assert_allclose(widths, [[0.3, 0.62], [0.6, 0.35], [0.1, 0.03]])
+    lefts = [[bar.get_x() for bar in container] for container in ax.containers]
+    np.testing.assert_allclose(lefts, [[0, 0], [0.3, 0.62], [0.9, 0.97]])
+    hatches = {bar.get_hatch() for container in ax.containers for bar in container}
+    assert len(hatches) == 3, "told apart in greyscale"
+    assert legend(ax.figure) == list(parts)
+    written = [text.get_text() for text in ax.texts if text.get_text()]
+    assert sorted(written) == ["10", "30", "35", "60", "62"]
 
 
 def test_cosines_below_chance_have_a_star():
-    table = pd.DataFrame(
-        {
-            "group": ["jazz", "jazz", "folk", "folk"],
-            "embedding": EMBEDDINGS * 2,
-            "cosine": [0.91, 0.42, 0.77, -0.11],
-            "chance_low": [0.9, 0.5, 0.8, -0.2],
-        }
-    )
-    ax = plots.cosine_grid(table, order=["folk", "jazz"])
+    rows = [("jazz", "yamnet", 0.91, 0.9), ("jazz", "mfcc", 0.42, 0.5)]
+    rows += [("folk", "yamnet", 0.77, 0.8), ("folk", "mfcc", -0.11, -0.2)]
+    cosines = table("group embedding cosine chance_low", *rows)
+    ax = plots.cosine_grid(cosines, order=["folk", "jazz"])
     written = [text.get_text() for text in ax.texts]
     assert written == ["0.77*", "\N{MINUS SIGN}0.11", "0.91", "0.42*"]
     bold = [text.get_fontweight() == "bold" for text in ax.texts]
     assert bold == [True, False, False, True]
     assert texts(ax) == ["folk", "jazz"]
-    np.testing.assert_allclose(
-        np.asarray(ax.collections[0].get_array()).ravel(), [0.77, -0.11, 0.91, 0.42]
-    )
+    tints = np.asarray(ax.collections[0].get_array()).ravel()
+    np.testing.assert_allclose(tints, [0.77, -0.11, 0.91, 0.42])
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import table
 from matplotlib.colors import to_hex
 
 from biasmir_utils import plots
 from biasmir_utils.errors import ArgumentError
+from biasmir_utils.experiments import published_figures
 
 
 @pytest.fixture
@@ -57,6 +59,42 @@ class TestStyle:
         before = dict(mpl.rcParams)
         plots.train_test_pairs(results)
         assert dict(mpl.rcParams) == before
+
+
+PLANE = np.zeros((3, 2))
+ONE = table("label roc_auc", ("cello", 0.9), ("flute", 0.8))
+CHANGES = published_figures("change against none")
+JUDGED = table("embedding correction information gain loss", ("yamnet", "lda", "all", 0.1, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("dots_and_whiskers", [pd.concat([ONE, ONE])], "more than one row for label 'cello'"),
+        ("falls", [ONE], "no column 'fall'; it has label, roc_auc"),
+        ("change_by_label", [ONE], "no column 'correction'"),
+        ("projection", [np.zeros((4, 3)), list("abcd")], r"expected shape \(n, 2\)"),
+        ("projection", [PLANE, list("ab")], "each of 3 points, found 2"),
+        ("category_means", [PLANE, list("xxx"), list("abc")], "two datasets"),
+        ("domain_means", [PLANE, list("abc")], "two domains"),
+        ("shift_arrows", [PLANE, np.zeros((4, 2))], "one category for each of 4 points"),
+        ("spectrogram", [np.zeros((100, 2)), 22_050], r"shape \(n_samples,\)"),
+        ("frames", [np.zeros((0, 5))], "n_frames"),
+        ("train_test_pairs", [CHANGES[:0].assign(roc_auc=0.5)], "two test sets"),
+        ("published_changes", [CHANGES.query("train_set == test_set")], "two different datasets"),
+        ("published_pairs", [published_figures("mean")], "more than one row"),
+        ("gain_and_loss", [JUDGED], "'information' has 'all'; expected source only"),
+        ("gain_and_loss", [JUDGED.assign(gain=np.nan)], "no correction with a gain"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(name, given, message):
+    with pytest.raises(ArgumentError, match=message):
+        getattr(plots, name)(*given)
+
+
+def test_an_unknown_row_in_the_order_is_named():
+    with pytest.raises(ArgumentError, match="no 'tuba'"):
+        plots.dots_and_whiskers(ONE, order=["cello", "tuba"])
 
 
 def test_a_notebook_shows_every_figure_once(tmp_path):
