@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import warnings
 from typing import Any
@@ -21,11 +20,9 @@ from biasmir_utils.corrections import (
     GaussianOT,
     KernelCorrection,
     MeanProjection,
-    Moments,
 )
 
 SETTINGS = settings(max_examples=40, deadline=None)
-STREAMED = [MeanProjection, LEACE, DomainCenter, CORAL, GaussianOT]
 DOSED = [method.make for method in METHODS.values() if "alpha" in method.make.options]
 EQUAL_MEANS = [
     *(LEACE(shrinkage=share) for share in ("auto", 0.0, 0.2, 1.0)),
@@ -127,23 +124,6 @@ def test_the_dose_is_a_share_of_the_way(make: Any, data: Any, alpha: float) -> N
     )
     scale = np.abs(X).max()
     np.testing.assert_allclose(part / scale, (X + alpha * (full - X)) / scale, atol=1e-9)
-
-
-@pytest.mark.parametrize("make", STREAMED)
-@settings(max_examples=15, deadline=None)
-@given(data=any_rows(), cuts=st.lists(st.integers(1, 180), max_size=4))
-def test_chunks_equal_the_whole(make: Any, data: Any, cuts: list[int]) -> None:
-    X, domain = data
-    whole = fitted(make, X, domain).transform(X, sample_domain=domain)
-    moments = Moments(X.shape[1], make.required_scatter)
-    edges = sorted({0, len(X), *(min(cut, len(X)) for cut in cuts)})
-    for start, stop in itertools.pairwise(edges):
-        moments.update(X[start:stop], domain[start:stop])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        streamed = make().fit_moments(moments).transform(X, sample_domain=domain)
-    scale = np.abs(X).max()
-    np.testing.assert_allclose(streamed / scale, whole / scale, atol=1e-7)
 
 
 @pytest.mark.parametrize("make", [lambda: LEACE(shrinkage=0.0), DomainLDA])
