@@ -253,7 +253,7 @@ def extract(
             else:
                 parts = _embedded_there(embedding, record, missing, scheduler, jobs, asked, show)
             with closing(parts):
-                for part in parts:
+                for part in parts if missing else ():
                     found = {one.clip: one.kept for one in part}
                     _write(folder / f"part-{time.time_ns()}.h5", name, record, found)
                     audio_seconds += sum(one.seconds for one in part)

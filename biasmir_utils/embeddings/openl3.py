@@ -125,8 +125,9 @@ class MelWindows(FrontEnd):
         a clip with more than 256 this returns `mono` itself, (samples,): memory does not grow
         with the clip beyond its sound, and `blocks` gives the spectra of either.
         """
-        n = self._count(mono)
-        return mono if n > _MOST_WINDOWS else self._spectra(mono, 0, n)
+        if self._count(mono) > _MOST_WINDOWS:
+            return mono
+        return np.concatenate(list(self.blocks(mono)))
 
     def blocks(self, features: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
         """Yield what `features` returned as spectra, some windows at a time, in order."""
@@ -134,26 +135,19 @@ class MelWindows(FrontEnd):
             yield features
             return
         n = self._count(features)
-        for first in range(0, n, _WINDOWS_AT_ONCE):
-            yield self._spectra(features, first, min(first + _WINDOWS_AT_ONCE, n))
+        for start in range(0, n, _WINDOWS_AT_ONCE):
+            stop = min(start + _WINDOWS_AT_ONCE, n)
+            padded = np.zeros((stop - 1 - start) * self.hop_samples + _WINDOW)
+            # Where this stretch begins in the clip; before the clip are zeros.
+            begin = start * self.hop_samples - _PADDING
+            part = features[max(begin, 0) : max(begin + len(padded), 0)]
+            padded[max(-begin, 0) : max(-begin, 0) + len(part)] = part
+            windows = sliding_window_view(padded, _WINDOW)[:: self.hop_samples]
+            yield _decibels(windows).astype(np.float32)
 
     def _count(self, mono: NDArray[Any]) -> int:
         """Return how many windows a clip has."""
         return 1 + -(-max(0, len(mono) + _PADDING - _WINDOW) // self.hop_samples)
-
-    def _spectra(self, mono: NDArray[Any], start: int, stop: int) -> NDArray[np.float32]:
-        """Return the spectra of the windows from `start` to before `stop`."""
-        spectra = np.empty((stop - start, *_SHAPE), np.float32)
-        for first in range(start, stop, _WINDOWS_AT_ONCE):
-            last = min(first + _WINDOWS_AT_ONCE, stop) - 1
-            padded = np.zeros((last - first) * self.hop_samples + _WINDOW)
-            # Where this stretch begins in the clip; before the clip are zeros.
-            begin = first * self.hop_samples - _PADDING
-            part = mono[max(begin, 0) : max(begin + len(padded), 0)]
-            padded[max(-begin, 0) : max(-begin, 0) + len(part)] = part
-            windows = sliding_window_view(padded, _WINDOW)[:: self.hop_samples]
-            spectra[first - start : last + 1 - start] = _decibels(windows)
-        return spectra
 
     @property
     def parameters(self) -> dict[str, Any]:

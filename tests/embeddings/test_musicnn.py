@@ -15,45 +15,16 @@ from biasmir_utils.errors import ArgumentError, ModelError
 librosa = pytest.importorskip("librosa")
 tf = pytest.importorskip("tensorflow")
 
-BROKEN_CHORDS = [(60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77)]
-STEP = 0.2
-
 
 def checkpoint(network):
     """The folder in the wheel."""
     return Path(str(distribution("musicnn").locate_file("musicnn"))) / network
 
 
-@pytest.fixture(scope="module")
-def play(soundfonts):
-    """A function that plays broken chords with a General MIDI program."""
-    from compose import Note
-    from synth import SAMPLE_RATE, Sampler
-
-    sampler = Sampler(soundfonts["FluidR3_GM"])
-    keys = [c[k] for c in BROKEN_CHORDS * 2 for k in (0, 1, 2, 3, 4, 2, 3, 4)]
-    notes = tuple(
-        Note(i * STEP, (i + 1.5) * STEP, key, 80 if i % 8 == 0 else 70)
-        for i, key in enumerate(keys)
-    )
-
-    def render(program):
-        sound = sampler.play(notes, 9.0, program)
-        return 0.8 * sound / np.abs(sound).max(), SAMPLE_RATE
-
-    return render
-
-
-@pytest.mark.parametrize(("program", "instrument"), [(0, "piano"), (40, "violin")])
-def test_tags_name_the_instrument(play, program, instrument):
-    tags = load("mtt_musicnn").top_tags(*play(program), n=3)
-    assert tags[0][0] == instrument, tags
-    assert tags[0][1] > 0.3
-
-
 def test_top_tags_arguments():
     network = load("musicnn")
     assert len(network.tags) == 50
+    assert network.tags[0] == "rock"
     clip = np.random.default_rng(0).normal(scale=0.1, size=48_000)
     tags = network.top_tags(clip, 16_000, n=50)
     assert sorted(tag for tag, _ in tags) == sorted(network.tags)

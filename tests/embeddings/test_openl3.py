@@ -8,18 +8,15 @@ import hashlib
 import importlib.metadata
 import itertools
 import json
-import threading
 import tracemalloc
-from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from faulty_server import FaultyServer
+from stand_in import expect
 
-from biasmir_utils.datasets import DATASETS
 from biasmir_utils.embeddings import load, read_audio
 from biasmir_utils.errors import ArgumentError, AudioError, DownloadError, ModelError
 
@@ -28,22 +25,9 @@ pytest.importorskip("tensorflow")
 MODULE = "biasmir_utils.embeddings.openl3"
 FILE_NAME = "openl3_audio_mel256_music-v0_4_0.h5.gz"
 RATE = 48_000
-TOLERANCE = 1e-4
 # What openl3's own code was run on, with hops of 0.1 and 0.5 s (the OpenMIC clip with 0.5).
-CASES = [
-    (clip, hop)
-    for clip in (
-        "chirp_mono.wav",
-        "chirp_stereo.wav",
-        "chirp_44k.wav",
-        "chirp_1s.wav",
-        "silence.wav",
-        "short.wav",
-        "000046_3840.ogg",
-    )
-    for hop in (0.1, 0.5)
-    if (clip, hop) != ("000046_3840.ogg", 0.1)
-]
+CLIPS = "chirp_mono.wav chirp_stereo.wav chirp_44k.wav chirp_1s.wav silence.wav short.wav"
+CASES = [*itertools.product(CLIPS.split(), (0.1, 0.5)), ("000046_3840.ogg", 0.5)]
 
 
 @pytest.fixture(scope="module")
@@ -69,28 +53,7 @@ def openl3(weight_file):
     return functools.cache(lambda hop=0.5: load("openl3", model=weight_file, hop=hop))
 
 
-@pytest.fixture(scope="module")
-def front_end(openl3):
-    return lambda hop=0.5: openl3(hop).front_end
-
-
-def loaded_as(path, expected):
-    """A weight file that gives what the expected network gives."""
-    found, clip = load("openl3", path), np.ones(4_800)
-    np.testing.assert_array_equal(found.embed(clip, RATE), expected.embed(clip, RATE))
-    return found
-
-
-def difference(found, expected) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
-
-
 # Agreement
-
-
-def test_all_expected_values_are_compared(shared):
-    with np.load(shared / "models" / "openl3" / "expected.npz", allow_pickle=False) as expected:
-        assert set(expected) == {f"{Path(clip).stem}_hop{hop}" for clip, hop in CASES}
 
 
 @pytest.mark.parametrize(("clip", "hop"), CASES)
@@ -100,7 +63,7 @@ def test_agrees_with_openl3s_own_code(openl3, shared, clip, hop):
     found = openl3(hop).embed(*read_audio(shared / "audio" / clip))
     assert found.shape == expected.shape
     assert found.dtype == np.float32
-    assert difference(found, expected) < TOLERANCE
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_a_clip_without_samples_is_an_error(openl3, shared):
@@ -125,11 +88,11 @@ def test_clips_in_a_batch_are_as_alone(openl3):
 # The front end
 
 
-def test_a_clip_with_no_sample_at_48_khz_is_too_short(front_end, openl3):
+def test_a_clip_with_no_sample_at_48_khz_is_too_short(openl3):
     with pytest.raises(AudioError, match="too short"):
-        front_end()(np.ones(1), 192_000)
+        openl3().front_end(np.ones(1), 192_000)
     with pytest.raises(AudioError, match="too short"):
-        front_end()(np.ones(1), 96_000)
+        openl3().front_end(np.ones(1), 96_000)
     assert openl3().embed(np.ones(2), 96_000).shape == (1, 512)
 
 
@@ -139,12 +102,12 @@ def test_a_hop_that_is_no_hop(weight_file, hop):
         load("openl3", weight_file, hop=hop)
 
 
-def test_a_long_clip_takes_little_more_memory_than_its_sound(front_end):
+def test_a_long_clip_takes_little_more_memory_than_its_sound(openl3):
     mono = np.random.default_rng(0).normal(0, 0.1, 360 * RATE)  # 3,600 windows of 0.2 MB each
     tracemalloc.start()
     try:
-        features = front_end(0.1)(mono, RATE)
-        n = sum(len(block) for block in itertools.islice(front_end(0.1).blocks(features), 3))
+        features = openl3(0.1).front_end(mono, RATE)
+        n = sum(len(block) for block in itertools.islice(openl3(0.1).front_end.blocks(features), 3))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -179,30 +142,15 @@ def test_an_old_resampy_is_refused_with_the_reason(monkeypatch, weight_file):
 
 def test_record(openl3, weight_file, unpacked):
     record = openl3(0.1).record
-    assert record["hop"] == 0.1
-    assert record["window"] == 1.0
-    assert record["dimension"] == 512
+    assert (record["hop"], record["window"], record["dimension"]) == (0.1, 1.0, 512)
     assert record["source"] == "local weight file openl3_audio_mel256_music.h5.gz"
     assert record["sums"] == {"h5 sha256": hashlib.sha256(unpacked).hexdigest()}
-    assert record["file"] == {
-        "name": weight_file.name,
-        "sha256": hashlib.sha256(weight_file.read_bytes()).hexdigest(),
-        "official": False,
-    }
-    assert record["parameters"]["centre"] is True
+    packed_sum = hashlib.sha256(weight_file.read_bytes()).hexdigest()
+    assert record["file"] == {"name": weight_file.name, "sha256": packed_sum, "official": False}
     assert record["parameters"]["hop_samples"] == 4_800
-    assert "32 x 24" in record["parameters"]["pooling"]
-    assert "resampy" in record["parameters"]["resampler"]
     assert {"tensorflow", "librosa", "resampy"} <= set(record["versions"])
     assert json.loads(json.dumps(record)) == record
     assert record["parameters"] != openl3().record["parameters"]
-
-
-def test_packed_or_not_it_is_the_same_source(openl3, h5_file):
-    plain = load("openl3", model=h5_file)
-    assert plain.record["source"] == "local weight file unpacked.h5"
-    for key in ("sums", "parameters", "hop"):
-        assert plain.record[key] == openl3().record[key]
 
 
 # The weight file
@@ -228,26 +176,21 @@ def rewrite(source: Path, target: Path, *, place: str = "/", shift: int = 0) -> 
                 weights.append(f"{renamed(layer)}/{kind}")
                 group[weights[-1]] = old[name][weight][()]
             group.attrs["weight_names"] = np.array(weights, dtype="S")
+        # A configuration can carry code, and is never looked at.
+        code = {"class_name": "Lambda", "config": {"function": ["gASVfake", None, None]}}
+        layers = {"class_name": "Sequential", "config": {"layers": [code]}}
+        new.attrs["model_config"] = json.dumps(layers)
+        new.attrs["training_config"] = "{ not even JSON"
     return target
 
 
-@pytest.mark.parametrize(("place", "shift"), [("/", 57), ("model_weights", 0)])
-def test_groups_elsewhere_and_other_suffixes(h5_file, openl3, tmp_path, place, shift):
+@pytest.mark.parametrize(("place", "shift"), [("/", 0), ("/", 57), ("model_weights", 0)])
+def test_weights_in_all_layouts_of_keras_2(h5_file, openl3, tmp_path, place, shift):
     copy = rewrite(h5_file, tmp_path / "copy.h5", place=place, shift=shift)
-    found = loaded_as(copy, openl3()).record["sums"]
-    assert found == {"h5 sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}
-    assert found != openl3().record["sums"]
-
-
-def test_a_configuration_in_the_file_is_never_looked_at(h5_file, openl3, tmp_path):
-    copy = rewrite(h5_file, tmp_path / "copy.h5", place="model_weights")
-    code = {"class_name": "Lambda", "config": {"function": ["gASVfake", None, None]}}
-    with h5py.File(copy, "a") as file:
-        file.attrs["model_config"] = json.dumps(
-            {"class_name": "Sequential", "config": {"layers": [code]}}
-        )
-        file.attrs["training_config"] = "{ not even JSON"
-    loaded_as(copy, openl3())
+    found, clip = load("openl3", copy), np.ones(4_800)
+    np.testing.assert_array_equal(found.embed(clip, RATE), openl3().embed(clip, RATE))
+    assert found.record["sums"] == {"h5 sha256": hashlib.sha256(copy.read_bytes()).hexdigest()}
+    assert found.record["parameters"] == openl3().record["parameters"]
 
 
 def _without_order(file):
@@ -366,17 +309,6 @@ def test_without_a_model_the_error_says_how_to_get_it(data):
     assert "--download" in str(caught.value)
 
 
-@pytest.fixture
-def official(weight_file, unpacked, monkeypatch):
-    """The weight file at hand, as the official one."""
-    models = DATASETS["models"]
-    (file,) = [file for file in models.files if file.name == FILE_NAME]
-    sums = [hashlib.sha256(content).hexdigest() for content in (weight_file.read_bytes(), unpacked)]
-    file = replace(file, sum=f"sha256:{sums[0]}")
-    monkeypatch.setitem(DATASETS, "models", replace(models, files=(file,)))
-    monkeypatch.setattr(f"{MODULE}._OFFICIAL_SUM", sums[1])
-
-
 def test_a_fetched_file_must_be_the_official_one(data, unpacked):
     fetched = data / "models" / "openl3" / FILE_NAME.removesuffix(".gz")
     fetched.parent.mkdir(parents=True)
@@ -386,45 +318,30 @@ def test_a_fetched_file_must_be_the_official_one(data, unpacked):
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A mirror on this machine: its folder, and the names that were asked for."""
-    asked = []
-
-    class Handler(SimpleHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path.lstrip("/"))
-            super().do_GET()
-
-        def log_message(self, *args):
-            pass
-
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        monkeypatch.setenv("BIASMIR_BASE_URL", f"http://127.0.0.1:{running.server_port}")
+def asked(weight_file, monkeypatch):
+    """What is asked of a mirror on this machine, which has the weight file."""
+    with FaultyServer() as server:
+        monkeypatch.setenv("BIASMIR_BASE_URL", server.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield folder, asked
-        running.shutdown()
-        thread.join()
+        server.add(f"/{FILE_NAME}", weight_file.read_bytes())
+        yield server.asked
 
 
-def test_a_download_with_another_sum_is_refused(data, server, weight_file):
-    folder, asked = server
-    (folder / FILE_NAME).write_bytes(weight_file.read_bytes())
+def test_a_download_with_another_sum_is_refused(data, asked):
     with pytest.raises(DownloadError, match="not the file that was expected"):
         load("openl3", download=True)
-    assert set(asked) == {FILE_NAME}
+    assert asked
     assert not list(data.rglob("*.h5"))
 
 
-def test_download(data, server, weight_file, unpacked, official):
+def test_download(data, asked, weight_file, unpacked, monkeypatch):
     """The whole way of the official file, with the sums of this one in the table."""
-    folder, asked = server
-    (folder / FILE_NAME).write_bytes(weight_file.read_bytes())
+    expect({FILE_NAME: weight_file.read_bytes()}, monkeypatch)
+    h5_sum = hashlib.sha256(unpacked).hexdigest()
+    monkeypatch.setattr(f"{MODULE}._OFFICIAL_SUM", h5_sum)
     record = load("openl3", download=True).record
-    assert record["sums"] == {"h5 sha256": hashlib.sha256(unpacked).hexdigest()}
+    assert record["sums"] == {"h5 sha256": h5_sum}
     assert record["source"] == f"official weights {FILE_NAME}"
+    n_asked = len(asked)
     assert load("openl3", download=True).record["file"]["official"] is True
-    assert asked == [FILE_NAME]
+    assert len(asked) == n_asked
