@@ -11,7 +11,6 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 
 from biasmir_utils.corpus._corpus import Corpus, CorpusWriter, check_free
 from biasmir_utils.corpus.clip_table import (
-    FILE_NAMES,
     SPLITS,
     TEXT_COLUMNS,
     as_numbers,
@@ -21,7 +20,6 @@ from biasmir_utils.corpus.clip_table import (
     row_place,
 )
 from biasmir_utils.corpus.description import (
-    FILE_NAME,
     EmbeddingFile,
     Target,
     check_path_names,
@@ -37,8 +35,6 @@ from biasmir_utils.corpus.embedding_file import (
 
 __all__ = [
     "CHUNK_BYTES",
-    "FILE_NAME",
-    "FILE_NAMES",
     "SPLITS",
     "TEXT_COLUMNS",
     "Corpus",
