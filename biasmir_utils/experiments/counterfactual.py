@@ -727,21 +727,15 @@ def judge_on_renderings(
     for number, deal in enumerate(dealt):
         trial = _Trial((renderings.datasets[0], away), home_and_away, renderings.pieces, deal)
         W = track_weights(trial.column("track", deal.test), n_replicates, seed)
-        without: dict[str, dict[str, FloatArray]] = {}
         trained: dict[str, LogisticRecogniser] = {}
+        without: dict[str, tuple[FloatArray, FloatArray]] = {}
         for name in (*names, *oracles):
             oracle = _ORACLES.get(name)
             moves = oracle[1](trial) if oracle else _fitted(trial, name, seed + number)
-            measured = {"": _geometry(trial, moves, W)}
-            for metric, found in _recognise(trial, moves, usable, W, trained).items():
-                plain = without.setdefault(metric, found)  # the first one is no correction
-                gain = found["away"] - plain["away"]
-                found["loss"] = found["home"] - found["away"]
-                found |= {"gain": gain, "cost": plain["home"] - found["home"], "closed": gain}
-                measured[metric] = found
-            for metric, quantities in measured.items():
-                for quantity, values in quantities.items():
-                    collected.setdefault((name, metric, quantity), []).append(values)
+            found = _geometry(trial, moves, W)
+            found |= _recognise(trial, moves, usable, W, trained, without)
+            for key, values in found.items():
+                collected.setdefault((name, *key), []).append(values)
     means = {key: np.mean(values, axis=0) for key, values in collected.items()}
     rows = []
     for (name, metric, quantity), values in means.items():
@@ -755,7 +749,7 @@ def judge_on_renderings(
     return table[["correction", "metric", "quantity", "value", "low", "high"]]
 
 
-def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[str, FloatArray]:
+def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[tuple[str, str], FloatArray]:
     """Hold what a correction takes out of the test pieces against their shift."""
     test = trial.deal.test
     home, corrected, moved = trial.rows(0, test), moves(0, test), moves(1, test)
@@ -771,10 +765,10 @@ def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[str, FloatArr
         cosines[:] = np.nan
     left, whole = (_weighted_mean(W, np.square(rows).sum(axis=1)) for rows in (after, before))
     return {
-        "angle": np.degrees(np.arccos(np.clip(cosines, -1, 1))),
-        "mean_removed": 1 - ratio(rest, length),
-        "pieces_removed": 1 - left / whole,
-        "task_removed": 1 - ratio(kept, spread),
+        ("", "angle"): np.degrees(np.arccos(np.clip(cosines, -1, 1))),
+        ("", "mean_removed"): 1 - ratio(rest, length),
+        ("", "pieces_removed"): 1 - left / whole,
+        ("", "task_removed"): 1 - ratio(kept, spread),
     }
 
 
@@ -784,16 +778,17 @@ def _recognise(
     labels: Sequence[str],
     W: FloatArray,
     trained: dict[str, LogisticRecogniser],
-) -> dict[str, dict[str, FloatArray]]:
+    without: dict[str, tuple[FloatArray, FloatArray]],
+) -> dict[tuple[str, str], FloatArray]:
     """Train a recogniser of each label at home, and return its mean scores under weightings.
 
     `trained` are the recognisers of pieces as they are at home, for all corrections that leave
-    them so.
+    them so; `without` the scores at home and away of what is judged first, no correction.
     """
     source, test = trial.deal.source, trial.deal.test
     X, X_home, X_away = moves(0, source), moves(0, test), moves(1, test)
     models = trained if np.array_equal(X, trial.rows(0, source)) else {}
-    found: dict[str, dict[str, list[FloatArray]]] = {}
+    scores: dict[tuple[str, str], list[FloatArray]] = {}
     spans: dict[bytes, Span] = {}
     for label in labels:
         y = trial.pieces[label].to_numpy(dtype=np.float64)
@@ -811,11 +806,16 @@ def _recognise(
             "away": (truth, away, w),
             "pooled": (np.tile(truth, 2), np.concatenate([home, away]), np.tile(w, 2)),
         }
-        for metric in COUNTERFACTUAL_METRICS:
-            for side, answers in sides.items():
-                values = weighted_metric(metric, *answers)
-                found.setdefault(metric, {}).setdefault(side, []).append(values)
-    return {
-        metric: {side: np.nanmean(values, axis=0) for side, values in sides.items()}
-        for metric, sides in found.items()
-    }
+        for metric, (side, answers) in itertools.product(COUNTERFACTUAL_METRICS, sides.items()):
+            scores.setdefault((metric, side), []).append(weighted_metric(metric, *answers))
+    found: dict[tuple[str, str], FloatArray] = {}
+    for metric in COUNTERFACTUAL_METRICS if scores else ():
+        home, away, pooled = (
+            np.nanmean(scores[metric, side], axis=0) for side in ("home", "away", "pooled")
+        )
+        plain_home, plain_away = without.setdefault(metric, (home, away))
+        gain = away - plain_away
+        figures = {"home": home, "away": away, "pooled": pooled, "loss": home - away}
+        figures |= {"gain": gain, "cost": plain_home - home, "closed": gain}
+        found |= {(metric, quantity): values for quantity, values in figures.items()}
+    return found

@@ -109,19 +109,22 @@ class Answers:
         return np.nan_to_num(self.share(self.truth, self.said))
 
     @cached_property
-    def ranked(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Weight of the positive and of the negative clips with each score, the highest first.
+    def ranked(self) -> tuple[FloatArray, FloatArray, FloatArray, Array]:
+        """Weights by falling score; equal scores cannot be told apart and stand in one column.
 
-        Equal scores cannot be told apart and stand in one column: (n_weightings, n_scores). The
-        third is the weight of the positive clips with each score or a higher one.
+        Of each score that positive clips have, (n_weightings, n_columns): the weight of these, of
+        all clips with it, and of all with it or a higher one. And which of the scores these are.
         """
         order = np.argsort(-self.score, kind="stable")
         first = np.flatnonzero(np.r_[True, np.diff(self.score[order]) != 0])
         weights, truth = self.weights[:, order], self.truth[order]
-        positive, negative = weights * truth, weights * ~truth
+        positive = weights[:, truth]
         if len(first) < len(order):
-            positive, negative = (np.add.reduceat(w, first, axis=1) for w in (positive, negative))
-        return positive, negative, np.cumsum(positive, axis=1)
+            of_positive = np.add.reduceat(weights * truth, first, axis=1)
+            weights = np.add.reduceat(weights, first, axis=1)
+            truth = np.logical_or.reduceat(truth, first)
+            positive = of_positive[:, truth]
+        return positive, weights[:, truth], np.cumsum(weights, axis=1)[:, truth], truth
 
     @cached_property
     def spread(self) -> tuple[FloatArray, FloatArray]:
@@ -141,17 +144,20 @@ class Answers:
 
 def _roc_auc(a: Answers) -> FloatArray:
     # The Mann-Whitney statistic: ties count half.
-    positive, negative, found = a.ranked
-    wins = np.einsum("ij,ij->i", negative, found - positive / 2)
-    return ratio(wins, positive.sum(axis=1) * negative.sum(axis=1))
+    positive, same, above, _ = a.ranked
+    n_negative = a.weights @ ~a.truth
+    higher = above - np.cumsum(positive, axis=1) - (same - positive) / 2
+    wins = np.einsum("ij,ij->i", positive, n_negative[:, np.newaxis] - higher)
+    return ratio(wins, positive.sum(axis=1) * n_negative)
 
 
 def _average_precision(a: Answers) -> FloatArray:
     # The mean of the precisions at each step of recall, without interpolation.
-    positive, negative, found = a.ranked
-    told = found + np.cumsum(negative, axis=1)
-    precision = np.divide(found, told, out=np.zeros_like(found), where=told > 0)
-    return ratio((positive * precision).sum(axis=1), positive.sum(axis=1))
+    positive, _, above, where = a.ranked
+    steps = np.zeros((len(positive), len(where)))
+    precision = np.cumsum(positive, axis=1) / np.maximum(above, np.finfo(np.float64).tiny)
+    steps[:, where] = positive * precision
+    return ratio(steps.sum(axis=1), positive.sum(axis=1))
 
 
 def _balanced(a: Answers, said: Array) -> FloatArray:

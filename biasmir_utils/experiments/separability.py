@@ -508,12 +508,18 @@ def _squared_mmds(
     rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: Any
 ) -> FloatArray:
     """Return the squared MMD under each labelling; pairs of rows of one track do not count."""
-    norms = np.einsum("ij,ij->i", rows, rows)
-    squared = np.maximum(norms[:, np.newaxis] + norms - 2 * rows @ rows.T, 0.0)
-    median = float(np.median(squared[np.triu_indices(len(rows), 1)]))
+    # In place: these matrices are what takes time.
+    kernel = rows @ rows.T
+    norms = kernel.diagonal().copy()
+    kernel *= -2
+    kernel += norms
+    kernel += norms[:, np.newaxis]
+    np.maximum(kernel, 0.0, out=kernel)
+    median = float(np.median(kernel[np.tri(len(rows), k=-1, dtype=bool)]))
     if not median > 0:
         return np.zeros(len(labels))
-    kernel = np.exp(-squared / (2 * median))
+    kernel /= -2 * median
+    np.exp(kernel, out=kernel)
     kernel[clips.pieces[:, np.newaxis] == clips.pieces] = 0.0
     second = labels.astype(np.float64)
     from_second = second @ kernel

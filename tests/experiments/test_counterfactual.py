@@ -20,7 +20,6 @@ from biasmir_utils.experiments import (
     group_shifts,
     judge_on_renderings,
     roc_auc,
-    with_intervals,
 )
 
 N, D = 240, 12
@@ -72,6 +71,8 @@ class TestDescribeShift:
             assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
         assert value(found, "size") == pytest.approx(value(found, "piece_size"))
         assert value(found, "left") == pytest.approx(0, abs=1e-6)
+        with pytest.raises(ArgumentError, match="zero for all pieces"):
+            describe(toy({"away": np.zeros(D)}), "away")
 
     def test_size_is_in_units_of_the_spread_of_instruments(self):
         renderings = toy({"away": unit(5, 3.0), "far": unit(5, 6.0)}, n=3000)
@@ -151,10 +152,6 @@ class TestDescribeShift:
         assert (bias < 0.1).all(), bias
         assert inside.loc[["constant", "along", "cosine"], "share"].max() < 1
 
-    def test_no_shift_is_refused(self):
-        with pytest.raises(ArgumentError, match="zero for all pieces"):
-            describe(toy({"away": np.zeros(D)}), "away")
-
 
 class TestGroupShifts:
     def test_groups_that_are_shifted_alike(self):
@@ -225,21 +222,6 @@ class TestFactorShares:
         total = np.square(X - X.mean(axis=0)).sum()
         shares = found[found["of"] == "single pieces"].set_index("part")["value"]
         assert shares["both together"] == pytest.approx(interaction / total)
-
-
-class TestStatistics:
-    def test_intervals_are_moved_by_the_bias_of_their_replicates(self):
-        values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
-        row = with_intervals({"q": values}, 0.9).iloc[0]
-        assert row[["value", "low", "high"]].tolist() == pytest.approx([1, 0.1, 1.9])
-        bounded = with_intervals({"q": values}, 0.9, bounds={"q": (0.5, 1.0)}).iloc[0]
-        assert bounded[["value", "low", "high"]].tolist() == pytest.approx([1, 0.5, 1.0])
-        plain = with_intervals({"q": values}, 0.9, centred=False).iloc[0]
-        assert plain[["low", "high"]].tolist() == pytest.approx([1.1, 2.9])
-        beyond = with_intervals({"q": values + 1}, 0.9, bounds={"q": (0.0, 1.5)}).iloc[0]
-        assert beyond[["value", "low", "high"]].tolist() == pytest.approx([1.5, 1.1, 1.5])
-        with pytest.raises(ArgumentError, match="between 0 and 1"):
-            with_intervals({"q": values}, 1.0)
 
 
 # Corrections against the truth

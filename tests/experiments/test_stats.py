@@ -26,6 +26,7 @@ from biasmir_utils.experiments import (
     roc_auc,
     small_sample_stretch,
     smallest_p,
+    with_intervals,
 )
 
 KEYS = list(KEY_COLUMNS)
@@ -254,6 +255,21 @@ def test_changes_need_one_baseline(evaluation):
         changes(both, "lda")
     with pytest.raises(ArgumentError, match="in-domain rows are there more than once"):
         falls(pd.concat([results, results]))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [1, 0.1, 1.9]),  # moved by the bias of the replicates
+        ({"bounds": {"q": (0.5, 1.0)}}, [1, 0.5, 1.0]),
+        ({"bounds": {"q": (0.0, 0.9)}}, [0.9, 0.1, 0.9]),
+        ({"centred": False}, [1, 1.1, 2.9]),
+    ],
+)
+def test_intervals_of_a_statistic(options, expected):
+    values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
+    row = with_intervals({"q": values}, 0.9, **options).iloc[0]
+    assert row[["value", "low", "high"]].tolist() == pytest.approx(expected)
 
 
 # Tests over labels
