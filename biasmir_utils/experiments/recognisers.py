@@ -492,7 +492,10 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Return probabilities, (n_clips, n_classes), which sum to 1, or (n_clips, n_tags)."""
-        probability: FloatArray = expit(self.decision_function(X))
+        return self._probability(self.decision_function(X))
+
+    def _probability(self, decisions: FloatArray) -> FloatArray:
+        probability: FloatArray = expit(decisions)
         if self._is_binary:
             return np.column_stack([1 - probability, probability])
         if self.classes_ is not None:
@@ -796,19 +799,23 @@ def recogniser_scores(recogniser: Any, X: Array, kind: str = LABEL) -> tuple[Arr
         Of the same shape; NaN where the recogniser gives none.
     """
     if kind == NUMBER:
-        score = np.asarray(recogniser.predict(X), dtype=np.float64).reshape(len(X))
-        return score, np.full(len(X), np.nan)
-    probability = None
-    if hasattr(recogniser, "predict_proba"):
-        probability = _columns(recogniser.predict_proba(X), kind)
+        values = np.asarray(recogniser.predict(X), dtype=np.float64).reshape(len(X))
+        return values, np.full(len(X), np.nan)
+    score: Array | None = None
+    probability: Array | None = None
     if hasattr(recogniser, "decision_function"):
         score = np.asarray(recogniser.decision_function(X), dtype=np.float64)
-        if kind == CATEGORY and score.ndim == 1:
-            # Of two classes scikit-learn scores only the second.
-            score = np.column_stack([-score, score])
-    else:
+    if isinstance(recogniser, LogisticRecogniser) and score is not None:
+        # The same as predict_proba, without going through the rows again.
+        probability = _columns(recogniser._probability(score), kind)
+    elif hasattr(recogniser, "predict_proba"):
+        probability = _columns(recogniser.predict_proba(X), kind)
+    if score is None:
         assert probability is not None
         score = probability if kind == CATEGORY else probability - 0.5
+    elif kind == CATEGORY and score.ndim == 1:
+        # Of two classes scikit-learn scores only the second.
+        score = np.column_stack([-score, score])
     return score, np.full(score.shape, np.nan) if probability is None else probability
 
 

@@ -208,24 +208,6 @@ def test_tasks_kept_without_scores_do_not_serve_a_run_that_wants_them(tiny_corpu
     assert len(found.scores) == found.results["n_test"].sum()
 
 
-def test_an_interrupted_run_says_how_to_go_on(tiny_corpus, tmp_path):
-    out = tmp_path / "r.csv"
-    command = [
-        sys.executable, "-c", "from biasmir_utils.cli import main; main()",
-        "evaluate", str(tiny_corpus), *ARGUMENTS, "--out", str(out), "--jobs", "1",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    tasks = output_paths(out).tasks
-    while process.poll() is None and not list(tasks.glob(FINISHED)):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
-    assert process.returncode == 130
-    assert f"of 8 tasks kept in {tasks}" in told
-    assert "Traceback" not in told
-    assert not out.exists()
-
-
 def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, tmp_path):
     out = tmp_path / "r.csv"
     tasks = output_paths(out).tasks

@@ -41,12 +41,6 @@ def test_resampling_keeps_the_share_of_every_group(groups, seed, data):
         assert (groups[chosen] == group).sum() == int(m * size / len(groups))
 
 
-@given(group_lists, st.integers(0, 2**31))
-def test_resampling_everything_is_a_shuffle_within_groups(groups, seed):
-    chosen = resample_by_group(groups, len(groups), seed)
-    assert sorted(chosen.tolist()) == list(range(len(groups)))
-
-
 def test_resampling_uses_python_s_generator_and_leaves_the_global_one_alone():
     groups = np.array([1, 0, 1, 1, 0, 0, 0])
     random.seed(5)
