@@ -428,7 +428,7 @@ class Samples:
         Parameters
         ----------
         results : pandas.DataFrame
-            See `results.RESULT_COLUMNS`. Rows of another dose than 1 are left out; rows that
+            See `result_columns`. Rows of another dose than 1 are left out; rows that
             differ in the seed or the partner are averaged.
         n_replicates : int
             Draws; with 0, or with one label only, there are no intervals.
