@@ -69,9 +69,11 @@ class Corpus:
         What is allowed but deserves a look, such as a track on both sides of the split.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], description: Description | None = None
+    ) -> None:
         self.path = Path(path)
-        self.description = load_description(self.path)
+        self.description = description or load_description(self.path)
         self.name, self.title = self.description.name, self.description.title
         self.datasets, self.groups = list(self.description.datasets), list(self.description.groups)
         self.targets = list(self.description.targets)
@@ -262,8 +264,8 @@ class Corpus:
         Raises
         ------
         CorpusError
-            If the file cannot be read, or a model record contradicts the one that is kept
-            under the same name; nothing is changed then.
+            If the file cannot be read or does not fit the others, or a model record contradicts
+            the one that is kept under the same name; nothing is changed then.
         """
         resolved = Path(file).resolve()
         inside = resolved.is_relative_to(self.path.resolve())
@@ -287,7 +289,7 @@ class Corpus:
             embedding_files=(*entries, EmbeddingFile(name, made_here)),
             embedding_models=records,
         )
-        list_embeddings(resolved, self.datasets)
+        Corpus(self.path, candidate)  # an error leaves corpus.json as it was
         candidate.save(self.path)
         return Corpus.load(self.path)
 

@@ -187,8 +187,10 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
         part.index = pd.Index(part.index + 1, name="line")
         problems = {
             "not of the form 043__[cel][nod][cla]0029__1": part["track"].isna(),
-            "an instrument that is not known": ~part["instrument"].isin(_INSTRUMENT_OF),
-            "a genre that is not known": ~part["genre"].isin(_GENRE_OF),
+            f"the instrument is none of {', '.join(_INSTRUMENT_OF)}": (
+                ~part["instrument"].isin(_INSTRUMENT_OF)
+            ),
+            f"the genre is none of {', '.join(_GENRE_OF)}": ~part["genre"].isin(_GENRE_OF),
             "a clip of the other list": part["clip"].isin(parts[0]["clip"] if parts else []),
         }
         refuse_rows(path, part, ["clip"], problems)

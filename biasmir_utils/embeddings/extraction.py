@@ -355,11 +355,11 @@ class _Outcome(NamedTuple):
 
     @property
     def kept(self) -> _Kept:
-        """The same, of frames."""
+        """What `_write` is given of it: all rows of `values`, which are frames."""
         return _Kept(self.values, 0, 0 if self.values is None else len(self.values), self.remark)
 
 
-Parts = Generator[list[_Outcome], None, None]
+_Parts = Generator[list[_Outcome], None, None]
 
 
 def _embedded_here(
@@ -368,7 +368,7 @@ def _embedded_here(
     clips: Mapping[Clip, Path],
     jobs: int | None,
     bar: Callable[..., Any],
-) -> Parts:
+) -> _Parts:
     """Yield what became of all clips, some at a time; the front end may run in processes."""
     if jobs is None:
         # One core is the network's. Without a network this process only waits, and librosa uses
@@ -388,7 +388,7 @@ def _embedded_there(
     jobs: int | None,
     asked: Mapping[str, Any],
     bar: Callable[..., Any],
-) -> Parts:
+) -> _Parts:
     """Yield what became of all clips, some at a time; the workers of a cluster do it."""
     with connect(scheduler, jobs or None, (*AUDIO_PACKAGES, *embedding.packages)) as workers:
         # What is not there for us is left out; all else the workers must see.
@@ -441,7 +441,7 @@ _load_once = functools.lru_cache(maxsize=1)(load)
 """A worker process loads a network once."""
 
 
-def _embed(prepared: Iterable[_Outcome], embedding: Embedding, stored: Mapping[str, str]) -> Parts:
+def _embed(prepared: Iterable[_Outcome], embedding: Embedding, stored: Mapping[str, str]) -> _Parts:
     """Embed in batches across clips, and yield what became of them a part at a time."""
     part: list[_Outcome] = []
     batch: list[_Outcome] = []
@@ -712,6 +712,11 @@ def _write(
     on the disk before it takes its place.
     """
     opened = functools.lru_cache(maxsize=2)(functools.partial(h5py.File, rdcc_nbytes=_CACHE_BYTES))
+
+    def frames_of(one: _Kept, place: str) -> NDArray[Any]:
+        source = opened(one.source)[place] if isinstance(one.source, Path) else one.source
+        return source[one.start : one.start + one.n_frames]
+
     of_dataset: dict[str, dict[str, _Kept]] = {}
     for (dataset, clip), one in kept.items():
         of_dataset.setdefault(dataset, {})[clip] = one
@@ -735,10 +740,7 @@ def _write(
                     **packed if compression and len(counts) else {},
                 )
                 for one, end in zip(embedded.values(), ends, strict=True):
-                    rows = one.source
-                    if isinstance(rows, Path):
-                        rows = opened(rows)[features.name]
-                    features[end - one.n_frames : end] = rows[one.start : one.start + one.n_frames]
+                    features[end - one.n_frames : end] = frames_of(one, features.name)
                 group["keys"] = np.repeat(_texts(embedded), counts)
                 left_out = {clip: one for clip, one in clips.items() if not one.n_frames}
                 for kind, among in {"skipped": left_out, "noted": embedded}.items():
@@ -746,6 +748,7 @@ def _write(
                     if said:
                         group[f"{kind}_keys"] = _texts(said)
                         group[f"{kind}_reasons"] = _texts(said.values())
+        opened.cache_clear()  # some systems replace no file that is open
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
 

@@ -242,6 +242,8 @@ def test_an_embedding_has_one_source(tiny_corpus):
     write_embedding_file(second, "toy2", {"alpha": (["a0000"], np.zeros((1, 12)))})
     with pytest.raises(CorpusError, match=r"was made by another model .*source"):
         corpus.add_embedding_file(second, {"toy2": {"source": "elsewhere"}})
+    with pytest.raises(CorpusError, match="has one source"):
+        corpus.add_embedding_file(second)
     assert Corpus.load(tiny_corpus).model_record("toy2") == {"source": "tests"}
     edit_description(
         tiny_corpus,

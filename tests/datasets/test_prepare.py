@@ -452,8 +452,13 @@ BROKEN = [
     (TEST_SPLIT, "012345_0", "000046_3840", "line 1: the clip '000046_3840' is in train as well"),
     (IRMAS_LIST, IRMAS_TEST[1], "no brackets__1", "irmas_test.csv, line 3: not of the form"),
     (IRMAS_LIST, IRMAS_TEST[1], "[cel][cla]without a number", "line 3: not of the form 043__"),
-    (IRMAS_LIST, "[gel]", "[gut]", "line 3: an instrument that is not known ('008__[gut]"),
-    (IRMAS_LIST, "[jaz_blu]", "[metal]", "line 3: a genre that is not known"),
+    (IRMAS_LIST, "[gel]", "[gut]", "gel, org, pia, sax, tru, vio, voi ('008__[gut]"),
+    (
+        IRMAS_LIST,
+        "[jaz_blu]",
+        "[metal]",
+        "line 3: the genre is none of pop_roc, jaz_blu, cla, cou_fol, lat_sou",
+    ),
     (IRMAS_LIST, IRMAS_TEST[1], IRMAS_NAMES[0], "line 3: a clip of the other list"),
 ]
 
