@@ -133,7 +133,7 @@ def add_dataset(dataset: Dataset) -> None:
     Parameters
     ----------
     dataset : Dataset
-        See there.
+        Kept under its `name`.
     """
     DATASETS[dataset.name] = dataset
 
@@ -299,17 +299,37 @@ def refuse_rows(
     path : pathlib.Path
         The file, for the message.
     table : pandas.DataFrame
-        See `row_place`.
+        As `read_table_file` gives it, whose index holds the lines.
     columns : sequence of str
         Those whose cells are shown.
     problems : mapping of str to pandas.Series
-        For each kind which rows have it.
+        For each kind, in words, a mask of the rows that have it.
     """
     for what, wrong in problems.items():
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             cells = ", ".join(repr(table[column].iloc[row]) for column in columns)
             raise CorpusError(f"{path}, {row_place(table, row)}: {what} ({cells})")
+
+
+def existing(path: Path, source: str, otherwise: str = "") -> Path:
+    """Return the path of a fetched file; `CorpusError` if it is not there.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    source : str
+        The data set that `biasmir fetch` brings it with.
+    otherwise : str
+        What else can be done, to go on the message with.
+    """
+    if not path.is_file():
+        raise CorpusError(
+            f"{path}: no such file; run `biasmir fetch {source}` first (with the same --root)"
+            f"{otherwise}"
+        )
+    return path
 
 
 def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:
@@ -321,19 +341,32 @@ def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:
 
 
 def with_audio(
-    table: pd.DataFrame, files: Mapping[str, Path], out: str | os.PathLike[str]
+    table: pd.DataFrame, folder: Path, files: Mapping[str, Path], out: str | os.PathLike[str]
 ) -> pd.DataFrame:
     """Return a clip table with the column `audio`: paths relative to the corpus folder.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        With the column `clip`.
+        The clips of one data set: columns `dataset` and `clip`.
+    folder : pathlib.Path
+        Where its audio is looked for.
     files : mapping of str to pathlib.Path
         The sound file of each clip that has one; the others have NaN then.
     out : path
         The corpus folder.
+
+    Raises
+    ------
+    CorpusError
+        If no clip has a file.
     """
+    if not files:
+        dataset = table["dataset"].iloc[0]
+        raise CorpusError(
+            f"{folder}: no audio of {dataset}; run `biasmir fetch {dataset}` first (with the same "
+            f"--root)"
+        )
     paths = [relative_path(files[clip], out) if clip in files else np.nan for clip in table["clip"]]
     return table.assign(audio=pd.Series(paths, index=table.index, dtype=object))
 

@@ -26,6 +26,7 @@ from biasmir_utils.datasets.base import (
     RemoteFile,
     add_dataset,
     check_counts,
+    existing,
     refuse_rows,
     with_audio,
     write_corpus,
@@ -98,7 +99,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
             f"file(s)); the split is of another version, fetch both anew"
         )
     codes = clips["clip"].str.extract(_NAME)
-    clips = with_audio(clips, audio, out).assign(
+    clips = with_audio(clips, root / IRMAS_FOLDER, audio, out).assign(
         instrument_code=codes["instrument"],
         genre_code=codes["genre"],
         drums=clips["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
@@ -133,7 +134,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     Raises
     ------
     CorpusError
-        If there is none, or a clip is in two folders.
+        If a clip is in two folders.
     """
     folder = root / IRMAS_FOLDER
     found: dict[str, Path] = {}
@@ -142,10 +143,6 @@ def irmas_audio(root: Path) -> dict[str, Path]:
             if path.stem in found:
                 raise CorpusError(f"{path}: the same clip is in {found[path.stem]}; delete one")
             found[path.stem] = path
-    if not found:
-        raise CorpusError(
-            f"{folder}: no audio of IRMAS; run `biasmir fetch irmas` first (with the same --root)"
-        )
     return found
 
 
@@ -174,12 +171,9 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     """
     parts: list[pd.DataFrame] = []
     for split, path in zip(("train", "test"), irmas_lists(root), strict=True):
-        if not path.is_file():
-            raise CorpusError(
-                f"{path}: no such file; it is one of the two lists of IRMAS clips: run `biasmir "
-                f"fetch paper-split` first (with the same --root)"
-            )
-        lines = pd.Series(path.read_text(encoding="utf-8").splitlines(), dtype=object)
+        lines = pd.Series(
+            existing(path, "paper-split").read_text("utf-8").splitlines(), dtype=object
+        )
         names = lines.str.strip().str.strip('"').replace("", np.nan).dropna().drop_duplicates()
         if names.empty:
             raise CorpusError(f"{path}: the list is empty, expected one clip name a line")

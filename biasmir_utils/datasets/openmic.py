@@ -29,6 +29,7 @@ from biasmir_utils.datasets.base import (
     RemoteFile,
     add_dataset,
     check_counts,
+    existing,
     is_whole,
     refuse_rows,
     with_audio,
@@ -75,7 +76,7 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
     folder = root / OPENMIC_FOLDER
     classes = _read_classes(folder)
     clips, checked = read_openmic(root, classes)
-    clips = with_audio(clips, openmic_audio(root, clips["clip"]), out)
+    clips = with_openmic_audio(clips, root, out)
     columns = {"artist_name": "artist", "track_title": "title", "license_title": "licence"}
     table = _read_metadata(folder).set_index("sample_key")
     metadata = pd.DataFrame({"genres": table["titles"].map("; ".join)})
@@ -108,23 +109,14 @@ def openmic_tables(root: Path) -> list[Path]:
     return [root / OPENMIC_FOLDER / name for name in TABLES]
 
 
-def openmic_audio(root: Path, clips: Iterable[str]) -> dict[str, Path]:
-    """Return the Ogg file of each clip of OpenMIC-2018 that has one.
-
-    Raises
-    ------
-    CorpusError
-        If the folder has none of them.
-    """
+def with_openmic_audio(
+    clips: pd.DataFrame, root: Path, out: str | os.PathLike[str]
+) -> pd.DataFrame:
+    """Return a clip table with the Ogg file of each clip that has one; see `with_audio`."""
     folder = root / OPENMIC_FOLDER / "audio"
-    places = {clip: folder / clip[:3] / f"{clip}.ogg" for clip in clips}
+    places = {clip: folder / clip[:3] / f"{clip}.ogg" for clip in clips["clip"]}
     found = {clip: path for clip, path in places.items() if path.is_file()}
-    if not found:
-        raise CorpusError(
-            f"{folder}: no audio of OpenMIC-2018; run `biasmir fetch openmic` first "
-            f"(with the same --root)"
-        )
-    return found
+    return with_audio(clips, folder, found, out)
 
 
 def _genre(titles: Iterable[str]) -> str | float:
@@ -172,7 +164,7 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
     clips = metadata["sample_key"]
     splits: dict[str, str] = {}
     for split, name in PARTITIONS.items():
-        for number, line in enumerate(_existing(folder / name).read_text("utf-8").splitlines()):
+        for number, line in enumerate(_found(folder / name).read_text("utf-8").splitlines()):
             clip = line.strip()
             if clip and splits.setdefault(clip, split) != split:
                 raise CorpusError(
@@ -199,18 +191,13 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
     return table, check_counts(table, is_whole(root, published, published.sum, TABLES), root)
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise CorpusError(
-            f"{path}: no such file; run `biasmir fetch openmic` first (with the same --root), or "
-            f"unpack OpenMIC-2018 there"
-        )
-    return path
+def _found(path: Path) -> Path:
+    return existing(path, "openmic", ", or unpack OpenMIC-2018 there")
 
 
 def _read_classes(folder: Path) -> list[str]:
     """Return the classes of OpenMIC-2018, in the order of its class map."""
-    text = _existing(folder / CLASS_MAP).read_text("utf-8")
+    text = _found(folder / CLASS_MAP).read_text("utf-8")
     try:
         numbers = json.loads(text)
         return sorted(numbers, key=lambda name: int(numbers[name]))
@@ -220,7 +207,7 @@ def _read_classes(folder: Path) -> list[str]:
 
 def _read_metadata(folder: Path) -> pd.DataFrame:
     """Return the metadata table, with the column `titles`: the genre titles of each clip."""
-    path = _existing(folder / METADATA)
+    path = _found(folder / METADATA)
     table = read_table_file(path, ["track_genres", "sample_key"])
     keys = table["sample_key"]
     refuse_rows(path, table, ["sample_key"], {"a clip that stood above": keys.duplicated()})
@@ -244,7 +231,7 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: pd.Series) -> 
     absent = [label for label in labels if label not in classes]
     if absent:
         raise CorpusError(f"{folder / CLASS_MAP}: the class {absent[0]!r} is missing")
-    path, columns = _existing(folder / LABEL_TABLE), ["sample_key", "instrument", "relevance"]
+    path, columns = _found(folder / LABEL_TABLE), ["sample_key", "instrument", "relevance"]
     table = read_table_file(path, columns)
     relevance = pd.to_numeric(table["relevance"], errors="coerce")
     problems = {

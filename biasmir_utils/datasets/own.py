@@ -102,7 +102,8 @@ def import_corpus(
         Whether a track of one name is the same track in all datasets, such as one recording in
         two encodings: it is then drawn for one part of all of them.
     licences : sequence of dict, optional
-        See `Corpus`.
+        For the record, each with the texts `what` and `licence`, and perhaps `url` and
+        `attribution`.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from biasmir_utils.datasets.base import (
     Dataset,
     RemoteFile,
     add_dataset,
+    existing,
     with_audio,
     write_corpus,
 )
@@ -67,16 +68,13 @@ def prepare_paper(
     clips = {name: table.dropna(subset="group") for name, (table, _) in found.items()}
     dropped = {name: len(table) - len(clips[name]) for name, (table, _) in found.items()}
     if from_audio:
-        clips["irmas"] = with_audio(clips["irmas"], irmas.irmas_audio(root), out)
-        audio = openmic.openmic_audio(root, clips["openmic"]["clip"])
-        clips["openmic"] = with_audio(clips["openmic"], audio, out)
-    elif not embeddings.is_file():
-        raise CorpusError(
-            f"{embeddings}: no such file; run `biasmir fetch paper-embeddings` first (with the "
-            f"same --root), or take the audio (--from-audio)"
-        )
-    elif not list_embeddings(embeddings, ["irmas", "openmic"]):
-        raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
+        folder = root / irmas.IRMAS_FOLDER
+        clips["irmas"] = with_audio(clips["irmas"], folder, irmas.irmas_audio(root), out)
+        clips["openmic"] = openmic.with_openmic_audio(clips["openmic"], root, out)
+    else:
+        existing(embeddings, "paper-embeddings", ", or take the audio (--from-audio)")
+        if not list_embeddings(embeddings, list(clips)):
+            raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
     corpus = write_corpus(
         out,
         pd.concat(clips.values(), ignore_index=True),

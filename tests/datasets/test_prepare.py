@@ -472,8 +472,8 @@ def test_a_broken_table_is_named_with_its_row(root, tmp_path, file, old, new, to
 @pytest.mark.parametrize(
     ("kind", "file", "told"),
     [
-        ("openmic", "openmic-2018/audio", "no audio of OpenMIC-2018; run `biasmir fetch openmic`"),
-        ("irmas", "IRMAS-TrainingData", "no audio of IRMAS; run `biasmir fetch irmas`"),
+        ("openmic", "openmic-2018/audio", "no audio of openmic; run `biasmir fetch openmic`"),
+        ("irmas", "IRMAS-TrainingData", "no audio of irmas; run `biasmir fetch irmas`"),
         ("irmas", IRMAS_LIST, "irmas_test.csv: no such file; .*`biasmir fetch paper-split`"),
         ("paper", "paper/embeddings.h5", "no such file; .*`biasmir fetch paper-embeddings`"),
         ("paper", METADATA, "no such file; .*`biasmir fetch openmic`"),
