@@ -242,7 +242,7 @@ def _check_cells(
         )
 
 
-def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool = False) -> pd.DataFrame:
+def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool) -> pd.DataFrame:
     """Return the tracks (columns `dataset`, `track`) with clips in `train` and in `test`.
 
     With `shared_tracks`, a track of one name is the same in all datasets, and all of these count.

@@ -75,6 +75,7 @@ class ExtractionReport:
     Attributes
     ----------
     embedding : str
+        Its name.
     file : pathlib.Path
         The embedding file.
     n_embedded : int
@@ -237,7 +238,9 @@ def extract(
     if unfinished and isinstance(embedding, Embedding):
         started = time.perf_counter()
         with _parts_of(target) as folder:
-            kept = _read(target, name)[1] if target.is_file() else {}
+            # Read anew: another process may have held the folder until now.
+            made_from, kept = _read(target, name) if target.is_file() else (record, {})
+            _check_same_source(made_from, record, f"{target}, embedding {name!r}")
             kept |= _kept_in_parts(folder, name, record)
             n_before = _n_embedded(kept)
             missing = {clip: clips[clip] for clip in _missing(clips, kept, retry)}
