@@ -48,6 +48,7 @@ class Workers:
     Attributes
     ----------
     client : distributed.Client
+        The connection to the scheduler.
     scheduler : str
         As `connect` was given it.
     versions : dict of str to str
@@ -149,6 +150,7 @@ def connect(
     Yields
     ------
     Workers
+        As many as there are at first; others may join.
 
     Raises
     ------

@@ -107,7 +107,9 @@ def number(value: float, decimals: int = 3, sign: bool = False) -> str:
     Parameters
     ----------
     value : float
+        Any finite number.
     decimals : int
+        Digits after the point, 0 or more.
     sign : bool
         Whether a positive number gets its sign too.
     """
@@ -120,20 +122,36 @@ def number(value: float, decimals: int = 3, sign: bool = False) -> str:
 def with_interval(
     value: float, low: float, high: float, decimals: int = 3, sign: bool = False
 ) -> str:
-    """Write a value with its interval, such as `0.812 [0.790, 0.833]`."""
-    low_text, high_text = number(low, decimals, sign), number(high, decimals, sign)
-    return f"{number(value, decimals, sign)} [{low_text}, {high_text}]"
+    """Write a value with its interval, such as `0.812 [0.790, 0.833]`.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The value, and the ends of its interval.
+    decimals, sign
+        As of `number`.
+    """
+    written = [number(one, decimals, sign) for one in (value, low, high)]
+    return f"{written[0]} [{written[1]}, {written[2]}]"
 
 
 def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool = False) -> str:
-    """Write a share with its interval in percent, such as `81 % [79 %, 83 %]`."""
+    """Write a share with its interval in percent, such as `81 % [79 %, 83 %]`.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The share, 1 for all, and the ends of its interval.
+    decimals, sign
+        As of `number`.
+    """
     written = [f"{number(100 * share, decimals, sign)} %" for share in (value, low, high)]
     return f"{written[0]} [{written[1]}, {written[2]}]"
 
 
 def listed(words: Iterable[Any]) -> str:
     """Join words as a sentence does: `a`, `a and b`, `a, b and c`."""
-    *first, last = [str(word) for word in words]
+    *first, last = [str(word) for word in words] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -231,7 +249,9 @@ def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
     Parameters
     ----------
     corpus : Corpus
+        Where the clip is looked for.
     dataset, label : str
+        A dataset and a label of it.
     which : int
         0 for the first of them, 1 for the second, and so on.
 
@@ -260,7 +280,7 @@ def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
 def describe(corpus: Corpus, row: int) -> str:
     """Return what a clip is, in words: `solo: cello, classical`."""
     clip = corpus.clips.iloc[row]
-    labels = listed(label for label in corpus.labels if clip[label] >= 0.5)
+    labels = listed(label for label in corpus.labels if clip[label] >= 0.5) or "no label"
     group = "" if pd.isna(clip["group"]) else f", {str(clip['group']).replace('_', ' ')}"
     return f"{clip['dataset']}: {labels}{group}"
 
@@ -348,7 +368,8 @@ def encode_excerpt(
         first = round(start * rate)
     part = soxr.resample(wave[first : first + length], rate, _EXCERPT_RATE, "VHQ")
     level = max(float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))), 1e-9)
-    gain = min(10 ** (_LEVEL_DB / 20) / level, _PEAK / float(np.abs(part).max()))
+    peak = max(float(np.abs(part).max()), 1e-9)
+    gain = min(10 ** (_LEVEL_DB / 20) / level, _PEAK / peak)
     fade = np.minimum(1, np.arange(len(part)) / (_FADE_SECONDS * _EXCERPT_RATE))
     buffer = io.BytesIO()
     mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}

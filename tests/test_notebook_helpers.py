@@ -66,6 +66,7 @@ def test_intervals_and_lists_read_like_text():
     assert notebook.listed(["a"]) == "a"
     assert notebook.listed(["a", "b"]) == "a and b"
     assert notebook.listed(["a", "b", "c"]) == "a, b and c"
+    assert notebook.listed([]) == ""
 
 
 def test_a_table_has_a_caption_scoped_headings_and_numbers_to_the_right(shown: list):
@@ -162,6 +163,12 @@ def test_players_refuse_what_no_browser_plays_and_what_is_not_there(tmp_path: Pa
         notebook.players({"a": tmp_path / "a.mp3"})
 
 
+def test_an_excerpt_of_silence():
+    content, start, _ = notebook.encode_excerpt(np.zeros(16_000, np.float32), 16_000, 0.5)
+    assert content
+    assert start == 0
+
+
 def test_prose_that_does_not_hold_is_noted_where_a_build_refuses_it(capsys):
     notebook.holds(np.bool_(True))
     assert capsys.readouterr() == ("", "")
@@ -189,6 +196,7 @@ class TestExamples:
         table.loc[table["clip"] == "a0004", ["piano", "voice"]] = [0.9, 0.0]
         table.loc[table["clip"] == "a0005", ["piano", "voice"]] = [0.0, 1.0]
         table.loc[table["clip"] == "a0006", ["piano", "voice"]] = [0.5, np.nan]
+        table.loc[table["clip"] == "a0007", ["piano", "voice", "group"]] = [0.0, np.nan, None]
         table.loc[table["clip"].isin(["a0003", "a0004"]), "group"] = ["folk", None]
         (tiny_corpus / "clips.parquet").unlink()
         table.to_parquet(tiny_corpus / "clips.parquet")
@@ -203,8 +211,8 @@ class TestExamples:
             notebook.example(corpus, "alpha", "piano", 3)
 
     def test_a_clip_is_described_by_dataset_labels_and_group(self, corpus: Corpus):
-        texts = [notebook.describe(corpus, row) for row in (3, 4)]
-        assert texts == ["alpha: piano and voice, folk", "alpha: piano"]
+        texts = [notebook.describe(corpus, row) for row in (3, 4, 7)]
+        assert texts == ["alpha: piano and voice, folk", "alpha: piano", "alpha: no label"]
 
 
 class TestNeighbours:
