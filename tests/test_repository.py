@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,54 @@ def test_links_of_the_markdown_files_lead_to_files():
             if not (path.parent / target.split("#")[0]).exists():
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+# CONTRIBUTING
+
+# What the examples take for granted, and what becomes of each when it is there.
+BEFORE_THE_EXAMPLES = """
+from __future__ import annotations
+import hashlib, sys
+from pathlib import Path
+import click, numpy as np, pandas as pd
+from click.testing import CliRunner
+from matplotlib.axes import Axes
+from biasmir_utils.corpus import CorpusWriter, Target
+from biasmir_utils.corrections import *
+from biasmir_utils.datasets import *
+from biasmir_utils.embeddings import *
+from biasmir_utils.experiments import Metric, recognition_metrics, register_metric
+from biasmir_utils.plots.style import check_table, looks, mark, new_axes, style
+"""
+AFTER_THE_EXAMPLES = """
+place, domain = Path(sys.argv[1]), np.repeat(["a", "b"], 5)
+X = np.random.default_rng(0).normal(size=(10, 2))
+flip = make_correction("flip").fit(X, sample_domain=domain)
+moved = np.where((domain == "b")[:, None], X * [-1, 1], X)
+assert np.array_equal(flip.transform(X, sample_domain=domain), moved)
+assert load("level").embed(np.full(16_000, 0.5), 16_000) == 0.5
+fetch(["bells"], place / "root", from_dir=place)
+assert prepare("bells", place / "out", place / "root").labels == ["bell"]
+assert recognition_metrics([0, 1], [-1.0, 1.0])["youden"] == 1
+assert spread(pd.DataFrame({"dataset": ["a", "b"], "score": [0.1, 0.2]})).has_data()
+assert CliRunner().invoke(count, [str(place / "out")]).output == "2\\n"
+"""
+
+
+def test_the_examples_of_what_can_be_added_work(tmp_path):
+    """In a process of their own, since each is registered for good."""
+    with zipfile.ZipFile(tmp_path / "bells.zip", "w") as archive:
+        archive.writestr("bells/list.csv", "clip,split,bell\na,train,1\nb,test,0\n")
+    digest = hashlib.md5((tmp_path / "bells.zip").read_bytes()).hexdigest()
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(examples) == 6
+    for example in examples:
+        assert len([line for line in example.splitlines() if line]) <= 12
+    code = "\n".join([BEFORE_THE_EXAMPLES, *examples, AFTER_THE_EXAMPLES])
+    code = code.replace("md5:...", f"md5:{digest}")
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
