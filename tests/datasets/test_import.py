@@ -162,6 +162,15 @@ def test_the_drawn_split_keeps_tracks_together_and_ignores_the_order_of_rows(tmp
     assert one.clips.groupby("dataset")["split"].nunique().tolist() == [2, 2]
 
 
+def test_every_dataset_has_a_draw_of_its_own(tmp_path):
+    body = [[dataset, f"c{i}", str(i % 2)] for dataset in "ab" for i in range(40)]
+    table = write_csv(tmp_path / "two.csv", body, ["dataset", "clip", "bird"])
+    clips = import_corpus(tmp_path / "out", table).clips
+    test = clips[clips["split"] == "test"].groupby("dataset")["clip"].agg(set)
+    assert len(test["a"]) == len(test["b"]) == 10
+    assert test["a"] != test["b"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     tracks=st.lists(st.integers(0, 9), min_size=2, max_size=30).filter(lambda t: len(set(t)) > 1),

@@ -165,6 +165,10 @@ def test_finished_tasks_of_other_data_or_parameters_are_not_taken(tiny_corpus, t
     table.to_parquet(tiny_corpus / "clips.parquet", index=False)
     # Of the two labels, one has changed.
     assert tasks_after(42) == 5
+    # Clips of one name that are of one recording are judged in another way.
+    description = json.loads((tiny_corpus / "corpus.json").read_text())
+    (tiny_corpus / "corpus.json").write_text(json.dumps({**description, "shared_tracks": True}))
+    assert tasks_after(42) == 7
 
 
 def test_tasks_of_other_code_are_not_taken(tiny_corpus, tmp_path):

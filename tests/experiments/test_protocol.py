@@ -71,6 +71,15 @@ def pair_of(corpus: Corpus, target: str):
     return list(data.datasets.values())
 
 
+def test_a_label_is_present_from_one_half_on(tiny_corpus):
+    table = pd.read_parquet(tiny_corpus / "clips.parquet")
+    table.loc[:2, "piano"] = [0.49, 0.5, np.nan]
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    pair = pair_of(Corpus.load(tiny_corpus), "labels")
+    codes = {row: code for c in pair for row, code in zip(c.index, c.labels["piano"], strict=True)}
+    assert [codes[row] for row in range(3)] == [0, 1, -1]
+
+
 def test_datasets_are_cut_down_to_the_counts_that_they_share(corpus):
     pair = pair_of(corpus, "labels")
     for label in ("piano", "voice"):

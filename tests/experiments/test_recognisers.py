@@ -98,6 +98,24 @@ def test_what_is_kept_is_exact(shape, C):
         )
 
 
+def test_rows_far_out_are_no_trouble():
+    """There whole Newton steps lead away from the solution."""
+    _, y = make(150, 1, 1)
+    X = np.random.default_rng(1).standard_cauchy((150, 200)) + y[:, np.newaxis]
+    model = LogisticRecogniser(Cs=(1000.0,)).fit(X, y)
+    coef, intercept = exact(X, y, 1000.0)
+    expected = expit(X @ coef + intercept)
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("seed", "shape"), [(153, (18, 3)), (220, (14, 20)), (252, (14, 3))])
+def test_in_small_folds_rough_solutions_rule_out_no_good_value(seed, shape):
+    y = (np.arange(shape[0]) < 6).astype(int)
+    X = np.random.default_rng(seed).normal(size=shape) + 0.5 * y[:, np.newaxis]
+    every = [LogisticRecogniser(Cs=(C,)).fit(X, y).cv_roc_auc_[0] for C in PAPER_C]
+    assert PAPER_C[int(np.argmax(every))] == LogisticRecogniser().fit(X, y).C_
+
+
 @pytest.mark.parametrize("shape", [(90, 20), (90, 400)])
 def test_rough_solutions_and_others_starts_do_not_change_the_result(shape):
     X, y = make(*shape, 4, spread=0.7)

@@ -336,6 +336,9 @@ def test_twins_do_not_push_the_probes_below_chance():
     paired = probed(X, True)
     assert abs(paired.value - 0.5) < 0.1
     assert abs(paired.chance - 0.5) < 0.1
+    # Datasets are swapped within tracks: as little is between them as between twins.
+    gap = dataset_shift(X, domain, track, measures=["mean_gap"], n_permutations=20, paired=True)
+    assert gap["mean_gap"].chance_high < 0.02
     found = probed(X + shift, True)
     assert found.value > found.chance_high
     assert found.value > probed(X + shift, False).value
