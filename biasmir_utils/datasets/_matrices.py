@@ -76,11 +76,12 @@ def match_rows(
             f"{ids['clip'].iloc[0]!r}, the clips like {listed['clip'].iloc[0]!r}"
         )
     content = {}
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32, copy=False)
     for dataset in ids.loc[known, "dataset"].unique():
         rows = np.flatnonzero(known & (ids["dataset"] == dataset).to_numpy())
         keys = ids["clip"].iloc[rows].tolist()
-        with np.errstate(over="ignore"):
-            content[dataset] = keys, values[rows].astype(np.float32)
+        content[dataset] = keys, single[rows]
         broken = ~np.isfinite(content[dataset][1])
         if broken.any():
             row, column = (int(i) for i in np.argwhere(broken)[0])

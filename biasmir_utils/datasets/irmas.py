@@ -98,15 +98,9 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
             f"{audio[unlisted[0]]}: in neither {lists[0]} nor {lists[1]} ({len(unlisted)} such "
             f"file(s)); the split is of another version, fetch both anew"
         )
-    codes = clips["clip"].str.extract(_NAME)
-    clips = with_audio(clips, root / IRMAS_FOLDER, audio, out).assign(
-        instrument_code=codes["instrument"],
-        genre_code=codes["genre"],
-        drums=clips["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
-    )
     return write_corpus(
         out,
-        clips,
+        with_audio(clips, root / IRMAS_FOLDER, audio, out),
         root,
         lists,
         root / IRMAS_FOLDER,
@@ -114,7 +108,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         notes={
             "made_by": "biasmir prepare irmas",
             "without_group": {"irmas": {"genre lat_sou": int(clips["group"].isna().sum())}},
-            "without_audio": {"irmas": int(clips["audio"].isna().sum())},
+            "without_audio": {"irmas": int((~clips["clip"].isin(audio)).sum())},
             "counts_as_published": {"irmas": checked},
         },
         name="irmas",
@@ -160,7 +154,8 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     table : pandas.DataFrame
         Columns `dataset`, `clip`, `track`, `split`, `group` (NaN for a genre without counterpart)
         and the labels of `INSTRUMENTS`, sorted by clip. Every clip has every label observed, 1
-        for its predominant instrument and 0 for the others.
+        for its predominant instrument and 0 for the others. As metadata `instrument_code`,
+        `genre_code` and `drums` (yes, no, or NaN).
     checked : bool
         Whether the lists are the published ones, so that the counts of clips were checked.
 
@@ -194,6 +189,9 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     table = found[["dataset", "clip", "track", "split"]].assign(
         group=found["genre"].map(_GENRE_OF),
         **{label: (instrument == label).astype(float) for label in INSTRUMENTS},
+        instrument_code=found["instrument"],
+        genre_code=found["genre"],
+        drums=found["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
     )
     files = DATASETS["paper-split"].files
     published = all(has_sum(root / file.to, file.sum) for file in files)

@@ -45,6 +45,13 @@ PARTITIONS = {
     "train": "partitions/split01_train.csv",
     "test": "partitions/split01_test.csv",
 }
+# Columns of the metadata table, as far as it has them, and their names in a corpus.
+_KEPT = {
+    "artist_name": "artist",
+    "track_title": "title",
+    "license_title": "licence",
+    "start_time": "start_time",
+}
 TABLES = (METADATA, LABEL_TABLE, CLASS_MAP, *PARTITIONS.values())
 OPENMIC_LICENCE = {
     "what": "OpenMIC-2018 (each clip of audio: see the column licence)",
@@ -77,17 +84,9 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
     classes = _read_classes(folder)
     clips, checked = read_openmic(root, classes)
     clips = with_openmic_audio(clips, root, out)
-    columns = {"artist_name": "artist", "track_title": "title", "license_title": "licence"}
-    table = _read_metadata(folder).set_index("sample_key")
-    metadata = pd.DataFrame({"genres": table["titles"].map("; ".join)})
-    for column, name in columns.items():
-        if column in table:
-            metadata[name] = table[column]
-    if "start_time" in table:
-        metadata["start_time"] = pd.to_numeric(table["start_time"], errors="coerce")
     return write_corpus(
         out,
-        clips.join(metadata, on="clip"),
+        clips,
         root,
         openmic_tables(root),
         folder,
@@ -148,7 +147,9 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
     -------
     table : pandas.DataFrame
         Columns `dataset`, `clip`, `track` (the FMA track), `split`, `group` (NaN where no genre
-        title matches) and the labels, sorted by clip.
+        title matches), the labels, and as metadata `genres` (titles) and, as far as the table of
+        metadata has them, `artist`, `title`, `licence` and `start_time` (seconds into the
+        track); sorted by clip.
     checked : bool
         Whether the tables are the published ones, so that the counts of clips were checked. They
         are by the sum that their archive had when `fetch` unpacked it, and their sizes since.
@@ -183,8 +184,12 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
             "track": clips.str.partition("_")[0],
             "split": clips.map(splits),
             "group": metadata["titles"].map(_genre),
+            "genres": metadata["titles"].map("; ".join),
+            **{name: metadata[column] for column, name in _KEPT.items() if column in metadata},
         }
     )
+    if "start_time" in table:
+        table["start_time"] = pd.to_numeric(table["start_time"], errors="coerce")
     likelihoods = _read_likelihoods(folder, labels, clips).reindex(columns=list(labels))
     table = table.join(likelihoods, on="clip")
     published = DATASETS["openmic"].files[0]

@@ -77,7 +77,7 @@ def prepare_paper(
             raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
     corpus = write_corpus(
         out,
-        pd.concat(clips.values(), ignore_index=True),
+        pd.concat(clips.values(), join="inner", ignore_index=True),  # each has metadata of its own
         root,
         [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
         root / irmas.IRMAS_FOLDER if from_audio else published,

@@ -370,7 +370,7 @@ def _embedded_here(
     stored: Mapping[str, str],
     clips: Mapping[Clip, Path],
     jobs: int | None,
-    bar: Callable[..., Any],
+    show: Callable[..., Any],
 ) -> _Parts:
     """Yield what became of all clips, some at a time; the front end may run in processes."""
     if jobs is None:
@@ -380,7 +380,7 @@ def _embedded_here(
         jobs = max(1, min(8, cores - 1)) if embedding.has_network else cores * (cores > 1)
     workers = 0 if len(clips) <= _FEW else jobs
     with closing(_prepare_all(embedding.front_end, clips, workers)) as prepared:
-        yield from _embed(bar(prepared, total=len(clips)), embedding, stored)
+        yield from _embed(show(prepared, total=len(clips)), embedding, stored)
 
 
 def _embedded_there(
@@ -390,7 +390,7 @@ def _embedded_there(
     scheduler: str,
     jobs: int | None,
     asked: Mapping[str, Any],
-    bar: Callable[..., Any],
+    show: Callable[..., Any],
 ) -> _Parts:
     """Yield what became of all clips, some at a time; the workers of a cluster do it."""
     with connect(scheduler, jobs or None, (*AUDIO_PACKAGES, *embedding.packages)) as workers:
@@ -405,7 +405,7 @@ def _embedded_there(
             (embedding.name, asked, record, dict(there[start : start + size]))
             for start in range(0, len(there), size)
         )
-        with bar(total=len(clips)) as shown:
+        with show(total=len(clips)) as shown:
             with closing(workers.results(_embed_on_worker, calls)) as finished:
                 for part in itertools.chain.from_iterable(finished):
                     yield part
