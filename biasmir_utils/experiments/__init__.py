@@ -9,7 +9,7 @@
 - `judge_on_renderings`: corrections where the true shift is known.
 
 Functions here take a `Corpus` or plain arrays, return tables, and write no files, but those whose
-name begins with `write`, and `reproduce`.
+name begins with `write`, `run_plan` where it is to keep finished tasks, and `reproduce`.
 """
 
 import types
