@@ -358,7 +358,9 @@ class Corpus:
 
 
 def check_free(folder: Path, *more: str) -> None:
-    """Raise `CorpusError` if a folder holds a corpus, a part of one, or any of `more` already."""
+    """Raise `CorpusError` if a folder is a file, or holds a part of a corpus or any of `more`."""
+    if folder.is_file():
+        raise CorpusError(f"{folder}: a file; a corpus is a folder, choose another name for it")
     there = [name for name in (FILE_NAME, *FILE_NAMES, *more) if (folder / name).exists()]
     if there:
         raise CorpusError(

@@ -255,6 +255,7 @@ def test_other_kinds_of_files_and_a_corpus_that_is_there(tmp_path):
     assert run(tmp_path / "out", "--clips", table)[0] == 0
     before = (tmp_path / "out" / "corpus.json").read_bytes()
     assert "there is a corpus.json already" in refused(tmp_path / "out", "--clips", table)
+    assert "clips.csv: a file; a corpus is a folder" in refused(table, "--clips", table)
     assert (tmp_path / "out" / "corpus.json").read_bytes() == before
 
 
