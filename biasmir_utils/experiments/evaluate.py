@@ -497,7 +497,6 @@ def _outcomes(
     tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
     told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
     span: Span | None = None
-    like: LogisticRecogniser | None = None
     for (spec, mode), fitted in part.corrections.items():
         recogniser, correction = make_recogniser(task.recogniser, kind, task.seed), fitted
         thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
@@ -509,7 +508,7 @@ def _outcomes(
         ):
             # One span serves the uncorrected rows and all thin maps of them.
             span = Span.of(X) if span is None else span
-            like = _fit_span(recogniser, span, fitted, y, like, chooses)
+            _fit_span(recogniser, span, fitted, y)
             correction = None
         else:
             rows, complete = _corrected(fitted, X, dataset), _complete(recogniser, y, told)
@@ -560,25 +559,18 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     return found
 
 
-def _fit_span(
-    recogniser: LogisticRecogniser,
-    span: Span,
-    correction: Any,
-    y: Array,
-    like: LogisticRecogniser | None,
-    held_out: bool,
-) -> LogisticRecogniser:
+def _fit_span(recogniser: LogisticRecogniser, span: Span, correction: Any, y: Array) -> None:
     """Fit to the rows after a thin map, and make the recogniser take rows before it."""
     if correction is None:
-        return recogniser.fit_span(span, y, like, held_out)
+        recogniser.fit_span(span, y)
+        return
     thin, alpha = correction.thin_map, correction.alpha
-    recogniser.fit_span(span.move(thin, alpha), y, like, held_out)
+    recogniser.fit_span(span.move(thin, alpha), y)
     # w'(x - a R'L (x - c)) = (w - a L'R w)'x + a w'R'L c.
     along = alpha * (recogniser.coef_ @ thin.right.T)
     recogniser.coef_ -= along @ thin.left
     if thin.center is not None:
         recogniser.intercept_ += along @ (thin.left @ thin.center)
-    return recogniser
 
 
 @contextmanager

@@ -12,13 +12,11 @@ The logistic regression minimises liblinear's objective::
     |w|^2 / 2 + sum_i c_i log(1 + exp(-s_i z_i'w)),   s_i = 1 or -1
 
 where the intercept is the weight of a constant feature of z and is penalised too. A problem is
-one vector c: it holds C, the class weights, and 0 for rows outside of a fold. Three things make
+one vector c: it holds C, the class weights, and 0 for rows outside of a fold. Two things make
 it fast. An L2-penalised model has its weights in the span of its rows, so that n rows need no
 more than n coordinates (`Span`; no approximation). In those coordinates, the principal axes of
 the rows, the Hessian is nearly diagonal, so Newton steps by preconditioned conjugate gradients
-are cheap, and one matrix product serves many problems (`solve_logistic`). And rough solutions,
-which may start from those of nearly the same rows, rule out most values of C. What is kept in the
-end, a fit with the chosen C, is solved until nothing of this can be seen in it.
+are cheap, and one matrix product serves all values of C and all folds (`solve_logistic`).
 
 References
 ----------
@@ -54,16 +52,16 @@ from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS
 
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
-
-# Tolerances of `solve_logistic`: where clips are ranked, and where solutions are kept.
-RANKED, KEPT = 1e-4, 1e-9
-MAX_STEPS = 100
-# Up to so many coordinates a Newton step is quicker solved for than approached by gradients: with
-# many problems, and with one that is to be solved well.
-FEW_COORDINATES = {RANKED: 128, KEPT: 300}
+SingleArray = NDArray[np.float32]
 
 
-def balanced_weights(y: Array, rows: NDArray[np.bool_]) -> FloatArray:
+TOLERANCE = 1e-4
+MAX_NEWTON_STEPS = 100
+MAX_GRADIENT_STEPS = 200
+FORCING = 0.3
+
+
+def balanced_weights(y: NDArray[Any], rows: NDArray[np.bool_]) -> FloatArray:
     """Return the weights that give both classes the same total: n / (2 n_class), 0 elsewhere."""
     weights = np.zeros(len(y))
     n = int(rows.sum())
@@ -88,48 +86,46 @@ class LogisticRows:
         self.transposed = np.ascontiguousarray(self.single.T)
         self.squares = self.single**2
 
-    def exact_steps(self, gradient: Array, curvature: Array) -> Array:
-        """Solve ``(1 + Z' diag(curvature) Z) step = -gradient`` for each problem."""
-        steps = np.empty_like(gradient)
-        for step, own, weights in zip(steps, gradient, curvature, strict=True):
-            counts = weights > 0
-            scaled = self.Z[counts] * np.sqrt(weights[counts])[:, np.newaxis]
-            hessian = scaled.T @ scaled
-            hessian.flat[:: len(own) + 1] += 1
-            step[:] = np.linalg.solve(hessian, -own)
-        return steps
-
-    def approximate_steps(
-        self, gradient: Array, curvature: Array, diagonal: Array, forcing: Array
-    ) -> Array:
-        """Solve the same in single precision to the relative error `forcing`."""
+    def newton_step(
+        self,
+        gradient: FloatArray,
+        curvature: SingleArray,
+        diagonal: SingleArray,
+        forcing: FloatArray,
+    ) -> FloatArray:
+        """Solve ``(1 + Z' diag(curvature) Z) step = -gradient`` to the relative error `forcing`."""
         # Scaled to unit length: single precision overflows early.
-        length = np.maximum(np.linalg.norm(gradient, axis=1), np.finfo(np.float32).tiny)
+        length = np.maximum(np.linalg.norm(gradient, axis=1), np.finfo(np.float64).tiny)
         residual = (-gradient / length[:, np.newaxis]).astype(np.float32)
-        direction = residual / diagonal
-        energy = _row_dot(residual, direction)
+        preconditioned = residual / diagonal
+        direction = preconditioned.copy()
+        energy = _row_dot(residual, preconditioned)
         enough = (forcing**2 * energy).astype(np.float32)
-        solution, current = np.zeros_like(residual), np.zeros_like(residual)
+        solution = np.zeros_like(residual)
+        current = np.zeros_like(residual)
         active = np.arange(len(residual))
-        for _ in range(2 * MAX_STEPS):
-            product = _times(_times(direction, self.transposed) * curvature, self.single)
-            product += direction
+        for _ in range(MAX_GRADIENT_STEPS):
+            product = ((direction @ self.transposed) * curvature) @ self.single + direction
             rate = (energy / _row_dot(direction, product))[:, np.newaxis]
             current += rate * direction
             residual -= rate * product
             preconditioned = residual / diagonal
-            before, energy = energy, _row_dot(residual, preconditioned)
-            going_on = energy > enough
+            new_energy = _row_dot(residual, preconditioned)
+            going_on = new_energy > enough
             if not going_on.all():
-                solution[active] = current
+                solution[active[~going_on]] = current[~going_on]
                 if not going_on.any():
+                    active = active[:0]
                     break
                 active, current, residual = (a[going_on] for a in (active, current, residual))
                 preconditioned, direction = preconditioned[going_on], direction[going_on]
                 curvature, diagonal = curvature[going_on], diagonal[going_on]
-                enough, before, energy = (a[going_on] for a in (enough, before, energy))
-            direction = preconditioned + (energy / before)[:, np.newaxis] * direction
-        solution[active] = current
+                enough, energy = enough[going_on], energy[going_on]
+                new_energy = new_energy[going_on]
+            direction = preconditioned + (new_energy / energy)[:, np.newaxis] * direction
+            energy = new_energy
+        if len(active):
+            solution[active] = current
         return solution * length[:, np.newaxis]
 
 
@@ -137,13 +133,13 @@ def solve_logistic(
     rows: LogisticRows,
     y: Array,
     costs: FloatArray,
-    start: Array | None = None,
-    tol: float = RANKED,
-) -> tuple[Array, Array]:
+    start: FloatArray | None = None,
+    tol: float = TOLERANCE,
+) -> tuple[FloatArray, FloatArray]:
     """Minimise the objective for each row of `costs`.
 
-    Conjugate gradients run in single precision (they only choose a direction), and so does all else
-    for a tolerance above `RANKED`.
+    The inner iterations run in single precision (they only choose a direction); objective,
+    gradient and weights are kept in double precision, and so is the test of convergence.
 
     Parameters
     ----------
@@ -153,7 +149,7 @@ def solve_logistic(
     costs : ndarray, (n_problems, n_rows)
         The weights c of the loss, not negative.
     start : ndarray, (n_problems, r), optional
-        Where to start; 0 is the default, and is taken instead where the objective is lower there.
+        Where to start; default 0.
     tol : float
         A problem is solved when its Newton decrement (with the diagonal Hessian) is below
         `tol` times the one at w = 0.
@@ -164,89 +160,76 @@ def solve_logistic(
     decisions : ndarray, (n_problems, n_rows)
         ``weights @ Z.T``.
     """
-    r = rows.Z.shape[1]
-    exactly = r <= FEW_COORDINATES[RANKED if tol >= RANKED else KEPT]
-    single = tol > RANKED and not exactly
-    precision = np.float32 if single else np.float64
-    Z, transposed = (rows.single, rows.transposed) if single else (rows.Z, rows.Z.T)
-    c: Array = costs.astype(precision, copy=False)
-    y = np.broadcast_to(np.asarray(y, dtype=precision), c.shape)
-    weights, decisions = np.zeros((len(c), r), precision), np.zeros(c.shape, precision)
-    at_zero = _decrement(_times(c * (0.5 - y), Z), 1 + _times(_single(c / 4), rows.squares))
-    before = _objective(weights, decisions, c, y)
-    if start is not None:
-        W = start.astype(precision)
-        F = _times(W, transposed)
-        value = _objective(W, F, c, y)
-        better = value < before
-        weights[better], decisions[better], before[better] = W[better], F[better], value[better]
-    enough = tol * np.maximum(at_zero, np.finfo(precision).tiny)
-    unsolved: Array = np.arange(len(c))
-    for _ in range(MAX_STEPS):
-        W, F = weights[unsolved], decisions[unsolved]
+    Z = rows.Z
+    y = np.broadcast_to(np.asarray(y, dtype=np.float64), costs.shape)
+    weights = np.zeros((len(costs), Z.shape[1])) if start is None else start.copy()
+    decisions = np.zeros(costs.shape) if start is None else weights @ Z.T
+    at_zero = (costs * (0.5 - y)) @ Z
+    diagonal = 1 + (costs / 4).astype(np.float32) @ rows.squares
+    reference = np.maximum(_decrement(at_zero, diagonal), np.finfo(np.float64).tiny)
+
+    unsolved = np.arange(len(costs))
+    for _ in range(MAX_NEWTON_STEPS):
+        W, F, c, t = (a[unsolved] for a in (weights, decisions, costs, y))
         probability = expit(F)
-        gradient = W + _times(c * (probability - y), Z)
-        curvature = c * probability * (1 - probability)
-        diagonal = 1 + _times(_single(curvature), rows.squares)
-        decrement = _decrement(gradient, diagonal)
-        going_on = decrement > enough
+        gradient = W + (c * (probability - t)) @ Z
+        curvature = (c * probability * (1 - probability)).astype(np.float32)
+        diagonal = 1 + curvature @ rows.squares
+        progress = _decrement(gradient, diagonal) / reference[unsolved]
+        going_on = progress > tol
         if not going_on.any():
             break
-        unsolved, W, F, c, y = (a[going_on] for a in (unsolved, W, F, c, y))
-        gradient, curvature, diagonal = (a[going_on] for a in (gradient, curvature, diagonal))
-        decrement, enough, before = (a[going_on] for a in (decrement, enough, before))
-        if exactly:
-            step = rows.exact_steps(gradient, curvature)
-        else:
-            progress = decrement * (tol / enough)
-            forcing = np.maximum(np.minimum(0.3, np.sqrt(progress)), 0.5 * enough / decrement)
-            step = rows.approximate_steps(gradient, _single(curvature), diagonal, forcing)
-            step = step.astype(precision, copy=False)
-        # The largest of 1, 1/2, 1/4, ... of the step that lowers the objective enough.
-        change, slope = _times(step, transposed), _row_dot(gradient, step)
-        noise = 100 * np.finfo(precision).eps * np.abs(before)
-        size = np.ones((len(W), 1), precision)
-        for _ in range(30):
-            moved, decided = W + size * step, F + size * change
-            after = _objective(moved, decided, c, y)
-            too_high = after > before + 1e-4 * size[:, 0] * slope + noise
-            if not too_high.any():
-                break
-            size[too_high] /= 2
-        weights[unsolved], decisions[unsolved], before = moved, decided, after
+        unsolved = unsolved[going_on]
+        W, F, c, t, gradient = (a[going_on] for a in (W, F, c, t, gradient))
+        step = rows.newton_step(
+            gradient,
+            curvature[going_on],
+            diagonal[going_on],
+            np.minimum(FORCING, np.sqrt(progress[going_on])),
+        )
+        change = step @ Z.T
+        size = _line_search(W, F, step, change, gradient, c, t)[:, np.newaxis]
+        weights[unsolved] = W + size * step
+        decisions[unsolved] = F + size * change
     return weights, decisions
 
 
-def _objective(weights: Array, decisions: Array, costs: Array, y: Array) -> Array:
-    margin = np.where(y > 0, -decisions, decisions)
-    # log(1 + exp(margin)), several times as fast as logaddexp
-    softplus = np.maximum(margin, 0) + np.log1p(np.exp(-np.abs(margin)))
-    found: Array = 0.5 * _row_dot(weights, weights) + _row_dot(costs, softplus)
-    return found
+def _decrement(gradient: FloatArray, diagonal: SingleArray) -> FloatArray:
+    return np.sqrt(np.einsum("ij,ij,ij->i", gradient, gradient, 1.0 / diagonal))
 
 
-def _decrement(gradient: Array, diagonal: Array) -> Array:
-    found: Array = np.sqrt(_row_dot(gradient, gradient / diagonal))
-    return found
-
-
-def _row_dot(a: Array, b: Array) -> Array:
+def _row_dot(a: SingleArray, b: SingleArray) -> SingleArray:
     return np.einsum("ij,ij->i", a, b)
 
 
-def _single(a: Array) -> Array:
-    return a.astype(np.float32, copy=False)
+def _line_search(
+    W: FloatArray,
+    F: FloatArray,
+    step: FloatArray,
+    change: FloatArray,
+    gradient: FloatArray,
+    costs: FloatArray,
+    y: FloatArray,
+) -> FloatArray:
+    """Return for each problem the largest of 1, 1/2, 1/4, ... that lowers the objective enough."""
+    sign = np.where(y > 0, -1.0, 1.0)
 
+    def objective(size: FloatArray) -> FloatArray:
+        weights, decisions = W + size[:, np.newaxis] * step, F + size[:, np.newaxis] * change
+        margin = sign * decisions  # log(1 + exp(margin)), several times as fast as logaddexp
+        softplus = np.maximum(margin, 0) + np.log1p(np.exp(-np.abs(margin)))
+        loss = np.einsum("ij,ij->i", costs, softplus)
+        return 0.5 * np.einsum("ij,ij->i", weights, weights) + loss
 
-def _times(few: Array, matrix: Array) -> Array:
-    """Return ``few @ matrix``: 3 or 6 rows take OpenBLAS up to twice as long as 4 or 8."""
-    n, missing = len(few), -len(few) % 4
-    if n == 1 or not missing:
-        product: Array = few @ matrix
-        return product
-    filled = np.zeros((n + missing, few.shape[1]), few.dtype)
-    filled[:n] = few
-    return (filled @ matrix)[:n]
+    size = np.ones(len(W))
+    before = objective(np.zeros(len(W)))
+    slope = np.einsum("ij,ij->i", gradient, step)
+    for _ in range(30):
+        too_high = objective(size) > before + 1e-4 * size * slope + 1e-12 * np.abs(before)
+        if not too_high.any():
+            break
+        size[too_high] /= 2
+    return size
 
 
 @dataclass(frozen=True)
@@ -340,12 +323,7 @@ class Span:
 
 
 PAPER_C = tuple(10.0**exponent for exponent in range(-8, 4))
-# Solutions by which `LogisticRecogniser` chooses C: their tolerance, and by how much the mean
-# ROC-AUC of a value may lie behind the best one to stay in question. On data/demo that of the value
-# which is best in the end lies behind by at most 0.009, 0.0001 and 0.0001. In small folds, a few
-# pairs of clips may turn.
-ROUGH = ((1e-2, 0.02), (1e-3, 0.0025), (RANKED, 0.0005), (1e-6, 0.0))
-PAIRS_THAT_TURN = 3
+SOLVERS = ("newton", "liblinear")
 
 
 class LogisticRecogniser(ClassifierMixin, BaseEstimator):
@@ -373,8 +351,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     C_ : float
         The chosen value.
     cv_roc_auc_ : ndarray, (n_Cs,)
-        Mean ROC-AUC over outputs and folds; by `newton`, of a rough solution where the value is
-        out of the question.
+        Mean ROC-AUC over outputs and folds.
     cv_decision_ : ndarray, (n_clips,) or (n_clips, n_outputs)
         Decision value of each training row from the fold that did not train on it, with the
         chosen C.
@@ -382,10 +359,6 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray, (n_outputs,)
     n_features_in_ : int
     """
-
-    classes_: Array | None
-    _folds: _Folds
-    _solved: FloatArray
 
     def __init__(
         self, Cs: tuple[float, ...] = PAPER_C, n_folds: int = 3, solver: str = "newton"
@@ -411,28 +384,22 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             there are folds, or the solver is unknown.
         """
         rows, values = validate_data(self, X, y, dtype=np.float64, multi_output=True)
-        if self.solver not in ("newton", "liblinear"):
-            raise ArgumentError(f"solver {self.solver!r}: expected one of newton, liblinear")
+        if self.solver not in SOLVERS:
+            raise ArgumentError(f"solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
         if self.solver == "newton":
             return self.fit_span(Span.of(rows), values)
-        folds = self._make_folds(values)
+        folds = self._folds(values)
         decisions = np.array([_liblinear_folds(rows, folds, C) for C in self.Cs])
-        self.cv_roc_auc_ = folds.scores(decisions)
-        best = int(np.argmax(self.cv_roc_auc_))
-        self.C_ = float(self.Cs[best])
-        self.cv_decision_ = self._held_out(folds, decisions[best])
-        final = [_liblinear(self.C_).fit(rows[own >= 0], own[own >= 0]) for own in folds.y]
+        best = self._choose(folds.scores(decisions))
+        self._keep_held_out(folds, decisions[best])
+        final = [
+            _liblinear(self.C_).fit(rows[column >= 0], column[column >= 0]) for column in folds.y
+        ]
         self.coef_ = np.concatenate([model.coef_ for model in final])
         self.intercept_ = np.concatenate([model.intercept_ for model in final])
         return self
 
-    def fit_span(
-        self,
-        span: Span,
-        y: ArrayLike,
-        like: LogisticRecogniser | None = None,
-        held_out: bool = True,
-    ) -> LogisticRecogniser:
+    def fit_span(self, span: Span, y: ArrayLike) -> LogisticRecogniser:
         """Fit to rows whose span is known already; `solver` must be 'newton'.
 
         Parameters
@@ -440,38 +407,14 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         span : Span
         y : array-like
             As for `fit`.
-        like : LogisticRecogniser, optional
-            One that was fitted to the same `y` and a span that this one was moved from. It saves
-            time, and does not change the result.
-        held_out : bool
-            Whether `cv_decision_` is wanted.
         """
-        rows, Cs = span.problem_rows, np.array(self.Cs, dtype=np.float64)
-        if like is None:
-            folds, start = self._make_folds(np.asarray(y)), None
-        else:
-            self.classes_, folds, start = like.classes_, like._folds, like._solved
-        solved = np.zeros((len(Cs), *folds.weights.shape[:2], rows.Z.shape[1]))
-        if start is not None:
-            solved[..., : start.shape[-1]] = start[..., : solved.shape[-1]]
-        left, scores = np.arange(len(Cs)), np.full(len(Cs), np.nan)
-        for tol, margin in ROUGH:
-            if len(left) > 1:
-                solved[left], decisions = folds.solve(rows, Cs[left], solved[left], tol)
-                scores[left] = folds.scores(decisions)
-                behind = scores[left].max() - scores[left]
-                left = left[behind <= (margin and margin + folds.few_pairs)]
-        best = left[0]
-        self.C_, self.cv_roc_auc_ = float(Cs[best]), scores
-        self._folds, self._solved = folds, solved
-        if held_out:
-            _, decisions = folds.solve(rows, Cs[[best]], solved[[best]], KEPT)
-            self.cv_decision_ = self._held_out(folds, decisions[0])
-            if len(Cs) == 1:
-                self.cv_roc_auc_ = folds.scores(decisions)
-        final = np.array([self.C_ * balanced_weights(own, own >= 0) for own in folds.y])
-        start = solved[best].mean(axis=1)
-        found, _ = solve_logistic(rows, np.maximum(folds.y, 0), final, start, KEPT)
+        folds, rows = self._folds(np.asarray(y)), span.problem_rows
+        solutions, decisions = folds.solve(rows, self.Cs)
+        best = self._choose(folds.scores(decisions))
+        self._keep_held_out(folds, decisions[best])
+        final = [self.C_ * balanced_weights(column, column >= 0) for column in folds.y]
+        start = solutions[best].reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
+        found, _ = solve_logistic(rows, np.maximum(folds.y, 0), np.array(final), start)
         parts = [span.weights(solution) for solution in found]
         self.coef_ = np.array([coef for coef, _ in parts])
         self.intercept_ = np.array([intercept for _, intercept in parts])
@@ -516,7 +459,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     def _is_binary(self) -> bool:
         return self.classes_ is not None and len(self.classes_) == 2
 
-    def _make_folds(self, y: Array) -> _Folds:
+    def _folds(self, y: Array) -> _Folds:
         """Return the outputs and their folds, and keep the classes."""
         empty = np.empty((len(y), 1))
         if y.ndim == 2:
@@ -544,11 +487,18 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             mask[chosen] = True
         return _Folds(outputs, train)
 
-    def _held_out(self, folds: _Folds, decisions: FloatArray) -> FloatArray:
-        """Return of decisions, (outputs, folds, n), those of folds not trained on the row."""
-        fold = np.argmin(folds.train, axis=0)
-        found = decisions[:, fold, np.arange(len(fold))].T
-        return found[:, 0] if self._is_binary else found
+    def _choose(self, scores: FloatArray) -> int:
+        """Keep the mean score of each C and return the first position of the best."""
+        self.cv_roc_auc_ = scores
+        best = int(np.argmax(scores))
+        self.C_ = float(self.Cs[best])
+        return best
+
+    def _keep_held_out(self, folds: _Folds, decisions: FloatArray) -> None:
+        held_out = np.empty((decisions.shape[-1], len(decisions)))
+        for fold, mask in enumerate(folds.train):
+            held_out[~mask] = decisions[:, fold, ~mask].T
+        self.cv_decision_ = held_out[:, 0] if self._is_binary else held_out
 
 
 @dataclass(frozen=True)
@@ -566,33 +516,18 @@ class _Folds:
     y: NDArray[np.int8]
     train: NDArray[np.bool_]
 
-    @cached_property
-    def weights(self) -> FloatArray:
-        """Weights of the rows in each problem, (n_outputs, n_folds, n_rows)."""
-        return np.array(
+    def solve(self, rows: LogisticRows, Cs: tuple[float, ...]) -> tuple[FloatArray, FloatArray]:
+        """Return solutions, (n_Cs, n_outputs * n_folds, r), and decisions, see `scores`."""
+        weights = np.array(
             [[balanced_weights(y, mask & (y >= 0)) for mask in self.train] for y in self.y]
         )
-
-    @cached_property
-    def few_pairs(self) -> float:
-        """The ROC-AUC of `PAIRS_THAT_TURN` pairs, one present and one absent, in a small fold."""
-        held_out = [y[~mask] for y in self.y for mask in self.train]
-        pairs = min(int((y == 1).sum()) * int((y == 0).sum()) for y in held_out)
-        return PAIRS_THAT_TURN / max(1, pairs)
-
-    def solve(
-        self, rows: LogisticRows, Cs: FloatArray, start: Array, tol: float
-    ) -> tuple[Array, Array]:
-        """Return solutions, (n_Cs, n_outputs, n_folds, r), and decisions, see `scores`."""
-        costs = Cs[:, np.newaxis, np.newaxis, np.newaxis] * self.weights
+        costs = np.array(Cs, dtype=np.float64)[:, np.newaxis, np.newaxis, np.newaxis] * weights
         y = np.broadcast_to(np.maximum(self.y, 0)[:, np.newaxis], costs.shape)
         n, r = rows.Z.shape
-        found, decisions = solve_logistic(
-            rows, y.reshape(-1, n), costs.reshape(-1, n), start.reshape(-1, r), tol
-        )
-        return found.reshape(start.shape), decisions.reshape(costs.shape)
+        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n))
+        return solved.reshape(len(Cs), -1, r), decisions.reshape(costs.shape)
 
-    def scores(self, decisions: Array) -> FloatArray:
+    def scores(self, decisions: FloatArray) -> FloatArray:
         """Return the mean ROC-AUC on held-out rows of decisions, (n_Cs, outputs, folds, n)."""
         found = np.empty(decisions.shape[:3])
         for k, y in enumerate(self.y):
