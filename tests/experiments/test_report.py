@@ -152,6 +152,13 @@ def test_every_label_and_seed_has_a_control_of_its_own(corpus, several):
     assert row["low"] < row["high"]
 
 
+def test_tests_of_one_metric_in_one_place_are_a_family(corpus):
+    table = evaluate(corpus, "toy", "lda", report=True, jobs=1).report.changes
+    assert table["where"].nunique() == 3
+    assert table["p"].min() < 1
+    np.testing.assert_array_equal(table["p_holm"], table["p"])
+
+
 def test_the_baseline_is_added(corpus):
     plan = plan_evaluation(corpus, "toy", "lda", report=True)
     assert plan.parameters["corrections"] == ["none", "lda"]
