@@ -521,7 +521,9 @@ def report_summary(report: Report, record: Mapping[str, Any]) -> str:
 def report_latex(report: Report, record: Mapping[str, Any]) -> str:
     """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
     caption = re.sub(r"([%&_#$])", r"\\\1", " ".join(_text(report, record, "rests_on").split()))
-    return _gains(report).to_latex(index=False, escape=True, caption=caption)
+    table = _gains(report).to_latex(index=False, escape=True, caption=caption)
+    # In a text, a hyphen before a number is no minus sign.
+    return "% needs \\usepackage{booktabs}\n" + re.sub(r"(?<=[ \[])-(?=[.\d])", "$-$", table)
 
 
 def _text(report: Report, record: Mapping[str, Any], part: str, figure: str | None = None) -> str:

@@ -214,6 +214,9 @@ def test_the_text_says_what_the_numbers_rest_on(found):
 
 def test_the_table_for_latex(found):
     text = report_latex(found.report, found.record)
+    assert text.startswith("% needs")
+    assert "$-$0." in text
+    assert " -0." not in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert len(body) == len(found.report.summary)
     row = row_of(found.report.summary, embedding="toy2", correction="leace", mode="unlabelled")
