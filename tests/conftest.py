@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -28,6 +30,13 @@ def absent(reason: str) -> None:
     if REQUIRED:
         pytest.fail(f"{reason} (required, since BIASMIR_REQUIRE_FIXTURES=1)", pytrace=False)
     pytest.skip(reason)
+
+
+def run_command(*words: object) -> str:
+    """Run a command of `biasmir`, which has to succeed; return what it said."""
+    done = CliRunner().invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, f"biasmir {' '.join(map(str, words))}\n{done.output}"
+    return done.output
 
 
 @pytest.fixture(scope="session")
@@ -172,3 +181,9 @@ def _tiny_corpus_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_corpus(_tiny_corpus_original: Path, tmp_path: Path) -> Path:
     """The folder of a fresh copy of the tiny corpus; see `make_tiny_corpus`."""
     return Path(shutil.copytree(_tiny_corpus_original, tmp_path / "tiny"))
+
+
+@pytest.fixture
+def corpus(tiny_corpus: Path) -> Corpus:
+    """The tiny corpus, read."""
+    return Corpus.load(tiny_corpus)

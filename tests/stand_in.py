@@ -7,11 +7,11 @@ files have their sums.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 import wave
 import zipfile
@@ -21,10 +21,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from faulty_server import FaultyServer, add_zenodo_record, tls_for
+from faulty_server import FaultyServer, Redirect, add_zenodo_record, tls_for
 
-from biasmir_utils.corpus import write_embedding_file
 from biasmir_utils.datasets import DATASETS, GENRES, INSTRUMENTS, Dataset, RemoteFile
 
 OPENMIC_CLASSES = [
@@ -54,7 +54,11 @@ GENRE_CODES = dict(zip(GENRES, ("pop_roc", "jaz_blu", "cla", "cou_fol"), strict=
 GENRE_TITLES = dict(
     zip(GENRES, ("Psych-Rock", "Free-Jazz", "20th Century Classical", "Folk"), strict=True)
 )
-HOSTS = ["doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"]
+BUCKET = "https://storage.googleapis.com"  # where TF-Hub sends those who ask it
+HOSTS = [
+    *("doi.org", "zenodo.org", "raw.githubusercontent.com", "tfhub.dev", "github.com"),
+    "storage.googleapis.com",
+]
 DOI = "10.5281/zenodo.8126908"
 
 
@@ -82,6 +86,14 @@ def tar_gz(members: Mapping[str, bytes | None]) -> bytes:
             info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
             info.size = len(content or b"")
             archive.addfile(info, io.BytesIO(content or b""))
+    return file.getvalue()
+
+
+def tarred(folder: Path) -> bytes:
+    """Pack a folder of a network as TF-Hub does."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        archive.add(folder, arcname=".")
     return file.getvalue()
 
 
@@ -133,11 +145,12 @@ def openmic_archive(
         )
     members: dict[str, bytes | None] = {
         "openmic-2018": None,
-        "openmic-2018/openmic-2018-metadata.csv": _table(list(rows[0]), [r.values() for r in rows]),
-        "openmic-2018/openmic-2018-aggregated-labels.csv": _table(
-            ["sample_key", "instrument", "relevance", "num_responses"],
-            [(key, name, relevance, 3) for key, name, relevance in labels],
-        ),
+        "openmic-2018/openmic-2018-metadata.csv": pd.DataFrame(rows).to_csv(index=False).encode(),
+        "openmic-2018/openmic-2018-aggregated-labels.csv": pd.DataFrame(
+            labels, columns=["sample_key", "instrument", "relevance"]
+        )
+        .to_csv(index=False)
+        .encode(),
         "openmic-2018/class-map.json": json.dumps(
             {name: i for i, name in enumerate(OPENMIC_CLASSES)}
         ).encode(),
@@ -165,14 +178,6 @@ def irmas_archive(
         code = name[name.index("[") + 1 : name.index("]")]
         members[f"IRMAS-TrainingData/{code}/{name}.wav"] = audio(name)
     return zipped(members)
-
-
-def _table(header: list[str], rows: Iterable[Iterable[object]]) -> bytes:
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return file.getvalue().encode()
 
 
 def sum_of(content: bytes, algorithm: str = "md5") -> str:
@@ -219,17 +224,12 @@ class Clip:
     audio: bytes = field(default_factory=tone, repr=False)
 
     @property
-    def instrument(self) -> str:
-        """The predominant one."""
-        (instrument,) = [name for name, value in self.labels.items() if value == 1]
-        return instrument
-
-    @property
     def name(self) -> str:
         """As the data set would call it."""
         if self.dataset == "openmic":
             return f"{self.track:06d}_{3840 * self.number}"
-        code, genre = CODES[self.instrument], GENRE_CODES[self.group]
+        (instrument,) = [name for name, value in self.labels.items() if value == 1]
+        code, genre = CODES[instrument], GENRE_CODES[self.group]
         return f"{self.track:03d}__[{code}][nod][{genre}]{self.track:04d}__{self.number}"
 
 
@@ -238,6 +238,10 @@ class PaperFiles:
     """The files of the paper, by their names."""
 
     content: dict[str, bytes]
+
+    def addresses(self) -> dict[str, str]:
+        """Return the real address of each file."""
+        return {name: remote_file(name).url for name in self.content}
 
     @classmethod
     def pack(
@@ -272,40 +276,29 @@ class PaperFiles:
             content["embeddings.h5"] = _embeddings(clips, features, folder, frames)
         return cls(content)
 
-    def addresses(self) -> dict[str, str]:
-        """Return the real address of each file."""
-        return {name: remote_file(name).url for name in self.content}
-
 
 def _embeddings(
     clips: Sequence[Clip], features: Mapping[str, np.ndarray], folder: Path, frames: int
 ) -> bytes:
     import h5py
 
-    whole = folder / "embeddings.h5"
     rng = np.random.default_rng(0)
-    for name, matrix in features.items():
-        content = {}
-        for dataset in ("irmas", "openmic"):
-            rows = [row for row, clip in enumerate(clips) if clip.dataset == dataset]
-            noise = rng.normal(0, 0.1, (len(rows), frames, matrix.shape[1]))
-            noise -= noise.mean(axis=1, keepdims=True)
-            keys = np.repeat([clips[row].name for row in rows], frames).tolist()
-            framed = (matrix[rows][:, None] + noise).reshape(-1, matrix.shape[1])
-            content[dataset] = (keys, framed)
-        write_embedding_file(folder / f"{name}.h5", name, content)
-        with h5py.File(folder / f"{name}.h5") as part, h5py.File(whole, "a") as target:
-            for dataset in part:
-                part.copy(f"{dataset}/{name}", target.require_group(dataset))
-    return whole.read_bytes()
+    with h5py.File(folder / "embeddings.h5", "w") as file:
+        for name, matrix in features.items():
+            for dataset in ("irmas", "openmic"):
+                rows = [row for row, clip in enumerate(clips) if clip.dataset == dataset]
+                noise = rng.normal(0, 0.1, (len(rows), frames, matrix.shape[1]))
+                noise -= noise.mean(axis=1, keepdims=True)
+                framed = (matrix[rows][:, None] + noise).reshape(-1, matrix.shape[1])
+                keys = np.repeat([clips[row].name for row in rows], frames)
+                file[f"{dataset}/{name}/features"] = framed.astype(np.float32)
+                file[f"{dataset}/{name}/keys"] = keys.astype("S")
+    return (folder / "embeddings.h5").read_bytes()
 
 
 @contextmanager
 def serve(files: PaperFiles, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    """Serve the files at the addresses of the real hosts, behind a proxy, with their own sums.
-
-    Raises LookupError where no certificate can be made for them.
-    """
+    """Serve the files at the addresses of the real hosts, behind a proxy, with their own sums."""
     expect(files.content, patch)
     context, certificate = tls_for(HOSTS, folder)
     for name in ("no_proxy", "NO_PROXY", "BIASMIR_BASE_URL", "BIASMIR_DATA"):
@@ -315,6 +308,9 @@ def serve(files: PaperFiles, folder: Path, patch: pytest.MonkeyPatch) -> Iterato
             patch.setenv(name, server.url)
         patch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         for name, address in files.addresses().items():
+            if address.startswith("https://tfhub.dev/"):
+                server.add(address, b"", *[Redirect(f"{BUCKET}/{name}")] * 9)
+                address = f"{BUCKET}/{name}"
             server.add(address, files.content[name])
         if "embeddings.h5" in files.content:
             total = sum_of(files.content["embeddings.h5"])
@@ -355,3 +351,14 @@ def synthetic_features(clips: Sequence[Clip], dimension: int, seed: int) -> np.n
 def toy(patch: pytest.MonkeyPatch, *files: RemoteFile) -> None:
     """Let there be a data set `toy` of these files."""
     patch.setitem(DATASETS, "toy", Dataset("toy", "A toy", licence="CC0", files=files))
+
+
+def toy_command(file: RemoteFile, root: Path, first: str = "") -> list[str]:
+    """Return the command of a process that fetches `toy`, after a line of its own."""
+    code = f"""
+{first}
+from biasmir_utils.datasets import Dataset, RemoteFile, add_dataset, fetch
+add_dataset(Dataset('toy', 'A toy', files=({file!r},)))
+fetch(['toy'], {str(root)!r})
+"""
+    return [sys.executable, "-c", code]

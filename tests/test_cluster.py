@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import run_command
 from small_sounds import make_sound_corpus
 
 import biasmir_utils
@@ -53,13 +53,6 @@ def started(n_workers=2, failures=3, **options):
 def two():
     """A cluster of two worker processes; a killed one is replaced."""
     with started() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def intolerant():
-    """A cluster that gives a task up when one worker ended during it."""
-    with started(failures=0) as found:
         yield found
 
 
@@ -101,10 +94,6 @@ def killer(client, killed):
     return kill
 
 
-def stop():
-    raise KeyboardInterrupt
-
-
 GRID = {"corrections": "paper", "modes": ["global", "classwise"]}
 
 
@@ -120,9 +109,9 @@ def assert_same(one, other):
 # Evaluation
 
 
-def test_an_evaluation_in_which_the_workers_are_killed(tiny_corpus, tmp_path, two, monkeypatch):
+def test_an_evaluation_in_which_the_workers_are_killed(corpus, tmp_path, two, monkeypatch):
     address, client = two
-    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID, report=True)
+    plan = plan_evaluation(corpus, ["toy", "toy2"], **GRID, report=True)
     serial = run_plan(plan, scores=True, jobs=1)
     killed = []
     kept = at_first_result(monkeypatch, killer(client, killed))
@@ -135,37 +124,22 @@ def test_an_evaluation_in_which_the_workers_are_killed(tiny_corpus, tmp_path, tw
     assert_same(again, serial)
 
 
-def test_an_evaluation_goes_on_where_it_was_stopped(tiny_corpus, tmp_path, two, monkeypatch):
-    address, _ = two
-    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", ["none", "lda"])
-    with monkeypatch.context() as patch:
-        at_first_result(patch, stop)
-        with pytest.raises(KeyboardInterrupt):
-            run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "tasks").glob("*.npz")}
-    assert len(kept) == 1 < len(plan.tasks)
-    found = run_plan(plan, scores=True, resume=tmp_path / "tasks", scheduler=address)
-    assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
-    assert_same(found, run_plan(plan, scores=True, jobs=1))
-
-
-def test_workers_that_end_again_and_again(tiny_corpus, tmp_path, intolerant, monkeypatch):
-    address, client = intolerant
-    plan = plan_evaluation(Corpus.load(tiny_corpus), ["toy", "toy2"], **GRID)
-    at_first_result(monkeypatch, killer(client, []))
-    with pytest.raises(ClusterError, match=r"several workers ended during one task.*memory"):
-        run_plan(plan, resume=tmp_path / "tasks", scheduler=address)
+def test_workers_that_end_again_and_again(corpus, tmp_path, monkeypatch):
+    plan = plan_evaluation(corpus, ["toy", "toy2"], **GRID)
+    with started(failures=0) as (address, client):
+        at_first_result(monkeypatch, killer(client, []))
+        with pytest.raises(ClusterError, match=r"several workers ended during one task.*memory"):
+            run_plan(plan, resume=tmp_path / "tasks", scheduler=address)
     assert list((tmp_path / "tasks").glob("*.npz"))
 
 
 def test_local_workers_through_the_command(tiny_corpus, tmp_path):
     grid = ["--correction", "none", "lda", "--scores"]
-    for name, options in {"here": ["--jobs", "1"], "there": ["--scheduler", "local"]}.items():
-        out = tmp_path / f"{name}.csv"
-        command = ["evaluate", str(tiny_corpus), "--embedding", "toy", *grid, "--out", str(out)]
-        done = CliRunner().invoke(main, [*command, *options])
-        assert done.exit_code == 0, done.output
-    assert (tmp_path / "here.csv").read_bytes() == (tmp_path / "there.csv").read_bytes()
+    command = ["evaluate", tiny_corpus, "--embedding", "toy", *grid]
+    here, there = tmp_path / "here.csv", tmp_path / "there.csv"
+    run_command(*command, "--jobs", 1, "--out", here)
+    run_command(*command, "--scheduler", "local", "--out", there)
+    assert here.read_bytes() == there.read_bytes()
 
 
 # Extraction
@@ -221,30 +195,24 @@ def test_a_worker_that_has_another_model(sounds, two, monkeypatch):
 # What is not as it should be
 
 
-def test_an_address_that_nobody_answers(tiny_corpus, monkeypatch):
-    monkeypatch.setattr(f"{MODULE}._SECONDS_TO_ANSWER", 1.0)
-    before = set(threading.enumerate())
-    for address in ("tcp://127.0.0.1:9", "127.0.0.1:9"):
-        with pytest.raises(ClusterError, match=f"scheduler {address}: nobody answered within 1 s"):
-            evaluate(Corpus.load(tiny_corpus), "toy", scheduler=address)
-    assert set(threading.enumerate()) <= before  # nobody is left to complain in the end
-
-
-def test_something_else_at_the_address_is_nobody_and_leaves_no_traceback(tmp_path):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "a mute server"])
+def test_an_address_that_nobody_answers_leaves_no_traceback(address):
     code = """
-import socket
+import socket, sys
 from biasmir_utils import cluster
 from biasmir_utils.errors import ClusterError
 cluster._SECONDS_TO_ANSWER = 1.0
 mute = socket.create_server(("127.0.0.1", 0))
+address = sys.argv[1].replace("a mute server", f"tcp://127.0.0.1:{mute.getsockname()[1]}")
 try:
-    with cluster.connect(f"tcp://127.0.0.1:{mute.getsockname()[1]}"):
+    with cluster.connect(address):
         pass
 except ClusterError as error:
-    print(error)
+    print(str(error).replace(address, sys.argv[1]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "nobody answered within 1 s" in done.stdout
+    command = [sys.executable, "-c", code, address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert f"scheduler {address}: nobody answered within 1 s" in done.stdout
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
@@ -283,15 +251,21 @@ def test_jobs_are_of_this_machine(sounds, two):
         extract(sounds, "mfcc", progress=False, scheduler=two[0], jobs=2)
 
 
-def start_worker(address, folder):
+@contextmanager
+def worker_in(folder, address):
     """A worker of one process that finds packages in a folder before those that are installed."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
-    return subprocess.Popen(
+    worker = subprocess.Popen(
         [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(folder)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         stderr=subprocess.DEVNULL,
     )
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait()
 
 
 def copy_of_the_package(folder):
@@ -315,14 +289,10 @@ def test_a_worker_that_cannot_do_the_same(empty, sounds, tmp_path, there):
             r"worker tcp://.*: versions .*: biasmir_utils 0\.0\.1 instead of "
             f"{biasmir_utils.__version__};"
         )
-    worker = start_worker(address, tmp_path)
-    try:
+    with worker_in(tmp_path, address):
         client.wait_for_workers(1, timeout=120)
         with pytest.raises(ClusterError, match=told):
             extract(sounds, "mfcc", progress=False, scheduler=address)
-    finally:
-        worker.terminate()
-        worker.wait()
 
 
 def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
@@ -331,16 +301,12 @@ def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
     with started(n_workers=1) as (address, client), connect(address) as workers:
         assert list(workers.results(abs, [[-1]])) == [1]
         first = list(client.scheduler_info()["workers"])
-        worker = start_worker(address, tmp_path)
-        try:
+        with worker_in(tmp_path, address):
             client.wait_for_workers(2, timeout=120)
             client.retire_workers(first)
             told = r"worker tcp://.*: versions .* biasmir_utils 0\.0\.1 instead"
             with pytest.raises(ClusterError, match=told):
                 list(workers.results(abs, [[-1]]))
-        finally:
-            worker.terminate()
-            worker.wait()
 
 
 def test_a_scheduler_that_goes_away(sounds, monkeypatch):

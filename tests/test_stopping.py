@@ -10,10 +10,9 @@ import time
 import numpy as np
 import psutil
 import pytest
-from click.testing import CliRunner
+from conftest import run_command
 from small_sounds import make_sound_corpus as make_corpus
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import output_paths
 
@@ -29,10 +28,8 @@ def stopped(tmp_path, folder, pattern, number, *arguments):
     """
     script = tmp_path / "biasmir.py"
     script.write_text(PROGRAM)
-    command = [sys.executable, script, *arguments]
-    process = subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, script, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(folder.glob(pattern)):
         time.sleep(0.005)
     assert process.poll() is None, process.communicate()
@@ -93,6 +90,5 @@ def test_extract(tmp_path, number):
 def test_a_command_that_is_not_stopped_keeps_its_signal_handler(tiny_corpus, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     out = tmp_path / "r.csv"
-    command = ["evaluate", str(tiny_corpus), "--embedding", "toy", "--jobs", "1", "--out", str(out)]
-    assert CliRunner().invoke(main, command).exit_code == 0
+    run_command("evaluate", tiny_corpus, "--embedding", "toy", "--jobs", 1, "--out", out)
     assert signal.getsignal(signal.SIGTERM) is before

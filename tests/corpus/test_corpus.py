@@ -34,8 +34,7 @@ def message(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_a_loaded_corpus_answers(tiny_corpus):
-    corpus = Corpus.load(tiny_corpus)
+def test_a_loaded_corpus_answers(corpus):
     assert corpus.datasets == ["alpha", "beta"]
     assert corpus.groups == ["rock", "jazz", "folk"]
     assert corpus.labels == ["piano", "voice"]
@@ -53,8 +52,7 @@ def test_a_loaded_corpus_answers(tiny_corpus):
     assert corpus.audio_path(0) is None
 
 
-def test_an_embedding_is_the_mean_over_frames_in_the_order_of_the_table(tiny_corpus):
-    corpus = Corpus.load(tiny_corpus)
+def test_an_embedding_is_the_mean_over_frames_in_the_order_of_the_table(corpus):
     means = corpus.embedding("toy")
     for row in (0, 17, 130, 239):
         clip = corpus.clips.iloc[row]
@@ -63,8 +61,7 @@ def test_an_embedding_is_the_mean_over_frames_in_the_order_of_the_table(tiny_cor
         np.testing.assert_allclose(means[row], frames.mean(axis=0), rtol=1e-6, atol=1e-7)
 
 
-def test_clips_without_an_embedding_are_recorded_with_the_reason(tiny_corpus):
-    corpus = Corpus.load(tiny_corpus)
+def test_clips_without_an_embedding_are_recorded_with_the_reason(corpus):
     missing = corpus.missing("toy2")
     assert missing.values.tolist() == [
         ["beta", "b0118", "not in the embedding file"],
@@ -81,13 +78,6 @@ def test_clips_that_the_table_does_not_list_are_counted(tiny_corpus):
     corpus = Corpus.load(tiny_corpus)
     assert corpus.n_unlisted("toy") == 3
     assert "not in the table" in corpus.summary()
-
-
-def test_csv_and_parquet_are_read_alike(tiny_corpus):
-    from_parquet = Corpus.load(tiny_corpus).clips
-    (tiny_corpus / "clips.parquet").unlink()
-    from_parquet.to_csv(tiny_corpus / "clips.csv", index=False)
-    pd.testing.assert_frame_equal(Corpus.load(tiny_corpus).clips, from_parquet)
 
 
 def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
@@ -113,9 +103,11 @@ def test_summary_names_counts_gaps_and_warnings(tiny_corpus):
     assert "(none)" in text
 
 
-def test_a_missing_folder_and_a_folder_without_a_corpus(tmp_path):
+def test_a_folder_that_is_no_corpus(tmp_path):
     assert "no such folder" in message(tmp_path / "absent")
     assert "it has no corpus.json" in message(tmp_path)
+    (tmp_path / "corpus.json").write_text("{")
+    assert "corpus.json: not valid JSON" in message(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +119,6 @@ def test_a_missing_folder_and_a_folder_without_a_corpus(tmp_path):
         ({"datasets": []}, '"datasets" is empty'),
         ({"datasets": ["alpha", "alpha"]}, "names 'alpha' more than once"),
         ({"datasets": ["alpha", "x/y"]}, "dataset 'x/y' cannot be part of a path"),
-        ({"datasets": ["."]}, "dataset '.' cannot be part of a path"),
-        ({"datasets": ["..", "alpha"]}, "more than dots"),
         ({"datasets": "alpha"}, '"datasets" must be a list'),
         ({"groups": [1]}, '"groups" must hold non-empty texts'),
         ({"targets": [{"name": "piano", "kind": "tag"}]}, "has kind 'tag'"),
@@ -142,11 +132,6 @@ def test_a_missing_folder_and_a_folder_without_a_corpus(tmp_path):
 def test_a_broken_description_is_named(tiny_corpus, changes, expected):
     edit_description(tiny_corpus, **changes)
     assert expected in message(tiny_corpus)
-
-
-def test_a_description_that_is_not_json(tiny_corpus):
-    (tiny_corpus / "corpus.json").write_text("{")
-    assert "corpus.json: not valid JSON" in message(tiny_corpus)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from conftest import run_command
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (
     ALIASES,
@@ -54,17 +55,15 @@ class Flip(DomainTransformer):
 
 @pytest.fixture
 def flip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    tables = [METHODS, ALIASES, SETS]
-    before = [dict(table) for table in tables]
     (tmp_path / "flipping.py").write_text(FILE)
     monkeypatch.syspath_prepend(tmp_path)
-    import flipping  # type: ignore[import-not-found]
-
-    yield flipping.Flip
-    del sys.modules["flipping"]
-    for table, content in zip(tables, before, strict=True):
-        table.clear()
-        table.update(content)
+    with (
+        patch.dict(METHODS),
+        patch.dict(ALIASES),
+        patch.dict(SETS),
+        patch.dict(sys.modules),
+    ):
+        yield import_module("flipping").Flip
 
 
 def test_it_is_known_by_name(flip: Any) -> None:
@@ -93,21 +92,15 @@ def test_it_is_saved_and_loaded(flip: Any, tmp_path: Path) -> None:
 
 
 def test_the_commands_know_it(flip: Any, tiny_corpus: Path, tmp_path: Path) -> None:
-    help_text = CliRunner().invoke(main, ["evaluate", "--help"]).output
-    assert "flip" in help_text
-    assert "flip:first=2" in help_text
+    assert "flip:first=2" in run_command("evaluate", "--help")
     out = tmp_path / "out"
-    done = CliRunner().invoke(
-        main, ["correct", str(tiny_corpus), "--correction", "flop", "--out", str(out)]
-    )
-    assert done.exit_code == 0, done.output
+    run_command("correct", tiny_corpus, "--correction", "flop", "--out", out)
     before, after = Corpus.load(tiny_corpus), Corpus.load(out)
     beta = (before.clips["dataset"] == "beta").to_numpy()
     expected = before.embedding("toy") * np.where(beta[:, None] & (np.arange(8) < 2), -1, 1)
     np.testing.assert_allclose(after.embedding("toy"), expected, atol=1e-6)
     table = tmp_path / "results.csv"
     options = ["--embedding", "toy", "--correction", "flip", "--report", "full", "--jobs", "1"]
-    done = CliRunner().invoke(main, ["evaluate", str(tiny_corpus), *options, "--out", str(table)])
-    assert done.exit_code == 0, done.output
+    run_command("evaluate", tiny_corpus, *options, "--out", table)
     assert "flip" in table.read_text()
     assert "labelled target" in table.with_suffix(".report.md").read_text()

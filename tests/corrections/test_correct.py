@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import run_command
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
@@ -26,11 +27,6 @@ from biasmir_utils.corrections import (
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments import evaluate
-
-
-@pytest.fixture
-def corpus(tiny_corpus: Path) -> Corpus:
-    return Corpus.load(tiny_corpus)
 
 
 def run(*arguments: Any) -> Any:
@@ -65,9 +61,8 @@ def by_hand(corpus: Corpus, name: str, embedding: str) -> Any:
 def test_a_corrected_corpus_is_a_corpus_with_corrected_embeddings(corpus: Corpus) -> None:
     before = sums(corpus.path)
     out = corpus.path.parent / "out"
-    result = run(corpus.path, "--correction", "leace", "--out", out)
-    assert result.exit_code == 0, result.output
-    assert "toy2: 238 clips of 12 dimensions" in result.output
+    told = run_command("correct", corpus.path, "--correction", "leace", "--out", out)
+    assert "toy2: 238 clips of 12 dimensions" in told
     assert sums(corpus.path) == before
     found = Corpus.load(out)
     assert found.embedding_names == ["toy", "toy2"]
@@ -80,7 +75,7 @@ def test_a_corrected_corpus_is_a_corpus_with_corrected_embeddings(corpus: Corpus
     assert set(found.missing("toy2")["reason"]) == {"too short", "not in the embedding file"}
     results = evaluate(found, "toy", jobs=1).results
     assert np.isfinite(results["roc_auc"]).all()
-    assert "tiny+leace" in CliRunner().invoke(main, ["info", str(out)]).output
+    assert "tiny+leace" in run_command("info", out)
 
 
 def test_the_record_says_what_was_done(corpus: Corpus, tmp_path: Path) -> None:
@@ -147,11 +142,7 @@ def with_gamma(corpus: Corpus, folder: Path) -> Corpus:
         ("center", "rows of it stay where they are, as there is no map for that dataset"),
         ("zscore", "rows of it are moved as if they had the statistics of all rows of the fit"),
         ("coral:unseen=own", "by the statistics of that dataset's rows, all together"),
-        (
-            "klda",
-            "rows of it are standardised by all rows of the fit, mapped to random features, and "
-            "these are corrected like every other row",
-        ),
+        ("klda", "rows of it are standardised by all rows of the fit, mapped to random features"),
     ],
 )
 def test_a_saved_correction_on_a_corpus_it_has_not_seen(
@@ -159,10 +150,9 @@ def test_a_saved_correction_on_a_corpus_it_has_not_seen(
 ) -> None:
     first = correct_corpus(corpus, name, tmp_path / "first", embeddings=["toy"])
     new = with_gamma(corpus, tmp_path / "new")
-    result = run(new.path, "--load", first.path, "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    assert "fitted to alpha, beta and has not seen gamma" in result.output
-    assert rule in result.output
+    told = run_command("correct", new.path, "--load", first.path, "--out", tmp_path / "out")
+    assert "fitted to alpha, beta and has not seen gamma" in told
+    assert rule in told
     found = Corpus.load(tmp_path / "out")
     assert found.embedding_names == ["toy"]
     fitted = load_correction(first.path / "corrections" / "toy.npz")
@@ -184,8 +174,7 @@ def test_one_file_may_be_for_another_name_and_seen_datasets_need_no_note(
     # Of the corpus's two embeddings the file is for one.
     (note,) = again.description.provenance["notes"]
     assert note == ("left out, since no saved correction was fitted to them: toy2 of corpus 'tiny'")
-    result = run(corpus.path, "--load", file, "--out", tmp_path / "told")
-    assert note in result.output
+    assert note in run_command("correct", corpus.path, "--load", file, "--out", tmp_path / "told")
     whole = apply_to_corpus(corpus, first.path, tmp_path / "whole")
     assert whole.description.provenance["notes"] == []
     asked = apply_to_corpus(corpus, file, tmp_path / "asked", embeddings=["toy"])
@@ -272,7 +261,4 @@ def test_several_corrections_are_several_commands(tiny_corpus: Path, tmp_path: P
     # Other errors stay as they are, and so does the corpus after the option.
     other = run(tiny_corpus, "--correction", "leace", "--oot", out)
     assert "No such option" in other.output
-    extra = run(tiny_corpus, "more", "--correction", "leace", "--out", out)
-    assert "unexpected extra argument" in extra.output
-    last = run("--correction", "center", tiny_corpus, "--out", out)
-    assert last.exit_code == 0, last.output
+    run_command("correct", "--correction", "center", tiny_corpus, "--out", out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -25,11 +24,6 @@ from biasmir_utils.corrections import (
     moments_of_corpus,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
-
-
-@pytest.fixture
-def corpus(tiny_corpus: Path) -> Corpus:
-    return Corpus.load(tiny_corpus)
 
 
 def damage(corpus: Corpus) -> None:
@@ -54,7 +48,10 @@ def assert_same(one: Moments, other: Moments) -> None:
     for key, cell in one.cells.items():
         assert cell.count == other.cells[key].count
         np.testing.assert_allclose(cell.mean, other.cells[key].mean, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(one.total_covariance(), other.total_covariance(), atol=1e-10)
+        if cell.scatter is not None:
+            np.testing.assert_allclose(cell.scatter, other.cells[key].scatter, rtol=1e-6)
+    if one.scatter == "pooled":
+        np.testing.assert_allclose(one.total_covariance(), other.total_covariance(), atol=1e-10)
     np.testing.assert_array_equal(one.largest, other.largest)
 
 
@@ -125,13 +122,6 @@ def test_what_cannot_be_fitted_is_refused_before_the_file_is_read(
         fit_to_frames(corpus, "toy", make())
 
 
-def test_groups_that_the_corpus_does_not_name(corpus: Corpus) -> None:
-    corpus.clips["group"] = np.nan
-    for correction in ("leace:groups=group", make_correction("meanproj:groups=group")):
-        with pytest.raises(ArgumentError, match="names no groups"):
-            fit_to_frames(corpus, "toy", correction)  # type: ignore[arg-type]
-
-
 def test_bad_arguments_and_files_are_named(corpus: Corpus) -> None:
     with pytest.raises(ArgumentError, match="no embedding 'x'"):
         moments_of_corpus(corpus, "x")
@@ -139,6 +129,10 @@ def test_bad_arguments_and_files_are_named(corpus: Corpus) -> None:
         moments_of_corpus(corpus, "toy", fit_split="test")
     with pytest.raises(ArgumentError, match="cannot be fitted from moments"):
         fit_to_frames(corpus, "toy", DomainLDA())  # type: ignore[arg-type]
+    corpus.clips["group"] = np.nan
+    for correction in ("leace:groups=group", make_correction("meanproj:groups=group")):
+        with pytest.raises(ArgumentError, match="names no groups"):
+            fit_to_frames(corpus, "toy", correction)  # type: ignore[arg-type]
     damage(corpus)
     with pytest.raises(CorpusError, match="/beta/toy, clip 'b0002': the features hold NaN"):
         moments_of_corpus(corpus, "toy")
@@ -168,12 +162,7 @@ def test_chunks_and_sums_equal_the_whole(cuts: list[int], scatter: str) -> None:
         stream.update(X[chunk], domain[chunk], group[chunk])
         total = total + Moments(4, scatter).update(X[chunk], domain[chunk], group[chunk])
     for moments in (stream, total):
-        assert moments.cells.keys() == whole.cells.keys()
-        for key, cell in whole.cells.items():
-            assert moments.cells[key].count == cell.count
-            np.testing.assert_allclose(moments.cells[key].mean, cell.mean, rtol=1e-12)
-            if cell.scatter is not None:
-                np.testing.assert_allclose(moments.cells[key].scatter, cell.scatter, rtol=1e-6)
+        assert_same(whole, moments)
         np.testing.assert_array_equal(moments.largest, np.abs(X).max(axis=0))
 
 

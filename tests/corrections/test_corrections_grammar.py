@@ -32,7 +32,6 @@ from biasmir_utils.errors import ArgumentError
         ("klda", "lda:kernel=fastfood"),
         ("k", "none:kernel=fastfood"),
         ("mklda", "lda:groups=group,kernel=fastfood"),
-        ("mklda", "lda:kernel=fastfood,groups=group"),
         ("mklda", "mlda:kernel=fastfood"),
         ("mklda:alpha=0.5", "lda:alpha=0.50,kernel=fastfood,groups=group"),
         ("lda", " lda "),

@@ -72,12 +72,10 @@ def two_domains(n: int = 60, d: int = 5, seed: int = 0) -> tuple[Any, Any, Any, 
 @pytest.mark.parametrize("make", DOSED)
 def test_without_domains_it_is_the_identity_and_says_so(make: Any) -> None:
     X, *_ = two_domains()
-    with pytest.warns(DomainWarning, match="nothing to correct"):
-        fitted = make().fit(X)
-    np.testing.assert_array_equal(fitted.transform(X), X)
-    with pytest.warns(DomainWarning, match="nothing to correct"):
-        fitted = make().fit(X, sample_domain=["only"] * len(X))
-    np.testing.assert_array_equal(fitted.transform(X), X)
+    for domain in (None, ["only"] * len(X)):
+        with pytest.warns(DomainWarning, match="nothing to correct"):
+            fitted = make().fit(X, sample_domain=domain)
+        np.testing.assert_array_equal(fitted.transform(X), X)
 
 
 def test_no_correction_does_not_warn() -> None:
@@ -110,14 +108,11 @@ def test_float32_is_kept_and_agrees(make: Any) -> None:
 @pytest.mark.parametrize("make", CORRECTIONS)
 def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
     X, y, domain, group = two_domains()
-    before = sklearn.get_config()["enable_metadata_routing"]
     with sklearn.config_context(enable_metadata_routing=True):
         pipeline = make_pipeline(StandardScaler(), make(), LogisticRegression())
         pipeline.fit(X, y, sample_domain=domain, sample_group=group)
         routed = pipeline[:-1].transform(X, sample_domain=domain)
         assert pipeline.score(X, y, sample_domain=domain) > 0.6
-    assert before is False
-    assert sklearn.get_config()["enable_metadata_routing"] is False
     scaled = StandardScaler().fit_transform(X)
     direct = make().fit_transform(scaled, sample_domain=domain, sample_group=group)
     np.testing.assert_allclose(routed, direct, atol=1e-12)
@@ -130,13 +125,11 @@ def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
         (np.zeros((60, 2)), "one label for each of the 60 rows"),
         ([None, *["a"] * 59], r"missing \(None or NaN\) in 1 rows, the first of them row 0"),
         (np.r_[np.zeros(59), np.nan], "the first of them row 59"),
-        (["a", 1, *["b"] * 58], "sample_domain mixes labels|mixes labels"),
+        (np.array(["a", 1, *["b"] * 58], dtype=object), "mixes labels"),
     ],
 )
 def test_domains_that_cannot_be_used_are_named(domain: Any, message: str) -> None:
     X, *_ = two_domains()
-    if isinstance(domain, list) and 1 in domain:
-        domain = np.array(domain, dtype=object)
     with pytest.raises(ArgumentError, match=message):
         DomainLDA().fit(X, sample_domain=domain)
 

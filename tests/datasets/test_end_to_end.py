@@ -13,12 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from conftest import absent
+from conftest import run_command
 from faulty_server import FaultyServer
 from stand_in import Clip, PaperFiles, serve
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import INSTRUMENTS
 from biasmir_utils.experiments import read_table
@@ -31,12 +29,6 @@ CLIPS = {"train": 5, "test": 2}
 PLANNED = 240  # enough to choose from
 N_CLIPS = 2 * sum(CLIPS.values())
 FETCHED = ["openmic", "irmas", "paper-split"]
-
-
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(main, [str(word) for word in arguments])
-    assert done.exit_code == 0, f"biasmir {' '.join(map(str, arguments))}\n{done.output}"
-    return done.output
 
 
 def as_file(sound: bytes, kind: str) -> bytes:
@@ -93,27 +85,24 @@ def rendered(soundfonts: dict[str, Path]) -> list[Clip]:
 def hosts(soundfonts, monkeypatch, tmp_path) -> Iterator[FaultyServer]:
     monkeypatch.setenv("BIASMIR_CACHE", str(tmp_path / "user"))
     (tmp_path / "tls").mkdir()
-    try:
-        with serve(PaperFiles.pack(rendered(soundfonts)), tmp_path / "tls", monkeypatch) as server:
-            yield server
-    except LookupError as error:
-        absent(str(error))
+    with serve(PaperFiles.pack(rendered(soundfonts)), tmp_path / "tls", monkeypatch) as server:
+        yield server
 
 
 def test_from_the_audio_to_the_comparison(hosts, tmp_path):
     # fetch
     root = tmp_path / "user" / "data"
-    output = run("fetch", *FETCHED)
+    output = run_command("fetch", *FETCHED)
     for words in ("CC BY 4.0", "CC BY-NC-SA 3.0, for non-commercial use", "not to be passed on"):
         assert words in output
     assert {asked.status for asked in hosts.asked} == {200}
     hosts.asked.clear()
-    assert run("fetch", *FETCHED).count("there already, checked") == 4
+    assert run_command("fetch", *FETCHED).count("there already, checked") == 4
     assert hosts.asked == []
 
     # prepare
     corpus = tmp_path / "corpus"
-    output = run("prepare", "paper", corpus, "--from-audio")
+    output = run_command("prepare", "paper", corpus, "--from-audio")
     assert "none yet (see `biasmir extract`)" in output
     loaded = Corpus.load(corpus)
     assert len(loaded.clips) == 2 * N_CLIPS
@@ -121,17 +110,16 @@ def test_from_the_audio_to_the_comparison(hosts, tmp_path):
         assert loaded.audio_path(row).resolve().is_relative_to(root)
 
     # extract
-    output = run("extract", corpus, "--embedding", "mfcc", "--jobs", 0, "--quiet")
+    output = run_command("extract", corpus, "--embedding", "mfcc", "--jobs", 0, "--quiet")
     assert f"{2 * N_CLIPS}" in output
     loaded = Corpus.load(corpus)
     assert loaded.embedding_names == ["mfcc"]
     assert loaded.complete(["mfcc"]).all()
-    assert len(loaded.missing("mfcc")) == 0
 
     # evaluate
     results = tmp_path / "results.csv"
     corrections = ("none", "lda", "k", "klda")
-    output = run(
+    output = run_command(
         "evaluate", corpus, "--embedding", "mfcc", "--correction", *corrections,
         "--out", results, "--scores", "--jobs", 1,
     )  # fmt: skip
@@ -143,7 +131,7 @@ def test_from_the_audio_to_the_comparison(hosts, tmp_path):
     assert home["roc_auc"].mean() > 0.5
 
     # compare
-    output = run(
+    output = run_command(
         "compare", results, "--scores", results.with_suffix(".scores.parquet"),
         "--out", tmp_path / "comparison.csv", "--replicates", 100,
     )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import run_command
 from hypothesis import given, settings, strategies as st
 from stand_in import tone
 
@@ -54,22 +55,20 @@ def column(name: str, values: list[str]) -> list[list[str]]:
     return body
 
 
-def run(*arguments: object) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
+def run(*arguments: object) -> str:
+    return run_command("import", *arguments)
 
 
 def refused(*arguments: object) -> str:
     """Run the command, which has to fail with one line and leave nothing."""
     out = Path(str(arguments[0]))
     before = sorted(out.rglob("*")) if out.exists() else None
-    code, output = run(*arguments)
-    assert code == 1, output
-    assert output.startswith("Error: ")
-    assert len(output.splitlines()) == 1
+    done = CliRunner().invoke(main, ["import", *map(str, arguments)])
+    assert done.exit_code == 1, done.output
+    assert done.output.startswith("Error: ")
+    assert len(done.output.splitlines()) == 1
     assert (sorted(out.rglob("*")) if out.exists() else None) == before
-    return output
+    return done.output
 
 
 # The table
@@ -77,8 +76,7 @@ def refused(*arguments: object) -> str:
 
 def test_a_table_becomes_a_corpus(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
-    code, output = run(tmp_path / "mine", "--clips", table, "--title", "Two of mine")
-    assert code == 0, output
+    output = run(tmp_path / "mine", "--clips", table, "--title", "Two of mine")
     corpus = Corpus.load(tmp_path / "mine")
     assert (corpus.name, corpus.title) == ("mine", "Two of mine")
     assert corpus.datasets == ["studio", "stage"]
@@ -111,9 +109,7 @@ def test_parquet_gives_the_same_corpus(tmp_path):
     first = import_corpus(tmp_path / "a", table)
     second = import_corpus(tmp_path / "b", tmp_path / "clips.parquet")
     pd.testing.assert_frame_equal(first.clips, second.clips)
-
-
-def test_numbers_as_names_stay_names(tmp_path):
+    # Numbers as names stay names.
     frame = pd.DataFrame(
         {"dataset": "d", "clip": [1, 2, 3], "track": [1.0, np.nan, 7.0], "split": "train"}
     )
@@ -136,8 +132,7 @@ def test_a_table_saved_by_a_spreadsheet(tmp_path):
 def test_what_is_missing_is_filled_in_and_said(tmp_path):
     body = [[f"c{i}", str(i % 2)] for i in range(40)]
     table = write_csv(tmp_path / "field.csv", body, ["clip", "bird"])
-    code, output = run(tmp_path / "out", "--clips", table)
-    assert code == 0
+    output = run(tmp_path / "out", "--clips", table)
     assert "no column 'dataset': all clips belong to 'field'" in output
     assert "no column 'track'" in output
     assert "10 of 40 tracks of field were drawn for the test part (seed 0)" in output
@@ -236,10 +231,9 @@ def test_a_reserved_name_in_other_letters_is_not_passed_over(tmp_path, column, m
     told = refused(tmp_path / "out", "--clips", table)
     assert f"the column {column!r} would mean nothing; did you mean {meant!r}?" in told
     # Unless it is meant to be something else, or both are there.
-    code, output = run(tmp_path / "out", "--clips", table, "--category", column, "--label", "piano")
-    assert code == 0, output
+    run(tmp_path / "out", "--clips", table, "--category", column, "--label", "piano")
     write_csv(table, [[*row, "x"] for row in rows()], [*HEADER, meant.capitalize()])
-    assert run(tmp_path / "other", "--clips", table)[0] == 0
+    run(tmp_path / "other", "--clips", table)
 
 
 def test_other_kinds_of_files_and_a_corpus_that_is_there(tmp_path):
@@ -252,7 +246,7 @@ def test_other_kinds_of_files_and_a_corpus_that_is_there(tmp_path):
     }.items():
         assert told in refused(tmp_path / "out", "--clips", tmp_path / name)
     table = write_csv(tmp_path / "clips.csv")
-    assert run(tmp_path / "out", "--clips", table)[0] == 0
+    run(tmp_path / "out", "--clips", table)
     before = (tmp_path / "out" / "corpus.json").read_bytes()
     assert "there is a corpus.json already" in refused(tmp_path / "out", "--clips", table)
     assert "clips.csv: a file; a corpus is a folder" in refused(table, "--clips", table)
@@ -297,10 +291,9 @@ def test_a_stray_cell_in_a_column_of_numbers_is_pointed_out(tmp_path, suffix, pl
 
 def test_named_targets_and_nothing_else(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
-    code, output = run(
+    output = run(
         tmp_path / "out", "--clips", table, "--number", "piano", "tempo", "--category", "remark"
     )
-    assert code == 0
     assert "taken for" not in output
     corpus = Corpus.load(tmp_path / "out")
     assert [(t.name, t.kind) for t in corpus.targets] == [
@@ -330,14 +323,6 @@ def test_named_targets_and_nothing_else(tmp_path):
 def test_targets_that_cannot_be(tmp_path, options, told):
     table = write_csv(tmp_path / "clips.csv")
     assert told in refused(tmp_path / "out", "--clips", table, *options)
-
-
-def test_a_misspelt_column_is_said_before_a_missing_sound_file(tmp_path):
-    table = tmp_path / "clips.csv"
-    table.write_text("clip,audio,piano\na,a.wav,1\nb,b.wav,0\n")
-    told = refused(tmp_path / "out", "--clips", table, "--label", "pianoo")
-    assert "the column 'pianoo' is missing" in told
-    assert "a.wav" in refused(tmp_path / "out", "--clips", table, "--label", "piano")
 
 
 def test_a_likelihood_is_a_number_in_its_range(tmp_path):
@@ -375,8 +360,7 @@ def test_what_a_column_looks_like(tmp_path, cells, kind):
 def test_labels_from_a_column_of_names(tmp_path):
     body = [["a", "piano; voice"], ["b", "voice"], ["c", ""], ["d", " piano ;"]]
     table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
-    code, _ = run(tmp_path / "out", "--clips", table, "--labels-from", "instrument")
-    assert code == 0
+    run(tmp_path / "out", "--clips", table, "--labels-from", "instrument")
     corpus = Corpus.load(tmp_path / "out")
     assert corpus.labels == ["piano", "voice"]
     np.testing.assert_array_equal(corpus.clips["piano"], [1, 0, np.nan, 1])
@@ -416,13 +400,8 @@ def test_audio_by_its_path_stays_in_place(tmp_path):
 
 def test_audio_by_the_name_of_the_clip(tmp_path):
     folder = sounds(tmp_path / "music", "x/a.wav", "x/b.ogg", "d1/c.wav", "d2/c.wav", "b.txt")
-    body = [["d1", "a"], ["d1", "b.ogg"], ["d1", "c"], ["d2", "c"]]
-    table = write_csv(tmp_path / "clips.csv", body, ["dataset", "clip"])
-    with pytest.raises(CorpusError, match="one track only"):
-        import_corpus(tmp_path / "out", table, audio_root=folder)
-    table = write_csv(
-        tmp_path / "clips.csv", [[*row, "train"] for row in body], ["dataset", "clip", "split"]
-    )
+    body = [[*row, "train"] for row in (("d1", "a"), ("d1", "b.ogg"), ("d1", "c"), ("d2", "c"))]
+    table = write_csv(tmp_path / "clips.csv", body, ["dataset", "clip", "split"])
     clips = import_corpus(tmp_path / "out", table, audio_root=folder).clips
     assert [Path(audio).relative_to("../music").as_posix() for audio in clips["audio"]] == [
         "x/a.wav",
@@ -489,11 +468,10 @@ def embedding_refused(place: Path, path: Path) -> str:
 def test_a_matrix_in_the_order_of_the_table(tmp_path, suffix, dtype):
     table = write_csv(tmp_path / "clips.csv")
     matrix = (8 * X).astype(dtype)
-    code, output = run(
+    run(
         tmp_path / "out", "--clips", table,
         "--features", save(tmp_path / f"X{suffix}", matrix), "--embedding", "mine",
     )  # fmt: skip
-    assert code == 0, output
     corpus = Corpus.load(tmp_path / "out")
     np.testing.assert_array_equal(corpus.embedding("mine"), matrix.astype(np.float32))
     assert corpus.dimension("mine") == 3
@@ -510,10 +488,7 @@ def test_keys_several_rows_a_clip_unlisted_and_missing_ones(tmp_path, suffix):
     matrix = np.array([[7.0, 7], [0, 2], [2, 0], [9, 9], [1, 1]])
     name = "clip" if suffix == ".parquet" else "keys"
     path = save(tmp_path / f"X{suffix}", matrix, **{name: np.array(keys)})
-    code, output = run(
-        tmp_path / "out", "--clips", table, "--features", path, "--embedding", "mine"
-    )
-    assert code == 0, output
+    output = run(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "mine")
     assert "mine: 5 clips have no row" in output
     assert "mine: 1 rows of clips not in the table were left out" in output
     corpus = Corpus.load(tmp_path / "out")
@@ -555,11 +530,10 @@ def test_an_embedding_that_is_constant_is_warned_of(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
     half = np.vstack([X[:4], np.ones((4, 3))])
     paths = [save(tmp_path / name, rows) for name, rows in (("a.npy", 0 * X), ("b.npy", half))]
-    code, output = run(
+    output = run(
         tmp_path / "out", "--clips", table,
         "--features", *paths, save(tmp_path / "c.npy"), "--embedding", "zero", "half", "fine",
     )  # fmt: skip
-    assert code == 0, output
     warned = [line for line in output.splitlines() if line.startswith("WARNING")]
     assert [line.split(", so ")[0] for line in warned] == [
         "WARNING: zero: all rows of studio, stage are equal",

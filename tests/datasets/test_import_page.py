@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import re
 import shlex
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-from conftest import absent
-from stand_in import Clip, PaperFiles, serve, synthetic_clips, synthetic_features, tone
+from conftest import run_command
+from stand_in import PaperFiles, serve, synthetic_clips, synthetic_features, tarred, tone
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import DATASETS
 
@@ -52,19 +49,6 @@ def needs_networks(words: list[str]) -> bool:
     )
 
 
-def run(words: list[str]) -> str:
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, f"biasmir {shlex.join(words)}\n{done.output}"
-    return done.output
-
-
-def with_sound(clips: list[Clip], seconds: float) -> list[Clip]:
-    return [
-        Clip(c.dataset, c.track, c.number, c.split, c.group, c.labels, tone(seconds, 16_000))
-        for c in clips
-    ]
-
-
 @pytest.fixture
 def tried(tmp_path, monkeypatch):
     """A working folder, and a function that serves files to what runs in it."""
@@ -72,19 +56,11 @@ def tried(tmp_path, monkeypatch):
     for name in ("BIASMIR_DATA", "BIASMIR_CACHE"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "tls").mkdir()
-
-    def served(files: PaperFiles):
-        try:
-            return serve(files, tmp_path / "tls", monkeypatch)
-        except LookupError as error:
-            absent(str(error))
-            raise
-
-    return served
+    return lambda files: serve(files, tmp_path / "tls", monkeypatch)
 
 
 def test_the_page_is_as_it_says(tried, tmp_path):
-    clips = with_sound(synthetic_clips(64), 0.2)
+    clips = [replace(clip, audio=tone(0.2, 16_000)) for clip in synthetic_clips(64)]
     features = {
         name: synthetic_features(clips, 8, seed) for seed, name in enumerate(NETWORKS, start=1)
     }
@@ -105,7 +81,7 @@ def test_the_page_is_as_it_says(tried, tmp_path):
                     elif needs_networks(words):
                         left_out.append(words)
                         continue
-                    outputs.append(run(words))
+                    outputs.append(run_command(*words))
                 last = outputs[0] if outputs else ""
             elif caption == "printed":
                 assert last.startswith(text), f"the page says\n{text}\nbut it was\n{last}"
@@ -151,7 +127,7 @@ def test_the_networks_of_the_page(shared, tried, tmp_path):
     weights = (shared / "models" / "openl3" / "openl3_audio_mel256_music.h5.gz").read_bytes()
     # One clip of each track: few enough for extraction to start no processes.
     few = [clip for clip in synthetic_clips(8) if clip.number == (clip.dataset == "irmas")]
-    packed = PaperFiles.pack(with_sound(few, 1.1))
+    packed = PaperFiles.pack([replace(clip, audio=tone(1.1, 16_000)) for clip in few])
     packed.content.update(
         {
             "vggish_1.tar.gz": tarred(tmp_path / "like-vggish"),
@@ -165,19 +141,12 @@ def test_the_networks_of_the_page(shared, tried, tmp_path):
             for words in commands(text) if kind == "sh" else ():
                 prepares = words[:3] == ["prepare", "paper", "sound-corpus"]
                 if needs_networks(words) or prepares:
-                    run(words)
+                    run_command(*words)
                     done.append(words[0])
     assert done == ["fetch", "prepare", "extract", "extract", "extract"]
     corpus = Corpus.load("sound-corpus")
     assert [corpus.dimension(name) for name in NETWORKS] == [128, 1024, 512]
     assert corpus.complete(NETWORKS).all()
-
-
-def tarred(folder: Path) -> bytes:
-    file = BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        archive.add(folder, arcname=".")
-    return file.getvalue()
 
 
 def test_sizes_and_times_are_those_of_the_table_of_sources():

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import run_command
 from stand_in import (
     GENRE_CODES,
     INSTRUMENT_CODES,
@@ -112,8 +113,7 @@ def run(kind: str, root: Path, out: Path, *options: str):
 
 
 def prepared(kind: str, root: Path, out: Path, *options: str) -> Corpus:
-    done = run(kind, root, out, *options)
-    assert done.exit_code == 0, done.output
+    run_command("prepare", kind, "--root", root, out, *options)
     return Corpus.load(out)
 
 
@@ -131,49 +131,6 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-
-
-def test_openmic_has_every_clip_class_and_audio_file(original_root, tmp_path):
-    corpus = prepared("openmic", original_root, tmp_path / "out")
-    clips = corpus.clips.set_index("clip")
-    assert clips.index.tolist() == sorted(TITLES)
-    assert corpus.datasets == ["openmic"]
-    assert corpus.labels == OPENMIC_CLASSES
-    assert clips["split"].to_dict() == SPLIT
-    assert clips["track"].to_dict() == {key: key[:6] for key in TITLES}
-    assert clips["group"].dropna().to_dict() == {
-        "000046_3840": "pop_rock",
-        "000135_483840": "pop_rock",
-        "012345_0": "classical",
-        "012346_61440": "jazz_blue",
-    }
-    assert clips.loc["000046_3840", "genres"] == "Experimental Pop; Singer-Songwriter"
-    assert clips["start_time"].tolist() == [3.84] * len(TITLES)
-    observed = clips[OPENMIC_CLASSES].stack().dropna()
-    assert observed.to_dict() == {(key, name): value for key, name, value in OBSERVED}
-    audio = original_root / "openmic-2018" / "audio"
-    for row, key in enumerate(corpus.clips["clip"]):
-        assert corpus.audio_path(row).resolve() == audio / key[:3] / f"{key}.ogg"
-    assert not Path(corpus.clips["audio"][0]).is_absolute()
-    assert corpus.description.provenance["without_group"] == {"openmic": {"no matching genre": 2}}
-
-
-def test_irmas_has_every_clip_and_the_published_split(original_root, tmp_path):
-    corpus = prepared("irmas", original_root, tmp_path / "out")
-    clips = corpus.clips.set_index("clip")
-    assert clips.index.tolist() == sorted(IRMAS_NAMES)
-    assert corpus.labels == list(INSTRUMENTS)
-    assert set(clips.index[clips["split"] == "test"]) == set(IRMAS_TEST)
-    assert (clips[list(INSTRUMENTS)].sum(axis=1) == 1).all()
-    soul = clips.loc["[sax][dru][lat_sou]1599__1"]
-    assert (soul["saxophone"], soul["track"]) == (1, "[sax][dru][lat_sou]1599")
-    assert pd.isna(soul["group"])
-    assert (soul["genre_code"], soul["instrument_code"], soul["drums"]) == ("lat_sou", "sax", "yes")
-    assert pd.isna(clips.loc["[gac][cou_fol]0567__1", "drums"])
-    assert clips.loc["[gac][cou_fol]0567__1", "guitar"] == 1
-    for row, name in enumerate(corpus.clips["clip"]):
-        assert corpus.audio_path(row).is_file()
-        assert corpus.audio_path(row).stem == name
 
 
 def test_the_paper_has_the_clips_of_common_genres_and_the_published_embeddings(
@@ -213,8 +170,7 @@ def test_audio_in_place_is_extracted_and_a_clip_without_is_counted(root, tmp_pat
     assert corpus.audio_path(0) is None
     assert corpus.description.provenance["without_audio"] == {"openmic": 1}
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
-    done = CliRunner().invoke(main, ["extract", str(tmp_path / "out"), "--embedding", "mfcc"])
-    assert done.exit_code == 0, done.output
+    run_command("extract", tmp_path / "out", "--embedding", "mfcc")
     assert Corpus.load(tmp_path / "out").complete(["mfcc"]).tolist() == [False] + [True] * 5
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
 
@@ -270,39 +226,42 @@ def test_the_counts_are_those_of_the_protocol(shared):
             assert f"{name} {count}" in page
 
 
-def mirdata_dataset(module, home: Path, tracks: dict[str, dict[str, list[str | None]]], out: Path):
+def mirdata_dataset(module, home: Path, tracks: dict[str, dict[str, str]], out: Path):
     """Open a folder with mirdata; its index is itself a download, so one is written here."""
-    out.write_text(json.dumps({"version": "sample", "tracks": tracks}))
+    index = {
+        name: {
+            kind: [path, hashlib.md5((home / path).read_bytes()).hexdigest()]
+            for kind, path in files.items()
+        }
+        for name, files in tracks.items()
+    }
+    out.write_text(json.dumps({"version": "sample", "tracks": index}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = module.Dataset(data_home=str(home), version="test")
     dataset.index_path = str(out)
+    assert dataset.validate(verbose=False) == ({"tracks": {}}, {"tracks": {}})
     return dataset
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def test_openmic_agrees_with_mirdata(original_root, tmp_path):
     from mirdata.datasets import openmic2018
 
     home = original_root / "openmic-2018"
-    tracks: dict[str, dict[str, list[str | None]]] = {}
-    for key in TITLES:
-        audio, vggish = f"audio/{key[:3]}/{key}.ogg", f"vggish/{key[:3]}/{key}.json"
-        tracks[key] = {
-            "audio": [audio, md5(home / audio)],
-            "vggish": [vggish, md5(home / vggish)],
-        }
+    tracks = {
+        key: {"audio": f"audio/{key[:3]}/{key}.ogg", "vggish": f"vggish/{key[:3]}/{key}.json"}
+        for key in TITLES
+    }
     dataset = mirdata_dataset(openmic2018, home, tracks, tmp_path / "index.json")
-    assert dataset.validate(verbose=False) == ({"tracks": {}}, {"tracks": {}})
-
     corpus = prepared("openmic", original_root, tmp_path / "out")
+    assert (corpus.datasets, corpus.labels) == (["openmic"], OPENMIC_CLASSES)
+    assert corpus.description.provenance["without_group"] == {"openmic": {"no matching genre": 2}}
     assert corpus.clips["clip"].tolist() == sorted(dataset.track_ids)
+    assert not Path(corpus.clips["audio"][0]).is_absolute()
     for row, clip in corpus.clips.iterrows():
         track = dataset.track(clip["clip"])
         assert corpus.audio_path(row).resolve() == Path(track.audio_path)
+        assert clip["track"] == clip["clip"][:6]
         assert f"split01_{clip['split']}" == track.split
         assert clip[OPENMIC_CLASSES].dropna().to_dict() == track.instruments
         assert clip["start_time"] == track.start_time
@@ -315,22 +274,21 @@ def test_openmic_agrees_with_mirdata(original_root, tmp_path):
 def test_irmas_agrees_with_mirdata(original_root, tmp_path):
     from mirdata.datasets import irmas
 
-    tracks: dict[str, dict[str, list[str | None]]] = {}
+    tracks = {}
     for name in IRMAS_NAMES:
         code = name[name.index("[") + 1 : name.index("]")]
-        path = f"IRMAS-TrainingData/{code}/{name}.wav"
-        tracks[name] = {
-            "audio": [path, md5(original_root / path)],
-            "annotation": [path, md5(original_root / path)],
-        }
+        tracks[name] = dict.fromkeys(
+            ("audio", "annotation"), f"IRMAS-TrainingData/{code}/{name}.wav"
+        )
     dataset = mirdata_dataset(irmas, original_root, tracks, tmp_path / "index.json")
-    assert dataset.validate(verbose=False) == ({"tracks": {}}, {"tracks": {}})
-
     corpus = prepared("irmas", original_root, tmp_path / "out")
+    assert corpus.labels == list(INSTRUMENTS)
+    assert (corpus.clips[list(INSTRUMENTS)].sum(axis=1) == 1).all()
     assert corpus.clips["clip"].tolist() == sorted(dataset.track_ids)
     for row, clip in corpus.clips.iterrows():
         track = dataset.track(clip["clip"])
         assert corpus.audio_path(row).resolve() == Path(track.audio_path)
+        assert (clip["split"] == "test") == (clip["clip"] in IRMAS_TEST)
         assert track.instrument == [clip["instrument_code"]]
         assert clip[INSTRUMENT_CODES[track.instrument[0]]] == 1
         assert clip["genre_code"] == track.genre
@@ -403,13 +361,13 @@ def test_what_was_never_checked_is_said_wherever_the_corpus_is_looked_at(root, t
     (root / "downloads" / "sums.json").write_text(
         json.dumps({name: {**entry, "unchecked": True} for name, entry in sums.items()})
     )
-    told = run("paper", root, out).output
+    told = run_command("prepare", "paper", "--root", root, out)
     corpus = Corpus.load(out)
     assert corpus.description.unchecked == {
         "paper/embeddings.h5": "sha256:beef",
         "openmic-2018": "md5:0d15",
     }
-    later = CliRunner().invoke(main, ["info", str(out)]).output
+    later = run_command("info", out)
     corrected = correct_corpus(corpus, "center", tmp_path / "corrected").summary()
     for text in (told, later, corrected):
         assert "paper/embeddings.h5 was UNCHECKED when this corpus was made" in text
@@ -435,14 +393,8 @@ def test_prepare_paper_on_the_oracle(shared, tmp_path):
 BROKEN = [
     (METADATA, "track_genres", "genres", "column 'track_genres' is missing"),
     (METADATA, "012345_0", "000046_3840", "line 5: a clip that stood above ('000046_3840')"),
-    (
-        METADATA,
-        "[{'genre_id': '0', 'genre_title': 'Noise'",
-        "[oops",
-        "line 4, clip '000139_119040'",
-    ),
+    (METADATA, "'genre_title': 'Noise'", "oops", "line 4, clip '000139_119040'"),
     (LABELS, "0.17105", "1.25", "line 2: a relevance that is not in [0, 1] ('000046_3840', 'clar"),
-    (LABELS, "0.17105", "high", "line 2: a relevance that is not in [0, 1]"),
     (LABELS, "drums", "kazoo", "line 4: a class that class-map.json has not"),
     (LABELS, "012345_0", "000008_300", "line 6: an unknown clip"),
     (LABELS, "000046_3840,flute", "000046_3840,clarinet", "line 3: a clip and class that stood"),
@@ -453,12 +405,7 @@ BROKEN = [
     (IRMAS_LIST, IRMAS_TEST[1], "no brackets__1", "irmas_test.csv, line 3: not of the form"),
     (IRMAS_LIST, IRMAS_TEST[1], "[cel][cla]without a number", "line 3: not of the form 043__"),
     (IRMAS_LIST, "[gel]", "[gut]", "gel, org, pia, sax, tru, vio, voi ('008__[gut]"),
-    (
-        IRMAS_LIST,
-        "[jaz_blu]",
-        "[metal]",
-        "line 3: the genre is none of pop_roc, jaz_blu, cla, cou_fol, lat_sou",
-    ),
+    (IRMAS_LIST, "[jaz_blu]", "[metal]", "line 3: the genre is none of pop_roc, jaz_blu, cla"),
     (IRMAS_LIST, IRMAS_TEST[1], IRMAS_NAMES[0], "line 3: a clip of the other list"),
 ]
 

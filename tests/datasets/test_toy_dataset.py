@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from conftest import run_command
 from stand_in import sum_of, zipped
 
 from biasmir_utils.cli import main
@@ -64,28 +65,19 @@ def bells(tmp_path, monkeypatch) -> Path:
     monkeypatch.setitem(DATASETS, "bells", None)
     (tmp_path / "bells.py").write_text(MODULE)
     (tmp_path / "bells.zip").write_bytes(ARCHIVE)
-    spec = importlib.util.spec_from_file_location("bells", tmp_path / "bells.py")
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    runpy.run_path(str(tmp_path / "bells.py"))
     return tmp_path
 
 
-def run(*words: object) -> str:
-    done = CliRunner().invoke(main, list(map(str, words)))
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
 def test_by_command(bells):
-    assert "bells             Bells of the village" in run("fetch", "--help")
-    said = run("fetch", "bells", "--root", bells / "root", "--from", bells)
+    assert "bells             Bells of the village" in run_command("fetch", "--help")
+    said = run_command("fetch", "bells", "--root", bells / "root", "--from", bells)
     assert said.startswith("Bells of the village\n  licence: CC0\n")
-    assert "Make a corpus of bells in OUT." in run("prepare", "--help")
-    about = run("prepare", "bells", "--help")
+    assert "Make a corpus of bells in OUT." in run_command("prepare", "--help")
+    about = run_command("prepare", "bells", "--help")
     assert "Folder with bells/." in about
     assert "Louder." in about
-    said = run("prepare", "bells", bells / "out", "--root", bells / "root", "--loud")
+    said = run_command("prepare", "bells", bells / "out", "--root", bells / "root", "--loud")
     assert said.startswith("Loud bells (bells)")
     assert Corpus.load(bells / "out").labels == ["bell"]
 

@@ -9,12 +9,11 @@ import textwrap
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from conftest import run_command
 from small_sounds import flat, make_sound_corpus
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.embeddings import Embedding, available, load
+from biasmir_utils.embeddings import available, load
 from biasmir_utils.errors import ArgumentError, AudioError, ModelError
 
 librosa = pytest.importorskip("librosa")
@@ -77,18 +76,6 @@ def test_the_shortest_clip(loaded, name):
         embedding.embed(clip[:-2], embedding.sample_rate)
 
 
-def test_what_is_known_of_each_stands_at_its_class():
-    assert {*LOCAL, "vggish", "openl3"} <= set(available())
-    for name, one in available().items():
-        assert (one.name, issubclass(one, Embedding)) == (name, True)
-        assert one.summary
-        assert one.licence
-        assert one.weights
-        assert one.dimension > 0
-        assert one.sample_rate >= 16_000
-        assert (one.hop > 0) == (one.window > 0) == one.has_network
-
-
 def test_names_and_arguments_that_cannot_be():
     with pytest.raises(ArgumentError, match=r"'clap'.*yamnet"):
         load("clap")
@@ -123,12 +110,10 @@ def test_an_embedding_of_ones_own_is_one_class_in_one_file(tmp_path, monkeypatch
     monkeypatch.setattr(names, dict(available()))
     __import__("toy_level")
     corpus = make_sound_corpus(tmp_path / "corpus", {f"c{i}.wav": flat(i) for i in range(4)})
-    helped = CliRunner().invoke(main, ["extract", "--help"]).output
+    helped = run_command("extract", "--help")
     assert re.search(r"toy_level\s+Root mean square of a clip; 1-d, licence: CC0", helped)
-    done = CliRunner().invoke(
-        main, ["extract", str(corpus.path), "--embedding", "toy_level", "--quiet"]
-    )
-    assert "toy_level: 4 clips embedded" in done.output
+    done = run_command("extract", corpus.path, "--embedding", "toy_level", "--quiet")
+    assert "toy_level: 4 clips embedded" in done
     corpus = Corpus.load(corpus.path)
     record = corpus.model_record("toy_level")
     assert (record["source"], record["dimension"]) == ("nothing was learned", 1)

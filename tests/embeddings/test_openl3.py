@@ -66,33 +66,13 @@ def test_agrees_with_openl3s_own_code(openl3, shared, clip, hop):
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_a_clip_without_samples_is_an_error(openl3, shared):
-    with pytest.raises(AudioError, match=r"empty\.wav.*no samples"):
-        read_audio(shared / "audio" / "empty.wav")
-    with pytest.raises(AudioError, match="no samples"):
-        openl3().embed(np.zeros(0), RATE)
-
-
-def test_clips_in_a_batch_are_as_alone(openl3):
-    rng = np.random.default_rng(0)
-    network = openl3()
-    # 9 windows: not a multiple of what goes through the network in one call.
-    clips = [network.front_end(rng.normal(0, 0.1, n), RATE) for n in (RATE // 3, 4 * RATE, 100)]
-    assert [len(clip) for clip in clips] == [1, 8, 1]
-    together = network.run(clips)
-    for clip, rows in zip(clips, together, strict=True):
-        np.testing.assert_allclose(rows, network.run([clip])[0], rtol=0, atol=1e-4)
-    assert network.run([]) == []
-
-
 # The front end
 
 
 def test_a_clip_with_no_sample_at_48_khz_is_too_short(openl3):
-    with pytest.raises(AudioError, match="too short"):
-        openl3().front_end(np.ones(1), 192_000)
-    with pytest.raises(AudioError, match="too short"):
-        openl3().front_end(np.ones(1), 96_000)
+    for n, rate, told in ((0, RATE, "no samples"), (1, 192_000, "short"), (1, 96_000, "short")):
+        with pytest.raises(AudioError, match=told):
+            openl3().front_end(np.ones(n), rate)
     assert openl3().embed(np.ones(2), 96_000).shape == (1, 512)
 
 
@@ -118,14 +98,18 @@ def test_a_long_clip_takes_little_more_memory_than_its_sound(openl3):
 def test_long_and_short_clips_through_the_network_together(openl3, monkeypatch):
     rng = np.random.default_rng(2)
     network = openl3()
-    clips = [rng.normal(0, 0.1, n) for n in (RATE, 6 * RATE, RATE // 2)]
-    at_once = network.run([network.front_end(clip, RATE) for clip in clips])
-    monkeypatch.setattr(f"{MODULE}._MOST_WINDOWS", 4)
-    inputs = [network.front_end(clip, RATE) for clip in clips]
-    assert [array.ndim for array in inputs] == [3, 1, 3]
-    for found, expected in zip(network.run(inputs), at_once, strict=True):
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    clips = [rng.normal(0, 0.1, n) for n in (RATE, 6 * RATE, 100)]
+    alone = [network.run([network.front_end(clip, RATE)])[0] for clip in clips]
+    # Of 14 windows, not a multiple of what goes through in one call; then some in pieces.
+    for most, dimensions in ((None, [3, 3, 3]), (4, [3, 1, 3])):
+        if most:
+            monkeypatch.setattr(f"{MODULE}._MOST_WINDOWS", most)
+        inputs = [network.front_end(clip, RATE) for clip in clips]
+        assert [array.ndim for array in inputs] == dimensions
+        for found, expected in zip(network.run(inputs), alone, strict=True):
+            assert found.shape == expected.shape
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert network.run([]) == []
 
 
 def test_an_old_resampy_is_refused_with_the_reason(monkeypatch, weight_file):
@@ -201,13 +185,9 @@ def _with_a_layer_less(file):
     file.attrs["layer_names"] = [n for n in file.attrs["layer_names"] if n != "conv2d_6"]
 
 
-def _replace(file, name, array):
-    del file[name]
-    file[name] = array
-
-
 def _with_another_shape(file):
-    _replace(file, "conv2d_2/conv2d_2/kernel:0", np.zeros((3, 3, 64, 127), np.float32))
+    del file["conv2d_2/conv2d_2/kernel:0"]
+    file["conv2d_2/conv2d_2/kernel:0"] = np.zeros((3, 3, 64, 127), np.float32)
 
 
 def _with_nan(file):
@@ -259,9 +239,7 @@ def flipped(stored):
     ("spoil", "told"),
     [
         (lambda h5, gz: gz[: len(gz) // 1_000], "end-of-stream"),
-        (lambda h5, gz: gz[:-20_000], "end-of-stream"),
         (lambda h5, gz: flipped(gz), "."),
-        (lambda h5, gz: h5[: len(h5) // 3], "truncated"),
         (lambda h5, gz: h5[:-20_000], "truncated"),
         (lambda h5, gz: b"<html>404: Not Found</html>", "signature"),
         (lambda h5, gz: gzip.compress(b"<html>404: Not Found</html>"), "signature"),
@@ -274,13 +252,6 @@ def test_files_that_are_damaged_or_something_else(weight_file, unpacked, tmp_pat
     broken.write_bytes(spoil(unpacked, weight_file.read_bytes()))
     with pytest.raises(ModelError, match=rf"broken\.h5: no weight file of OpenL3.*{told}"):
         load("openl3", broken)
-
-
-def test_a_model_that_is_not_there(tmp_path):
-    with pytest.raises(ModelError, match=r"none\.h5: no such file"):
-        load("openl3", tmp_path / "none.h5")
-    with pytest.raises(ModelError, match="no such file"):
-        load("openl3", tmp_path)
 
 
 def test_keras_on_another_backend(weight_file, monkeypatch):
@@ -303,10 +274,11 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def test_without_a_model_the_error_says_how_to_get_it(data):
-    with pytest.raises(ModelError, match="biasmir fetch models") as caught:
+    with pytest.raises(ModelError, match=rf"{data}.*biasmir fetch models.*--download"):
         load("openl3")
-    assert str(data) in str(caught.value)
-    assert "--download" in str(caught.value)
+    for absent in (data / "none.h5", data.parent):
+        with pytest.raises(ModelError, match=f"{absent}: no such file"):
+            load("openl3", absent)
 
 
 def test_a_fetched_file_must_be_the_official_one(data, unpacked):
