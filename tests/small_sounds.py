@@ -1,12 +1,20 @@
-"""Small corpora with sound, and stand-ins for networks, for several test files."""
+"""Small corpora and embeddings, and stand-ins for networks, for several test files."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import CorpusWriter, Target
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
 from biasmir_utils.embeddings import Embedding
+
+
+def add_embedding(corpus: Corpus, name: str, X: np.ndarray) -> Corpus:
+    """Store a row of features for each clip of a corpus as an embedding of it."""
+    parts = corpus.clips.groupby("dataset")
+    file = corpus.path / "embeddings" / f"{name}.h5"
+    write_embedding_file(file, name, {d: (own["clip"].tolist(), X[own.index]) for d, own in parts})
+    return corpus.add_embedding_file(file, made_here=True)
 
 
 def level(index):

@@ -21,13 +21,14 @@ GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global
 PROGRAM = "from biasmir_utils.cli import main\nif __name__ == '__main__':\n    main()\n"
 
 
-def stopped(tmp_path, folder, pattern, number, *arguments):
+def stopped(tmp_path, folder, pattern, number, *arguments, script=None):
     """Start a command, signal it when its first finished work is there, and wait.
 
     Returns its exit code, what it said, and the worker processes that it had.
     """
-    script = tmp_path / "biasmir.py"
-    script.write_text(PROGRAM)
+    if script is None:
+        script = tmp_path / "biasmir.py"
+        script.write_text(PROGRAM)
     command = [sys.executable, script, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(folder.glob(pattern)):

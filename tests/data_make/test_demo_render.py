@@ -7,17 +7,15 @@ import io
 import json
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 from demo_command import run_demo
+from test_stopping import stopped
 
 import demo
 import synth
@@ -176,9 +174,6 @@ def test_each_piece_is_there_four_times(four):
     assert corpus.datasets == [design.name for design in COUNTERFACTUAL.datasets]
     assert corpus.shared_tracks
     assert (corpus.clips.groupby("clip")["dataset"].nunique() == 4).all()
-    assert corpus.description.provenance["command"] == (
-        f"python data/make/demo.py OUT --counterfactual --clips 2 --seed {SEED}"
-    )
     waves = [list(samples(four, name).values()) for name in corpus.datasets]
     for renderings in zip(*waves, strict=True):
         assert len({wave.shape for wave in renderings}) == 1
@@ -321,19 +316,15 @@ def test_command_tells_of_a_missing_soundfont_and_of_options_that_do_not_fit(tmp
 )
 def test_stopped_command_keeps_what_is_finished(soundfonts, tmp_path, options, number):
     out = tmp_path / "demo"
-    command = [sys.executable, demo.__file__, str(out), "--clips", "60", "--quiet", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not list(out.glob("audio/*/[!.]*")):
-        time.sleep(0.005)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
-    _, said = process.communicate()
-    assert process.returncode == 128 + number, said
+    arguments = [out, "--clips", 60, "--quiet", *options]
+    returned, said, _ = stopped(
+        tmp_path, out, "audio/*/[!.]*", number, *arguments, script=demo.__file__
+    )
+    assert returned == 128 + number, said
     assert said.endswith(
         f"Stopped; finished clips are kept in {out}, and the same command goes on from there.\n"
     )
     assert "Traceback" not in said
-    assert not psutil.wait_procs(workers, timeout=30)[1]
     kept = [path for path in out.glob("audio/*/*") if not path.name.startswith(".")]
     assert 1 <= len(kept) < 60
     assert not list(out.glob("audio/*/.*"))

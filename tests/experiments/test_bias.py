@@ -11,9 +11,10 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import mutual_info_score, roc_auc_score
+from small_sounds import add_embedding
 
 from biasmir_utils import experiments
-from biasmir_utils.corpus import Corpus, write_embedding_file
+from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
 
 
@@ -102,8 +103,7 @@ def test_mutual_information_equals_scikit_learn() -> None:
         experiments.mutual_information([1, 2], [1])
 
 
-def test_counts_of_a_corpus(tiny_corpus: Path) -> None:
-    corpus = Corpus.load(tiny_corpus)
+def test_counts_of_a_corpus(corpus: Corpus) -> None:
     train = corpus.clips[corpus.clips["split"] == "train"]
     groups = experiments.group_counts(corpus)
     assert list(groups.columns) == ["alpha", "beta"]
@@ -124,8 +124,7 @@ def test_counts_of_a_corpus(tiny_corpus: Path) -> None:
         experiments.group_counts(corpus, split="valid")
 
 
-def test_distances_of_a_corpus(tiny_corpus: Path) -> None:
-    corpus = Corpus.load(tiny_corpus)
+def test_distances_of_a_corpus(corpus: Corpus) -> None:
     (row,) = experiments.distribution_distances(corpus).to_dict("records")
     assert (row["first"], row["second"]) == ("alpha", "beta")
     groups = experiments.group_counts(corpus)
@@ -139,8 +138,7 @@ def test_distances_of_a_corpus(tiny_corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["global", "classwise"])
-def test_direction_cosines_of_a_corpus(tiny_corpus: Path, mode: str) -> None:
-    corpus = Corpus.load(tiny_corpus)
+def test_direction_cosines_of_a_corpus(corpus: Corpus, mode: str) -> None:
     table = experiments.direction_cosines(corpus, "toy", mode=mode)
     assert len(table) == 4  # two labels, two training sets
     assert set(table["train_set"]) == {"alpha", "beta"}
@@ -153,20 +151,12 @@ def test_direction_cosines_of_a_corpus(tiny_corpus: Path, mode: str) -> None:
         experiments.direction_cosines(corpus, "toy", mode="local")
 
 
-def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
-    corpus = Corpus.load(tiny_corpus)
+def test_transfer_of_directions_between_groups(corpus: Corpus) -> None:
     clips = corpus.clips
     sign = np.where(clips["group"] == "jazz", -1.0, 1.0)
     X = np.random.default_rng(0).normal(size=(len(clips), 4))
     X[:, 3] += 6.0 * sign * (clips["dataset"] == "beta")  # the other way round in jazz
-    features = {
-        name: (clips.loc[part.index, "clip"].tolist(), X[part.index])
-        for name, part in clips.groupby("dataset")
-    }
-    path = tiny_corpus / "embeddings" / "turned.h5"
-    write_embedding_file(path, "turned", features)
-    corpus = corpus.add_embedding_file(path, made_here=True)
-
+    corpus = add_embedding(corpus, "turned", X)
     table = experiments.direction_transfer(corpus, "turned")
     assert len(table) == 9
     assert table[["first", "second"]].drop_duplicates().to_numpy().tolist() == [["alpha", "beta"]]
@@ -184,31 +174,23 @@ def test_transfer_of_directions_between_groups(tiny_corpus: Path) -> None:
     assert found.loc["rock", "folk"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_transfer_leaves_out_a_group_with_too_few_clips_for_a_direction(tiny_corpus: Path) -> None:
-    table_file = tiny_corpus / "clips.parquet"
-    clips = pd.read_parquet(table_file)
-    whole = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
-    jazz = clips[(clips["group"] == "jazz") & (clips["split"] == "train")]
-    clips.loc[jazz.index[jazz.duplicated("dataset")], "group"] = None
-    clips.to_parquet(table_file)
+def test_transfer_leaves_out_groups_with_too_few_clips(tiny_corpus: Path, corpus: Corpus) -> None:
+    whole = experiments.direction_transfer(corpus, "toy")
+    test, jazz = corpus.clips["split"] == "test", corpus.clips["group"] == "jazz"
+
+    def without(rows: pd.Series) -> pd.DataFrame:
+        clips = corpus.clips.assign(group=corpus.clips["group"].mask(rows))
+        clips.to_parquet(tiny_corpus / "clips.parquet")
+        return experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
+
+    few = jazz & ~test
+    few[few] = corpus.clips[few].duplicated("dataset")
     with pytest.warns(UserWarning, match="toy, alpha/beta: no direction from the 2 .* 'jazz'"):
-        table = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
+        table = without(few)
     kept = whole[whole["fitted_on"] != "jazz"].reset_index(drop=True)
     pd.testing.assert_frame_equal(table, kept)
-
-
-def test_transfer_leaves_out_what_a_dataset_lacks(tiny_corpus: Path) -> None:
-    table_file = tiny_corpus / "clips.parquet"
-    clips = pd.read_parquet(table_file)
-    jazz = (clips["dataset"] == "alpha") & (clips["group"] == "jazz") & (clips["split"] == "test")
-    assert jazz.any()
-    clips.loc[jazz, "group"] = None
-    clips.to_parquet(table_file)
-    table = experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
+    table = without(jazz & test & (corpus.clips["dataset"] == "alpha"))
     assert set(table["fitted_on"]) == {"rock", "jazz", "folk"}
     assert set(table["tested_on"]) == {"rock", "folk"}
-
-    clips["group"] = None
-    clips.to_parquet(table_file)
     with pytest.raises(ArgumentError, match="no groups"):
-        experiments.direction_transfer(Corpus.load(tiny_corpus), "toy")
+        without(jazz | True)

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from conftest import make_tiny_corpus
 
 from biasmir_utils.cli import main
-from biasmir_utils.datasets import prepare_paper
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     bootstrap_scores,
@@ -25,7 +24,6 @@ from biasmir_utils.experiments import (
     published_claims,
     published_figures,
     write_comparison,
-    write_evaluation,
     write_table,
 )
 
@@ -85,18 +83,7 @@ def test_the_table_is_the_published_one(shared):
     )
 
 
-def test_published_figures_are_those_of_the_paper():
-    fall = published_figures("fall").query("train_set == @BOTH and correction == 'none'")
-    assert (100 * fall.set_index("embedding")["published"]).round(3).to_dict() == {
-        "openl3": 9.865,
-        "vggish": 6.46,
-        "yamnet": 6.955,
-    }
-    change = published_figures("change against none")
-    best = change.loc[change["published"].idxmax()]
-    assert best[KEYS].tolist() == ["openl3", "klda", "classwise", "irmas", "openmic"]
-    assert best["published"] == pytest.approx(0.0166)
-    assert published_figures("change against k")["published"].max() == pytest.approx(0.0056)
+def test_figures_that_were_not_published():
     with pytest.raises(ArgumentError, match="expected one of mean, fall, change against none"):
         published_figures("median")
 
@@ -198,7 +185,6 @@ def test_a_claim_about_everything_says_when_it_was_checked_on_a_part():
     assert 100 * first.published_whole == pytest.approx(0.54)
     text = " ".join(comparison_text(comparison).split())
     assert "HOLDS, over a part of what it is about (the table lacks openl3, yamnet)" in text
-    assert "published, over the same part, -0.31, over all +0.54" in text
     # What is about one embedding only, or the whole table, needs no such word.
     assert claim(comparison.claims, "fall of VGGish").lacking == ""
     assert not compare(table, n_replicates=100).claims["lacking"].any()
@@ -207,18 +193,6 @@ def test_a_claim_about_everything_says_when_it_was_checked_on_a_part():
 
 
 # Figures and intervals
-
-
-def test_every_published_mean_is_matched_and_its_difference_told():
-    comparison = compare(as_measured(shift=0.003), n_replicates=200)
-    assert comparison.n_matched == 144
-    means = comparison.quantity("mean")
-    assert len(means) == 120
-    np.testing.assert_allclose(means["difference"], 0.003)
-    np.testing.assert_allclose(means["published"] + 0.003, means["ours"])
-    assert (means["n_labels"] == 10).all()
-    assert ((means["low"] < means["ours"]) & (means["ours"] < means["high"])).all()
-    assert comparison.notes == []
 
 
 def test_published_figures_are_there_without_ours():
@@ -247,18 +221,6 @@ def test_falls_and_changes_are_those_of_the_results():
         expected = other.groupby(KEYS)[value].mean()
         assert len(ours) == len(expected)
         np.testing.assert_allclose(ours.reindex(expected.index), expected)
-
-
-def test_intervals_over_labels_are_those_of_the_mean_of_ten_values():
-    """Student's interval knows the answer for a normal sample; the stretched bootstrap is near."""
-    table = as_measured(spread=0.02).query("correction == 'none' and embedding == 'vggish'")
-    found = compare(table).quantity("fall")
-    values = falls(table)
-    for row in found[found["train_set"] != BOTH].itertuples():
-        part = values[values["test_set"] == row.test_set]["fall"]
-        half = 2.262 * part.std(ddof=1) / np.sqrt(len(part))
-        assert row.low == pytest.approx(part.mean() - half, abs=0.15 * half)
-        assert row.high == pytest.approx(part.mean() + half, abs=0.15 * half)
 
 
 def test_intervals_are_stretched_by_the_number_of_labels_averaged():
@@ -384,9 +346,8 @@ def test_what_a_reader_has_to_know_is_noted(evaluated):
     ]
 
 
-@pytest.mark.parametrize("embedding", ["mfcc", "yamnet"])
-def test_where_nothing_was_published_the_results_speak_for_themselves(evaluated, embedding):
-    names = {"irmas": "solo", "openmic": "band", "vggish": embedding, "yamnet": "x"}
+def test_where_nothing_was_published_the_results_speak_for_themselves(evaluated):
+    names = {"irmas": "solo", "openmic": "band", "vggish": "yamnet", "yamnet": "x"}
     results, scores = (table.replace(names) for table in evaluated)
     comparison = compare(results, scores, n_replicates=50)
     assert comparison.n_matched == 0
@@ -453,14 +414,3 @@ def test_not_checked_claims_are_written_without_numbers(evaluated, tmp_path):
     assert close["ours"] is None
     assert record["note"] == "x"
     assert len(pd.read_parquet(tmp_path / "c.parquet"))
-
-
-def test_the_oracle_is_compared_and_said_to_be_synthetic(shared, tmp_path):
-    corpus = prepare_paper(shared / "oracle" / "a", tmp_path / "paper")
-    found = evaluate(corpus, "vggish", ["none", "lda", "mlda"], ["global", "classwise"], jobs=1)
-    write_evaluation(found, tmp_path / "r.csv")
-    output = run(tmp_path / "r.csv")
-    # One embedding, four pairs, two modes, and of the corrections none, lda, mlda.
-    assert "24 of 144 published means matched" in output
-    assert "irmas has 400 test clips here, 1,666 in the paper" in output
-    assert "2. VGGish falls across datasets: HOLDS" in output

@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import ArgumentError
@@ -21,7 +19,6 @@ from biasmir_utils.experiments import (
     holm,
     paired_wilcoxon,
     plan_evaluation,
-    read_table,
     report_latex,
     report_markdown,
 )
@@ -95,14 +92,9 @@ def test_p_values_are_of_the_labels_differences(found):
 
 
 def test_pooled_metrics_are_of_both_test_sets_together(found):
-    chosen = found.scores.query(
-        "embedding == 'toy' and correction == 'none' and mode == 'none' and train_set == 'alpha' "
-        "and label == 'piano'"
-    )
-    task = found.report.task.query(
-        "embedding == 'toy' and correction == 'none' and mode == 'none' and train_set == 'alpha' "
-        "and label == 'piano' and test_set == '(both)'"
-    ).set_index("metric")["value"]
+    own = "embedding == 'toy' and mode == 'none' and train_set == 'alpha' and label == 'piano'"
+    chosen = found.scores.query(own)
+    task = found.report.task.query(f"{own} and test_set == '(both)'").set_index("metric")["value"]
     for metric, measure in (
         ("roc_auc", roc_auc_score),
         ("average_precision", average_precision_score),
@@ -159,11 +151,6 @@ def test_tests_of_one_metric_in_one_place_are_a_family(corpus):
     np.testing.assert_array_equal(table["p_holm"], table["p"])
 
 
-def test_the_baseline_is_added(corpus):
-    plan = plan_evaluation(corpus, "toy", "lda", report=True)
-    assert plan.parameters["corrections"] == ["none", "lda"]
-
-
 @pytest.mark.parametrize("method", ["coral", "gaussian_ot"])
 def test_a_target_that_is_no_dataset_is_refused_before_the_start(corpus, method):
     with pytest.raises(ArgumentError, match=r"to must be one of alpha, beta.*Did you mean 'beta'"):
@@ -186,11 +173,8 @@ def test_the_text_says_what_the_numbers_rest_on(found):
         "](r.report.png)",
         "What the labels of the target were worth",
         "2 resampling seeds: how much the choice of training clips matters is hardly shown",
-        "no change can be significant here",
         "leace (unlabelled)",
         "| change of pooled ROC-AUC",
-        "| change of the smallest across",
-        "the smallest ROC-AUC of the labels across datasets",
         "follows the label counts of the target",
         "random has a subspace of its own for each recogniser's target and seed: its means are "
         "over 4 draws",
@@ -321,24 +305,3 @@ def test_a_name_in_results_and_report_has_one_value(corpus, target):
     for metric in told:
         for pair, value in means[metric].mean().items():
             assert own[(*pair, metric)] == pytest.approx(value, abs=1e-6), metric
-
-
-def test_the_command_writes_tables_text_and_figure(tiny_corpus, tmp_path):
-    out = tmp_path / "r.csv"
-    arguments = [
-        *(str(tiny_corpus), "--correction", "lda", "center", "--embedding", "toy"),
-        *("--report", "full", "--out", str(out), "--jobs", "1"),
-    ]
-    done = CliRunner().invoke(main, ["evaluate", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    assert "gain across" in done.stdout
-    assert "clip table SHA-256" in done.stdout
-    for name in ("r.csv", "r.report.csv", "r.changes.csv", "r.task.csv", "r.shift.csv"):
-        assert len(read_table(tmp_path / name)), name
-    assert "](r.report.png)" in (tmp_path / "r.report.md").read_text(encoding="utf-8")
-    assert (tmp_path / "r.report.png").read_bytes().startswith(b"\x89PNG")
-    assert not list(tmp_path.glob("*.tasks"))
-    summary = read_table(tmp_path / "r.report.csv")
-    assert summary["correction"].tolist() == ["none", "lda", "center"]
-    again = CliRunner().invoke(main, ["evaluate", *arguments, "--dry-run"])
-    assert "[none, lda global, center global]" in again.output

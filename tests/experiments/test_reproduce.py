@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import absent
 from stand_in import PaperFiles, expect, serve, synthetic_clips, synthetic_features
+from test_stopping import FINISHED, stopped
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
@@ -170,18 +168,9 @@ def test_other_parameters_are_evaluated_anew(root):
 
 def test_a_killed_evaluation_goes_on(original, root):
     made = root / "reproduction"
-    command = [
-        sys.executable, "-c", "from biasmir_utils.cli import main; main()",
-        "reproduce", "--root", str(root), "--offline", "--jobs", "1", "--quiet",
-    ]  # fmt: skip
     tasks = made / "results.csv.tasks"
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(tasks.glob("*.npz")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = {path.name for path in tasks.glob("*.npz")}
-    assert kept, "the run was to be killed after its first task"
+    command = ["reproduce", "--root", root, "--offline", "--jobs", 1, "--quiet"]
+    stopped(root.parent, tasks, FINISHED, signal.SIGKILL, *command)
     assert not (made / "results.csv").exists()
     output = run("--root", root, "--offline")
     assert "2/4 prepare: done before" in output

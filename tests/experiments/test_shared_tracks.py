@@ -18,10 +18,8 @@ from biasmir_utils.experiments import (
     ExperimentData,
     bootstrap_scores,
     evaluate,
-    plan_evaluation,
     probe,
     report_markdown,
-    run_plan,
 )
 
 
@@ -36,8 +34,7 @@ def declare(folder: Path, value=True) -> Path:
 # What says so
 
 
-def test_tracks_are_shared_only_where_the_corpus_says_so(tiny_corpus):
-    corpus = Corpus.load(tiny_corpus)
+def test_tracks_are_shared_only_where_the_corpus_says_so(tiny_corpus, corpus):
     # Both datasets number their tracks alike, which makes them no more alike.
     alpha, beta = (set(part["track"]) for _, part in corpus.clips.groupby("dataset"))
     assert alpha == beta
@@ -47,9 +44,6 @@ def test_tracks_are_shared_only_where_the_corpus_says_so(tiny_corpus):
     declared = Corpus.load(declare(tiny_corpus))
     assert declared.shared_tracks
     assert "A track of one name is the same track in all datasets" in declared.summary()
-
-
-def test_other_values_are_refused(tiny_corpus):
     with pytest.raises(CorpusError, match="must be true or false, found 'yes'"):
         Corpus.load(declare(tiny_corpus, "yes"))
 
@@ -116,47 +110,13 @@ def test_an_import_may_say_so(tmp_path):
 # What follows from it
 
 
-def test_tasks_kept_before_a_corpus_said_so_are_not_taken_for_it(tiny_corpus, tmp_path):
-    def run(resume: Path | None):
-        plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", "center", report=True)
-        return run_plan(plan, resume=resume, jobs=1).report.shift
-
-    kept = tmp_path / "kept"
-    apart = run(kept)
-    declare(tiny_corpus)
-    assert run(kept).equals(run(None))
-    assert not run(kept).equals(apart)
-
-
-def test_the_arrays_of_an_experiment_and_the_probe_know_of_it(tiny_corpus):
-    corpus = Corpus.load(tiny_corpus)
+def test_the_arrays_of_an_experiment_and_the_probe_know_of_it(tiny_corpus, corpus):
     apart = probe(corpus, "toy", n_permutations=2)
     assert not any(d.shared_tracks for d in ExperimentData.of(corpus, ["toy"]).datasets.values())
     corpus = Corpus.load(declare(tiny_corpus))
     assert all(d.shared_tracks for d in ExperimentData.of(corpus, ["toy"]).datasets.values())
     same = probe(corpus, "toy", n_permutations=2)
     assert apart["chance"].item() != same["chance"].item()
-
-
-def test_the_draws_of_test_sets_with_the_same_tracks_are_the_same(tiny_corpus):
-    """A twin that is scored as its other version is changes nothing in an interval."""
-    corpus = Corpus.load(tiny_corpus)
-    scores = evaluate(corpus, "toy", "none", jobs=1, scores=True).scores
-    one = scores[scores["test_set"] == "alpha"]
-    other = {"alpha": "beta", "beta": "alpha"}
-    twin = one.assign(
-        test_set="beta", train_set=one["train_set"].map(other), partner=one["partner"].map(other)
-    )
-    both = pd.concat([one, twin], ignore_index=True)
-    keys = {"label": "piano", "train_set": "alpha"}
-    for shared in (True, False):
-        drawn = bootstrap_scores(both, n_replicates=30, shared_tracks=shared)
-        here = drawn.where(test_set="alpha", **keys).replicates[0]
-        there = drawn.where(test_set="beta", label="piano", train_set="beta").replicates[0]
-        assert np.array_equal(here, there) == shared
-        # As wide as one of them, and not as that of two that vary by themselves.
-        spread = np.std((here + there) / 2) / np.std(here)
-        assert spread == pytest.approx(1) if shared else spread < 0.95
 
 
 def test_the_intervals_of_a_report_draw_both_versions_of_a_track(tiny_corpus):

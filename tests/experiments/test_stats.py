@@ -69,17 +69,6 @@ def evaluation(_tiny_corpus_original):
     return evaluate(corpus, ["toy", "toy2"], ["none", "lda", "mlda"], jobs=1, scores=True)
 
 
-@pytest.mark.parametrize("metric", ["roc_auc", "balanced_accuracy", "brier"])
-def test_clips_of_one_track_are_drawn_together(metric):
-    once = bootstrap_scores(score_table(), metric, 200)
-    copies = bootstrap_scores(score_table(clips_per_track=3), metric, 200)
-    np.testing.assert_allclose(copies.replicates, once.replicates, rtol=1e-12)
-    # By clip, the copies would pass for independent evidence, and the interval be narrower.
-    table = score_table(clips_per_track=3)
-    by_clip = bootstrap_scores(table.assign(track=[f"t{i}" for i in range(len(table))]), metric)
-    assert by_clip.replicates.std() < 0.8 * once.replicates.std()
-
-
 def test_replicates_are_the_metric_of_the_drawn_tracks():
     table = score_table(n_tracks=25, clips_per_track=2)
     found = bootstrap_scores(table, n_replicates=20, seed=3).replicates[0]
@@ -221,13 +210,6 @@ def test_the_interval_of_a_mean_follows_level_and_skewness():
     assert small_sample_stretch(2) == pytest.approx(12.706 / 1.960 * 2**0.5, rel=1e-3)
     assert small_sample_stretch(10, 0.9) == pytest.approx(1.833 / 1.645 * (10 / 9) ** 0.5, rel=1e-3)
     assert small_sample_stretch(10_000) == pytest.approx(1, abs=1e-3)
-
-
-def test_one_label_has_no_interval():
-    table = pd.DataFrame({"embedding": ["x"], "label": ["l"], "change": [0.3]})
-    row = interval_over_labels(table, "change").iloc[0]
-    assert (row["n_labels"], row["mean"]) == (1, 0.3)
-    assert np.isnan([row["low"], row["high"]]).all()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,11 +18,6 @@ from biasmir_utils.experiments import (
     result_columns,
     run_plan,
 )
-
-
-@pytest.fixture
-def corpus(tiny_corpus: Path) -> Corpus:
-    return Corpus.load(tiny_corpus)
 
 
 def test_tags_are_one_model_with_a_row_for_each_tag(corpus):
@@ -67,14 +60,10 @@ def test_a_category_is_multi_class(corpus):
         assert row[list(again)].to_dict() == pytest.approx(again), key
 
 
-def test_a_number_is_a_regression(tiny_corpus):
-    path = tiny_corpus / "clips.parquet"
-    table = pd.read_parquet(path)
-    loaded = Corpus.load(tiny_corpus)
-    features = loaded.embedding("toy")
-    table["tempo"] = 100 + 10 * features[:, 0]
+def test_a_number_is_a_regression(tiny_corpus, corpus):
+    table = corpus.clips.assign(tempo=100 + 10 * corpus.embedding("toy")[:, 0])
     table.loc[3, "tempo"] = np.nan
-    table.to_parquet(path, index=False)
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
     found = evaluate(Corpus.load(tiny_corpus), "toy", ["none", "leace"], target="tempo", jobs=1)
     results = found.results
     assert tuple(results.columns) == result_columns("number")
@@ -114,39 +103,11 @@ def test_every_kind_goes_on_where_it_was(corpus, tmp_path):
         assert "1 tasks" in plan.describe()
 
 
-def test_the_unlabelled_mode_does_not_look_at_the_targets_labels(tiny_corpus):
-    """Other labels of the clips must not change what the correction is."""
-    path = tiny_corpus / "clips.parquet"
-    corrections = ["leace", "coral", "klda"]
-
-    def shift() -> pd.DataFrame:
-        found = evaluate(
-            Corpus.load(tiny_corpus),
-            "toy2",
-            corrections,
-            ["global", "unlabelled"],
-            labels=["piano"],
-            report=True,
-            jobs=1,
-        )
-        table = found.report.shift
-        return table[table["correction"] != "none"].set_index(["mode", "correction", "measure"])
-
-    before = shift()["value"]
-    table = pd.read_parquet(path)
-    chosen = table["dataset"] == "beta"
-    table.loc[chosen, "piano"] = table.loc[chosen, "piano"].to_numpy()[::-1]
-    table.to_parquet(path, index=False)
-    after = shift()["value"]
-    pd.testing.assert_series_equal(before["unlabelled"], after["unlabelled"], check_exact=True)
-    assert (before["global"] != after["global"]).any()
-
-
 @pytest.mark.parametrize("target", ["labels", "tags", "group"])
 def test_recognisers_of_the_unlabelled_mode_know_no_counts_of_the_target(tiny_corpus, target):
     """Fewer positives in the training clips of one dataset leave the other's recognisers alone."""
     path = tiny_corpus / "clips.parquet"
-    corrections = ["none", "leace", "random", "k"]
+    corrections = ["none", "leace", "coral", "random", "klda"]
 
     def scores() -> tuple[pd.Series, pd.Series]:
         modes = ["global", "unlabelled"]
@@ -222,28 +183,6 @@ def test_what_a_correction_has_seen(correction, mode, kind, targets, seen):
     assert information_used(spec, mode, kind, targets) == seen
     if seen == "grouped target" and not spec.needs_groups and spec.given is None:
         assert information_used(spec, mode, kind, targets, grouped=False) == "unlabelled target"
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"target": "mood"}, "no target 'mood'; there are labels, tags, group, piano, .*tempo"),
-        ({"target": "tmpo"}, "no target 'tmpo'; there are .* Did you mean 'tempo'"),
-        ({"target": "label"}, "no target 'label'; there are .* Did you mean 'labels'"),
-        # The misspelt target is told, not the labels, which are right.
-        ({"target": "tmpo", "labels": ["piano"]}, "no target 'tmpo'; .* Did you mean 'tempo'"),
-        ({"target": ["labels", "tempo"]}, "labels stands by itself, not with tempo$"),
-        ({"target": ["era", "tempo", "tags"]}, "tags stands by itself, not with era, tempo$"),
-        ({"labels": ["pino"]}, "no label 'pino'; it has piano, voice. Did you mean 'piano'"),
-        ({"target": ["tempo", "era"]}, "not of one kind"),
-        ({"target": "tempo", "labels": ["piano"]}, "labels and tags, not for tempo; leave"),
-        ({"target": "tempo", "modes": "classwise"}, "there are none of number"),
-        ({"seeds": 0}, "seeds must be at least 1"),
-    ],
-)
-def test_targets_that_cannot_be_used(corpus, changes, told):
-    with pytest.raises(ArgumentError, match=told):
-        evaluate(corpus, **{"embeddings": "toy", **changes})
 
 
 def test_too_little_to_evaluate_is_told(tiny_corpus):

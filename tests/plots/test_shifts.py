@@ -62,24 +62,23 @@ def test_singular_values_are_drawn_in_order():
     assert lines(ax)["mfcc"].tolist() == [[1, 1.2], [2, 0.9]]
 
 
-class TestShiftArrows:
-    def test_arrows_go_from_home_to_away(self):
-        rng = np.random.default_rng(0)
-        home, away = rng.normal(size=(2, 6, 2))
-        kinds = np.array(["jazz", "pop", "jazz", "pop", "folk", "jazz"])
-        ax = plots.shift_arrows(home, away, kinds, order=["pop", "jazz"])
-        drawn = {quiver.get_label(): quiver for quiver in ax.collections}
-        assert list(drawn) == ["pop", "jazz", "mean shift"]
-        for name in ("pop", "jazz"):
-            quiver, chosen = drawn[name], kinds == name
-            np.testing.assert_allclose(quiver.XY, home[chosen])
-            np.testing.assert_allclose(np.column_stack([quiver.U, quiver.V]), (away - home)[chosen])
-            np.testing.assert_allclose(lines(ax)[name], home[chosen])
-        mean = drawn["mean shift"]
-        np.testing.assert_allclose(mean.XY[0], home.mean(axis=0))
-        np.testing.assert_allclose([mean.U[0], mean.V[0]], (away - home).mean(axis=0))
-        assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
-        assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
+def test_arrows_go_from_home_to_away():
+    rng = np.random.default_rng(0)
+    home, away = rng.normal(size=(2, 6, 2))
+    kinds = np.array(["jazz", "pop", "jazz", "pop", "folk", "jazz"])
+    ax = plots.shift_arrows(home, away, kinds, order=["pop", "jazz"])
+    drawn = {quiver.get_label(): quiver for quiver in ax.collections}
+    assert list(drawn) == ["pop", "jazz", "mean shift"]
+    for name in ("pop", "jazz"):
+        quiver, chosen = drawn[name], kinds == name
+        np.testing.assert_allclose(quiver.XY, home[chosen])
+        np.testing.assert_allclose(np.column_stack([quiver.U, quiver.V]), (away - home)[chosen])
+        np.testing.assert_allclose(lines(ax)[name], home[chosen])
+    mean = drawn["mean shift"]
+    np.testing.assert_allclose(mean.XY[0], home.mean(axis=0))
+    np.testing.assert_allclose([mean.U[0], mean.V[0]], (away - home).mean(axis=0))
+    assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
+    assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
 
 
 def test_stacked_bars_in_order_with_percentages_but_in_slivers():
@@ -136,19 +135,18 @@ def judged() -> pd.DataFrame:
     return table.assign(low=table["value"] - 0.02, high=table["value"] + 0.03)
 
 
-class TestFoundAndLost:
-    def test_a_panel_for_each_quantity_and_a_marker_for_each_embedding(self, judged):
-        order = ["oracle:mean", "lda", "none"]
-        figure = plots.found_and_lost(judged, order=order)
-        assert [ax.get_title() for ax in figure.axes] == ["of the true shift", "of the instruments"]
-        for ax, quantity in zip(figure.axes, ("mean_removed", "task_removed"), strict=True):
-            assert texts(figure.axes[0]) == order
-            for name in EMBEDDINGS:
-                part = judged[(judged["quantity"] == quantity) & (judged["embedding"] == name)]
-                expected = part.set_index("correction")["value"][order]
-                np.testing.assert_allclose(lines(ax)[name][:, 0], expected)
-                np.testing.assert_array_equal(np.round(lines(ax)[name][:, 1]), [0, 1, 2])
-        assert legend(figure) == EMBEDDINGS
+def test_a_panel_for_each_quantity_and_a_marker_for_each_embedding(judged):
+    order = ["oracle:mean", "lda", "none"]
+    figure = plots.found_and_lost(judged, order=order)
+    assert [ax.get_title() for ax in figure.axes] == ["of the true shift", "of the instruments"]
+    for ax, quantity in zip(figure.axes, ("mean_removed", "task_removed"), strict=True):
+        assert texts(figure.axes[0]) == order
+        for name in EMBEDDINGS:
+            part = judged[(judged["quantity"] == quantity) & (judged["embedding"] == name)]
+            expected = part.set_index("correction")["value"][order]
+            np.testing.assert_allclose(lines(ax)[name][:, 0], expected)
+            np.testing.assert_array_equal(np.round(lines(ax)[name][:, 1]), [0, 1, 2])
+    assert legend(figure) == EMBEDDINGS
 
 
 class TestClosingGap:
