@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from conftest import absent
+from running import absent
 
 
 @dataclass(frozen=True)

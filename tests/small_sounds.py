@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -107,3 +109,80 @@ def save_vggish_like(folder, looks_around=False):
 
     tf.saved_model.save(VggishLike(), str(folder))
     return folder
+
+
+def make_tiny_corpus(
+    folder: Path, *, clips_per_dataset: int = 120, frames: int = 2, seed: int = 0
+) -> Corpus:
+    """Write a small corpus whose two datasets are told apart by an offset.
+
+    Two labels (`piano` is observed everywhere, `voice` in part of `beta`), a category, a
+    number, three groups with different frequencies, tracks of two clips; embeddings `toy`
+    (8-d, in frames) and `toy2` (12-d, one row a clip, two clips of `beta` missing).
+    """
+    rng = np.random.default_rng(seed)
+    rows, features = [], {}
+    for d, dataset in enumerate(("alpha", "beta")):
+        n = clips_per_dataset
+        group = rng.choice(["rock", "jazz", "folk"], n, p=[0.5, 0.3, 0.2] if d else [0.2, 0.3, 0.5])
+        piano = rng.random(n) < np.where(group == "jazz", 0.6, 0.35)
+        voice = rng.random(n) < np.where(group == "rock", 0.6, 0.35)
+        tempo = rng.uniform(60, 180, n)
+        for i in range(n):
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "clip": f"{dataset[0]}{i:04d}",
+                    "track": f"t{i // 2:04d}",
+                    "split": "test" if (i // 2) % 4 == 3 else "train",
+                    "group": group[i] if i % 40 else None,
+                    "audio": None,
+                    "piano": float(piano[i]),
+                    "voice": float(voice[i]) if not d or i % 3 else np.nan,
+                    "era": "old" if i % 2 else "new",
+                    "tempo": tempo[i],
+                }
+            )
+        base = rng.normal(0, 1, (n, 8))
+        base[:, 0] += 1.6 * piano
+        base[:, 1] += 1.6 * voice
+        base[:, 2] += 3.0 * d
+        base[:, 3] += np.where(group == "rock", 1.0, 0.0)
+        features[dataset] = base
+    writer = CorpusWriter(
+        folder,
+        name="tiny",
+        title="A tiny corpus for tests",
+        datasets=["alpha", "beta"],
+        groups=["rock", "jazz", "folk"],
+        targets=[
+            Target("piano", "label"),
+            Target("voice", "label"),
+            Target("era", "category"),
+            Target("tempo", "number", unit="bpm"),
+        ],
+        provenance={"made_by": "tests", "seed": seed},
+        licences=[{"what": "everything", "licence": "CC0"}],
+    )
+    table = pd.DataFrame(rows)
+    corpus = writer.write(table)
+    names = {d: table.loc[table["dataset"] == d, "clip"].tolist() for d in corpus.datasets}
+    noise = rng.normal(0, 0.1, (frames, clips_per_dataset, 8))
+    noise -= noise.mean(axis=0)
+    toy = {
+        d: (
+            np.repeat(names[d], frames).tolist(),
+            (base[None] + noise).transpose(1, 0, 2).reshape(-1, 8),
+        )
+        for d, base in features.items()
+    }
+    mixing = rng.normal(0, 1, (8, 12)) / np.sqrt(8)
+    toy2 = {d: (names[d], base @ mixing) for d, base in features.items()}
+    toy2["beta"] = (names["beta"][:-2], toy2["beta"][1][:-2])
+    left_out = {"beta": {names["beta"][-1]: "too short"}}
+    write_embedding_file(folder / "embeddings" / "toy.h5", "toy", toy)
+    write_embedding_file(folder / "embeddings" / "toy2.h5", "toy2", toy2, skipped=left_out)
+    corpus.add_embedding_file(folder / "embeddings" / "toy.h5", made_here=True)
+    return corpus.add_embedding_file(
+        folder / "embeddings" / "toy2.h5", {"toy2": {"source": "tests"}}, made_here=True
+    )

@@ -149,6 +149,7 @@ def openmic_archive(
         "openmic-2018/openmic-2018-aggregated-labels.csv": pd.DataFrame(
             labels, columns=["sample_key", "instrument", "relevance"]
         )
+        .assign(num_responses=3)
         .to_csv(index=False)
         .encode(),
         "openmic-2018/class-map.json": json.dumps(

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
+from running import run_command
 from small_sounds import make_sound_corpus
 
 import biasmir_utils

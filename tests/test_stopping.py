@@ -10,7 +10,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from conftest import run_command
+from running import run_command
 from small_sounds import make_sound_corpus as make_corpus
 
 from biasmir_utils.corpus import Corpus

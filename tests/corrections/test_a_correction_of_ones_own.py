@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from conftest import run_command
+from running import run_command
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
+from running import run_command
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus

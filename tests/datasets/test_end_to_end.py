@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import run_command
 from faulty_server import FaultyServer
+from running import run_command
 from stand_in import Clip, PaperFiles, serve
 
 from biasmir_utils.corpus import Corpus

@@ -14,8 +14,8 @@ from pathlib import Path
 import pooch
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
 from faulty_server import Drop, FaultyServer, Redirect, Send, Status
+from running import run_command
 from stand_in import (
     BUCKET,
     DOI,

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
 from hypothesis import given, settings, strategies as st
+from running import run_command
 from stand_in import tone
 
 from biasmir_utils.cli import main

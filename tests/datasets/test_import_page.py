@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_command
+from running import run_command
 from stand_in import PaperFiles, serve, synthetic_clips, synthetic_features, tarred, tone
 
 from biasmir_utils.corpus import Corpus

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
+from running import run_command
 from stand_in import (
     GENRE_CODES,
     INSTRUMENT_CODES,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
+from running import run_command
 from stand_in import sum_of, zipped
 
 from biasmir_utils.cli import main

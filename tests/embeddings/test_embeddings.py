@@ -9,7 +9,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from conftest import run_command
+from running import run_command
 from small_sounds import flat, make_sound_corpus
 
 from biasmir_utils.corpus import Corpus

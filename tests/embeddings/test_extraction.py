@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
-from conftest import run_command
+from running import run_command
 from small_sounds import Levels, flat, level, make_sound_corpus as make_corpus
 
 from biasmir_utils.cli import main

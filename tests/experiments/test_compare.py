@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import make_tiny_corpus
+from small_sounds import make_tiny_corpus
 
 from biasmir_utils.cli import main
 from biasmir_utils.errors import ArgumentError

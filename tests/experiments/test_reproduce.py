@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import absent
+from running import absent
 from stand_in import PaperFiles, expect, serve, synthetic_clips, synthetic_features
 from test_stopping import FINISHED, stopped
 
