@@ -101,7 +101,8 @@ class Workers:
             submit(_checked, self.versions, function, *(sent.get(id(x), x) for x in call))
             for call in calls
         )
-        running = as_completed(islice(futures, 2 * len(self)), loop=self.client.loop)
+        # At least one, also while all workers are being replaced.
+        running = as_completed(islice(futures, max(1, 2 * len(self))), loop=self.client.loop)
         try:
             for future in running:
                 result = future.result()

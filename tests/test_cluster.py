@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -307,6 +309,24 @@ def test_a_worker_that_joins_later_is_looked_at_too(tmp_path):
             told = r"worker tcp://.*: versions .* biasmir_utils 0\.0\.1 instead"
             with pytest.raises(ClusterError, match=told):
                 list(workers.results(abs, [[-1]]))
+
+
+def test_calls_wait_while_all_workers_are_replaced():
+    connect, taken = import_module(MODULE).connect, threading.Event()
+
+    def calls():
+        for number in (-1, -2):
+            taken.set()
+            yield [number]
+
+    with started(n_workers=1) as (address, client), connect(address) as workers:
+        client.retire_workers(list(client.scheduler_info()["workers"]))
+        assert not len(workers)
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(lambda: sorted(workers.results(abs, calls())))
+            assert taken.wait(60)
+            client.cluster.scale(2)
+            assert found.result(120) == [1, 2]
 
 
 def test_a_scheduler_that_goes_away(sounds, monkeypatch):
