@@ -246,7 +246,7 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
 
     def _differ(self, domains: list[Any], grouped: bool) -> bool:
         """Check the parameters, and tell whether there are domains that can be told apart."""
-        self._check_parameters(domains)
+        self._check_parameters()
         self.domains_ = domains
         if len(domains) > 1 and self._named_with_groups and not grouped:
             raise ArgumentError(

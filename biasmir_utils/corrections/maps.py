@@ -17,7 +17,7 @@ import numpy as np
 from biasmir_utils.corrections.base import FloatArray, Labels, domain_labels, warn
 from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
 from biasmir_utils.corrections.methods import SHARE, SHRINKAGE, Method, Option, parameter
-from biasmir_utils.corrections.moments import MomentCorrection, Moments
+from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
 UNSEEN = Option(("training", "own"))
@@ -160,9 +160,9 @@ class DomainCenter(DomainMap):
     required_scatter = "variance"
 
     def _solve(self, moments: Moments) -> None:
-        if not moments.cells:
-            return
         cells = [moments.cells[domain, None] for domain in moments.domains]
+        if not cells:  # the identity
+            cells = [CellMoments(1, *np.zeros((2, moments.n_features)))]
         counts = np.array([cell.count for cell in cells], dtype=float)
         means = np.array([cell.mean for cell in cells])
         variances = np.array([cell.covariance for cell in cells])
@@ -292,16 +292,18 @@ class CovarianceMap(DomainMap):
     def _solve(self, moments: Moments, basis: FloatArray | None = None, center: Any = 0.0) -> None:
         """Find means, target and maps from moments, of all features or on a basis, centred."""
         self.maps_: list[SpanMatrix] = []
+        for name in ("means_", "mean_", "covariance_"):  # none of an earlier fit stays
+            self.__dict__.pop(name, None)
         if not moments.cells:
             return
         names, count = moments.domains, moments.count
+        k = self._target_position(names)
         cells = [moments.cells[name, None] for name in names]
         sources = [
             self._covariance(cell.covariance, cell.count, f"domain {name!r}", basis)
             for cell, name in zip(cells, names, strict=True)
         ]
         means: FloatArray = np.vstack([*(cell.mean for cell in cells), moments.mean()])
-        k = self._target_position(names)
         if k is None:
             mean, target = self._default_target(moments, means, sources)
         else:
@@ -340,7 +342,8 @@ class CovarianceMap(DomainMap):
         inner, level = shrunk(inner, n_samples, self.n_features_in_, self.shrinkage)
         found = SpanMatrix(inner, level, basis)
         values, _ = found.eigen
-        if not values[0] > len(inner) * _EPS * values[-1]:
+        smallest = values[0] if basis is None else min(values[0], level)
+        if not smallest > len(inner) * _EPS * values[-1]:
             raise SingularCovarianceError(
                 f"the shrunk covariance of {what} is singular: it has one row, or too few "
                 "different ones, or a constant feature without shrinkage. Give more rows, drop "

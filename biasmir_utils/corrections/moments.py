@@ -13,11 +13,11 @@ are, and chunks may come in any order, from one process or from many:
 >>> bool(np.allclose(whole.total_covariance(), parts.total_covariance()))
 True
 
-`MomentCorrection` is the base of the corrections that moments suffice for: its `fit_moments` fits
-them to rows that came in chunks. `moments_of_corpus` makes one pass over the frames of a corpus
-that do not fit into memory: it holds one chunk of rows (64 MB) and the moments, whatever the size
-of the file. Blocks of rows are independent and their moments can be added, so that processes, on
-one machine or on many, can share the work:
+`MomentCorrection` is the base of the corrections that moments suffice for: its `partial_fit` and
+`fit_moments` fit them to rows that came in chunks. `moments_of_corpus` makes one pass over the
+frames of a corpus that do not fit into memory: it holds one chunk of rows (64 MB) and the moments,
+whatever the size of the file. Blocks of rows are independent and their moments can be added, so
+that processes, on one machine or on many, can share the work:
 
     from concurrent.futures import ProcessPoolExecutor
     with ProcessPoolExecutor() as executor:
@@ -37,14 +37,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
 from biasmir_utils.corrections.base import (
+    FLOAT_DTYPES,
     DomainTransformer,
     FloatArray,
     Labels,
     domain_labels,
     largest_values,
+    warn,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
 
@@ -126,9 +129,10 @@ class Moments:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ArgumentError(f"X must have {self.n_features} features, its shape is {X.shape}.")
-        domains, groups = domain_labels(sample_domain, len(X)), None
-        if sample_group is not None and self.scatter in ("none", "pooled"):
-            groups = Labels.of(sample_group, len(X), "sample_group")
+        domains = domain_labels(sample_domain, len(X))
+        groups = None if sample_group is None else Labels.of(sample_group, len(X), "sample_group")
+        if self.scatter in ("variance", "domain"):
+            groups = None
         if self.cells and self.grouped != (groups is not None):
             raise ArgumentError(
                 "sample_group must be given for all chunks of rows, or for none of them."
@@ -240,6 +244,58 @@ class MomentCorrection(DomainTransformer):
 
     required_scatter = "none"
 
+    __metadata_request__partial_fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
+
+    def partial_fit(
+        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
+    ) -> MomentCorrection:
+        """Add rows to those of the calls before, and learn the correction of all of them.
+
+        The result equals that of one `fit`, up to rounding, in whatever order the rows come. While
+        they do not determine a correction it is the identity, with a `DomainWarning`: there is one
+        domain, no group has two yet, a domain has too few rows for a covariance, or the one that
+        others are moved to has not come. For many chunks it is faster to collect `Moments` and to
+        call `fit_moments` once.
+
+        Parameters
+        ----------
+        X, y, sample_domain, sample_group
+            As in `fit`; `sample_group` for all chunks or for none. Rows without `sample_domain`
+            are not counted.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ArgumentError
+            If moments do not suffice, or the correction has none to go on from: it was loaded, or
+            fitted by `fit_moments` or to fewer rows than features. A new one begins with the first
+            chunk.
+        """
+        first = not hasattr(self, "domains_")
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
+        shape = X.shape[1], self.required_scatter
+        moments = Moments(*shape) if first else getattr(self, "_moments", None)
+        if moments is None or not self.moments_suffice:
+            raise ArgumentError(f"{self} needs all rows at once (use fit), or has kept no moments.")
+        if sample_domain is not None:
+            moments.update(X, sample_domain, sample_group)
+        elif moments.cells:
+            warn(f"{len(X)} rows without sample_domain are not counted.")
+        differ, self._moments = self._differ(moments.domains, moments.grouped), moments
+        try:
+            self._solve(moments if differ else Moments(*shape))
+        except ArgumentError as error:
+            self.domains_ = []
+            self._solve(Moments(*shape))  # the rows are counted: more of them may determine it
+            warn(
+                f"the {moments.count} rows so far do not determine {type(self).__name__}, and rows "
+                f"will be left as they are until more have come: {error}"
+            )
+        return self
+
     def fit_moments(self, moments: Moments) -> MomentCorrection:
         """Learn the correction of the rows that the moments are of.
 
@@ -269,9 +325,16 @@ class MomentCorrection(DomainTransformer):
         self._solve(moments)
         return self
 
+    def _differ(self, domains: list[Any], grouped: bool) -> bool:
+        self.__dict__.pop("_moments", None)  # those of an earlier fit
+        return super()._differ(domains, grouped)
+
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         moments = Moments(X.shape[1], self.required_scatter)
-        self._solve(moments if domains is None else moments.update(X, domains, groups))
+        if domains is not None:
+            moments.update(X, domains, groups)
+        self._solve(moments)
+        self._moments = moments
 
     @property
     def moments_suffice(self) -> bool:

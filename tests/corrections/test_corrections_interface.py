@@ -156,6 +156,8 @@ def test_what_is_named_with_groups_is_not_fitted_without(name: str) -> None:
             moments = Moments(X.shape[1], correction.required_scatter).update(X, domain)
             with pytest.raises(ArgumentError, match="groups=group needs"):
                 correction.fit_moments(moments)
+            with pytest.raises(ArgumentError, match="groups=group needs"):
+                clone(correction).partial_fit(X, sample_domain=domain)
         correction.fit(X, sample_domain=domain, sample_group=group)
     # One domain: nothing to correct, whatever the groups.
     with pytest.warns(DomainWarning, match="nothing to correct"):
