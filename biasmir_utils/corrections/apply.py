@@ -277,9 +277,12 @@ def apply_to_corpus(
     one = isinstance(corrections, str | os.PathLike)
     for path in map(Path, [corrections] if one else corrections):  # type: ignore[arg-type]
         folder = path / "corrections" if (path / "corrections").is_dir() else path
-        files += sorted(folder.glob("*.npz")) if path.is_dir() else [path]
+        inside = sorted(folder.glob("*.npz")) if path.is_dir() else [path]
+        if not inside:
+            raise ArgumentError(f"{path}: no saved correction (.npz) in this folder")
+        files += inside
     if not files:
-        raise ArgumentError(f"{corrections}: no saved correction (.npz) there")
+        raise ArgumentError("at least one saved correction is needed")
     found: dict[str, Path] = {}
     for file in files:
         name = read_record(file).get("embedding", file.stem)

@@ -82,7 +82,7 @@ def median_distance(X: Any) -> float:
     n_samples = len(X)
     X = X - X.mean(axis=0)  # keeps the differences of squares below exact
     lengths = np.einsum("ij,ij->i", X, X)
-    found = []
+    found = [np.empty(0)]
     for first in range(0, n_samples, 512):
         product = lengths[first : first + 512, np.newaxis] + lengths
         product -= 2.0 * (X[first : first + 512] @ X.T)

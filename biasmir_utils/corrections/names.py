@@ -272,11 +272,9 @@ def fit_correction(
         If the name cannot be parsed, or what it needs is not given.
     """
     spec = parse_correction(correction)
-    unless_named = (
-        {"singular": "warn"} if draw is None else {"singular": "warn", "random_state": draw}
-    )
     taken = METHODS[spec.method].make.options
-    values = {key: value for key, value in unless_named.items() if key in taken}
+    unless_named = {"singular": "warn", "random_state": draw}
+    values = {k: one for k, one in unless_named.items() if k in taken and one is not None}
     spec = replace(spec, parameters=tuple(sorted({**values, **dict(spec.parameters)}.items())))
     return make_correction(spec, random_state).fit(
         X,

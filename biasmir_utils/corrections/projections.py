@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import scale
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from biasmir_utils.corrections.base import (
     DomainTransformer,
@@ -217,7 +217,7 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the covariate is missing, has another number of rows or holds NaN.
     """
     if values is None:
@@ -227,8 +227,13 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
         )
     if not isinstance(values, Labels):
         array = np.asarray(values)
-        if array.ndim > 1 or array.dtype.kind == "f":
-            numbers = check_array(array.reshape(len(array), -1), dtype=np.float64, input_name=name)
+        if array.ndim > 1 or (array.ndim == 1 and array.dtype.kind == "f"):
+            numbers = array.reshape(len(array), -1).astype(np.float64)
+            wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+            if len(wrong):
+                raise ArgumentError(
+                    f"the {name} is NaN or infinite in row {wrong[0]}; leave it out."
+                )
             if len(numbers) == n_samples:
                 return np.asarray(scale(numbers))
     labels = Labels.of(values, n_samples, name)

@@ -52,6 +52,8 @@ def save_correction(
         If it is no correction, or has a parameter that is no number, text or other correction (a
         random generator, for instance).
     """
+    if not isinstance(correction, Storable):
+        raise ArgumentError(f"{correction!r} cannot be saved: it is no correction (path first).")
     check_is_fitted(correction)
     arrays: dict[str, Any] = {}
     header = {

@@ -226,6 +226,9 @@ def test_an_existing_folder_is_refused_and_an_error_leaves_nothing(
     with pytest.raises(ArgumentError, match="no saved correction for musicnn"):
         apply_to_corpus(corpus, first.path, tmp_path / "x", embeddings=["toy", "musicnn"])
     file = first.path / "corrections" / "toy.npz"
+    (tmp_path / "out" / "x.npy").touch()
+    with pytest.raises(ArgumentError, match=r"out: no saved correction \(.npz\) in this folder"):
+        apply_to_corpus(corpus, [first.path, tmp_path / "out"], tmp_path / "x")
     with pytest.raises(ArgumentError, match="both for 'toy'"):
         apply_to_corpus(corpus, [file, file], tmp_path / "x")
     assert {path.name for path in tmp_path.iterdir()} == {"out", "first", "tiny"}

@@ -103,12 +103,13 @@ def test_conditioning_keeps_what_labels_explain() -> None:
     [
         (None, "pass y"),
         (np.zeros(7), "one label for each of the 400 rows"),
-        (np.r_[np.nan, np.zeros(399)], "label contains NaN"),
+        (np.r_[0.0, np.nan, np.zeros(398)], "the label is NaN or infinite in row 1; leave"),
+        (np.float64(1.0), "one label for each of the 400 rows"),
     ],
 )
 def test_labels_to_condition_on_that_cannot_be_used(y: Any, message: str) -> None:
     X, domain = shifted()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=message):
         LEACE(given="label").fit(X, y, sample_domain=domain)
 
 

@@ -38,12 +38,10 @@ def test_median_distance_is_that_of_all_pairs(n: int, d: int) -> None:
     assert median_distance(X) == pytest.approx(np.median(pdist(X)), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("X", "message"),
-    [(np.zeros((1, 3)), "n_samples=1"), (np.ones((9, 3)), "one row, or most are equal")],
-)
-def test_median_distance_that_does_not_exist(X: Any, message: str) -> None:
-    with pytest.raises(ArgumentError, match=message):
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+@pytest.mark.parametrize("X", [np.zeros((0, 3)), np.zeros((1, 3)), np.ones((9, 3))])
+def test_median_distance_that_does_not_exist(X: Any) -> None:
+    with pytest.raises(ArgumentError, match=rf"n_samples={len(X)}.*there is one row, or most are"):
         median_distance(X)
 
 
