@@ -236,6 +236,11 @@ def mutual_information(
     return max(0.0, float(mutual_info_score(*codes) / np.log(2)))
 
 
+def _distance(first: pd.Series, second: pd.Series) -> float:
+    counted = first.sum() > 0 and second.sum() > 0
+    return float(jensenshannon(first, second, base=2)) if counted else float("nan")
+
+
 def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     """Return how far the datasets are apart in what they hold, for every pair of them.
 
@@ -262,8 +267,8 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
             {
                 "first": first,
                 "second": second,
-                "group_distance": jensenshannon(groups[first], groups[second], base=2),
-                "label_distance": jensenshannon(labels[first], labels[second], base=2),
+                "group_distance": _distance(groups[first], groups[second]),
+                "label_distance": _distance(labels[first], labels[second]),
                 "group_dataset_information": mutual_information(part["group"], part["dataset"]),
             }
         )

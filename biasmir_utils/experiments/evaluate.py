@@ -228,7 +228,7 @@ def plan_evaluation(
         _check_moves_to(spec, corpus)
     data = ExperimentData.of(corpus, embeddings, labels, target)
     kind = data.subjects[0].kind
-    recogniser = recogniser or recogniser_names(kind)[0]
+    recogniser = recogniser_names(kind)[0] if recogniser is None else recogniser
     make_recogniser(recogniser, kind)
     if "classwise" in modes and kind != LABEL:
         raise ArgumentError(

@@ -341,8 +341,7 @@ def recognition_metrics(
     answers = [Answers(kind, arrays) for arrays in told]
     values = {m.name: np.array([m.compute(one)[0] for one in answers]) for m in metrics_of(kind)}
     return {
-        name: float(ratio(np.nan_to_num(one).sum(), (~np.isnan(one)).sum()))
-        for name, one in values.items()
+        name: float(ratio(np.nansum(one), (~np.isnan(one)).sum())) for name, one in values.items()
     }
 
 

@@ -837,7 +837,7 @@ def reproduce(
     place = Path(root or default_root()).expanduser().absolute()
     made = Path(out or place / "reproduction").absolute()
     published = ", ".join(PUBLISHED_EMBEDDINGS)
-    for name in set(embeddings) - set(PUBLISHED_EMBEDDINGS):
+    for name in (one for one in embeddings if one not in PUBLISHED_EMBEDDINGS):
         raise ArgumentError(
             f"embedding {name!r}: published were {published}; for others, use `biasmir evaluate`"
         )
@@ -927,5 +927,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty if there is none."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}

@@ -89,6 +89,11 @@ WORTH_DRAWING_IN_PROCESSES = 500
 """Scored test sets from which on more than one process draws them again."""
 BOTH_TESTS, MEAN_OF_LABELS, WORST = "(both)", "(mean)", "(worst)"
 PAIR_SETTING = ["embedding", "correction", "mode", "alpha", "pair"]
+CHANGE_COLUMNS = [
+    *(*PAIR_SETTING, "baseline", "where", "metric", "before", "after", "change", "low", "high"),
+    *("worst_change", "worst_low", "worst_high", "n_labels", "p"),
+    *("seed_sd", "seed_low", "seed_high", "p_holm"),
+]
 WHERE = {"across": (1, 0), "inside": (0, 1), "pooled": (2, 2)}
 """For each training set the position of the test set: the other dataset, the same, or both."""
 NONE = "none"
@@ -398,7 +403,7 @@ def _changes(block: _Block) -> pd.DataFrame:
                     "seed_high": float(seeds.max()),
                 }
             )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=CHANGE_COLUMNS)
     if len(table):
         # A family: all corrections of one embedding and pair, for one metric in one place.
         family = table.groupby(["baseline", "where", "metric"], sort=False)["p"]
@@ -474,7 +479,7 @@ def _summary(
     for name, chosen in (("inside", is_inside), ("across", ~is_inside)):
         mean = means[chosen].groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
         summary = add(mean, {"value": f"{main}_{name}"})
-    own = changes[changes["baseline"] == NONE] if len(changes) else changes
+    own = changes[changes["baseline"].eq(NONE)]
     for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
         part = own[own["where"].eq(where) & own["metric"].eq(metric)].copy()
         name = f"{metric}_{where}_change"
@@ -626,7 +631,7 @@ def _shift_and_damage(report: Report) -> pd.DataFrame:
 def _modes_compared(report: Report) -> pd.DataFrame:
     """Return the table of `global` against `unlabelled`; empty if the report has not both."""
     changes = report.changes
-    if changes.empty or not changes["baseline"].eq(UNLABELLED).any():
+    if not changes["baseline"].eq(UNLABELLED).any():
         return pd.DataFrame()
     chosen = changes[changes["baseline"] == UNLABELLED]
     keys = ["embedding", "correction", "alpha", "pair"]

@@ -86,11 +86,11 @@ class TaskStore:
                         if values.dtype.kind == "U":
                             values = np.where(values == "", None, values.astype(object))
                         tables[int(number)][column] = values
+            if with_scores and not keys:
+                return None
+            return TaskResult(**about, scores=list(zip(keys, tables, strict=True)))
         except Exception:  # Whatever is wrong with it, the task can be done again.
             return None
-        if with_scores and not keys:
-            return None
-        return TaskResult(**about, scores=list(zip(keys, tables, strict=True)))
 
     def save(self, key: str, result: TaskResult) -> None:
         """Keep a result."""

@@ -238,6 +238,7 @@ class Draws:
 
     def where(self, **conditions: Any) -> Draws:
         """Return the cells whose columns have the given values: ``where(label="piano")``."""
+        self._check_columns(*conditions)
         chosen = (self.cells[list(conditions)] == pd.Series(conditions)).all(axis=1).to_numpy()
         return Draws(self.cells[chosen].reset_index(drop=True), self.replicates[chosen])
 
@@ -246,6 +247,7 @@ class Draws:
 
         A replicate that is NaN in one of the cells is left out of the mean.
         """
+        self._check_columns(column)
         keys = self.cells.drop(columns=[column, "value"])
         codes = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         first, values = np.unique(codes, return_index=True)[1], self.values
@@ -282,6 +284,12 @@ class Draws:
         ends = np.reshape([interval(draws, level) for draws in self.values], (-1, 2))
         undefined = np.isnan(self.replicates).mean(axis=1)
         return self.cells.assign(low=ends[:, 0], high=ends[:, 1], undefined=undefined)
+
+    def _check_columns(self, *columns: str) -> None:
+        keys = [str(name) for name in self.cells if name != "value"]
+        for column in columns:
+            if column not in keys:
+                raise ArgumentError(f"no column {column!r}; there are {', '.join(keys)}")
 
     def _difference(self, plus: pd.Series, minus: pd.Series, kept: pd.Series) -> Draws:
         """Subtract rows, where both are there; the columns of one of them are kept."""

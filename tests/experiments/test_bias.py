@@ -137,6 +137,16 @@ def test_distances_of_a_corpus(corpus: Corpus) -> None:
     assert 0 <= row["label_distance"] < row["group_distance"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_a_dataset_has_no_label_there_is_no_distance(tiny_corpus: Path) -> None:
+    clips = pd.read_parquet(tiny_corpus / "clips.parquet")
+    clips.loc[clips["dataset"] == "beta", ["piano", "voice"]] = 0.0
+    clips.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    (row,) = experiments.distribution_distances(Corpus.load(tiny_corpus)).to_dict("records")
+    assert np.isnan(row["label_distance"])
+    assert row["group_distance"] > 0
+
+
 @pytest.mark.parametrize("mode", ["global", "classwise"])
 def test_direction_cosines_of_a_corpus(corpus: Corpus, mode: str) -> None:
     table = experiments.direction_cosines(corpus, "toy", mode=mode)

@@ -185,6 +185,7 @@ def test_a_claim_about_everything_says_when_it_was_checked_on_a_part():
     assert 100 * first.published_whole == pytest.approx(0.54)
     text = " ".join(comparison_text(comparison).split())
     assert "HOLDS, over a part of what it is about (the table lacks openl3, yamnet)" in text
+    assert "published, over the same part, -0.31, over all +0.54" in text
     # What is about one embedding only, or the whole table, needs no such word.
     assert claim(comparison.claims, "fall of VGGish").lacking == ""
     assert not compare(table, n_replicates=100).claims["lacking"].any()

@@ -205,6 +205,24 @@ class TestFactorShares:
             assert shares[list(PARTS)].tolist() == pytest.approx([0.9, 0.1, 0.0])
         assert found.set_index(["of", "part"]).at[("mean shift", "cosine"), "value"] == 0
 
+    def test_noise_neither_turns_the_main_effects_nor_ties_them(self):
+        """Effects of lengths 1 and 2 at 60 degrees; the noise of home, the largest, is in both."""
+        features, runs = 80, 50
+        font, chain = np.eye(features)[0], np.eye(features)[0]
+        chain[1] = np.sqrt(3)
+        values, hits = [], 0
+        for seed in range(runs):
+            rng = np.random.default_rng(seed)
+            X = np.array([np.zeros(features), font, chain, font + chain])
+            scale = np.array([0.8, 0.3, 0.3, 0.3])[:, None, None]
+            X = X[:, None] + scale * rng.normal(size=(4, 80, features))
+            found = factor_shares(X, np.arange(80), n_replicates=150, seed=seed)
+            row = found.set_index("part").loc["cosine"]
+            values.append(row["value"])
+            hits += row["low"] <= 0.5 <= row["high"]
+        assert np.mean(values) == pytest.approx(0.5, abs=0.02)
+        assert 0.86 * runs <= hits <= runs
+
     def test_the_parts_sum_to_the_squares_around_the_mean(self):
         rng = np.random.default_rng(0)
         X = rng.normal(size=(4, 30, 5))

@@ -79,10 +79,13 @@ def test_a_full_report_writes_files_and_names_them(tiny_corpus, tmp_path, correc
     assert sorted(named) == sorted(str(path) for path in folder.iterdir())
     assert named[-1] == str(folder / "r.csv")
     assert (folder / "r.report.png").is_file() == (len(corrections) > 1)
+    tables = {path.name: read_table(path) for path in folder.glob("*.csv")}
+    assert len(tables) == 5
+    # Without a correction there are no changes, but their columns.
+    assert {name for name, table in tables.items() if table.empty} <= {"r.changes.csv"}
+    assert {"change", "low", "high", "p", "p_holm"} <= set(tables["r.changes.csv"])
     if corrections != ["none"]:
-        tables = {path.name: read_table(path) for path in folder.glob("*.csv")}
-        assert len(tables) == 5
-        assert all(map(len, tables.values()))
+        assert len(tables["r.changes.csv"])
         assert tables["r.report.csv"]["correction"].tolist() == ["none", *corrections]
         assert "](r.report.png)" in (folder / "r.report.md").read_text(encoding="utf-8")
         assert (folder / "r.report.png").read_bytes().startswith(b"\x89PNG")

@@ -216,6 +216,12 @@ def test_a_new_metric_is_one_row(monkeypatch):
         register_metric(youden)
 
 
+def test_an_error_without_bounds_is_infinite():
+    with np.errstate(invalid="ignore"):
+        found = recognition_metrics([1.0, 2, 3], [1, 2, np.inf], kind="number")
+    assert found["mae"] == found["rmse"] == np.inf
+
+
 @pytest.mark.parametrize(
     ("y", "score", "told"),
     [

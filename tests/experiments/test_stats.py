@@ -219,6 +219,8 @@ def test_the_interval_of_a_mean_follows_level_and_skewness():
         (lambda t: bootstrap_scores(t, "f2"), "metric 'f2': expected one of roc_auc"),
         (lambda t: bootstrap_scores(t, n_replicates=0), "at least 1"),
         (lambda t: bootstrap_scores(t).intervals(1.5), "between 0 and 1"),
+        (lambda t: bootstrap_scores(t).where(colour="red"), "no column 'colour'; there are corp"),
+        (lambda t: bootstrap_scores(t).mean_over("value"), "no column 'value'"),
         (lambda t: bootstrap_scores(t).changes("lda"), "no correction 'lda'; it has none"),
         (lambda t: interval_over_labels(t, "fall"), "lacks the column 'fall'"),
     ],
