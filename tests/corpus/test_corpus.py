@@ -80,6 +80,12 @@ def test_clips_that_the_table_does_not_list_are_counted(tiny_corpus):
     assert "not in the table" in corpus.summary()
 
 
+def test_csv_and_parquet_are_read_alike(tiny_corpus, corpus):
+    (tiny_corpus / "clips.parquet").unlink()
+    corpus.clips.to_csv(tiny_corpus / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(Corpus.load(tiny_corpus).clips, corpus.clips)
+
+
 def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
     table = pd.DataFrame(
         {"dataset": "d", "clip": ["007", "None", "1e5"], "split": "train", "group": ["NA"] * 3}

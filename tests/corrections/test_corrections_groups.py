@@ -154,11 +154,14 @@ def test_genres_are_found_where_the_embedding_shows_them(corpus: Corpus) -> None
     shown, hidden = found.loc["shown"], found.loc["hidden"]
     assert shown["groups"] == 3
     assert shown["adjusted_rand"] > 0.95
-    assert abs(shown["adjusted_rand_dataset"]) < 0.1
     assert shown["overlap"] > 0.95 > shown["overlap_chance"]
     named = corpus.clips["group"].notna() & (corpus.clips["split"] == "train")
     assert shown["clips"] == named.sum() < 180
+    # As the genres themselves do, which are not equally frequent in both datasets.
+    own = adjusted_rand_score(genre[named], beta[named])
+    assert shown["adjusted_rand_dataset"] == pytest.approx(own, abs=0.05)
     assert abs(hidden["adjusted_rand"]) < 0.1
+    assert hidden["label"] == "piano"
 
 
 def test_on_the_demonstration_corpus_the_groups_are_not_its_genres(repository: Path) -> None:

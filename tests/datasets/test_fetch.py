@@ -195,7 +195,8 @@ def test_the_sum_and_licence_of_the_embeddings_are_asked_of_the_record_and_kept(
     ("fault", "match"),
     [
         (Status(404), "answered 404"),
-        (Send(b'{"files": [{"key": "other.h5"}]}'), r"lists no embeddings\.h5 with a sum"),
+        (Send(b"no list"), r"lists no embeddings\.h5 with a sum"),
+        (Send(b'{"files": [{"key": "other.h5", "checksum": "md5:0"}]}'), "lists no embeddings"),
         (Send(b"<html>", "text/html"), "a web page came"),
         (Redirect("http://zenodo.org/x"), "unprotected address"),
     ],
@@ -421,6 +422,13 @@ def test_archives_can_be_discarded(hosts, root):
     hosts.asked.clear()
     run_command("fetch", "openmic", "models", "--root", root)
     assert hosts.asked == []
+
+
+def test_a_file_damaged_on_disk_is_noticed_and_replaced(hosts, root):
+    fetch(["paper-split"], root)
+    (root / "paper" / "irmas_train.csv").write_bytes(b"cut")
+    fetch(["paper-split"], root)
+    assert (root / "paper" / "irmas_train.csv").read_bytes() == CONTENT["irmas_train.csv"]
 
 
 def test_records_that_cannot_be_read_are_made_again(hosts, root):

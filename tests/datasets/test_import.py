@@ -325,6 +325,13 @@ def test_targets_that_cannot_be(tmp_path, options, told):
     assert told in refused(tmp_path / "out", "--clips", table, *options)
 
 
+def test_a_misspelt_column_is_said_before_a_missing_sound_file(tmp_path):
+    table = write_csv(tmp_path / "clips.csv", [["a", "a.wav", "1"]], ["clip", "audio", "piano"])
+    told = refused(tmp_path / "out", "--clips", table, "--label", "pianoo")
+    assert "the column 'pianoo' is missing" in told
+    assert "a.wav" in refused(tmp_path / "out", "--clips", table, "--label", "piano")
+
+
 def test_a_likelihood_is_a_number_in_its_range(tmp_path):
     for value in ("inf", "NaN", "0,5", "-1", "1.01"):
         table = write_csv(tmp_path / "clips.csv", column("piano", ["0", "1", value]))

@@ -395,6 +395,7 @@ BROKEN = [
     (METADATA, "012345_0", "000046_3840", "line 5: a clip that stood above ('000046_3840')"),
     (METADATA, "'genre_title': 'Noise'", "oops", "line 4, clip '000139_119040'"),
     (LABELS, "0.17105", "1.25", "line 2: a relevance that is not in [0, 1] ('000046_3840', 'clar"),
+    (LABELS, "0.17105", "high", "line 2: a relevance that is not in [0, 1]"),
     (LABELS, "drums", "kazoo", "line 4: a class that class-map.json has not"),
     (LABELS, "012345_0", "000008_300", "line 6: an unknown clip"),
     (LABELS, "000046_3840,flute", "000046_3840,clarinet", "line 3: a clip and class that stood"),

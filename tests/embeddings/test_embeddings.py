@@ -76,6 +76,16 @@ def test_the_shortest_clip(loaded, name):
         embedding.embed(clip[:-2], embedding.sample_rate)
 
 
+def test_what_is_known_of_each_stands_at_its_class():
+    assert {*LOCAL, "vggish", "openl3"} <= set(available())
+    for name, one in available().items():
+        assert one.name == name
+        assert all([one.summary, one.licence, one.weights])
+        assert one.dimension > 0
+        assert one.sample_rate >= 16_000
+        assert (one.hop > 0) == (one.window > 0) == one.has_network
+
+
 def test_names_and_arguments_that_cannot_be():
     with pytest.raises(ArgumentError, match=r"'clap'.*yamnet"):
         load("clap")

@@ -76,7 +76,7 @@ def test_a_clip_with_no_sample_at_48_khz_is_too_short(openl3):
     assert openl3().embed(np.ones(2), 96_000).shape == (1, 512)
 
 
-@pytest.mark.parametrize("hop", [0, -0.5, float("nan"), float("inf"), 1e-6])
+@pytest.mark.parametrize("hop", [0, -0.5, float("nan"), float("inf"), 1e-6, "half"])
 def test_a_hop_that_is_no_hop(weight_file, hop):
     with pytest.raises(ArgumentError, match="hop: expected seconds"):
         load("openl3", weight_file, hop=hop)

@@ -79,6 +79,9 @@ def test_arrows_go_from_home_to_away():
     np.testing.assert_allclose([mean.U[0], mean.V[0]], (away - home).mean(axis=0))
     assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
     assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
+    limits, both = np.transpose([ax.get_xlim(), ax.get_ylim()]), np.concatenate([home, away])
+    assert (limits[0] < both).all()
+    assert (limits[1] > both).all()
 
 
 def test_stacked_bars_in_order_with_percentages_but_in_slivers():
@@ -146,6 +149,9 @@ def test_a_panel_for_each_quantity_and_a_marker_for_each_embedding(judged):
             expected = part.set_index("correction")["value"][order]
             np.testing.assert_allclose(lines(ax)[name][:, 0], expected)
             np.testing.assert_array_equal(np.round(lines(ax)[name][:, 1]), [0, 1, 2])
+        for whiskers, name in zip(ax.collections, EMBEDDINGS, strict=True):
+            ends = np.array(whiskers.get_segments())
+            np.testing.assert_allclose(ends[:, :, 0] - lines(ax)[name][:, :1], [[-0.02, 0.03]] * 3)
     assert legend(figure) == EMBEDDINGS
 
 
