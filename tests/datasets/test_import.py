@@ -81,11 +81,8 @@ def test_a_table_becomes_a_corpus(tmp_path):
     assert (corpus.name, corpus.title) == ("mine", "Two of mine")
     assert corpus.datasets == ["studio", "stage"]
     assert corpus.groups == ["jazz"]
-    assert {t.name: t.kind for t in corpus.targets} == {
-        "piano": "label",
-        "tempo": "number",
-        "era": "category",
-    }
+    kinds = {target.name: target.kind for target in corpus.targets}
+    assert kinds == {"piano": "label", "tempo": "number", "era": "category"}
     clips = corpus.clips
     assert clips["clip"].tolist() == [f"{i:03d}" for i in range(8)]
     assert clips["track"].tolist() == ["t0", "t0", "t1", "t1", "t2", "t2", "t3", "t3"]
@@ -143,10 +140,8 @@ def test_what_is_missing_is_filled_in_and_said(tmp_path):
 
 
 def test_the_drawn_split_keeps_tracks_together_and_ignores_the_order_of_rows(tmp_path):
-    names = [name for name in HEADER if name != "split"]
-    body = [
-        [cell for cell, name in zip(row, HEADER, strict=True) if name in names] for row in rows(60)
-    ]
+    split = HEADER.index("split")
+    names, *body = [row[:split] + row[split + 1 :] for row in [HEADER, *rows(60)]]
     one = import_corpus(tmp_path / "a", write_csv(tmp_path / "1.csv", body, names), seed=3)
     two = import_corpus(tmp_path / "b", write_csv(tmp_path / "2.csv", body[::-1], names), seed=3)
     other = import_corpus(tmp_path / "c", tmp_path / "1.csv", seed=4)
@@ -296,11 +291,8 @@ def test_named_targets_and_nothing_else(tmp_path):
     )
     assert "taken for" not in output
     corpus = Corpus.load(tmp_path / "out")
-    assert [(t.name, t.kind) for t in corpus.targets] == [
-        ("piano", "number"),
-        ("tempo", "number"),
-        ("remark", "category"),
-    ]
+    kinds = [(target.name, target.kind) for target in corpus.targets]
+    assert kinds == [("piano", "number"), ("tempo", "number"), ("remark", "category")]
     assert "era" in corpus.clips
 
 
@@ -394,15 +386,12 @@ def test_audio_by_its_path_stays_in_place(tmp_path):
     table = write_csv(folder / "clips.csv", body, ["audio", "split"])
     corpus = import_corpus(tmp_path / "out", table)
     assert corpus.clips["clip"].tolist() == ["a", "b", "c"]
-    assert corpus.clips["audio"].tolist() == [
-        "../music/one/a.wav",
-        "../music/b.WAV",
-        "../music/c.wav",
-    ]
+    audio = ["../music/one/a.wav", "../music/b.WAV", "../music/c.wav"]
+    assert corpus.clips["audio"].tolist() == audio
     assert corpus.audio_path(0).resolve() == (folder / "one/a.wav").resolve()
     elsewhere = write_csv(tmp_path / "clips.csv", body, ["audio", "split"])
     moved = import_corpus(tmp_path / "two", elsewhere, audio_root=folder)
-    assert moved.clips["audio"].tolist() == corpus.clips["audio"].tolist()
+    assert moved.clips["audio"].tolist() == audio
 
 
 def test_audio_by_the_name_of_the_clip(tmp_path):
@@ -410,12 +399,8 @@ def test_audio_by_the_name_of_the_clip(tmp_path):
     body = [[*row, "train"] for row in (("d1", "a"), ("d1", "b.ogg"), ("d1", "c"), ("d2", "c"))]
     table = write_csv(tmp_path / "clips.csv", body, ["dataset", "clip", "split"])
     clips = import_corpus(tmp_path / "out", table, audio_root=folder).clips
-    assert [Path(audio).relative_to("../music").as_posix() for audio in clips["audio"]] == [
-        "x/a.wav",
-        "x/b.ogg",
-        "d1/c.wav",
-        "d2/c.wav",
-    ]
+    found = [Path(audio).relative_to("../music").as_posix() for audio in clips["audio"]]
+    assert found == ["x/a.wav", "x/b.ogg", "d1/c.wav", "d2/c.wav"]
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,7 @@ def test_what_is_known_of_each_stands_at_its_class():
     assert {*LOCAL, "vggish", "openl3"} <= set(available())
     for name, one in available().items():
         assert one.name == name
-        assert all([one.summary, one.licence, one.weights])
-        assert one.dimension > 0
+        assert all([one.summary, one.licence, one.weights, one.dimension > 0])
         assert one.sample_rate >= 16_000
         assert (one.hop > 0) == (one.window > 0) == one.has_network
 
