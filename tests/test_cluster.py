@@ -329,6 +329,11 @@ def test_calls_wait_while_all_workers_are_replaced():
             assert found.result(120) == [1, 2]
 
 
+def test_an_extraction_may_begin_while_all_workers_are_replaced(sounds, two, monkeypatch):
+    monkeypatch.setattr(f"{MODULE}.Workers.__len__", lambda workers: 0)
+    assert extract(sounds, "mfcc", progress=False, scheduler=two[0]).n_embedded == 38
+
+
 def test_a_scheduler_that_goes_away(sounds, monkeypatch):
     with started(n_workers=1) as (address, client):
         scheduler = client.cluster.scheduler

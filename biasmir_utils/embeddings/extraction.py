@@ -397,7 +397,7 @@ def _embedded_there(
         # What is not there for us is left out; all else the workers must see.
         there = [item for item in clips.items() if item[1].exists()]
         absent = {clip: path for clip, path in clips.items() if not path.exists()}
-        size = -(-len(there) // (_TASKS_PER_WORKER * len(workers)))
+        size = -(-len(there) // (_TASKS_PER_WORKER * max(1, len(workers))))
         if size > _CLIPS_IN_A_BATCH:  # whole batches
             size -= size % _CLIPS_IN_A_BATCH
         size = min(_CLIPS_IN_A_PART, max(1, size))
