@@ -10,16 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from compose import compose
-from design import (
-    BAND,
-    COUNTERFACTUAL,
-    DEMO,
-    GENRES,
-    INSTRUMENTS,
-    SOLO,
-    draw_track,
-    draw_tracks,
-)
+from design import BAND, COUNTERFACTUAL, DEMO, GENRES, INSTRUMENTS, SOLO, draw_track, draw_tracks
 from production import STEPS, draw_production, rms, stages
 from render import draw_labels, draw_split
 from synth import MAX_SHIFT, SAMPLE_RATE, active_rms, scaled, timbre_shifts

@@ -77,8 +77,7 @@ def test_frozen_graph_gives_what_the_checkpoint_gives(name):
                 assign = tf.raw_ops.Assign(ref=tensor, value=value)
                 session.run(assign)
         expected = session.run(
-            f"{embedding.layer}:0",
-            {"model/Placeholder:0": patches, "model/Placeholder_2:0": False},
+            f"{embedding.layer}:0", {"model/Placeholder:0": patches, "model/Placeholder_2:0": False}
         )
     frames = embedding.run([patches])[0]
     np.testing.assert_allclose(frames, expected.reshape(2, -1), rtol=1e-4, atol=1e-5)

@@ -9,11 +9,7 @@ from drawn import EMBEDDINGS, legend, lines, table, texts
 from matplotlib.figure import Figure
 
 from biasmir_utils import plots
-from biasmir_utils.experiments import (
-    PUBLISHED_DATASETS,
-    PUBLISHED_EMBEDDINGS,
-    published_figures,
-)
+from biasmir_utils.experiments import PUBLISHED_DATASETS, PUBLISHED_EMBEDDINGS, published_figures
 
 LABELS = ["violin", "cello", "flute"]
 
