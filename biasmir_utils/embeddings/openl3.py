@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from gzip import GzipFile
 from itertools import zip_longest
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +220,7 @@ class OpenL3(Embedding):
     def __init__(
         self, model: str | Path | None = None, download: bool = False, hop: float = _HOP
     ) -> None:
-        if not isinstance(hop, Real) or not 1 <= hop * _RATE < math.inf:
+        if not isinstance(hop, (int, float, np.number)) or not 1 <= hop * _RATE < math.inf:
             raise ArgumentError(
                 f"hop: expected seconds from one window to the next (0.5 and 0.1 are common), "
                 f"found {hop!r}"
