@@ -7,11 +7,14 @@ is asked for.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import logging
+import multiprocessing
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +42,22 @@ _SECONDS_TO_ANSWER = 10.0
 """How long a scheduler may take to answer, and then to have a worker."""
 _turn = threading.Lock()
 """Held by the one call that a worker does at a time, however many threads it has."""
+
+
+@functools.cache
+def end_with_parent() -> None:
+    """Let this worker process end when the one that started it has ended, also by SIGKILL."""
+
+    def wait() -> None:
+        try:
+            parent.join()
+        except ValueError:  # joblib's workers have no handle of it
+            while os.getppid() == parent.pid:
+                time.sleep(1.0)
+        os._exit(1)
+
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=wait, daemon=True).start()
 
 
 @dataclass(frozen=True)

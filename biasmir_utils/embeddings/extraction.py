@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -32,7 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from biasmir_utils.cluster import WORKERS_END, connect
+from biasmir_utils.cluster import WORKERS_END, connect, end_with_parent
 from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
 from biasmir_utils.embeddings.base import (
     AUDIO_PACKAGES,
@@ -574,14 +573,8 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 def _start_worker() -> None:
     """Let the parent decide what Ctrl-C means, and end when it was killed."""
-
-    def end_with_parent() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
 # Parts, and the file that they are joined to
