@@ -47,6 +47,7 @@ _turn = threading.Lock()
 @functools.cache
 def end_with_parent() -> None:
     """Let this worker process end when the one that started it has ended, also by SIGKILL."""
+    parent: Any = multiprocessing.parent_process()
 
     def wait() -> None:
         try:
@@ -56,8 +57,7 @@ def end_with_parent() -> None:
                 time.sleep(1.0)
         os._exit(1)
 
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,7 @@ from numpy.typing import NDArray
 
 from biasmir_utils.corpus import cache_folder
 from biasmir_utils.datasets import default_root, fetched_model
-from biasmir_utils.embeddings.base import (
-    Embedding,
-    Frames,
-    import_tensorflow,
-    require,
-)
+from biasmir_utils.embeddings.base import Embedding, Frames, import_tensorflow, require
 from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import DownloadError, ModelError
 from biasmir_utils.files import sha256

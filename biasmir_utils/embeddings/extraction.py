@@ -33,13 +33,7 @@ from threadpoolctl import ThreadpoolController
 
 from biasmir_utils.cluster import WORKERS_END, connect, end_with_parent
 from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
-from biasmir_utils.embeddings.base import (
-    AUDIO_PACKAGES,
-    Embedding,
-    FrontEnd,
-    is_silent,
-    read_audio,
-)
+from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, is_silent, read_audio
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import ArgumentError, AudioError, ClusterError, CorpusError, ModelError
 from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, locked

@@ -21,13 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biasmir_utils.embeddings.base import (
-    Embedding,
-    Frames,
-    FrontEnd,
-    import_tensorflow,
-    require,
-)
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, import_tensorflow, require
 from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import ArgumentError, ModelError
 from biasmir_utils.files import sha256
