@@ -12,10 +12,12 @@ import sys
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from biasmir_utils.errors import ArgumentError
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 BROKEN_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
@@ -52,6 +54,44 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_outputs(
+    paths: Iterable[Path], is_ours: Callable[[Path], bool] = lambda path: False
+) -> None:
+    """Check that a set of files can be written without replacing what is somebody else's.
+
+    Asked before the work, and again before the files are renamed to these names.
+
+    Parameters
+    ----------
+    paths : iterable of pathlib.Path
+        All files of the set.
+    is_ours : callable
+        Tells of a file that is there whether this program wrote it as this very output, so that
+        it may be replaced.
+
+    Raises
+    ------
+    ArgumentError
+        Naming the first that is a link, a folder or another's file, or whose folder cannot be
+        written to.
+    """
+    for path in paths:
+        folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        wrong = {
+            f"{folder} is not a folder": not folder.is_dir(),
+            f"{folder} cannot be written to": not os.access(folder, os.W_OK | os.X_OK),
+            "it is a link, which would be replaced": path.is_symlink(),
+            "it is a folder": path.is_dir(),
+            "it is there already, and was not written as this output": (
+                path.is_file() and not is_ours(path)
+            ),
+        }
+        if found := [why for why, is_so in wrong.items() if is_so]:
+            raise ArgumentError(
+                f"{path}: cannot be written, {found[0]}; choose another name, or move what is there"
+            )
+
+
 def move_files(source: Path, target: Path) -> None:
     """Move all files of a folder into another, which keeps what else it has; the deepest first.
 
@@ -68,9 +108,43 @@ def move_files(source: Path, target: Path) -> None:
             os.replace(file, target / file.relative_to(source))
 
 
+def read_json(path: Path) -> Any:
+    """Read JSON that means one thing only.
+
+    Raises
+    ------
+    ValueError
+        If it is not UTF-8 or not JSON, has a key twice, or holds NaN or an infinite number.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"the key {max(keys, key=keys.count)!r} is there twice")
+        return found
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"it holds {word}, which is no number")
+
+    text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write `content` as indented UTF-8 JSON, atomically; NaN is refused."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    """Write `content` as indented UTF-8 JSON, atomically; NaN is refused.
+
+    Numbers and arrays of numpy are written as numbers; paths, dates and bytes as texts.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, bytes):
+            return value.decode()
+        return value.tolist() if hasattr(value, "tolist") else str(value)
+
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=plain)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -89,7 +163,7 @@ def locked(
     Parameters
     ----------
     path : path
-        The lock file; it and its folder are made if missing, and left.
+        The lock file; it and its folder are made if missing. It is removed in the end.
     wait : float
         Seconds to wait for another process that holds it, 0 or more.
     waiting : callable
@@ -101,18 +175,32 @@ def locked(
         If another process holds it, and still does after the wait.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     end, told = time.monotonic() + wait, False
-    with open(path, "a+b") as file:
-        while not _lock(file):
-            if time.monotonic() >= end:
-                raise BlockingIOError(f"{path}: another process holds this lock")
-            if not told:
-                waiting()
-                told = True
-            else:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        yield
+    while (file := _open_locked(path)) is None:
+        if time.monotonic() >= end:
+            raise BlockingIOError(f"{path}: another process holds this lock")
+        if not told:
+            waiting()
+            told = True
+        else:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    with file:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no file that is open
+                path.unlink()
+
+
+def _open_locked(path: Path) -> IO[bytes] | None:
+    """Open a lock file and lock it; None if another process holds it, or has just removed it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+b")  # noqa: SIM115
+    with suppress(FileNotFoundError):
+        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+    file.close()
+    return None
 
 
 def _lock(file: IO[bytes]) -> bool:

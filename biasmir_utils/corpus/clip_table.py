@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +60,7 @@ def read_table_file(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         raise CorpusError(f"{path}: expected a table, {' or '.join(readers)}")
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; it should hold a table")
-    table = readers[path.suffix.lower()](path)
-    table.columns = pd.Index([str(name).strip() for name in table.columns])
-    _check_columns(table, path, columns)
-    return table
+    return _check_columns(readers[path.suffix.lower()](path), path, columns)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -90,8 +90,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
                 f"a cell that holds a comma has to stand in double quotes"
             )
-    cells_or_nan = [[cell or np.nan for cell in cells] for cells in rows.values()]
-    return pd.DataFrame(cells_or_nan, pd.Index(rows, name="line"), header, dtype=object)
+    texts = [[_composed(cell) or np.nan for cell in cells] for cells in rows.values()]
+    return pd.DataFrame(texts, pd.Index(rows, name="line"), header, dtype=object)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -101,9 +101,14 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
 
 
-def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> None:
+def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> pd.DataFrame:
+    """Return a table with its columns named as `as_text` does, all of these among them."""
     if not len(table):
         raise CorpusError(f"{where}: the table has no rows; a corpus needs at least one clip")
+    try:
+        table = table.set_axis([as_text(name) for name in table.columns], axis="columns")
+    except ValueError as error:
+        raise CorpusError(f"{where}, name of a column: {error}") from error
     for number, name in enumerate(table.columns, start=1):
         if name == "":
             raise CorpusError(
@@ -115,20 +120,21 @@ def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -
         raise CorpusError(f"{where}: two columns are called {name!r}; rename one of them")
     for name in columns:
         if name not in table.columns:
-            found = [str(column) for column in table.columns]
+            found = list(table.columns)
             raise CorpusError(
                 f"{where}: the column {name!r} is missing (found: {', '.join(found)})."
                 f"{did_you_mean(name, found)}"
             )
+    return table
 
 
-def row_place(table: pd.DataFrame, row: int) -> str:
+def row_place(table: pd.DataFrame | pd.Series, row: int) -> str:
     """Return a row as a person finds it in the file: of a CSV the line, with the header as 1.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        As `read_table_file` gives it, or any other.
+    table : pandas.DataFrame or pandas.Series
+        As `read_table_file` gives it, or a column of that, or any other.
     row : int
         Counted from 0, without the header.
     """
@@ -137,31 +143,78 @@ def row_place(table: pd.DataFrame, row: int) -> str:
     return f"row {row + 1} (counting from 1)"
 
 
-def as_texts(column: pd.Series) -> pd.Series:
-    """Return a column as Python texts, NaN where there is none.
+def as_text(cell: Any) -> str:
+    """Return a cell, a name or a key as the one text by which names are matched.
 
-    A whole number that pandas stores as a float, because others are missing, is a name too.
+    Without blanks around it (no-break spaces are some, too) and in the Unicode form NFC, in which
+    a letter and its accent are one character. A whole number that is stored as a float, because
+    others are missing, is a name too.
+
+    Raises
+    ------
+    ValueError
+        If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
     """
+    if isinstance(cell, bytes):
+        cell = cell.decode()
+    elif isinstance(cell, Collection) and not isinstance(cell, str):
+        raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
+    elif isinstance(cell, float | np.floating) and cell.is_integer():
+        cell = int(cell)
+    text = _composed(str(cell))
+    text.encode()  # raises for halves of characters, which file names may have
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a NUL character; take it out")
+    return text
 
-    def text(cell: Any) -> str:
-        if isinstance(cell, float) and cell.is_integer():
-            return str(int(cell))
-        return cell.decode() if isinstance(cell, bytes) else str(cell)
 
-    texts = column.astype(object).map(text, na_action="ignore").astype(object)
-    return texts.where(texts.notna() & (texts != ""), np.nan)
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def as_texts(column: pd.Series, where: object = "the table") -> pd.Series:
+    """Return a column as Python texts (see `as_text`), NaN where there is none.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Of a table that was read, or made.
+    where : object
+        The file that error messages name.
+
+    Raises
+    ------
+    CorpusError
+        Naming file, row and column of a cell that is no text.
+    """
+    texts = []
+    for row, (cell, missing) in enumerate(zip(column, column.isna(), strict=True)):
+        try:
+            texts.append((not missing and as_text(cell)) or np.nan)
+        except ValueError as error:
+            place = f"{where}, {row_place(column, row)}, column {column.name!r}"
+            raise CorpusError(f"{place}: {error}") from error
+    return pd.Series(texts, column.index, object, column.name)
 
 
 def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Return a column as float64, and which of its cells hold something but no finite number.
 
-    The words true and false count as 1 and 0.
+    The words true and false count as 1 and 0, a text of blanks as nothing. Dates and durations are
+    no numbers.
     """
-    cells = column
     if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"):
-        words = {"true": 1.0, "false": 0.0}
-        cells = column.map(lambda cell: words.get(str(cell).strip().lower(), cell))
-    values = pd.to_numeric(cells, errors="coerce").astype("float64")
+        words = {"true": 1.0, "false": 0.0, "": np.nan}
+
+        def plain(cell: Any) -> Any:
+            text = str(cell).strip().lower()
+            other = text if isinstance(cell, str) else "no number"
+            return cell if isinstance(cell, Real | Decimal) else words.get(text, other)
+
+        cells = zip(column, column.isna(), strict=True)
+        plains = [np.nan if missing else plain(cell) for cell, missing in cells]
+        column = pd.Series(plains, column.index, object)
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
     return values, (values.isna() & column.notna()) | np.isinf(values)
 
 
@@ -192,10 +245,10 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
         or group, a duplicate clip, a likelihood outside [0, 1], a number that is not finite.
     """
     targets = [target.name for target in description.targets]
-    _check_columns(table, where, [*REQUIRED, *targets])
+    table = _check_columns(table, where, [*REQUIRED, *targets])
     leading = [*TEXT_COLUMNS, *targets]
     texts = {
-        name: as_texts(table[name] if name in table else pd.Series(np.nan, table.index))
+        name: as_texts(table[name] if name in table else pd.Series(np.nan, table.index), where)
         for name in TEXT_COLUMNS
     }
     table = table.assign(**texts)
@@ -218,7 +271,7 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
     table["track"] = table["track"].fillna(table["clip"])
     for target in description.targets:
         if target.kind == "category":
-            table[target.name] = as_texts(table[target.name])
+            table[target.name] = as_texts(table[target.name], where)
             continue
         values, wrong = as_numbers(table[target.name])
         _check_cells(table, target.name, wrong, "a finite number or nothing", where)

@@ -645,7 +645,6 @@ def _parts_of(target: Path) -> Iterator[Path]:
             f"it to end"
         ) from error
     with suppress(OSError):
-        (folder / "lock").unlink()
         folder.rmdir()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
+from biasmir_utils.corpus import (
+    Corpus,
+    CorpusWriter,
+    Target,
+    as_numbers,
+    as_texts,
+    write_embedding_file,
+)
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 
@@ -97,6 +105,78 @@ def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
     clips = Corpus.load(tmp_path).clips
     pd.testing.assert_frame_equal(clips, written)
     assert clips["clip"].tolist() == clips["track"].tolist() == ["007", "None", "1e5"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (" a b\u00a0", "a b"),
+        ("Cafe\u0301", "Caf\u00e9"),
+        (b"Caf\xc3\xa9", "Caf\u00e9"),
+        ("007", "007"),
+        (7, "7"),
+        (7.0, "7"),
+        (np.float32(7), "7"),
+        (7.5, "7.5"),
+        ("\u00a0 ", None),
+        (pd.NaT, None),
+    ],
+)
+def test_a_cell_is_one_text(cell, text):
+    found = as_texts(pd.Series([cell], dtype=object))[0]
+    assert found == text or (text is None and pd.isna(found))
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        (b"Caf\xe9", "decode byte 0xe9"),
+        ("\ud800", "surrogates not allowed"),
+        ("a\0", "NUL"),
+        (["a"], "is a list, expected one text"),
+        ({"a": 1}, "is a dict"),
+    ],
+)
+def test_a_cell_that_is_no_text_is_named(cell, why):
+    column = pd.Series(["first", cell], name="clip", dtype=object)
+    where = r"t\.csv, row 2 \(counting from 1\), column 'clip': .*"
+    with pytest.raises(CorpusError, match=where + why):
+        as_texts(column, "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [(" 0.5\u00a0", 0.5), (" ", None), ("TRUE", 1), (np.bool_(False), 0), (Decimal("0.1"), 0.1)]
+    + [(cell, "wrong") for cell in ("x", [1], pd.Timestamp(0), pd.Timedelta(1), 1j, np.inf)]
+    + [(pd.Period("2020"), "wrong"), (pd.NaT, None), (None, None)],
+)
+def test_a_cell_is_a_number_nothing_or_wrong(cell, number):
+    values, wrong = as_numbers(pd.Series([cell, 1.0], dtype=object))
+    assert wrong.tolist() == [number == "wrong", False]
+    assert values[0] == number or (number in (None, "wrong") and not np.isfinite(values[0]))
+
+
+def test_dates_are_no_numbers_and_a_missing_one_is_missing():
+    values, wrong = as_numbers(pd.Series(pd.to_datetime(["2020-01-01", None])))
+    assert values.isna().all()
+    assert wrong.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_blanks_and_forms_of_unicode_make_no_second_name(tiny_corpus, corpus, suffix):
+    table = pd.read_parquet(tiny_corpus / "clips.parquet").astype({"piano": object})
+    (tiny_corpus / "clips.parquet").unlink()
+    for name in ("dataset", "clip", "track", "split", "group"):
+        table[name] = [
+            f" {x}\u00a0" if isinstance(x, str) and i % 3 else x for i, x in enumerate(table[name])
+        ]
+    table = table.rename(columns={"voice": " voice\u00a0"})
+    if suffix == "csv":
+        table["piano"] = [f"\u00a0{x} " for x in table["piano"]]
+        table.to_csv(tiny_corpus / "clips.csv", index=False)
+    else:
+        table.to_parquet(tiny_corpus / "clips.parquet")
+    pd.testing.assert_frame_equal(Corpus.load(tiny_corpus).clips, corpus.clips)
 
 
 def test_summary_names_counts_gaps_and_warnings(tiny_corpus):
