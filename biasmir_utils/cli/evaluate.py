@@ -184,25 +184,21 @@ def evaluate(
             resume=paths.tasks,
             scheduler=scheduler,
         )
-    drawn = evaluation.report is not None and _draw(evaluation.report, paths.figure)
     written = write_evaluation(evaluation, out, own or None)
-    if drawn:
+    if evaluation.report is not None and evaluation.report.has_figure:
+        _draw(evaluation.report, paths.figure)
         written.insert(-1, paths.figure)
     click.echo(evaluation.summary())
     click.echo(f"Written: {', '.join(str(path) for path in written)}")
 
 
-def _draw(report: Report, path: Path) -> bool:
-    """Write the figure of a full report, if it has a correction to show; tell whether it has."""
+def _draw(report: Report, path: Path) -> None:
+    """Write the figure of a full report."""
     import matplotlib as mpl
 
     from biasmir_utils.files import atomic_path
     from biasmir_utils.plots import gain_and_loss
 
-    path.unlink(missing_ok=True)
-    if "gain" not in report.summary:
-        return False
     with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
         figure = gain_and_loss(report.summary, metric=report.heading)
         figure.savefig(temporary, dpi=150)
-    return True

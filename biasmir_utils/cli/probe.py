@@ -67,7 +67,7 @@ def probe(
         names = embeddings or loaded.embedding_names
         table = run(loaded, names, n_permutations=n_permutations, **how)
     without = [] if n_permutations else ["chance", "chance_max"]
-    shown = table.drop(columns=["corpus", *without])
+    shown = table.drop(columns=["corpus", *without]).fillna({"dataset": "(mean)"})
     click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
     for warning in caught:
         click.echo(f"Note: {warning.message}", err=True)

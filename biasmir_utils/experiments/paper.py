@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ import pandas as pd
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import default_root, fetch, prepare_paper
 from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.experiments.report import rendered
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
 from biasmir_utils.experiments.run import (
     OutputPaths,
@@ -55,9 +55,6 @@ PUBLISHED_EMBEDDINGS = ("vggish", "openl3", "yamnet")
 PUBLISHED_CORRECTIONS = ("none", "lda", "mlda", "k", "klda", "mklda")
 PUBLISHED_MODES = ("global", "classwise")
 PUBLISHED_DATASETS = ("irmas", "openmic")
-N_LABELS = 10
-# Every test clip of IRMAS is scored for every instrument; of OpenMIC-2018 the observed ones.
-IRMAS_TEST_CLIPS = 1666
 SOURCE = (
     "C. Wang, G. Richard and B. McFee, Transfer Learning and Bias Correction with Pre-trained "
     "Audio Embeddings, ISMIR 2023 (arXiv 2307.10834)"
@@ -69,7 +66,6 @@ BASELINES = {"lda": "none", "mlda": "none", "k": "none", "klda": "k", "mklda": "
 LITTLE = 0.01
 PAIRS = tuple((train, test) for test in PUBLISHED_DATASETS for train in PUBLISHED_DATASETS)
 ACROSS = tuple((train, test) for train, test in PAIRS if train != test)
-MEAN_OF_TEST_SETS = "(mean)"
 
 
 class _AbsentError(Exception):
@@ -341,9 +337,16 @@ def _published() -> Samples:
     table = wide.melt(["embedding", "correction", "mode"], var_name="pair", value_name="roc_auc")
     table[["train_set", "test_set"]] = table["pair"].str.split(">", expand=True)
     table["roc_auc"] = (table["roc_auc"] / 100).round(4)
-    return Samples.of_results(table.assign(label="(mean)", alpha=np.nan))
+    return Samples.of_results(table.assign(label="mean", alpha=np.nan))
 
 
+_PAPER = {
+    "datasets": PUBLISHED_DATASETS,
+    "embeddings": PUBLISHED_EMBEDDINGS,
+    "labels": 10,
+    # Every test clip of IRMAS is scored for every instrument; of OpenMIC-2018 the observed ones.
+    "test_clips": 1666,
+}
 FEW_LABELS = 5
 """Below so many labels, resampling them tells little."""
 _KEYS = ["quantity", *Cell._fields]
@@ -359,8 +362,8 @@ class Comparison:
         Columns `quantity`, `embedding`, `correction`, `mode`, `train_set`, `test_set`,
         `n_labels`, `ours`, `low`, `high`, `published` (NaN where nothing was), `difference`
         (ours minus published). Quantities: `mean`; `fall` (in-domain minus cross-dataset, the
-        test set held fixed; `(mean)` for the mean over both test sets); `change against none`
-        and `change against k`.
+        test set held fixed); `mean fall` (over both test sets, which are blank); `change against
+        none` and `change against k`.
     claims : pandas.DataFrame
         The paper's claims, held against these results, a row each; see `published_claims`.
     notes : list of str
@@ -454,7 +457,8 @@ def published_figures(quantity: str) -> pd.DataFrame:
     Parameters
     ----------
     quantity : str
-        `mean`, `fall`, `change against none` or `change against k`; see `Comparison`.
+        `mean`, `fall`, `mean fall`, `change against none` or `change against k`; see
+        `Comparison`.
 
     Returns
     -------
@@ -533,9 +537,8 @@ def _differences(samples: Samples) -> Iterator[tuple[str, Cell, list[tuple[Cell,
         home = cell._replace(train_set=cell.test_set)
         if cell != home and home in samples:
             yield "fall", cell, [(home, cell)]
-            mean = cell._replace(train_set=MEAN_OF_TEST_SETS, test_set=MEAN_OF_TEST_SETS)
-            both.setdefault(mean, []).append((home, cell))
-    yield from (("fall", mean, two) for mean, two in both.items() if len(two) == 2)
+            both.setdefault(cell._replace(train_set="", test_set=""), []).append((home, cell))
+    yield from (("mean fall", mean, two) for mean, two in both.items() if len(two) == 2)
     for name in ("none", "k"):
         for cell in samples.cells:
             baseline = _baseline(cell, name)
@@ -553,62 +556,33 @@ def _figures(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
         except _AbsentError:
             known = np.nan
         ends = figure.ends(ours, level)
-        rows.append([quantity, *cell, figure.n_labels, figure.value, *ends, known])
+        names = (name or None for name in cell)  # of both test sets: blank
+        rows.append([quantity, *names, figure.n_labels, figure.value, *ends, known])
     return pd.DataFrame(rows, columns=[*_KEYS, "n_labels", "ours", "low", "high", "published"])
 
 
 def _notes(results: pd.DataFrame, ours: Samples, n_matched: int) -> list[str]:
     """Say in what the data differ from the paper's, and how far the figures can be trusted."""
     sets = list(dict.fromkeys([*ours.names("test_set"), *ours.names("train_set")]))
-    unknown = [name for name in sets if name not in PUBLISHED_DATASETS]
-    others = [name for name in ours.names("embedding") if name not in PUBLISHED_EMBEDDINGS]
+    embeddings, labels = ours.names("embedding"), ours.labels
     tested = (results["test_set"] == "irmas") & results["embedding"].isin(PUBLISHED_EMBEDDINGS)
-    sizes = sorted(set(results.loc[tested, "n_test"])) if "n_test" in results else []
-    clips = " to ".join(dict.fromkeys(f"{n:,}" for n in [*sizes[:1], *sizes[-1:]]))
-    n_labels = len(ours.labels)
-    notes = [
-        (
-            not n_matched,
-            f"Nothing was published to set beside these results, of {', '.join(sets)} with "
-            f"{', '.join(ours.names('embedding'))} (the paper: "
-            f"{' and '.join(PUBLISHED_DATASETS)} with {', '.join(PUBLISHED_EMBEDDINGS)}). "
-            "All figures are your own.",
-        ),
-        (
-            n_matched and unknown,
-            f"The published figures are for irmas and openmic; nothing was published for "
-            f"{', '.join(unknown)}.",
-        ),
-        (
-            n_matched and others,
-            f"Nothing was published for the embedding(s) {', '.join(others)}.",
-        ),
-        (
-            n_matched and sizes and sizes != [IRMAS_TEST_CLIPS],
-            f"These are not the paper's clips: irmas has {clips} test clips here, "
-            f"{IRMAS_TEST_CLIPS:,} in the paper. The published figures are for the real data, "
-            f"so differences from them tell nothing about a reproduction.",
-        ),
-        (
-            n_matched and n_labels != N_LABELS,
-            f"Published means are over {N_LABELS} instruments, ours over {n_labels}: "
-            f"{', '.join(ours.labels)}.",
-        ),
-        (
-            ours.resampled == "labels" and n_labels < FEW_LABELS,
-            f"WARNING: intervals from {n_labels} resampled labels are rough and very wide. "
-            f"Keep the scores (biasmir evaluate --scores) and give them (--scores), then "
-            f"tracks are resampled.",
-        ),
-    ]
-    counts = {cell: n for cell in ours.cells if (n := ours.n_labels(cell)) < n_labels}
-    for cell, n in list(counts.items())[:1]:
-        fewer = (
-            f"{len(counts)} means are over fewer than {n_labels} labels, where a correction could "
-            f"not be fitted; the first is {cell.correction} {cell.mode} of {cell.embedding} ({n})."
-        )
-        notes.append((True, fewer))
-    return [note for applies, note in notes if applies]
+    counts = [(cell, ours.n_labels(cell)) for cell in ours.cells]
+    text = rendered(
+        "comparison.txt.jinja",
+        part="notes",
+        n_matched=n_matched,
+        sets=sets,
+        embeddings=embeddings,
+        labels=labels,
+        unknown=[name for name in sets if name not in PUBLISHED_DATASETS],
+        others=[name for name in embeddings if name not in PUBLISHED_EMBEDDINGS],
+        sizes=sorted(set(results.loc[tested, "n_test"])) if "n_test" in results else [],
+        fewer=[(cell, n) for cell, n in counts if n < len(labels)],
+        resampled=ours.resampled,
+        few=FEW_LABELS,
+        paper=_PAPER,
+    )
+    return text.splitlines()
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -622,93 +596,46 @@ def comparison_text(comparison: Comparison) -> str:
     comparison : Comparison
         What `compare` returned.
     """
-    how = _intervals_in_words(comparison)
-    published = " (published)" if comparison.n_matched else ""
-    parts = [
-        f"Mean ROC-AUC x 100{published}, train>test\n{_means(comparison)}",
-        f"Fall without correction x 100{published}: in-domain minus cross-dataset, the test set "
-        f"held fixed,\n{how}\n{_falls(comparison)}",
-    ]
-    for baseline in ("none", "k"):
-        table = comparison.quantity(f"change against {baseline}")
-        across = table[table["train_set"] != table["test_set"]]
-        if len(across):
-            title = f"Change x 100 against {baseline}, mean of the cross-dataset pairs{published}"
-            parts.append(f"{title}\n{_changes(across)}")
-    if comparison.n_matched:
-        parts.append(_claims(comparison, how))
-    parts.extend(_wrapped(f"Note: {note}", 6) for note in comparison.notes)
-    return "\n\n".join(parts)
-
-
-def _intervals_in_words(comparison: Comparison) -> str:
-    how = comparison.record["intervals"]
-    if how["resampled"] == "nothing":
-        return "without intervals: there is one label only"
-    what = "tracks of the test sets" if how["resampled"] == "tracks" else "labels"
-    return (
-        f"with {100 * how['level']:g} % intervals ({what} resampled {how['n_replicates']:,} times)"
-    )
-
-
-def _means(comparison: Comparison) -> str:
-    table = comparison.quantity("mean")
-    table["pair"] = table["train_set"] + ">" + table["test_set"]
+    means = comparison.quantity("mean")
+    means["pair"] = means["train_set"] + ">" + means["test_set"]
     known = [f"{train}>{test}" for train, test in PAIRS]
-    order = sorted(table["pair"].unique(), key=lambda p: known.index(p) if p in known else 4)
-    text = _grid(table, ["embedding", "correction", "mode"], "pair", order)
-    apart = table["difference"].dropna()
-    if len(apart):
-        text += (
-            f"\n  {comparison.n_matched} of 144 published means matched; ours minus published: "
-            f"{_in_points(apart.min(), True)} to {_in_points(apart.max(), True)}, mean size "
-            f"{_in_points(apart.abs().mean())}"
+    order = sorted(means["pair"].unique(), key=lambda p: known.index(p) if p in known else 4)
+    falls = []
+    for cell in comparison.table.query("correction == 'none'").to_dict("records"):
+        if cell["quantity"] in ("fall", "mean fall"):
+            both = cell["quantity"] == "mean fall"
+            pair = "mean of both" if both else f"{cell['train_set']}>{cell['test_set']}"
+            row = {"": f"{cell['embedding']} {pair}", "fall": _beside(pd.DataFrame([cell]))}
+            falls.append({**row, "interval": _interval(cell["low"], cell["high"])})
+    changes = []
+    for baseline in ("none", "k"):
+        across = comparison.quantity(f"change against {baseline}")
+        across = across[across["train_set"] != across["test_set"]]
+        if len(across):
+            names = across["embedding"].drop_duplicates()
+            grid = _grid(across, ["correction", "mode"], "embedding", names, sign=True)
+            up, down = int((across["low"] > 0).sum()), int((across["high"] < 0).sum())
+            n = len(across) if across["low"].notna().any() else 0
+            changes.append((baseline, grid, up, down, n))
+    claims = comparison.claims.assign(
+        verdict=comparison.claims["verdict"].str.replace(
+            "^[^,:]+", lambda words: words[0].upper(), regex=True
         )
-    return text
-
-
-def _falls(comparison: Comparison) -> str:
-    table = comparison.quantity("fall")
-    table = table[table["correction"] == "none"]
-    rows = []
-    for cell in table.to_dict("records"):
-        both = cell["train_set"] == MEAN_OF_TEST_SETS
-        pair = "mean of both" if both else f"{cell['train_set']}>{cell['test_set']}"
-        row = {"": f"{cell['embedding']} {pair}", "fall": _beside(pd.DataFrame([cell]))}
-        rows.append({**row, "interval": _interval(cell["low"], cell["high"])})
-    return _columns(rows) if rows else "  no cross-dataset rows without correction"
-
-
-def _changes(across: pd.DataFrame) -> str:
-    order = across["embedding"].drop_duplicates()
-    text = _grid(across, ["correction", "mode"], "embedding", order, sign=True)
-    if across["low"].notna().any():
-        gains, losses = int((across["low"] > 0).sum()), int((across["high"] < 0).sum())
-        text += (
-            f"\n  of {len(across)} changes, {gains} up and {losses} down with the whole interval "
-            f"on one side of 0"
-        )
-    return text
-
-
-def _claims(comparison: Comparison, how: str) -> str:
-    lines = [f"Claims, {how}"]
-    for number, claim in enumerate(comparison.claims.to_dict("records"), start=1):
-        verdict = re.sub("^[^,:]+", lambda words: words[0].upper(), claim["verdict"])
-        lines.append(_wrapped(f"{number:3d}. {claim['statement']}: {verdict}", 5))
-        figures = f"published {_in_points(claim['published'], True)}"
-        if claim["lacking"]:
-            figures = (
-                f"published, over the same part, {_in_points(claim['published'], True)}, over all "
-                f"{_in_points(claim['published_whole'], True)}"
-            )
-        if claim["holds"] is not None:
-            ends = (
-                "" if np.isnan(claim["low"]) else " " + _interval(claim["low"], claim["high"], True)
-            )
-            figures = f"ours {_in_points(claim['ours'], True)}{ends}, {figures}"
-        lines.append(_wrapped(f"     {claim['figure']}: {figures}", 5))
-    return "\n".join(lines)
+    )
+    return rendered(
+        "comparison.txt.jinja",
+        part="text",
+        n_matched=comparison.n_matched,
+        how=comparison.record["intervals"],
+        means=_grid(means, ["embedding", "correction", "mode"], "pair", order),
+        apart=means["difference"].dropna(),
+        falls=_columns(falls) if falls else "",
+        changes=changes,
+        claims=claims.to_dict("records"),
+        comparison_notes=comparison.notes,
+        points=_in_points,
+        ends=_interval,
+    )
 
 
 def _grid(
@@ -747,10 +674,6 @@ def _columns(rows: list[dict[str, str]]) -> str:
     """Align rows of texts: the first column to the left, the others to the right."""
     table = pd.DataFrame(rows).fillna("-").set_index("").rename_axis(None)
     return textwrap.indent(table.to_string(), "  ")
-
-
-def _wrapped(text: str, indent: int) -> str:
-    return "\n".join(textwrap.wrap(text, 100, subsequent_indent=" " * indent))
 
 
 SOURCES = ("paper-split", "paper-embeddings", "openmic")

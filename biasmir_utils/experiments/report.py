@@ -17,8 +17,9 @@ datasets), and these:
     `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`, `seed_low`,
     `seed_high`: of the change over the resampling seeds.
 `task`
-    The metrics themselves: `train_set`, `test_set` (`(both)` is pooled), `label` (also `(mean)`,
-    `(worst)`), `metric`, `value`, `low`, `high`.
+    The metrics themselves: `train_set`, `test_set` (blank where `where` is `pooled`), `where`,
+    `statistic` (`label`; or `mean` or `worst` of all labels, where `label` is blank), `label`,
+    `metric`, `value`, `low`, `high`.
 `shift`
     What is left of the difference of the datasets, and the damage done, on test clips: `measure`
     (see `separability`), `value`, its range `low` to `high` over the fits (one for each label and
@@ -42,6 +43,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +52,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from biasmir_utils.corrections import INFORMATION, Correction, parse_correction
@@ -87,7 +90,6 @@ DRAWS_AT_A_TIME = 32
 """Draws whose metrics are computed together: their arrays fit into the processor's cache."""
 WORTH_DRAWING_IN_PROCESSES = 500
 """Scored test sets from which on more than one process draws them again."""
-BOTH_TESTS, MEAN_OF_LABELS, WORST = "(both)", "(mean)", "(worst)"
 PAIR_SETTING = ["embedding", "correction", "mode", "alpha", "pair"]
 CHANGE_COLUMNS = [
     *(*PAIR_SETTING, "baseline", "where", "metric", "before", "after", "change", "low", "high"),
@@ -132,6 +134,11 @@ class Report:
     def metric(self) -> str:
         """The metric of gains and losses, `roc_auc`, of a number `r2`."""
         return metrics_of(self.kind, report=True)[0].name
+
+    @property
+    def has_figure(self) -> bool:
+        """Whether there is a gain to draw."""
+        return "gain" in self.summary and bool(self.summary["gain"].notna().any())
 
     @property
     def heading(self) -> str:
@@ -417,19 +424,17 @@ def _task(block: _Block) -> pd.DataFrame:
     sizes = (len(block.variants), 2, 3, len(block.metrics))
     for k, train, test, m in np.ndindex(*sizes):
         values, metric = block.values[k, train, test, :, m], block.metrics[m]
-        drawn = dict(zip(block.labels, values, strict=True))
+        drawn: list[tuple[str, str | None, Array]] = []
         if block.has_mean(metric):
             worst = _worst(values[np.newaxis], metric)[0]
-            drawn = {MEAN_OF_LABELS: _nanmean(values, 0), WORST: worst, **drawn}
-        about = {
-            **block.about(k),
-            "train_set": block.pair[train],
-            "test_set": [*block.pair, BOTH_TESTS][test],
-        }
+            drawn = [("mean", None, _nanmean(values, 0)), ("worst", None, worst)]
+        drawn += [("label", label, one) for label, one in zip(block.labels, values, strict=True)]
+        sets = {"train_set": block.pair[train], "test_set": [*block.pair, None][test]}
+        where = next(name for name, tests in WHERE.items() if tests[train] == test)
         rows += [
-            {**about, "label": label, "metric": metric.name, "value": float(one[0])}
-            | _interval("", one)
-            for label, one in drawn.items()
+            {**block.about(k), **sets, "where": where, "statistic": statistic, "label": label}
+            | {"metric": metric.name, "value": float(one[0]), **_interval("", one)}
+            for statistic, label, one in drawn
         ]
     return pd.DataFrame(rows)
 
@@ -473,12 +478,11 @@ def _summary(
     ]
     metrics = [metric.name for metric in metrics_of(plan.kind, report=True)]
     main = metrics[0]
-    means = task[task["label"].eq(MEAN_OF_LABELS) & task["metric"].eq(main)]
-    means = means[means["test_set"] != BOTH_TESTS]
-    is_inside = means["train_set"] == means["test_set"]
-    for name, chosen in (("inside", is_inside), ("across", ~is_inside)):
-        mean = means[chosen].groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
-        summary = add(mean, {"value": f"{main}_{name}"})
+    means = task[task["statistic"].eq("mean") & task["metric"].eq(main)]
+    for where in ("inside", "across"):
+        own = means[means["where"].eq(where)]
+        mean = own.groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
+        summary = add(mean, {"value": f"{main}_{where}"})
     own = changes[changes["baseline"].eq(NONE)]
     for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
         part = own[own["where"].eq(where) & own["metric"].eq(metric)].copy()
@@ -499,6 +503,59 @@ def _summary(
             del columns[beside]
         summary = add(part, columns)
     return summary
+
+
+# Texts in which what comes from data stays text
+
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|$~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "%&_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
+def markdown_text(text: Any) -> str:
+    """Return what Markdown shows as this text, in one line."""
+    return _MARKDOWN.sub(r"\\\g<0>", re.sub(r"\s*[\r\n]\s*", " ", str(text)))
+
+
+def latex_text(text: str) -> str:
+    """Return what LaTeX sets as this text."""
+    return text.translate(_LATEX)
+
+
+def rendered(template: str, plain: Callable[[Any], str] = str, **values: Any) -> str:
+    """Fill in a template of this folder.
+
+    Parameters
+    ----------
+    template : str
+        Its file name.
+    plain : callable
+        What turns a value into the text that shows it, such as `markdown_text`; what is a
+        `markupsafe.Markup`, and the template's own words, are left as they are.
+    **values
+        What the template names.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("biasmir_utils.experiments", ""),
+        # Not for HTML: this is how the words of the template are told from the values.
+        autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(plain(value)),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["paragraphs"] = lambda text: [
+        Markup(" ".join(own.split())) for own in re.split(r"\n\s*\n", text) if own.strip()
+    ]
+    environment.filters["wrapped"] = lambda text, indent: Markup(
+        textwrap.fill(text, 100, subsequent_indent=" " * indent)
+    )
+    text = environment.get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
 # The text
@@ -525,32 +582,29 @@ def report_summary(report: Report, record: Mapping[str, Any]) -> str:
 
 def report_latex(report: Report, record: Mapping[str, Any]) -> str:
     """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
-    caption = re.sub(r"([%&_#$])", r"\\\1", " ".join(_text(report, record, "rests_on").split()))
+    caption = latex_text(" ".join(_text(report, record, "rests_on", plain=str).split()))
     table = _gains(report).to_latex(index=False, escape=True, caption=caption)
     # In a text, a hyphen before a number is no minus sign.
     return "% needs \\usepackage{booktabs}\n" + re.sub(r"(?<=[ \[])-(?=[.\d])", "$-$", table)
 
 
-def _text(report: Report, record: Mapping[str, Any], part: str, figure: str | None = None) -> str:
+def _text(
+    report: Report,
+    record: Mapping[str, Any],
+    part: str,
+    figure: str | None = None,
+    plain: Callable[[Any], str] = markdown_text,
+) -> str:
     """Return a part of `report.md.jinja`, each paragraph on one line."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("biasmir_utils.experiments", ""),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["paragraphs"] = lambda text: [
-        " ".join(own.split()) for own in re.split(r"\n\s*\n", text) if own.strip()
-    ]
     summary, asked = report.summary, record["parameters"]
     corrections = list(dict.fromkeys(summary["correction"]))
     corrected = summary.loc[summary["correction"] != NONE, ["correction", "mode", "alpha"]]
     n_tests, least_p = len(corrected.drop_duplicates()), smallest_p(report.facts["n_labels"])
     lines = skipped_lines(record["skipped"])
     brier = report.task.loc[report.task["metric"] == "brier", "value"]
-    text = environment.get_template("report.md.jinja").render(
+    return rendered(
+        "report.md.jinja",
+        plain,
         part=part,
         figure=figure,
         record=record,
@@ -574,7 +628,6 @@ def _text(report: Report, record: Mapping[str, Any], part: str, figure: str | No
         significant=SIGNIFICANT,
         skipped=list(dict.fromkeys(line.removeprefix("skipped ") for line in lines)),
     )
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
 # Tables of texts, from those of numbers
@@ -597,8 +650,8 @@ def _gains(report: Report) -> pd.DataFrame:
 
 def _other_metrics(report: Report) -> pd.DataFrame:
     """Return the table of the changes of all other metrics, and of all pooled ones."""
-    task = report.task[report.task["label"] == MEAN_OF_LABELS]
-    across = task[(task["train_set"] != task["test_set"]) & (task["test_set"] != BOTH_TESTS)]
+    task = report.task
+    across = task[task["statistic"].eq("mean") & task["where"].eq("across")]
     values = across.groupby([*PAIR_SETTING, "metric"], dropna=False, sort=False)["value"].mean()
     means = values.unstack("metric").reset_index()
     metrics = [one for one in metrics_of(report.kind, report=True) if one.name in means]
@@ -694,10 +747,12 @@ def _p_values(table: pd.DataFrame, column: str) -> pd.Series:
     return _texts(table, column, told)
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    """Return a table of texts as Markdown with aligned columns."""
+def _markdown(table: pd.DataFrame) -> Markup:
+    """Return a table of texts as Markdown with aligned columns; in its first ones are names."""
+    names = [name for name in ("embedding", "datasets", "correction") if name in table]
+    table = table.assign(**{name: table[name].map(markdown_text) for name in names})
     lines = [list(table), *table.to_numpy().tolist()]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     told = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in lines]
     told.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(told) if len(table) else ""
+    return Markup("\n".join(told) if len(table) else "")

@@ -452,8 +452,8 @@ def write_evaluation(
     """Write results, record, scores and report, and remove the finished tasks that were kept.
 
     All files are written beside first and then renamed, in the place of those of an earlier
-    evaluation; what it had and this one has not is removed. The figure of a report is drawn by
-    whoever calls this, before.
+    evaluation; what it had and this one has not is removed. The figure of a report, if it
+    `has_figure`, is drawn by whoever calls this, after: no picture is worth the tables.
 
     Parameters
     ----------
@@ -475,7 +475,7 @@ def write_evaluation(
         tables[paths.scores] = evaluation.scores
     if report is not None:
         tables |= {path: getattr(report, table) for table, path in paths.report.items()}
-        figure = paths.figure.name if paths.figure.is_file() else None
+        figure = paths.figure.name if report.has_figure else None
         texts[paths.text] = report_markdown(report, record, figure)
         texts[paths.latex] = report_latex(report, record)
     tables[paths.results] = evaluation.results
@@ -491,7 +491,7 @@ def write_evaluation(
         for path in written:
             os.replace(place / path.name, path)
     for path in (paths.scores, *paths.report.values(), paths.text, paths.latex, paths.figure):
-        if path not in written and (path != paths.figure or report is None):
+        if path not in written:
             path.unlink(missing_ok=True)
     TaskStore(paths.tasks).remove(tasks)
     return written

@@ -64,7 +64,6 @@ KINDS = ("linear", "rbf")
 PROBE_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
-MEAN = "(mean)"
 SCALE_FLOOR = 0.1
 QUIET_SHARE = 0.95
 LEFT_OVER_PERMUTATIONS = 20
@@ -214,15 +213,15 @@ class Separability:
 
     Attributes
     ----------
-    dataset : str
-        The dataset, or `(mean)` over all.
+    dataset : str or None
+        The dataset; None for the mean over all.
     fold_roc_auc : ndarray, (n_folds,)
         ROC-AUC on the held-out clips of each fold.
     chance_roc_auc : ndarray, (n_permutations,)
         Means over the folds with permuted datasets; empty if none were asked for.
     """
 
-    dataset: str
+    dataset: str | None
     fold_roc_auc: FloatArray
     chance_roc_auc: FloatArray
 
@@ -331,7 +330,7 @@ def dataset_separability(
         np.mean([getattr(one, name) for one in found], axis=0)
         for name in ("fold_roc_auc", "chance_roc_auc")
     )
-    return [Separability(MEAN, *means), *found]
+    return [Separability(None, *means), *found]
 
 
 def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = None) -> FloatArray:
@@ -394,10 +393,11 @@ def probe(
     -------
     pandas.DataFrame
         Columns `corpus`, `embedding`, `kind`, `folds` (`by track` or `leaked`), `dataset` (with
-        two: both names), `n_clips`, `n_tracks` (one that all datasets share counts once),
-        `roc_auc`, `sd` (over folds), `chance` (mean with permuted datasets) and `chance_max` (the
-        largest of them). Permutations in which a fold holds one dataset only do not count; a
-        warning tells of them, and of a `roc_auc` that is NaN for the same reason.
+        two: both names; with more also a blank one, the mean over all), `n_clips`, `n_tracks` (one
+        that all datasets share counts once), `roc_auc`, `sd` (over folds), `chance` (mean with
+        permuted datasets) and `chance_max` (the largest of them). Permutations in which a fold
+        holds one dataset only do not count; a warning tells of them, and of a `roc_auc` that is
+        NaN for the same reason.
     """
     embeddings = [embeddings] if isinstance(embeddings, str) else list(dict.fromkeys(embeddings))
     kinds = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))

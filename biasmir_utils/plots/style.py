@@ -55,6 +55,8 @@ _RC = {
     "lines.markersize": 8,
     "savefig.facecolor": "white",
     "savefig.transparent": False,
+    # Names come from data, and a dollar sign in them is one.
+    "text.parse_math": False,
     "xtick.labelsize": 13,
     "ytick.labelsize": 13,
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
+from small_sounds import add_embedding
 
-from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target
 from biasmir_utils.corrections import correct_corpus
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
@@ -43,6 +45,20 @@ def found(corpus):
         scores=True,
         jobs=1,
     )
+
+
+def renamed(corpus: Corpus, folder: Path, embedding: str, names: dict[str, str]) -> Corpus:
+    """Write a corpus again, with other names of labels and datasets, and one embedding."""
+    clips = corpus.clips.rename(columns=names).replace({"dataset": names})
+    other = CorpusWriter(
+        folder,
+        name=names.get(corpus.name, corpus.name),
+        title="With other names",
+        datasets=[names.get(name, name) for name in corpus.datasets],
+        groups=corpus.groups,
+        targets=[Target(names.get(label, label), "label") for label in corpus.labels],
+    )
+    return add_embedding(other.write(clips), embedding, corpus.embedding("toy"))
 
 
 def row_of(table: pd.DataFrame, **where) -> pd.Series:
@@ -94,7 +110,7 @@ def test_p_values_are_of_the_labels_differences(found):
 def test_pooled_metrics_are_of_both_test_sets_together(found):
     own = "embedding == 'toy' and mode == 'none' and train_set == 'alpha' and label == 'piano'"
     chosen = found.scores.query(own)
-    task = found.report.task.query(f"{own} and test_set == '(both)'").set_index("metric")["value"]
+    task = found.report.task.query(f"{own} and where == 'pooled'").set_index("metric")["value"]
     for metric, measure in (
         ("roc_auc", roc_auc_score),
         ("average_precision", average_precision_score),
@@ -111,10 +127,43 @@ def test_the_worst_label_is_the_worst(found):
     names = ["piano", "voice"]
     for metric, worst in (("roc_auc", "min"), ("brier", "max")):
         part = task[(task["metric"] == metric) & (task["embedding"] == "toy2")]
-        keys = ["correction", "mode", "train_set", "test_set"]
+        keys = ["correction", "mode", "train_set", "where"]
         own = part[part["label"].isin(names)].groupby(keys)["value"].agg(worst)
-        told = part[part["label"] == "(worst)"].set_index(keys)["value"]
+        told = part[part["statistic"] == "worst"].set_index(keys)["value"]
         pd.testing.assert_series_equal(told.sort_index(), own.sort_index(), check_names=False)
+
+
+def test_names_of_summaries_are_names_like_any(corpus, tmp_path):
+    names = {"piano": "(mean)", "voice": "(worst)", "alpha": "(both)"}
+    other = renamed(corpus, tmp_path / "other", "toy", names)
+    plain, odd = (evaluate(each, "toy", "lda", report=True, jobs=1) for each in (corpus, other))
+    for table, columns in (
+        ("summary", ["roc_auc_inside", "roc_auc_across", "gain", "loss", "worst_label_across"]),
+        ("task", ["value"]),
+    ):
+        one, two = (getattr(each.report, table)[columns] for each in (plain, odd))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+    task = odd.report.task
+    assert list(task["label"].unique()[1:]) == ["(mean)", "(worst)"]
+    assert (task["label"].isna() == (task["statistic"] != "label")).all()
+    assert (task["test_set"].isna() == (task["where"] == "pooled")).all()
+
+
+def test_names_are_texts_in_markdown_and_latex(corpus, tmp_path):
+    names = {"alpha": r"\input{a}|b", "beta": "<script>\n# x", "tiny": "$x_{$ & [a](b) 5 % _i_"}
+    other = renamed(corpus, tmp_path / "other", r"to|y \% $\x$", names)
+    found = evaluate(other, [r"to|y \% $\x$"], "gaussian_ot", report=True, jobs=1)
+    text = report_markdown(found.report, found.record)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert r"| to\|y \\% \$\\x\$ | gaussian_ot" in rows[2]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows[:3]}) == 1
+    assert r"corpus \$x\_{\$ & \[a\](b) 5 % \_i\_" in text
+    assert r"\\input{a}\|b 30 clips" in text
+    assert r"\<script\> # x 30 clips" in text
+    latex = report_latex(found.report, found.record)
+    assert r"to|y \textbackslash \% \$\textbackslash x\$ &" in latex
+    assert r"\$x\_\{\$ \& [a](b) 5 \% \_i\_" in latex
+    assert r"\textbackslash{}input\{a\}|b" in latex
 
 
 def test_shift_is_measured_on_clips_that_no_correction_was_fitted_on(found):
@@ -293,7 +342,7 @@ def test_a_report_on_a_category_marks_groups_as_labels(corpus):
 @pytest.mark.parametrize("target", ["labels", "group"])
 def test_a_name_in_results_and_report_has_one_value(corpus, target):
     found = evaluate(corpus, "toy", "none", target=target, report=True, jobs=1)
-    task = found.report.task[found.report.task["label"] == "(mean)"]
+    task = found.report.task.query("statistic == 'mean' and where != 'pooled'")
     own = task.set_index(["train_set", "test_set", "metric"])["value"]
     means = found.results.groupby(["train_set", "test_set"])
     told = {name for name in own.index.unique("metric") if name in found.results}

@@ -100,3 +100,14 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
         for cell in notebook.cells
     ]
     assert [len(images) for images in kinds] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["$x_{$", r"a $\input{b}$ c"])
+def test_names_are_drawn_as_they_are(name):
+    row = {"embedding": name, "correction": "lda", "information": "source only"}
+    summary = pd.DataFrame([{**row, "gain": 0.1, "loss": 0.2}])
+    table = pd.DataFrame([{"label": name, "test_set": name, "roc_auc": 0.7}])
+    ax = plots.dots_and_whiskers(table, by="test_set")
+    for figure in (plots.gain_and_loss(summary), ax.figure):
+        figure.canvas.draw()
+        assert name in {text.get_text() for text in figure.findobj(mpl.text.Text)}
