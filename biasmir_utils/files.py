@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 import time
+import unicodedata
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -90,6 +91,16 @@ def check_outputs(
             raise ArgumentError(
                 f"{path}: cannot be written, {found[0]}; choose another name, or move what is there"
             )
+
+
+def found_path(path: Path) -> Path:
+    """Return a path as the disk spells it: names may stand there in another Unicode form."""
+    if os.path.lexists(path) or path == path.parent:
+        return path
+    folder, name = found_path(path.parent), unicodedata.normalize("NFC", path.name)
+    there = [] if name.isascii() or not folder.is_dir() else os.listdir(folder)
+    same = (one for one in there if unicodedata.normalize("NFC", one) == name)
+    return folder / next(same, path.name)
 
 
 def move_files(source: Path, target: Path) -> None:

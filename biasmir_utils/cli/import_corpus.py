@@ -47,7 +47,7 @@ STEP = 4
 @click.option(
     "--labels-from",
     metavar="COLUMN",
-    help="Column that names what is in a clip, parted by semicolons; each name becomes a label.",
+    help="Column of names parted by semicolons, or of lists of names; each becomes a label.",
 )
 @click.option(
     "--test-share",
@@ -61,6 +61,11 @@ STEP = 4
     is_flag=True,
     help="Tracks of one name in several datasets are the same, such as one recording in two "
     "encodings.",
+)
+@click.option(
+    "--allow-table-columns",
+    is_flag=True,
+    help="Let columns of the table be dimensions of an embedding, too.",
 )
 @click.option("--licence", help="Licence of the data, for the record.")
 def import_corpus(

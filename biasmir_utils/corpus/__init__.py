@@ -11,6 +11,7 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 
 from biasmir_utils.corpus._corpus import Corpus, CorpusWriter, check_free
 from biasmir_utils.corpus.clip_table import (
+    MISSING_WORDS,
     SPLITS,
     TEXT_COLUMNS,
     as_numbers,
@@ -18,6 +19,7 @@ from biasmir_utils.corpus.clip_table import (
     as_texts,
     check_clip_table,
     read_table_file,
+    read_text,
     row_place,
 )
 from biasmir_utils.corpus.description import (
@@ -36,6 +38,7 @@ from biasmir_utils.corpus.embedding_file import (
 
 __all__ = [
     "CHUNK_BYTES",
+    "MISSING_WORDS",
     "SPLITS",
     "TEXT_COLUMNS",
     "Corpus",
@@ -53,6 +56,7 @@ __all__ = [
     "open_embedding_file",
     "read_keys",
     "read_table_file",
+    "read_text",
     "row_place",
     "write_embedding_file",
 ]

@@ -37,7 +37,7 @@ from biasmir_utils.corpus.embedding_file import (
     read_skipped,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.files import atomic_path, sha256
+from biasmir_utils.files import atomic_path, found_path, sha256
 
 NO_GROUP = "(none)"
 
@@ -225,7 +225,7 @@ class Corpus:
     def audio_path(self, index: int) -> Path | None:
         """Return the sound file of a row of `clips`, or None if it has none."""
         audio = self.clips["audio"].iloc[index]
-        return None if pd.isna(audio) else self.path / audio
+        return None if pd.isna(audio) else found_path(self.path / audio)
 
     def model_record(self, name: str) -> dict[str, Any]:
         """Return what is recorded of the model behind an embedding; empty if nothing is."""

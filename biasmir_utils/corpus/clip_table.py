@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
@@ -21,6 +22,10 @@ FILE_NAMES = ("clips.parquet", "clips.csv")
 REQUIRED = ("dataset", "clip", "split")
 TEXT_COLUMNS = ("dataset", "clip", "track", "split", "group", "audio")
 SPLITS = ("train", "test")
+MISSING_WORDS = frozenset(
+    ("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "\\n", "-", "?", ".")
+)
+"""What R, pandas, SQL and spreadsheets write, in letters of any case, where nothing is known."""
 
 
 def find_clip_table(folder: Path) -> Path:
@@ -48,7 +53,8 @@ def read_table_file(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     pandas.DataFrame
         Of a CSV all cells are texts, so that a clip named 007 or a genre named "None" stays as it
         is, NaN where a cell is empty; its index holds the lines (see `row_place`). Of Parquet the
-        columns are as they are stored.
+        columns are as they are stored, after the levels of the index, if these have names; the
+        index is numbers then, in any order.
 
     Raises
     ------
@@ -63,11 +69,20 @@ def read_table_file(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     return _check_columns(readers[path.suffix.lower()](path), path, columns)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8; `CorpusError` names the line of what is none."""
+    content = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 ({error}); save it as CSV in UTF-8") from error
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise CorpusError(
+            f"{path}, line {line}: not UTF-8 ({error}); save it anew, in UTF-8"
+        ) from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    text = read_text(path)
     csv.field_size_limit(2**31 - 1)  # a remark may be long
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: dict[int, list[str]] = {}  # by the line where it begins
@@ -79,7 +94,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
             line = reader.line_num + 1
     except csv.Error as error:
         raise CorpusError(f"{path}, line {line}: cannot be read as CSV ({error})") from error
-    header = rows.pop(next(iter(rows))) if rows else []
+    first = next(iter(rows), 1)
+    header = rows.pop(first, [])
+    if header and header[0].lower().startswith(("#", "sep=")):
+        raise CorpusError(
+            f"{path}, line {first}: {header[0]!r} is a remark, not the name of a column; take the "
+            f"line out, or the sign where names follow"
+        )
     if len(header) == 1 and any(sign in header[0] for sign in ";\t"):
         raise CorpusError(
             f"{path}: the columns seem to be parted by semicolons or tabs; save it with commas"
@@ -96,9 +117,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path).reset_index(drop=True)
+        table = pd.read_parquet(path)
     except Exception as error:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
+    if table.index.names == [None] and pd.api.types.is_integer_dtype(table.index):
+        return table
+    if None in table.index.names:
+        raise CorpusError(
+            f"{path}: its index, which begins with {list(table.index[:1])}, has no name; give it "
+            f"one, such as 'clip' (with pandas: rename_axis), or leave it out (index=False)"
+        )
+    levels, table = table.index.to_frame(index=False), table.reset_index(drop=True)
+    repeated = [name for name in levels if name in table and levels[name].equals(table[name])]
+    return pd.concat([levels.drop(columns=repeated), table], axis=1)
 
 
 def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> pd.DataFrame:
@@ -110,7 +141,7 @@ def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -
     except ValueError as error:
         raise CorpusError(f"{where}, name of a column: {error}") from error
     for number, name in enumerate(table.columns, start=1):
-        if name == "":
+        if re.fullmatch(r"|Unnamed: \d+", name):  # the second is what pandas makes of the first
             raise CorpusError(
                 f"{where}: column {number} has no name; give it one, or leave it out (with pandas: "
                 f"index=False)"
@@ -200,11 +231,11 @@ def as_texts(column: pd.Series, where: object = "the table") -> pd.Series:
 def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Return a column as float64, and which of its cells hold something but no finite number.
 
-    The words true and false count as 1 and 0, a text of blanks as nothing. Dates and durations are
+    The words true and false count as 1 and 0, `MISSING_WORDS` as nothing. Dates and durations are
     no numbers.
     """
     if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"):
-        words = {"true": 1.0, "false": 0.0, "": np.nan}
+        words = {"true": 1.0, "false": 0.0, **dict.fromkeys(MISSING_WORDS, np.nan)}
 
         def plain(cell: Any) -> Any:
             text = str(cell).strip().lower()
@@ -246,52 +277,51 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
     """
     targets = [target.name for target in description.targets]
     table = _check_columns(table, where, [*REQUIRED, *targets])
-    leading = [*TEXT_COLUMNS, *targets]
-    texts = {
-        name: as_texts(table[name] if name in table else pd.Series(np.nan, table.index), where)
-        for name in TEXT_COLUMNS
-    }
-    table = table.assign(**texts)
-
+    none = pd.Series(np.nan, table.index)
+    checked = {name: as_texts(table.get(name, none), where) for name in TEXT_COLUMNS}
+    others = table.drop(columns=[*TEXT_COLUMNS, *targets], errors="ignore")
+    rows = pd.DataFrame(checked)
     for name in REQUIRED:
-        if table[name].isna().any():
-            place = row_place(table, int(table[name].isna().to_numpy().argmax()))
+        if rows[name].isna().any():
+            place = row_place(rows, int(rows[name].isna().to_numpy().argmax()))
             raise CorpusError(f"{where}, {place}: the column {name!r} is empty")
     known = {"dataset": description.datasets, "split": SPLITS, "group": description.groups}
     for name, names in known.items():
-        wrong = table[name].notna() & ~table[name].isin(names)
-        _check_cells(table, name, wrong, f"one of {', '.join(names) or 'none'}", where)
-    duplicate = table.duplicated(["dataset", "clip"])
+        wrong = rows[name].notna() & ~rows[name].isin(names)
+        _check_cells(rows, rows[name], wrong, f"one of {', '.join(names) or 'none'}", where)
+    duplicate = rows.duplicated(["dataset", "clip"])
     if duplicate.any():
         row = int(duplicate.to_numpy().argmax())
         raise CorpusError(
-            f"{where}, {row_place(table, row)}: dataset {table['dataset'].iloc[row]!r} has the "
-            f"clip {table['clip'].iloc[row]!r} twice; clip names are unique within a dataset"
+            f"{where}, {row_place(rows, row)}: dataset {rows['dataset'].iloc[row]!r} has the "
+            f"clip {rows['clip'].iloc[row]!r} twice; clip names are unique within a dataset"
         )
-    table["track"] = table["track"].fillna(table["clip"])
+    checked["track"] = rows["track"].fillna(rows["clip"])
     for target in description.targets:
+        cells = table[target.name]
         if target.kind == "category":
-            table[target.name] = as_texts(table[target.name], where)
+            checked[target.name] = as_texts(cells, where)
             continue
-        values, wrong = as_numbers(table[target.name])
-        _check_cells(table, target.name, wrong, "a finite number or nothing", where)
-        table[target.name] = values
+        values, wrong = as_numbers(cells)
+        _check_cells(rows, cells, wrong, "a finite number or nothing", where)
+        checked[target.name] = values
         if target.kind == "label":
             expected = "a likelihood in [0, 1], or nothing where the label was not observed"
-            _check_cells(table, target.name, (values < 0) | (values > 1), expected, where)
-    table = table[[*leading, *(name for name in table.columns if name not in leading)]]
-    return table.reset_index(drop=True)
+            outside = (values < 0) | (values > 1)
+            _check_cells(rows, values.rename(target.name), outside, expected, where)
+    return pd.concat([pd.DataFrame(checked), others], axis=1).reset_index(drop=True)
 
 
 def _check_cells(
-    table: pd.DataFrame, name: str, wrong: pd.Series, expected: str, where: object
+    rows: pd.DataFrame, cells: pd.Series, wrong: pd.Series, expected: str, where: object
 ) -> None:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        dataset, clip, cell = (table[column].iloc[row] for column in ("dataset", "clip", name))
+        dataset, clip, cell = rows["dataset"].iloc[row], rows["clip"].iloc[row], cells.iloc[row]
+        shown = repr(cell) if isinstance(cell, str) else cell
         raise CorpusError(
-            f"{where}, {row_place(table, row)} (dataset {dataset!r}, clip {clip!r}): column "
-            f"{name!r} is {repr(cell) if isinstance(cell, str) else cell}, expected {expected}"
+            f"{where}, {row_place(rows, row)} (dataset {dataset!r}, clip {clip!r}): column "
+            f"{cells.name!r} is {shown}, expected {expected}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -197,7 +198,8 @@ def check_description(description: Description, where: object) -> None:
         for name in names:
             if not isinstance(name, str) or not name:
                 raise CorpusError(f'{where}: "{key}" must hold non-empty texts, found {name!r}')
-            if list(names).count(name) > 1:
+        for name, count in Counter(names).items():
+            if count > 1:
                 raise CorpusError(f'{where}: "{key}" names {name!r} more than once')
     if not description.datasets:
         raise CorpusError(f'{where}: "datasets" is empty; name at least one')

@@ -8,18 +8,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from biasmir_utils.corpus import as_texts, read_table_file
+from biasmir_utils.corpus import as_text, as_texts, read_table_file
 from biasmir_utils.errors import CorpusError
 from biasmir_utils.files import BROKEN_ARRAYS
 
 # What names the clip of each row: arrays of an .npz, and columns of a table.
-_KEYS = {"keys": "clip", "datasets": "dataset"}
+_KEYS = {"keys": "clip", "datasets": "dataset", "clip": "clip", "dataset": "dataset"}
 
 
 def match_rows(
-    embedding: str, path: Path, clips: pd.DataFrame, table: Path
+    embedding: str,
+    path: Path,
+    clips: pd.DataFrame,
+    table: Path,
+    order: pd.Index,
+    allow_table_columns: bool,
 ) -> tuple[dict[str, tuple[list[str], NDArray[np.float32]]], list[str]]:
     """Read a matrix, assign each row to a clip, and check its numbers.
 
@@ -30,9 +36,13 @@ def match_rows(
     path : pathlib.Path
         The matrix; see `import_corpus` for the formats.
     clips : pandas.DataFrame
-        Columns `dataset` and `clip`.
+        The clip table, with all of its columns.
     table : pathlib.Path
-        The clip table, for messages.
+        The file of it, for messages.
+    order : pandas.Index
+        The index that it had there.
+    allow_table_columns : bool
+        Whether the matrix may have dimensions that are columns of the clip table.
 
     Returns
     -------
@@ -48,25 +58,17 @@ def match_rows(
         clips do not fit, or a number is not finite; it names row and clip.
     """
     ids, values, names = _read_matrix(path)
+    taken = {str(name).casefold() for name in clips}
+    shared = [name for name in names if str(name).casefold() in taken]
+    if shared and not allow_table_columns:
+        raise CorpusError(
+            f"{path}: {', '.join(map(repr, shared[:5]))}{', ...' if len(shared) > 5 else ''} would "
+            f"be dimensions of the embedding ({len(shared)} of {len(names)}), but are columns of "
+            f"{table} too; a label among the features is recognised without fail. Take them out, "
+            f"or allow them (--allow-table-columns)"
+        )
     listed = clips[["dataset", "clip"]]
-    if "clip" not in ids:
-        if len(values) != len(listed):
-            raise CorpusError(
-                f"{path}: {len(values)} rows, but {table} has {len(listed)} clips; without keys "
-                f"there has to be a row for each clip, in the table's order"
-            )
-        ids = listed
-    elif "dataset" not in ids:
-        twice = listed[listed["clip"].duplicated(keep=False) & listed["clip"].isin(ids["clip"])]
-        if len(twice):
-            clip = twice["clip"].iloc[0]
-            one, other = twice.loc[twice["clip"] == clip, "dataset"].iloc[:2]
-            raise CorpusError(
-                f"{path}: the key {clip!r} is a clip of {one!r} and of {other!r} in {table}; say "
-                f"which is meant, in a column 'dataset' (of .npz: an array 'datasets')"
-            )
-        owner = listed.drop_duplicates("clip").set_index("clip")["dataset"]
-        ids = ids.assign(dataset=ids["clip"].map(owner))
+    ids = _owners(ids, path, listed, table, order)
     owners = pd.MultiIndex.from_frame(ids[["dataset", "clip"]])
     wanted = pd.MultiIndex.from_frame(listed)
     known = owners.isin(wanted)
@@ -86,8 +88,9 @@ def match_rows(
         if broken.any():
             row, column = (int(i) for i in np.argwhere(broken)[0])
             raise CorpusError(
-                f"{path}, row {rows[row]} (from 0), clip {keys[row]!r}, column {names[column]!r}: "
-                f"{values[rows[row], column]}, expected a finite number that float32 can hold"
+                f"{path}, row {ids.index[rows[row]]} (from 0), clip {keys[row]!r}, column "
+                f"{names[column]!r}: {values[rows[row], column]}, expected a finite number that "
+                f"float32 can hold"
             )
     notes = []
     if without := int((~wanted.isin(owners)).sum()):
@@ -103,14 +106,64 @@ def match_rows(
     return content, notes
 
 
+def _owners(
+    ids: pd.DataFrame, path: Path, listed: pd.DataFrame, table: Path, order: pd.Index
+) -> pd.DataFrame:
+    """Return dataset and clip of each row of a matrix, as far as they can be told."""
+    if "clip" not in ids:
+        _check_order(order, table)
+        if len(ids) != len(listed):
+            raise CorpusError(
+                f"{path}: {len(ids)} rows, but {table} has {len(listed)} clips; without keys "
+                f"there has to be a row for each clip, in the table's order"
+            )
+        other = ids.get("dataset", listed["dataset"]).to_numpy() != listed["dataset"].to_numpy()
+        if other.any():
+            raise CorpusError(
+                f"{path}, row {other.argmax()} (from 0): the dataset is another one than in this "
+                f"row of {table}; say the clip of each row, too"
+            )
+        return listed
+    if "dataset" not in ids:
+        twice = listed[listed["clip"].duplicated(keep=False) & listed["clip"].isin(ids["clip"])]
+        if len(twice):
+            clip = twice["clip"].iloc[0]
+            one, other = twice.loc[twice["clip"] == clip, "dataset"].iloc[:2]
+            raise CorpusError(
+                f"{path}: the key {clip!r} is a clip of {one!r} and of {other!r} in {table}; say "
+                f"which is meant, in a column 'dataset' (of .npz: an array 'datasets')"
+            )
+        owner = listed.drop_duplicates("clip").set_index("clip")["dataset"]
+        ids = ids.assign(dataset=ids["clip"].map(owner))
+    return ids
+
+
+def _check_order(index: pd.Index, path: Path) -> None:
+    """Refuse rows that were shuffled, where their order is all that tells whose they are."""
+    if index.is_unique and not index.is_monotonic_increasing:
+        raise CorpusError(
+            f"{path}: the rows stand in another order than the numbers of their index; number them "
+            f"anew (with pandas: reset_index(drop=True)), or name the clip of each row of features"
+        )
+
+
 def _read_matrix(path: Path) -> tuple[pd.DataFrame, NDArray[Any], list[Any]]:
-    """Return who each row belongs to (columns `clip`, `dataset`, if told), values, and names."""
+    """Return who each row belongs to, the values, and the columns' names.
+
+    The first has columns `clip` and `dataset`, if they are told, and as its index the row of the
+    file: several rows are of one where that holds the frames of a clip.
+    """
     readers = {".npy": _read_arrays, ".npz": _read_arrays, ".parquet": _read_columns}
     if path.suffix.lower() not in readers:
         raise CorpusError(f"{path}: expected a matrix of embeddings, {', '.join(readers)}")
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; it should hold a matrix of embeddings")
     ids, values, names = readers[path.suffix.lower()](path)
+    rows: NDArray[np.int64] = np.arange(len(values))
+    if isinstance(values, list):
+        rows, values = rows.repeat([len(frames) for frames in values]), np.concatenate(values)
+    elif values.ndim == 3 and ids:
+        rows, values = rows.repeat(values.shape[1]), values.reshape(-1, values.shape[2])
     if values.ndim != 2 or not values.size:
         raise CorpusError(
             f"{path}: an array of shape {values.shape}, expected (rows, dimensions)"
@@ -118,14 +171,15 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, NDArray[Any], list[Any]]:
         )
     if values.dtype.kind not in "fiu":
         raise CorpusError(f"{path}: numbers of type {values.dtype}, expected real numbers")
+    told = {}
     for name, column in ids.items():
-        if len(column) != len(values):
+        if len(column) != rows[-1] + 1:
             raise CorpusError(
-                f"{path}: {len(column)} {name} for {len(values)} rows of features; each row needs "
+                f"{path}: {len(column)} {name} for {rows[-1] + 1} rows of features; each row needs "
                 f"one"
             )
-    told = {_KEYS.get(name, name): as_texts(column) for name, column in ids.items()}
-    return pd.DataFrame(told), values, names or list(range(values.shape[1]))
+        told[_KEYS[name]] = as_texts(column.rename(name), path).to_numpy()[rows]
+    return pd.DataFrame(told, rows), values, names or list(range(values.shape[1]))
 
 
 def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], list[str]]:
@@ -139,8 +193,14 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
                     f"{path}: the array 'features' is missing (found: "
                     f"{', '.join(file.files) or 'none'})"
                 )
-            values = file["features" if "features" in file.files else file.files[0]]
-            ids = {name: file[name] for name in _KEYS if name in file.files}
+            features = "features" if "features" in file.files else file.files[0]
+            values, ids = file[features], {name: file[name] for name in _KEYS if name in file.files}
+            others = [] if ids else [name for name in file.files if name != features]
+            if texts := [name for name in others if file[name].dtype.kind in "SU"]:
+                raise CorpusError(
+                    f"{path}: the array {texts[0]!r} holds texts; if these are the clips, call it "
+                    f"'keys', or else take it out, and the rows are those of the table in order"
+                )
     except BROKEN_ARRAYS as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise CorpusError(
@@ -160,32 +220,58 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
     return {name: pd.Series(array.tolist()) for name, array in ids.items()}, values, []
 
 
-def _read_columns(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], list[str]]:
+def _read_columns(path: Path) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
     table = read_table_file(path)
-    ids = {name: table.pop(name) for name in _KEYS.values() if name in table}
+    ids = {name: table.pop(name) for name in _KEYS if name in table}
     for name, column in ids.items():
         if column.isna().any():
             row = int(column.isna().to_numpy().argmax())
             raise CorpusError(f"{path}, row {row} (from 0): the column {name!r} is empty")
+    if "clip" not in map(_KEYS.get, ids):
+        _check_order(table.index, path)
+    index = (pq.read_schema(path).pandas_metadata or {}).get("index_columns", [])
+    for level in index:
+        name = as_text(level["name"] if isinstance(level, dict) else level)
+        if name in table:
+            raise CorpusError(
+                f"{path}: {name!r}, a level of the index, is no dimension of an embedding; call it "
+                f"'clip' or 'dataset', or leave it out (with pandas: reset_index(drop=True))"
+            )
     names = list(table.columns)
     if len(names) == 1 and table.dtypes.iloc[0].kind == "O":  # a list in each row
-        lists = table[names[0]].tolist()
-        for row, cell in enumerate(lists):
-            if not isinstance(cell, list | np.ndarray) or len(cell) != len(lists[0]):
-                raise CorpusError(
-                    f"{path}, row {row} (from 0): the column {names[0]!r} holds {cell!r}, expected "
-                    f"a list of numbers, as many as in the rows above"
-                )
-        try:
-            return ids, np.array(lists, dtype=np.float64), []
-        except (TypeError, ValueError) as error:
-            raise CorpusError(
-                f"{path}: the column {names[0]!r} holds no numbers ({error})"
-            ) from error
-    for column_name, dtype in zip(names, table.dtypes, strict=True):
+        return ids, _frames(table[names[0]], path), []
+    for name, dtype in zip(names, table.dtypes, strict=True):
         if dtype.kind not in "fiu":
+            present = table[name].notna().to_numpy()
+            row = int(present.argmax())
             raise CorpusError(
-                f"{path}: the column {column_name!r} holds {dtype}, expected numbers; all columns "
-                f"but 'clip' and 'dataset' are dimensions of the embedding"
+                f"{path}, row {row} (from 0): the column {name!r} holds {table[name].iloc[row]!r} "
+                f"({dtype}), expected numbers; all columns but 'clip' and 'dataset' are dimensions "
+                f"of the embedding"
             )
-    return ids, table.to_numpy(), names
+    if all(isinstance(dtype, np.dtype) for dtype in table.dtypes):
+        return ids, table.to_numpy(), names
+    return ids, table.to_numpy(np.float64, na_value=np.nan), names
+
+
+def _frames(column: pd.Series, path: Path) -> list[NDArray[np.float64]]:
+    """Return the frames in each row of a column of lists of numbers, or of lists of these."""
+    rows: list[NDArray[np.float64]] = []
+    for row, cell in enumerate(column):
+        try:
+            frames = np.atleast_2d(np.array([*cell]))
+            rows.append(frames.astype(np.float64))
+            fits = (
+                isinstance(cell, list | np.ndarray)
+                and frames.dtype.kind in "fiu"
+                and frames.ndim == 2
+                and 0 < frames.shape[1] == rows[0].shape[1]
+            )
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise CorpusError(
+                f"{path}, row {row} (from 0): the column {column.name!r} holds {cell!r}, expected "
+                f"a list of numbers, as many as in the rows above, or a list of such lists (frames)"
+            )
+    return rows

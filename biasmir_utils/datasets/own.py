@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import (
+    MISSING_WORDS,
     SPLITS,
     TEXT_COLUMNS,
     Corpus,
@@ -21,6 +27,7 @@ from biasmir_utils.corpus import (
     EmbeddingFile,
     Target,
     as_numbers,
+    as_text,
     as_texts,
     check_clip_table,
     check_free,
@@ -31,7 +38,7 @@ from biasmir_utils.corpus import (
 from biasmir_utils.datasets._matrices import match_rows
 from biasmir_utils.datasets.base import relative_path
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.files import move_files, sha256, versions
+from biasmir_utils.files import found_path, locked, move_files, sha256, versions
 
 SOUND_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac"),
@@ -57,6 +64,7 @@ def import_corpus(
     test_share: float = 0.25,
     seed: int = 0,
     shared_tracks: bool = False,
+    allow_table_columns: bool = False,
     licences: Sequence[Mapping[str, Any]] = (),
 ) -> Corpus:
     """Write a corpus from a user's own table, audio and embeddings.
@@ -76,8 +84,9 @@ def import_corpus(
         - ``.npy``: a row for each clip, in the order of the clip table.
         - ``.npz``: the array `features`, and perhaps `keys` (the clip of each row) and `datasets`;
           or one array only, as in ``.npy``. Several rows of one clip are its frames.
-        - ``.parquet``: perhaps the columns `clip` and `dataset`; all others are the dimensions, or
-          one column holds a list in each row.
+        - ``.parquet``: perhaps the columns `clip` and `dataset`, or levels of the index of these
+          names; all others are the dimensions, or one column holds a list in each row, or a list
+          of frames.
     audio_root : path, optional
         Folder that paths in the column `audio` start from (default: the table's folder). Without
         that column the file of each clip is looked for in it, by name. Audio stays in place.
@@ -88,11 +97,12 @@ def import_corpus(
     labels, categories, numbers : sequence of str
         The columns that can be predicted. With any of them (or `labels_from`) nothing is guessed;
         otherwise numbers in [0, 1] are taken for a label, other numbers for a number, a text with
-        a few values that repeat for a category. All other columns are metadata.
+        a few values that repeat for a category. All other columns are metadata. Words such as NA
+        (see `MISSING_WORDS`) among numbers say that nothing was observed.
     labels_from : str, optional
-        A column that names what is in the clip, one or more names parted by semicolons: each
-        name becomes a label, 1 where it is named and 0 elsewhere; an empty cell leaves all of
-        them unobserved.
+        A column that names what is in the clip, one or more names parted by semicolons, or a list
+        of names: each name becomes a label, 1 where it is named and 0 elsewhere; an empty cell
+        leaves all of them unobserved.
     test_share : float
         Without a column `split`: the share of the tracks of each dataset that go to the test
         part, in (0, 1).
@@ -101,6 +111,9 @@ def import_corpus(
     shared_tracks : bool
         Whether a track of one name is the same track in all datasets, such as one recording in
         two encodings: it is then drawn for one part of all of them.
+    allow_table_columns : bool
+        Whether a matrix may have dimensions that are columns of the clip table, too. A label
+        among them would be recognised without fail.
     licences : sequence of dict, optional
         For the record, each with the texts `what` and `licence`, and perhaps `url` and
         `attribution`.
@@ -127,20 +140,23 @@ def import_corpus(
                 f"embedding {embedding!r}: expected letters, digits and any of _ . + -, as it "
                 f"becomes the name of a file"
             )
-    check_free(out, *(f"embeddings/{embedding}.h5" for embedding in matrices))
-    named = {"label": labels, "category": categories, "number": numbers}
-    wanted = [*labels, *categories, *numbers, *filter(None, [labels_from])]
+    parts = [f"embeddings/{embedding}.h5" for embedding in matrices]
+    check_free(out, *parts)
+    kinds = {"label": labels, "category": categories, "number": numbers}
+    named = {kind: [as_text(name) for name in names] for kind, names in kinds.items()}
+    labels_from = labels_from and as_text(labels_from)
+    wanted = [*(name for names in named.values() for name in names), *filter(None, [labels_from])]
     rows = read_table_file(table, wanted)
     _check_columns(rows, table, wanted)
-    rows = rows.assign(**{name: as_texts(rows[name]) for name in TEXT_COLUMNS if name in rows})
-    rows, notes = _name_clips(rows, table, dataset, audio_root, out)
+    texts = {name: as_texts(rows[name], table) for name in TEXT_COLUMNS if name in rows}
+    rows, notes = _name_clips(rows.assign(**texts), table, dataset, audio_root, out)
     split_given = "split" in rows
     if not split_given:
         rows["split"] = "train"
-    kinds, guesses = _kinds(rows, table, named, guess=labels_from is None)
-    targets = [Target(str(name), kinds[str(name)]) for name in rows.columns if name in kinds]
+    kind_of, guesses = _kinds(rows, table, named, guess=labels_from is None)
+    targets = [Target(str(name), kind_of[str(name)]) for name in rows.columns if name in kind_of]
     if labels_from is not None:
-        made = _labels_from(rows, table, labels_from)
+        made, guesses = _labels_from(rows, table, labels_from)
         targets += [Target(str(name), "label") for name in made.columns]
         rows = pd.concat([rows, made], axis=1)
     writer = CorpusWriter(
@@ -153,13 +169,16 @@ def import_corpus(
         licences=licences,
         shared_tracks=shared_tracks,
     )
-    rows = check_clip_table(rows, writer.description, table)
+    given, rows = rows, check_clip_table(rows, writer.description, table)
     if not split_given:
         notes += _draw_split(rows, table, test_share, seed, shared_tracks)
     notes += guesses
+    notes += _remarks(given, rows, targets)
     content, models, sums = {}, {}, {table.name: sha256(table)}
     for embedding, path in matrices.items():
-        content[embedding], told = match_rows(embedding, path, rows, table)
+        content[embedding], told = match_rows(
+            embedding, path, rows, table, given.index, allow_table_columns
+        )
         notes += told
         models[embedding] = {
             "source": f"imported from {path.name}",
@@ -178,15 +197,30 @@ def import_corpus(
             "notes": notes,
         },
     )
+    return _write(writer, rows, content, out)
+
+
+def _write(
+    writer: CorpusWriter, rows: pd.DataFrame, content: Mapping[str, Any], out: Path
+) -> Corpus:
+    """Write a corpus beside its place, and move it there."""
     place = out if out.is_dir() else out.parent
-    place.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".import.", suffix=".partial", dir=place) as beside:
-        writer.path = Path(beside)
-        for embedding, by_dataset in content.items():
-            file = writer.path / "embeddings" / f"{embedding}.h5"
-            write_embedding_file(file, embedding, by_dataset)
-        writer.write(rows)
-        move_files(writer.path, out)
+    prefix = f".{out.resolve().name}.import."
+    try:
+        with locked(place / f"{prefix}lock"):
+            for left in place.glob(f"{glob.escape(prefix)}*.partial"):
+                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+            with TemporaryDirectory(prefix=prefix, suffix=".partial", dir=place) as beside:
+                writer.path = Path(beside)
+                for embedding, by_dataset in content.items():
+                    file = writer.path / "embeddings" / f"{embedding}.h5"
+                    write_embedding_file(file, embedding, by_dataset)
+                writer.write(rows)
+                # Another import may have ended meanwhile.
+                check_free(out, *(entry.path for entry in writer.description.embedding_files))
+                move_files(writer.path, out)
+    except BlockingIOError as error:
+        raise CorpusError(f"{out}: another import writes here; wait until it is done") from error
     return Corpus.load(out)
 
 
@@ -214,7 +248,7 @@ def _name_clips(
     """Fill the columns `dataset`, `audio`, `clip` and `track`; return what was decided, too."""
     notes = []
     if "dataset" not in rows:
-        rows["dataset"] = dataset or path.stem
+        rows["dataset"] = as_text(dataset or path.stem)
         if not dataset:
             notes.append(f"no column 'dataset': all clips belong to {path.stem!r}")
     elif dataset is not None:
@@ -248,7 +282,7 @@ def _find_audio(
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; it should hold the audio")
     if "audio" in rows:
-        files = [None if pd.isna(name) else root / name for name in rows["audio"]]
+        files = [None if pd.isna(name) else found_path(root / name) for name in rows["audio"]]
         for row, file in enumerate(files):
             if file is not None and not file.is_file():
                 raise CorpusError(
@@ -262,12 +296,13 @@ def _find_audio(
     for file in sorted(root.rglob("*")):
         if file.suffix.lower() in SOUND_SUFFIXES and file.is_file():
             for name in (file.name, file.stem):
-                by_name.setdefault(name, []).append(file)
+                by_name.setdefault(_composed(name), []).append(file)
     files = []
     for row, (clip, dataset) in enumerate(zip(rows["clip"], rows["dataset"], strict=True)):
         found = by_name.get(clip, [])
         # Two datasets may use one name, each in a folder of its own.
-        found = [f for f in found if dataset in f.relative_to(root).parts[:-1]] or found
+        folders = {f: map(_composed, f.relative_to(root).parts[:-1]) for f in found}
+        found = [f for f in found if dataset in folders[f]] or found
         if len(found) != 1 and not pd.isna(clip):  # a clip without a name is an error told later
             raise CorpusError(
                 f"{path}, {row_place(rows, row)}, column 'clip': "
@@ -281,6 +316,11 @@ def _find_audio(
             )
         files.append(found[0] if found else None)
     return files
+
+
+def _composed(name: str) -> str:
+    """Return a name of the disk, which need not be UTF-8, in the form of names in tables."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _kinds(
@@ -315,9 +355,13 @@ def _guess(rows: pd.DataFrame, name: str) -> tuple[str | None, list[str]]:
     """Return what a column looks like, and which cell keeps it from being one of numbers."""
     column = rows[name]
     present = column.dropna()
+    if not all(isinstance(cell, str | Real | Decimal | np.bool_) for cell in present):
+        lists = any(isinstance(cell, list | np.ndarray) for cell in present)
+        way = f"note: {name!r} holds lists; if they name what is in a clip: --labels-from {name}"
+        return None, [way] if lists else []
     values, wrong = as_numbers(column)
     number = "label" if values.dropna().between(0, 1).all() else "number"
-    if len(present) and not wrong.any():
+    if values.notna().any() and not wrong.any():
         return number, []
     repeats = 2 <= as_texts(present).nunique() <= min(MOST_CATEGORIES, len(present) // 2)
     kind = "category" if repeats else None
@@ -333,12 +377,22 @@ def _guess(rows: pd.DataFrame, name: str) -> tuple[str | None, list[str]]:
     ]
 
 
-def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> pd.DataFrame:
-    """Return a label for each name in a column of names parted by semicolons, sorted."""
-    named = [
-        None if pd.isna(cell) else {name.strip() for name in cell.split(";")} - {""}
-        for cell in as_texts(rows[column])
-    ]
+def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return a label for each name in a column of names, sorted, and what cells hold no name."""
+    cells = rows[column]
+    named: list[set[str] | None] = []
+    for row, (cell, missing) in enumerate(zip(cells, cells.isna(), strict=True)):
+        listed = isinstance(cell, list | np.ndarray)
+        try:
+            names = [*cell] if listed else [] if missing else as_text(cell).split(";")
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{cell!r}, expected names, each a text")
+        except ValueError as error:
+            raise CorpusError(
+                f"{path}, {row_place(rows, row)}, column {column!r}: {error}"
+            ) from error
+        unknown = not listed and (missing or as_text(cell).lower() in MISSING_WORDS)
+        named.append(None if unknown else {as_text(name) for name in names} - {""})
     names = sorted(set().union(*filter(None, named)))
     if not names:
         raise CorpusError(f"{path}: the column {column!r} names nothing in any row")
@@ -349,10 +403,46 @@ def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> pd.DataFrame:
                 f"{path}, {row_place(rows, row)}, column {column!r}: {name!r} would be a label, "
                 f"but is a column already"
             )
-    cells = {
+    found = {
         name: [np.nan if one is None else float(name in one) for one in named] for name in names
     }
-    return pd.DataFrame(cells, rows.index)
+    words = cells[cells.notna() & np.array([one is None for one in named])]
+    return pd.DataFrame(found, rows.index), _unknown(words, len(rows))
+
+
+def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
+    """Say what deserves a look in a table as it was given, and as it was checked."""
+    notes = _alike("columns", given.columns)
+    for name in ("dataset", "group", "track", "clip"):
+        notes += _alike(f"values of {name!r}", rows[name])
+    for target in targets:
+        cells = given[target.name]
+        unknown = cells[cells.notna().to_numpy() & rows[target.name].isna().to_numpy()]
+        if target.kind == "category":
+            notes += _alike(f"values of {target.name!r}", rows[target.name])
+        else:
+            notes += _unknown(unknown, len(rows))
+    return notes
+
+
+def _unknown(cells: pd.Series, of: int) -> list[str]:
+    """Say that cells of a column hold words for nothing, if there are any."""
+    if not len(cells):
+        return []
+    return [
+        f"note: {cells.name!r}: {len(cells)} of {of} cells hold a word for nothing, such as "
+        f"{cells.iloc[0]!r}, and count as not observed"
+    ]
+
+
+def _alike(what: str, names: Iterable[Any]) -> list[str]:
+    """Say which names differ by case only."""
+    by_lower: dict[str, list[str]] = {}
+    for name in pd.unique(pd.Series(names).dropna()):
+        by_lower.setdefault(name.casefold(), []).append(name)
+    same = [", ".join(map(repr, found)) for found in by_lower.values() if len(found) > 1]
+    more = f" (and {len(same) - 3} more such)" if len(same) > 3 else ""
+    return [f"note: {what} differ by case only: {'; '.join(same[:3])}{more}"] if same else []
 
 
 def _draw_split(

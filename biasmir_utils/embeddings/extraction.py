@@ -36,7 +36,7 @@ from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, 
 from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, is_silent, read_audio
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import ArgumentError, AudioError, ClusterError, CorpusError, ModelError
-from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, locked
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, found_path, locked
 
 Clip = tuple[str, str]
 """A dataset and a clip of it."""
@@ -289,7 +289,7 @@ def _clips_with_audio(corpus: Corpus) -> dict[Clip, Path]:
         )
     folder = corpus.path.absolute()
     rows = table.itertuples(index=False, name=None)
-    return {(dataset, clip): folder / audio for dataset, clip, audio in rows}
+    return {(dataset, clip): found_path(folder / audio) for dataset, clip, audio in rows}
 
 
 def _check_target(corpus: Corpus, name: str, target: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import pickle
 import re
+import shutil
+from decimal import Decimal
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
@@ -16,7 +20,7 @@ from running import run_command
 from stand_in import tone
 
 from biasmir_utils.cli import main
-from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.datasets import import_corpus
 from biasmir_utils.errors import ArgumentError, CorpusError
 
@@ -209,6 +213,10 @@ def test_a_broken_table_is_named_by_line_and_column(tmp_path, body, told):
         (b"clip,split,clip\na,train,b\n", "two columns are called 'clip'"),
         (b"name,split\na,train\n", "the column 'clip' is missing (found: name, split"),
         (b"", "no rows"),
+        (b"clip,split\na,train\ncaf\xe9,train\n", "clips.csv, line 3: not UTF-8"),
+        (b"# mine, of 2024\nclip,split\na,train\n", "line 1: '# mine' is a remark"),
+        (b"sep=,\nclip,split\na,train\n", "line 1: 'sep=' is a remark"),
+        (b"Unnamed: 0,clip,split\n0,a,train\n", "column 1 has no name; give it one"),
     ],
 )
 def test_a_file_that_is_no_such_table(tmp_path, content, told):
@@ -271,7 +279,7 @@ def test_what_does_not_go_together(tmp_path):
 def test_a_stray_cell_in_a_column_of_numbers_is_pointed_out(tmp_path, suffix, places):
     """Guessed without --label, the column would become a category or metadata unseen."""
     body = column("piano", ["0", "1", "0,25", "", "0", "1", "0", "1"])
-    for row, tempo in zip(body, ["90"] * 5 + ["n/a", "?", "90"], strict=True):
+    for row, tempo in zip(body, ["90"] * 5 + ["fast", "slow", "90"], strict=True):
         row[HEADER.index("tempo")] = tempo
     path = tmp_path / f"clips{suffix}"
     if suffix == ".csv":
@@ -281,7 +289,7 @@ def test_a_stray_cell_in_a_column_of_numbers_is_pointed_out(tmp_path, suffix, pl
     notes = import_corpus(tmp_path / "out", path).description.provenance["notes"]
     piano, tempo = (note for note in notes if note.startswith("note: "))
     assert f"'piano' would be a label, but {places[0]} holds '0,25'; so it was taken for" in piano
-    assert f"'tempo' would be a number, but {places[1]} holds 'n/a', and 1 more" in tempo
+    assert f"'tempo' would be a number, but {places[1]} holds 'fast', and 1 more" in tempo
 
 
 def test_named_targets_and_nothing_else(tmp_path):
@@ -325,7 +333,7 @@ def test_a_misspelt_column_is_said_before_a_missing_sound_file(tmp_path):
 
 
 def test_a_likelihood_is_a_number_in_its_range(tmp_path):
-    for value in ("inf", "NaN", "0,5", "-1", "1.01"):
+    for value in ("inf", "0,5", "-1", "1.01"):
         table = write_csv(tmp_path / "clips.csv", column("piano", ["0", "1", value]))
         told = refused(tmp_path / "out", "--clips", table, "--label", "piano")
         assert "clips.csv, line 4 (dataset 'studio', clip '002'): column 'piano' is " in told
@@ -368,6 +376,117 @@ def test_labels_from_a_column_of_names(tmp_path):
     table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
     told = refused(tmp_path / "two", "--clips", table, "--labels-from", "instrument")
     assert "line 3, column 'instrument': 'clip' would be a label, but is a column" in told
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_word_for_nothing_is_not_observed_whatever_its_share(tmp_path, suffix):
+    words = ["NA", "NaN", "nan", "NULL", "None", "#N/A", "\\N", "-", "?", "n/a", "."]
+    labels = [f"label {i}" for i in range(len(words))]
+    body = [[f"c{row}", *words, words[row]] for row in range(8)]
+    body += [[f"c{row}", *[cell] * len(words), cell] for row, cell in ((8, "0"), (9, "1"))]
+    path = write_csv(tmp_path / "clips.csv", body, ["clip", *labels, "named"])
+    if suffix == ".parquet":
+        pd.DataFrame(body, columns=["clip", *labels, "named"]).to_parquet(
+            path := path.with_suffix(suffix)
+        )
+    for options in ({}, {"labels": labels}):
+        corpus = import_corpus(tmp_path / f"out{len(options)}", path, dataset="d", **options)
+        assert corpus.labels[: len(labels)] == labels
+        expected = np.repeat([[np.nan] * 8 + [0, 1]], len(labels), axis=0).T
+        np.testing.assert_array_equal(corpus.clips[labels], expected)
+        notes = corpus.description.provenance["notes"]
+        assert f"'{labels[0]}': 8 of 10 cells hold a word for nothing, such as 'NA'" in "".join(
+            notes
+        )
+    corpus = import_corpus(tmp_path / "from", path, dataset="d", labels_from="named")
+    assert corpus.labels == ["0", "1"]
+    np.testing.assert_array_equal(corpus.clips["1"], expected[:, 0])
+    assert "'named': 8 of 10 cells" in "".join(corpus.description.provenance["notes"])
+
+
+def frame(**more: object) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {"dataset": ["d"] * 4, "clip": list("abcd"), "split": ["train", "test"] * 2}
+    )
+    return table.assign(**more)
+
+
+MOMENTS = pd.Series(pd.to_datetime(["2024-01-01", None, "2024-01-03", "2024-01-01"]))
+NUMBERS = {
+    "Int64": (pd.array([0, None, 1, 1], "Int64"), [0, np.nan, 1, 1]),
+    "Float32": (pd.array([0.25, None, 1, 0], "Float32"), [0.25, np.nan, 1, 0]),
+    "boolean": (pd.array([True, None, False, True], "boolean"), [1, np.nan, 0, 1]),
+    "bool": ([True, False, False, True], [1, 0, 0, 1]),
+    "arrow": (pd.array([0.5, None, 1, 0], pd.ArrowDtype(pa.float64())), [0.5, np.nan, 1, 0]),
+    "decimal": ([Decimal("0.25"), None, Decimal(1), Decimal(0)], [0.25, np.nan, 1, 0]),
+    "category": (pd.Categorical(["0", None, "1", "1"]), [0, np.nan, 1, 1]),
+}
+
+
+@pytest.mark.parametrize(("cells", "expected"), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_of_every_type_of_parquet_are_the_numbers(tmp_path, cells, expected):
+    frame(x=cells).to_parquet(tmp_path / "clips.parquet")
+    for options in ({}, {"labels": ["x"]}):
+        corpus = import_corpus(
+            tmp_path / f"out{len(options)}", tmp_path / "clips.parquet", **options
+        )
+        assert corpus.labels == ["x"]
+        np.testing.assert_array_equal(corpus.clips["x"], expected)
+
+
+OTHERS = {
+    "moments": MOMENTS,
+    "zones": MOMENTS.dt.tz_localize("Europe/Paris"),
+    "dates": MOMENTS.dt.date,
+    "periods": MOMENTS.dt.to_period("M"),
+    "durations": MOMENTS - MOMENTS[0],
+    "structs": [{"a": 1}, None, {"a": 2}, {"a": 1}],
+    "lists": [["p"], None, ["q"], ["p"]],
+    "bytes": [b"0", None, b"1", b"1"],
+}
+
+
+@pytest.mark.parametrize("cells", OTHERS.values(), ids=OTHERS)
+def test_what_is_no_text_and_no_number_is_metadata(tmp_path, cells):
+    path = tmp_path / "clips.parquet"
+    frame(x=cells, piano=[0, 1, 0, 1]).to_parquet(path)
+    corpus = import_corpus(tmp_path / "out", path)
+    assert corpus.labels == ["piano"]
+    assert corpus.clips["x"].isna().tolist() == [False, True, False, False]
+    with pytest.raises(CorpusError, match=r"row 1 .*'x' is .*expected a finite number"):
+        import_corpus(tmp_path / "two", path, numbers=["x"])
+
+
+@pytest.mark.parametrize("name", ["group", "clip", "x"])
+@pytest.mark.parametrize("cell", [["p", "q"], {"a": 1}, np.array([1, 2])])
+def test_a_container_never_becomes_a_name(tmp_path, name, cell):
+    frame(**{name: [cell] * 4}).to_parquet(tmp_path / "clips.parquet")
+    with pytest.raises(CorpusError, match=rf"row 1 \(counting from 1\), column '{name}'"):
+        import_corpus(tmp_path / "out", tmp_path / "clips.parquet", categories={name} & {"x"})
+
+
+def test_labels_from_lists_element_by_element(tmp_path):
+    path = tmp_path / "clips.parquet"
+    frame(x=[["p;q", "r"], None, [], [" r"]]).to_parquet(path)
+    corpus = import_corpus(tmp_path / "out", path, labels_from="x")
+    assert corpus.labels == ["p;q", "r"]
+    np.testing.assert_array_equal(corpus.clips["p;q"], [1, np.nan, 0, 0])
+    np.testing.assert_array_equal(corpus.clips["r"], [1, np.nan, 0, 1])
+    for cells in ([["p"], ["q", None]] * 2, [[1.0], [0]] * 2, [{"a": 1}, {"a": 1}] * 2):
+        frame(x=cells).to_parquet(path)
+        with pytest.raises(
+            CorpusError, match=r"row [12] \(counting from 1\), column 'x': .*expected"
+        ):
+            import_corpus(tmp_path / "two", path, labels_from="x")
+
+
+def test_names_that_differ_by_case_only_are_noted_and_by_blanks_are_the_same(tmp_path):
+    groups = ["jazz", "Jazz", "jazz ", "jazz\u00a0", "folk", "cafe\u0301", "caf\u00e9", ""]
+    table = write_csv(tmp_path / "clips.csv", column("group", groups))
+    corpus = import_corpus(tmp_path / "out", table)
+    assert corpus.groups == ["jazz", "Jazz", "folk", "caf\u00e9"]
+    notes = corpus.description.provenance["notes"]
+    assert "note: values of 'group' differ by case only: 'jazz', 'Jazz'" in notes
 
 
 # Audio
@@ -420,6 +539,19 @@ def test_audio_that_is_not_there_or_there_twice(tmp_path, rows, told):
     arguments = (tmp_path / "out", "--clips", table, "--audio-root")
     assert re.search(f"clips.csv, line 3.*{told}|clips.csv, {told}", refused(*arguments, folder))
     assert "no such folder" in refused(*arguments, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("header", ["clip", "audio"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_file_names_are_matched_in_any_unicode_form(tmp_path, header, form):
+    names = [normalize(form, name) for name in ("Caf\u00e9", "Dvo\u0159\u00e1k")]
+    folder = sounds(tmp_path / normalize(form, "\u00e9"), *(f"{name}.wav" for name in names))
+    end = ".wav" if header == "audio" else ""
+    cells = [[normalize("NFC", name) + end] for name in names]
+    table = write_csv(tmp_path / "clips.csv", cells, [header])
+    corpus = import_corpus(tmp_path / "out", table, audio_root=folder)
+    assert corpus.clips["clip"].tolist() == [normalize("NFC", name) for name in names]
+    assert all(corpus.audio_path(row).is_file() for row in range(2))
 
 
 def test_a_clip_may_have_no_audio(tmp_path):
@@ -518,6 +650,86 @@ def test_a_column_of_lists(tmp_path):
         import_corpus(tmp_path / "two", table, features={"e": tmp_path / "X.parquet"})
 
 
+@pytest.mark.parametrize("levels", [["clip"], ["dataset", "clip"]])
+def test_a_named_index_is_columns_in_any_order(tmp_path, levels):
+    table = pd.read_csv(write_csv(tmp_path / "clips.csv"), dtype={"clip": str})
+    matrix = pd.DataFrame(X, columns=list("xyz")).assign(**table[levels]).set_index(levels)
+    matrix[::-1].to_parquet(tmp_path / "X.parquet")
+    table.set_index(levels).iloc[::2].to_parquet(tmp_path / "clips.parquet")
+    for suffix, step in ((".csv", 1), (".parquet", 2)):
+        clips = tmp_path / f"clips{suffix}"
+        corpus = import_corpus(tmp_path / suffix, clips, features={"e": tmp_path / "X.parquet"})
+        assert corpus.clips["clip"].tolist() == table["clip"][::step].tolist()
+        np.testing.assert_array_equal(corpus.embedding("e"), X[::step].astype(np.float32))
+
+
+ORDER = [1, 0, *range(2, 8)]
+INDEXES = {
+    "texts": (lambda X: X.set_axis([f"{i:03d}" for i in range(8)]), "its index.* has no name"),
+    "shuffled": (lambda X: X.iloc[ORDER], "another order than the numbers of their index"),
+    "frame": (lambda X: X.rename_axis("frame"), "'frame', a level of the index, is no dimension"),
+    "half named": (
+        lambda X: X.set_axis(pd.MultiIndex.from_product([["a"], range(8)], names=["clip", None])),
+        "its index.* has no name",
+    ),
+    "dataset": (lambda X: X.assign(dataset="stage"), r"row 0 \(from 0\): the dataset is another"),
+    "label": (lambda X: X.assign(Piano=0.5), r"'Piano' would be dimensions .*\(1 of 4\)"),
+    "moment": (
+        lambda X: X.assign(d=[None, *[pd.Timestamp(0)] * 7]),
+        r"row 1 \(from 0\): the column 'd' holds Timestamp",
+    ),
+    "decimal": (lambda X: X.assign(d=Decimal(1)), r"row 0 .*'d' holds Decimal\('1'\)"),
+    "null": (
+        lambda X: X.assign(d=pd.array([0, 1, None, 3] * 2, "Int64")),
+        r"row 2 \(from 0\), clip '002', column 'd': nan",
+    ),
+    "unnamed": (lambda X: X.rename(columns={"x": "Unnamed: 0"}), "column 1 has no name"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), INDEXES.values(), ids=INDEXES)
+def test_a_matrix_that_would_be_matched_or_read_wrongly(tmp_path, change, told):
+    change(pd.DataFrame(X, columns=list("xyz"))).to_parquet(tmp_path / "X.parquet")
+    assert re.search(told, embedding_refused(tmp_path, tmp_path / "X.parquet"))
+
+
+def test_a_shuffled_table_and_features_without_keys(tmp_path):
+    table = pd.read_csv(write_csv(tmp_path / "clips.csv"), dtype={"clip": str})
+    table.iloc[ORDER].to_parquet(tmp_path / "clips.parquet")
+    features = {"e": save(tmp_path / "X.npy")}
+    with pytest.raises(CorpusError, match=r"clips.parquet: the rows stand in another order"):
+        import_corpus(tmp_path / "out", tmp_path / "clips.parquet", features=features)
+    features = {"e": save(tmp_path / "X.npz", keys=table["clip"].to_numpy(str))}
+    corpus = import_corpus(tmp_path / "out", tmp_path / "clips.parquet", features=features)
+    np.testing.assert_array_equal(corpus.embedding("e"), X[ORDER].astype(np.float32))
+
+
+def test_columns_of_the_table_may_be_features_if_asked_for(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    path = save(tmp_path / "X.parquet", tempo=np.arange(8.0))
+    pair = ("--features", path, "--embedding", "e")
+    assert "'tempo'" in refused(tmp_path / "out", "--clips", table, *pair)
+    run(tmp_path / "out", "--clips", table, *pair, "--allow-table-columns")
+    assert Corpus.load(tmp_path / "out").dimension("e") == 4
+
+
+def test_frames_as_lists_of_lists_and_as_a_third_axis(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    clips = [f"{i:03d}" for i in range(8)]
+    frames = np.stack([X - 1, X + 1], axis=1)
+    nested = pd.DataFrame({"clip": clips, "e": [[[*f] for f in clip] for clip in frames]})
+    nested.to_parquet(tmp_path / "X.parquet")
+    for path in (save(tmp_path / "X.npz", frames, keys=clips), tmp_path / "X.parquet"):
+        corpus = import_corpus(tmp_path / path.suffix, table, features={"e": path})
+        np.testing.assert_array_equal(corpus.embedding("e"), X.astype(np.float32))
+        np.testing.assert_array_equal(corpus.frames("e", "stage", "006"), frames[6])
+    for cell in ([[1.0, 2]], [[1.0, 2, 3], [1.0]], [[]], None):
+        nested["e"] = [[[1.0, 2, 3]], cell] * 4
+        nested.to_parquet(tmp_path / "X.parquet")
+        with pytest.raises(CorpusError, match=r"row 1 \(from 0\): the column 'e' holds"):
+            import_corpus(tmp_path / "out", table, features={"e": tmp_path / "X.parquet"})
+
+
 def test_an_embedding_that_is_constant_is_warned_of(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
     half = np.vstack([X[:4], np.ones((4, 3))])
@@ -613,6 +825,12 @@ def test_keys_that_do_not_fit(tmp_path):
     told = embedding_refused(tmp_path, path)
     assert "none of its 8 keys is a clip" in told
     assert "they look like '000.wav', the clips like '000'" in told
+    told = embedding_refused(tmp_path, save(tmp_path / "a.npz", clip_name=np.array(["a"] * 8)))
+    assert "the array 'clip_name' holds texts; if these are the clips, call it 'keys'" in told
+    keys = np.array([b"000", b"caf\xe9", *[b"001"] * 6])
+    told = embedding_refused(tmp_path, save(tmp_path / "b.npz", keys=keys))
+    assert "row 2 (counting from 1), column 'keys'" in told
+    assert "utf-8" in told
     path = save(tmp_path / "X.parquet", clip=["000", None, *["001"] * 6])
     assert "row 1 (from 0): the column 'clip' is empty" in embedding_refused(tmp_path, path)
     path = save(tmp_path / "Y.parquet", clip="000", name="x")
@@ -643,3 +861,23 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
             import_corpus(tmp_path / "out", table, features={"e": path})
     assert not (tmp_path / "out").exists()
     import_corpus(tmp_path / "out", table, features={"e": path})
+
+
+def test_of_two_imports_into_one_folder_one_wins_and_the_other_says_so(tmp_path, monkeypatch):
+    out, table = tmp_path / "out", write_csv(tmp_path / "clips.csv")
+    other = import_corpus(tmp_path / "other", table, title="The other").path
+    write = CorpusWriter.write
+
+    def late(writer: CorpusWriter, clips: pd.DataFrame) -> Corpus:
+        assert "another import writes here" in refused(out, "--clips", table)
+        shutil.copytree(other, out)
+        return write(writer, clips)
+
+    partial = tmp_path / ".out.import.killed.partial"  # of a process that was killed
+    partial.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(CorpusWriter, "write", late)
+        with pytest.raises(CorpusError, match=r"there is a corpus\.json already"):
+            import_corpus(out, table)
+    assert Corpus.load(out).title == "The other"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips.csv", "other", "out"]
