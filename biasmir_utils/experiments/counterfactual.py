@@ -33,7 +33,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -212,7 +212,7 @@ def describe_shift(
         raise ArgumentError("the shift is zero for all pieces; expected two different datasets")
     W = track_weights(track, n_replicates, seed)
     squares = np.square(shift).sum(axis=1)
-    total = _weighted_mean(W, squares)
+    total = _mean_square(W, shift)
     length = _mean_product(W, shift, shift)
     spread = _between_variance(W, home, instrument)
     products, squared = _products_with_others(W, shift, track)
@@ -319,14 +319,11 @@ def factor_shares(
         ("mean shift", "cosine") is the cosine of the angle between the two mean main effects.
     """
     x00, x10, x01, x11 = np.asarray(X, dtype=np.float64)
-    effects = (
-        (x10 - x00 + x11 - x01) / 2,
-        (x01 - x00 + x11 - x10) / 2,
-        (x11 - x10 - x01 + x00) / 2,
-    )
+    doubled = x10 - x00 + x11 - x01, x01 - x00 + x11 - x10, x11 - x10 - x01 + x00
+    effects = [effect / 2 for effect in doubled]
     W = track_weights(track, n_replicates, seed)
     of_mean = np.array([_mean_product(W, effect, effect) for effect in effects])
-    of_pieces = np.array([_weighted_mean(W, np.square(e).sum(axis=1)) for e in effects])
+    of_pieces = np.array([_mean_square(W, effect) for effect in effects])
     tables = []
     for name, squares in (("mean shift", of_mean), ("single pieces", of_pieces)):
         statistics = dict(zip(PARTS, ratio(squares, squares.sum(axis=0)), strict=True))
@@ -386,9 +383,9 @@ def _category_codes(category: ArrayLike) -> tuple[NDArray[np.intp], list[str]]:
     return codes, names.tolist()
 
 
-def _weighted_mean(W: FloatArray, values: FloatArray) -> FloatArray:
-    """Return the mean of values, (n_pieces,), under each weighting."""
-    means: FloatArray = (W @ values) / W.sum(axis=1)
+def _mean_square(W: FloatArray, rows: FloatArray) -> FloatArray:
+    """Return the mean squared length of rows under each weighting."""
+    means: FloatArray = (W @ np.square(rows).sum(axis=1)) / W.sum(axis=1)
     return means
 
 
@@ -528,17 +525,16 @@ def _usable_labels(pieces: pd.DataFrame, labels: Sequence[str], deals: Sequence[
 class _Trial:
     """What there is to fit a correction on, and to judge it by, in one deal of the pieces.
 
-    `names` and `X` are those of the datasets at home (0) and away (1); see `Renderings`.
+    `renderings` has two datasets, home (0) and away (1).
     """
 
-    names: tuple[str, str]
-    X: tuple[FloatArray, FloatArray]
-    pieces: pd.DataFrame
+    renderings: Renderings
     deal: Deal
 
     def rows(self, side: int, rows: _Rows) -> FloatArray:
         """Return pieces as they are at home (0) or away (1)."""
-        return self.X[side][rows]
+        of_pieces: FloatArray = self.renderings.X[side][rows]
+        return of_pieces
 
     @property
     def train(self) -> _Rows:
@@ -552,7 +548,7 @@ class _Trial:
 
     def column(self, name: str, rows: _Rows) -> NDArray[np.object_]:
         """Return what the table of pieces says of some of them."""
-        return self.pieces[name].to_numpy(object)[rows]
+        return self.renderings.pieces[name].to_numpy(object)[rows]
 
 
 # From home (0) or away (1) and positions of pieces to their corrected rows.
@@ -630,14 +626,14 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
         spec,
         np.concatenate([trial.rows(0, deal.source), trial.rows(1, deal.target)]),
         trial.column("lead", trial.train),
-        sample_domain=np.repeat(trial.names, [len(deal.source), len(deal.target)]),
+        sample_domain=np.repeat(trial.renderings.datasets, [len(deal.source), len(deal.target)]),
         sample_group=trial.column("group", trial.train),
         random_state=seed,
         draw=seed,
     )
 
     def corrected(side: int, rows: _Rows) -> FloatArray:
-        domain = np.full(len(rows), trial.names[side])
+        domain = np.full(len(rows), trial.renderings.datasets[side])
         out: FloatArray = transformer.transform(trial.rows(side, rows), sample_domain=domain)
         return out
 
@@ -722,10 +718,11 @@ def judge_on_renderings(
         raise ArgumentError("some pieces have no lead instrument")
     dealt = [deal_pieces(renderings.pieces, seed + number) for number in range(deals)]
     usable = _usable_labels(renderings.pieces, labels, dealt)
-    home_and_away = renderings.X[0], renderings.X[renderings.position(away)]
+    both = [0, renderings.position(away)]
+    two = replace(renderings, datasets=(renderings.datasets[0], away), X=renderings.X[both])
     collected: dict[tuple[str, str, str], list[FloatArray]] = {}
     for number, deal in enumerate(dealt):
-        trial = _Trial((renderings.datasets[0], away), home_and_away, renderings.pieces, deal)
+        trial = _Trial(two, deal)
         W = track_weights(trial.column("track", deal.test), n_replicates, seed)
         trained: dict[str, LogisticRecogniser] = {}
         without: dict[str, tuple[FloatArray, FloatArray]] = {}
@@ -763,7 +760,7 @@ def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[tuple[str, st
     cosines[(taken <= 0) & (length > 0)] = 0.0
     if np.square(removed).sum() <= 1e-13 * np.square(before).sum():
         cosines[:] = np.nan
-    left, whole = (_weighted_mean(W, np.square(rows).sum(axis=1)) for rows in (after, before))
+    left, whole = (_mean_square(W, rows) for rows in (after, before))
     return {
         ("", "angle"): np.degrees(np.arccos(np.clip(cosines, -1, 1))),
         ("", "mean_removed"): 1 - ratio(rest, length),
@@ -791,7 +788,7 @@ def _recognise(
     scores: dict[tuple[str, str], list[FloatArray]] = {}
     spans: dict[bytes, Span] = {}
     for label in labels:
-        y = trial.pieces[label].to_numpy(dtype=np.float64)
+        y = trial.renderings.pieces[label].to_numpy(dtype=np.float64)
         y_train, y_test = y[source], y[test]
         known, seen = ~np.isnan(y_train), ~np.isnan(y_test)
         if label not in models:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,17 +37,9 @@ import pandas as pd
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import default_root, fetch, prepare_paper
 from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.experiments import run
 from biasmir_utils.experiments.report import rendered
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
-from biasmir_utils.experiments.run import (
-    OutputPaths,
-    TaskStore,
-    output_paths,
-    plan_evaluation,
-    run_plan,
-    task_keys,
-    write_evaluation,
-)
 from biasmir_utils.experiments.stats import Cell, FloatArray, Samples, interval
 from biasmir_utils.files import atomic_path, sha256, versions, write_json
 
@@ -62,8 +54,6 @@ SOURCE = (
 
 # What each correction is put beside: the same recogniser without a projection.
 BASELINES = {"lda": "none", "mlda": "none", "k": "none", "klda": "k", "mklda": "k"}
-# What counts as little, in ROC-AUC: one point of a hundred. The paper's largest is 0.0056.
-LITTLE = 0.01
 PAIRS = tuple((train, test) for test in PUBLISHED_DATASETS for train in PUBLISHED_DATASETS)
 ACROSS = tuple((train, test) for train, test in PAIRS if train != test)
 
@@ -201,99 +191,36 @@ def _remaining_fall(samples: Samples) -> _Figure:
     return min(remaining)
 
 
-class _Claim(NamedTuple):
-    """One point of the paper: what is claimed about a figure, and from where on it holds."""
-
-    name: str
-    statement: str
-    figure: str
-    compute: Callable[..., _Figure]  # from results and the embeddings
-    embeddings: tuple[str, ...] = ()
-    bound: float = 0.0
-    above: bool = True  # on which side of the bound the figure is claimed to lie
-    whole: bool = False  # whether it is about everything published, whatever a table has of it
-
-
-_CLAIMS = (
-    _Claim(
-        "close in-domain",
-        "the embeddings are closer together in-domain than across datasets",
-        "range of the embeddings' means across minus in-domain, mean of both test sets",
-        _closer,
-        PUBLISHED_EMBEDDINGS,
-    ),
-    *(
-        _Claim(
-            f"fall of {name}",
-            f"{name} falls across datasets",
-            "mean of the two falls, the test set held fixed",
-            _mean_fall,
-            (name.lower(),),
-        )
-        for name in ("VGGish", "YAMNet", "OpenL3")
-    ),
-    *(
-        _Claim(
-            f"{more} after {less}",
-            f"{more} falls more than {less}",
-            "difference of their mean falls",
-            _falls_more,
-            (more.lower(), less.lower()),
-        )
-        for more, less in (("YAMNet", "VGGish"), ("OpenL3", "YAMNet"))
-    ),
-    _Claim(
-        "YAMNet on top",
-        "YAMNet stays the highest across datasets",
-        "YAMNet minus the best of the others, the smaller of the two pairs",
-        _lead,
-        ("yamnet", "vggish", "openl3"),
-    ),
-    _Claim(
-        "projections add little",
-        f"a projection by itself adds less than {100 * LITTLE:g} point anywhere",
-        "largest gain of lda, mlda over none and of klda, mklda over k, over all pairs",
-        _largest_projection_gain,
-        bound=LITTLE,
-        above=False,
-        whole=True,
-    ),
-    _Claim(
-        "random features first",
-        "of the largest gain over no correction, the random features bring more than the "
-        "projection",
-        "gain of k over none minus gain of the correction over k, where the correction gains "
-        "most across datasets",
-        _share_of_random_features,
-        whole=True,
-    ),
-    _Claim(
-        "the fall remains",
-        "no correction makes up for the fall",
-        "in-domain mean without correction minus the best cross-dataset mean with any, the "
-        "smallest over embeddings and test sets",
-        _remaining_fall,
-        whole=True,
-    ),
-)
+_COMPUTED: dict[str, Callable[..., _Figure]] = {
+    "close in-domain": _closer,
+    **dict.fromkeys(("fall of VGGish", "fall of YAMNet", "fall of OpenL3"), _mean_fall),
+    **dict.fromkeys(("YAMNet after VGGish", "OpenL3 after YAMNet"), _falls_more),
+    "YAMNet on top": _lead,
+    "projections add little": _largest_projection_gain,
+    "random features first": _share_of_random_features,
+    "the fall remains": _remaining_fall,
+}
+"""How the figure of each claim in `published_claims.csv` follows from results and embeddings."""
 
 
 def _checked_claims(ours: Samples, published: Samples, level: float) -> pd.DataFrame:
     """Return a row for each claim: what it says, our figure, the published one, the verdict."""
-    return pd.DataFrame([_checked(claim, ours, published, level) for claim in _CLAIMS])
+    claims = _read("published_claims.csv").itertuples(index=False)
+    return pd.DataFrame([_checked(claim, ours, published, level) for claim in claims])
 
 
-def _checked(claim: _Claim, ours: Samples, published: Samples, level: float) -> dict[str, Any]:
-    whole = claim.compute(published, *claim.embeddings).value
+def _checked(claim: Any, ours: Samples, published: Samples, level: float) -> dict[str, Any]:
+    compute, embeddings = _COMPUTED[claim.claim], claim.embeddings.split()
+    whole = compute(published, *embeddings).value
     try:
-        known = claim.compute(published.only(ours.cells), *claim.embeddings).value
+        known = compute(published.only(ours.cells), *embeddings).value
     except _AbsentError:
         known = whole
     lacking, holds, clear = "", None, None
     try:
-        if absent := [name for name in claim.embeddings if name not in ours.names("embedding")]:
+        if absent := [name for name in embeddings if name not in ours.names("embedding")]:
             raise _AbsentError(f"the table lacks {' and '.join(absent)}")
-        mine = claim.compute(ours, *claim.embeddings)
+        mine = compute(ours, *embeddings)
         if np.isnan(mine.value):
             raise _AbsentError("no label has all of its means")
     except _AbsentError as error:
@@ -301,15 +228,15 @@ def _checked(claim: _Claim, ours: Samples, published: Samples, level: float) -> 
         verdict = f"not checked: {error}"
     else:
         value, (low, high) = mine.value, mine.ends(ours, level)
-        lacking = _lacking(ours, published) if claim.whole else ""
-        holds = value > claim.bound if claim.above else value < claim.bound
+        lacking = _lacking(ours, published) if claim.whole == "yes" else ""
+        holds = value > claim.bound if claim.side == "above" else value < claim.bound
         clear = low > claim.bound or high < claim.bound
         verdict = "holds" if holds else "does not hold"
         if lacking:
             verdict += f", over a part of what it is about (the table lacks {lacking})"
         if not (clear or np.isnan(low)):
             verdict += ", but the interval has both sides"
-    said = {"claim": claim.name, "statement": claim.statement, "figure": claim.figure}
+    said = {"claim": claim.claim, "statement": claim.statement, "figure": claim.figure}
     figures = {"ours": value, "low": low, "high": high, "published": known}
     answer = {"published_whole": whole, "verdict": verdict, "holds": holds, "clear": clear}
     return {**said, **figures, **answer, "lacking": lacking}
@@ -329,11 +256,14 @@ def _lacking(ours: Samples, published: Samples) -> str:
     return ", ".join(names)
 
 
+def _read(name: str) -> pd.DataFrame:
+    with files("biasmir_utils.experiments").joinpath(name).open(encoding="utf-8") as file:
+        return pd.read_csv(file, comment="#", keep_default_na=False)
+
+
 @lru_cache(maxsize=1)
 def _published() -> Samples:
-    path = files("biasmir_utils.experiments").joinpath("published_mean_auc.csv")
-    with path.open(encoding="utf-8") as file:
-        wide = pd.read_csv(file, comment="#", keep_default_na=False)
+    wide = _read("published_mean_auc.csv")
     table = wide.melt(["embedding", "correction", "mode"], var_name="pair", value_name="roc_auc")
     table[["train_set", "test_set"]] = table["pair"].str.split(">", expand=True)
     table["roc_auc"] = (table["roc_auc"] / 100).round(4)
@@ -776,16 +706,16 @@ def reproduce(
         raise CorpusError(
             f"{corpus.path}: none of {published} is among its embeddings ({', '.join(names)})"
         )
-    paths = output_paths(made / "results.csv")
-    plan = plan_evaluation(corpus, chosen, ("paper",), list(modes))
+    paths = run.output_paths(made / "results.csv")
+    plan = run.plan_evaluation(corpus, chosen, ("paper",), list(modes))
     if _is_done(plan.parameters, corpus, paths, scores):
         say(f"3/4 evaluate: done before, {paths.results}")
     else:
         say(f"3/4 evaluate: {len(plan.tasks)} tasks")
         how: dict[str, Any] = {"jobs": jobs, "progress": progress, "scheduler": scheduler}
-        found = run_plan(plan, scores=scores, resume=paths.tasks, **how)
-        write_evaluation(found, paths.results, task_keys(plan))
-        if others := len(TaskStore(paths.tasks).keys()):
+        found = run.run_plan(plan, scores=scores, resume=paths.tasks, **how)
+        run.write_evaluation(found, paths.results, run.task_keys(plan))
+        if others := len(run.TaskStore(paths.tasks).keys()):
             say(f"  {paths.tasks} has {others} finished task(s) of a call with other parameters")
         if warned := found.record["warnings"]:
             say(f"  {len(warned)} warning(s), all in {paths.record}; the first: {warned[0]}")
@@ -815,7 +745,7 @@ def _prepared(root: Path, folder: Path, say: Callable[[str], object]) -> Corpus:
     return corpus
 
 
-def _is_done(parameters: Any, corpus: Corpus, paths: OutputPaths, scores: bool) -> bool:
+def _is_done(parameters: Any, corpus: Corpus, paths: run.OutputPaths, scores: bool) -> bool:
     """Tell whether the results are there, of these parameters, data and program."""
     if not paths.results.is_file() or (scores and not paths.scores.is_file()):
         return False
@@ -826,7 +756,7 @@ def _is_done(parameters: Any, corpus: Corpus, paths: OutputPaths, scores: bool) 
 
 
 def _compared(
-    paths: OutputPaths, table: Path, report: Path, scores: bool, say: Callable[[str], object]
+    paths: run.OutputPaths, table: Path, report: Path, scores: bool, say: Callable[[str], object]
 ) -> str:
     files = [paths.results, *([paths.scores] if scores else [])]
     made_from = {

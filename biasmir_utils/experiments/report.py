@@ -56,6 +56,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from biasmir_utils.corrections import INFORMATION, Correction, parse_correction
+from biasmir_utils.experiments import stats
 from biasmir_utils.experiments.evaluate import (
     REPORT_SEEDS,
     Plan,
@@ -75,13 +76,6 @@ from biasmir_utils.experiments.metrics import (
 from biasmir_utils.experiments.protocol import CATEGORY, GROUP, LABEL, NUMBER
 from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.separability import PROBE_FOLDS, SHIFT_MEASURES
-from biasmir_utils.experiments.stats import (
-    TrackDraws,
-    holm,
-    interval,
-    paired_wilcoxon,
-    smallest_p,
-)
 
 SOURCE_ONLY, UNLABELLED_TARGET, GROUPED, LABELLED = INFORMATION
 LEVEL = 0.95
@@ -222,7 +216,7 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
         needed = {name: arrays[name] for name in arrays if name not in ("clip", "group")}
         own.setdefault((*where, key["train_set"]), {})[test_set] = (needed, key["threshold"])
     tracks_of = {name: set(own.values()) for name, own in track_of.items()}
-    draws = TrackDraws(
+    draws = stats.TrackDraws(
         {name: list(own) for name, own in tracks_of.items()}, N_REPLICATES, 0, corpus.shared_tracks
     )
     asked = [
@@ -316,7 +310,7 @@ def _tables(
     order: list[_Variant],
     seeds: list[int],
     scored: _Scored,
-    draws: TrackDraws,
+    draws: stats.TrackDraws,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the changes and the metrics of one embedding and pair of datasets."""
     labels = list(dict.fromkeys(where[0] for where in scored))
@@ -404,7 +398,7 @@ def _changes(block: _Block) -> pd.DataFrame:
                     "worst_change": fell[0],
                     **_interval("worst_", fell),
                     "n_labels": int((~np.isnan(difference[:, 0])).sum()),
-                    "p": paired_wilcoxon(difference[:, 0]),
+                    "p": stats.paired_wilcoxon(difference[:, 0]),
                     "seed_sd": float(seeds.std(ddof=1)) if len(seeds) > 1 else np.nan,
                     "seed_low": float(seeds.min()),
                     "seed_high": float(seeds.max()),
@@ -414,7 +408,7 @@ def _changes(block: _Block) -> pd.DataFrame:
     if len(table):
         # A family: all corrections of one embedding and pair, for one metric in one place.
         family = table.groupby(["baseline", "where", "metric"], sort=False)["p"]
-        table["p_holm"] = family.transform(holm)
+        table["p_holm"] = family.transform(stats.holm)
     return table
 
 
@@ -456,7 +450,7 @@ def _known(function: Callable[..., Any], values: Array, axis: int) -> Any:
 
 
 def _interval(prefix: str, draws: Array) -> dict[str, float]:
-    return dict(zip((f"{prefix}low", f"{prefix}high"), interval(draws, LEVEL), strict=True))
+    return dict(zip((f"{prefix}low", f"{prefix}high"), stats.interval(draws, LEVEL), strict=True))
 
 
 def _summary(
@@ -599,33 +593,30 @@ def _text(
     summary, asked = report.summary, record["parameters"]
     corrections = list(dict.fromkeys(summary["correction"]))
     corrected = summary.loc[summary["correction"] != NONE, ["correction", "mode", "alpha"]]
-    n_tests, least_p = len(corrected.drop_duplicates()), smallest_p(report.facts["n_labels"])
+    n_tests, least_p = len(corrected.drop_duplicates()), stats.smallest_p(report.facts["n_labels"])
     lines = skipped_lines(record["skipped"])
     brier = report.task.loc[report.task["metric"] == "brier", "value"]
+    tables = {"gains": _gains, "other_metrics": _other_metrics, "modes_compared": _modes_compared}
+    tables |= {"shift_and_damage": _shift_and_damage}
+    limits = {"level": LEVEL, "few": FEW_TRACKS, "significant": SIGNIFICANT}
+    limits |= {"n_folds": PROBE_FOLDS, "report_seeds": REPORT_SEEDS}
     return rendered(
         "report.md.jinja",
         plain,
+        **limits,
+        **{name: _markdown(table(report)) for name, table in tables.items()},
         part=part,
         figure=figure,
         record=record,
         report=report,
-        gains=_markdown(_gains(report)),
-        other_metrics=_markdown(_other_metrics(report)),
-        shift_and_damage=_markdown(_shift_and_damage(report)),
-        modes_compared=_markdown(_modes_compared(report)),
         brier_is_blank=bool(len(brier) and brier.isna().all()),
-        few=FEW_TRACKS,
         has_random=any(name.split(":")[0] == "random" for name in corrections),
         groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
         least_p=least_p,
         least_p_holm=min(1.0, least_p * max(n_tests, 1)),
-        level=LEVEL,
         mapped=[name for name in corrections if parse_correction(name).kernel],
-        n_folds=PROBE_FOLDS,
         n_tests=n_tests,
-        report_seeds=REPORT_SEEDS,
         seen=list(dict.fromkeys(summary["information"])),
-        significant=SIGNIFICANT,
         skipped=list(dict.fromkeys(line.removeprefix("skipped ") for line in lines)),
     )
 
@@ -674,7 +665,7 @@ def _shift_and_damage(report: Report) -> pd.DataFrame:
     for name, measure in SHIFT_MEASURES.items():
         table[measure.heading] = _numbers(report.summary, name)
         table[f"chance {measure.heading}"] = _numbers(report.summary, f"{name}_chance")
-    table["rank"] = report.summary["rank"].map("{:.3g}".format)
+    table["rank"] = _texts(report.summary, "rank", "{:.3g}".format)
     table["variance moved"] = _numbers(report.summary, "variance_moved")
     table["by random projection"] = _numbers(report.summary, "variance_moved_control")
     table["variance kept"] = _numbers(report.summary, "variance_kept")

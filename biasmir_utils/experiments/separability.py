@@ -41,9 +41,9 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +75,10 @@ DISTANCE_PERMUTATIONS = 100
 """How often the chance of mean gap and MMD is measured for each fit."""
 NEIGHBOUR_BLOCK = 512
 """Rows whose distances to all others are held at a time."""
+
+
+_Labels = NDArray[np.bool_]
+"""Which clips are of the second of two datasets, a row for each labelling."""
 
 
 # What is compared
@@ -159,9 +163,7 @@ class _Clips:
         """Return how many tracks a dataset has."""
         return len(np.unique(self.tracks[self.domain == code]))
 
-    def permuted(
-        self, y: NDArray[np.bool_], n: int, seed: int | Sequence[int]
-    ) -> NDArray[np.bool_]:
+    def permuted(self, y: _Labels, n: int, seed: int | Sequence[int]) -> _Labels:
         """Return labels in which whole tracks have changed places, (n, n_clips).
 
         Twins change places only with each other.
@@ -347,7 +349,7 @@ def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = 
 
 
 def _probed(
-    rows: FloatArray, train: NDArray[np.bool_], labels: Sequence[NDArray[np.bool_]]
+    rows: FloatArray, train: NDArray[np.bool_], labels: Sequence[_Labels]
 ) -> list[FloatArray]:
     """Return ROC-AUC on held-out clips for each set of labellings, (n_labelings, n_folds)."""
     span, found = Span.of(rows), []
@@ -460,33 +462,29 @@ def _lacking(found: Separability) -> Iterator[str]:
         )
 
 
-def _mean(parts: Sequence[Measured]) -> Measured:
-    return Measured(*np.mean(parts, axis=0).tolist())
+def _mean(parts: Iterable[Measured]) -> Measured:
+    return Measured(*np.mean(list(parts), axis=0).tolist())
 
 
 # What is left of a difference, and the damage done
 
 
-def _probe_of(kind: str) -> Callable[..., FloatArray]:
-    """Return what measures by a probe: see `ShiftMeasure.compute`."""
-
-    def compute(
-        rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], scale: FloatArray, seed: int
-    ) -> FloatArray:
-        unknown = np.full(len(labels), np.nan)
-        if min(clips.n_tracks(code) for code in (0, 1)) < PROBE_FOLDS:
-            return unknown
-        try:
-            features = _features(rows, kind, seed, scale)
-        except ArgumentError:  # most rows are equal, so that random features have no bandwidth
-            return unknown
-        (found,) = _probed(features, clips.folds(False, seed), [labels])
-        return np.asarray(found.mean(axis=1))
-
-    return compute
+def _probe_aucs(
+    kind: str, rows: FloatArray, clips: _Clips, labels: _Labels, scale: FloatArray, seed: int
+) -> FloatArray:
+    """Return the ROC-AUC of a probe under each labelling."""
+    unknown = np.full(len(labels), np.nan)
+    if min(clips.n_tracks(code) for code in (0, 1)) < PROBE_FOLDS:
+        return unknown
+    try:
+        features = _features(rows, kind, seed, scale)
+    except ArgumentError:  # most rows are equal, so that random features have no bandwidth
+        return unknown
+    (found,) = _probed(features, clips.folds(False, seed), [labels])
+    return np.asarray(found.mean(axis=1))
 
 
-def _mean_gaps(rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: Any) -> FloatArray:
+def _mean_gaps(rows: FloatArray, clips: _Clips, labels: _Labels, *_: Any) -> FloatArray:
     """Return the distance of the means under each labelling: see `mean_gap`."""
     second = labels.astype(np.float64)
     n_second = second.sum(axis=1)
@@ -504,9 +502,7 @@ def _mean_gaps(rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: A
     return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
 
 
-def _squared_mmds(
-    rows: FloatArray, clips: _Clips, labels: NDArray[np.bool_], *_: Any
-) -> FloatArray:
+def _squared_mmds(rows: FloatArray, clips: _Clips, labels: _Labels, *_: Any) -> FloatArray:
     """Return the squared MMD under each labelling; pairs of rows of one track do not count."""
     # In place: these matrices are what takes time.
     kernel = rows @ rows.T
@@ -561,8 +557,8 @@ class ShiftMeasure(NamedTuple):
 
 
 SHIFT_MEASURES = {
-    "linear_probe": ShiftMeasure("linear probe", _probe_of("linear"), is_probe=True),
-    "rbf_probe": ShiftMeasure("RBF probe", _probe_of("rbf"), is_probe=True),
+    "linear_probe": ShiftMeasure("linear probe", partial(_probe_aucs, "linear"), is_probe=True),
+    "rbf_probe": ShiftMeasure("RBF probe", partial(_probe_aucs, "rbf"), is_probe=True),
     "mean_gap": ShiftMeasure("mean gap", _mean_gaps),
     "mmd2": ShiftMeasure("squared MMD", _squared_mmds),
 }
@@ -617,9 +613,26 @@ def dataset_shift(
     clips = _Clips(sample_domain, sample_track, paired)
     rows, y = clips.rows(X), clips.is_second()
     labels = np.vstack([y, clips.permuted(y, n_permutations, seed)])
-    scale = probe_scale(rows) if scale is None else scale
+    return _shift(
+        [X], clips, labels, [probe_scale(rows) if scale is None else scale], seed, measures
+    )
+
+
+def _shift(
+    sides: Sequence[ArrayLike],
+    clips: _Clips,
+    labels: _Labels,
+    scales: Sequence[ArrayLike],
+    seed: int,
+    measures: Iterable[str],
+) -> dict[str, Measured]:
+    """Return measures under some labellings, means over the sides that rows are seen from."""
+    both = [(clips.rows(X), scale) for X, scale in zip(sides, scales, strict=True)]
     return {
-        name: _measured(SHIFT_MEASURES[name].compute(rows, clips, labels, scale, seed))
+        name: _mean(
+            _measured(SHIFT_MEASURES[name].compute(rows, clips, labels, scale, seed))
+            for rows, scale in both
+        )
         for name in measures
     }
 
@@ -825,39 +838,25 @@ def measure_corrections(
         for side in ((0, 1) if space.depends_on_side else (0,))
     ]
     scales = [probe_scale(X) for X in before]
-
-    def measured(name: str, rows: Sequence[Array], labels: NDArray[np.bool_]) -> Measured:
-        compute = SHIFT_MEASURES[name].compute
-        sides = [
-            _measured(compute(clips.rows(X), clips, labels, scale, seed))
-            for X, scale in zip(rows, scales, strict=True)
-        ]
-        return _mean(sides)
-
+    slow = [name for name, measure in SHIFT_MEASURES.items() if measure.is_probe]
+    fast = [name for name in SHIFT_MEASURES if name not in slow]
     key = f"{array_sum(*before, domain, track)} {clips.twins} {seed}"
     if key not in _PROBED:
         if len(_PROBED) >= _MAX_PROBED:
             _PROBED.clear()
         permuted = np.vstack([y, clips.permuted(y, PROBE_PERMUTATIONS, seed)])
-        _PROBED[key] = {
-            name: measured(name, before, permuted)
-            for name, measure in SHIFT_MEASURES.items()
-            if measure.is_probe
-        }
+        _PROBED[key] = _shift(before, clips, permuted, scales, seed, slow)
     probes = _PROBED[key]
-    unchanged = {name: probes.get(name) or measured(name, before, apart) for name in SHIFT_MEASURES}
+    unchanged = probes | _shift(before, clips, apart, scales, seed, fast)
     for variant, correction in corrections.items():
         after, rank, alpha, left = before, 0, 1.0, unchanged
         if correction is not None:
             after = [correction.transform(X, sample_domain=domain) for X in before]
             alpha = correction.alpha
             rank = int(getattr(correction, "rank_", 0)) if alpha else 0
-            left = {
-                name: probes[name]._replace(value=measured(name, after, y[np.newaxis]).value)
-                if name in probes
-                else measured(name, after, apart)
-                for name in SHIFT_MEASURES
-            }
+            probed = _shift(after, clips, y[np.newaxis], scales, seed, slow)
+            left = {name: probes[name]._replace(value=one.value) for name, one in probed.items()}
+            left |= _shift(after, clips, apart, scales, seed, fast)
         harms = [damage(*rows, rank, alpha) for rows in zip(before, after, strict=True)]
         harm = {name: _mean([one[name] for one in harms]) for name in harms[0]}
         lacking = [name for name in harm if np.isnan(harm["variance_moved"].value)]

@@ -4,68 +4,44 @@ Every function takes a tidy table or arrays, draws with seaborn and matplotlib i
 style (`style`), and returns the Axes or Figure. matplotlib is loaded only when one is called.
 """
 
+import types
+
 from biasmir_utils.plots.clips import (
-    category_means,
-    domain_means,
-    frames,
-    projection,
-    spectrogram,
-    toy_domains,
+    category_means as category_means,
+    domain_means as domain_means,
+    frames as frames,
+    projection as projection,
+    spectrogram as spectrogram,
+    toy_domains as toy_domains,
 )
 from biasmir_utils.plots.scores import (
-    by_size,
-    change_by_label,
-    changes,
-    dots_and_whiskers,
-    falls,
-    gain_and_loss,
-    published_changes,
-    published_pairs,
-    ranking,
-    score_distributions,
-    train_test_pairs,
+    by_size as by_size,
+    change_by_label as change_by_label,
+    changes as changes,
+    dots_and_whiskers as dots_and_whiskers,
+    falls as falls,
+    gain_and_loss as gain_and_loss,
+    published_changes as published_changes,
+    published_pairs as published_pairs,
+    ranking as ranking,
+    score_distributions as score_distributions,
+    train_test_pairs as train_test_pairs,
 )
 from biasmir_utils.plots.shifts import (
-    closing_gap,
-    cosine_grid,
-    cosine_similarities,
-    factor_bars,
-    found_and_lost,
-    group_shares,
-    label_by_group,
-    shift_arrows,
-    singular_values,
+    closing_gap as closing_gap,
+    cosine_grid as cosine_grid,
+    cosine_similarities as cosine_similarities,
+    factor_bars as factor_bars,
+    found_and_lost as found_and_lost,
+    group_shares as group_shares,
+    label_by_group as label_by_group,
+    shift_arrows as shift_arrows,
+    singular_values as singular_values,
 )
-from biasmir_utils.plots.style import Look, looks, style
+from biasmir_utils.plots.style import Look as Look, looks as looks, style as style
 
-__all__ = [
-    "Look",
-    "by_size",
-    "category_means",
-    "change_by_label",
-    "changes",
-    "closing_gap",
-    "cosine_grid",
-    "cosine_similarities",
-    "domain_means",
-    "dots_and_whiskers",
-    "factor_bars",
-    "falls",
-    "found_and_lost",
-    "frames",
-    "gain_and_loss",
-    "group_shares",
-    "label_by_group",
-    "looks",
-    "projection",
-    "published_changes",
-    "published_pairs",
-    "ranking",
-    "score_distributions",
-    "shift_arrows",
-    "singular_values",
-    "spectrogram",
-    "style",
-    "toy_domains",
-    "train_test_pairs",
-]
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not (name.startswith("_") or isinstance(value, types.ModuleType))
+)

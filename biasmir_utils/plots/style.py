@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,31 +36,6 @@ REFERENCE: dict[str, Any] = {"color": MUTED, "linestyle": "--", "linewidth": 1.6
 """How a reference line is drawn: chance, no change."""
 WIDTH = 6.0
 """Width of a figure in inches. At a phone's 350 px the smallest type is still 10 px high."""
-
-_RC = {
-    **dict.fromkeys(
-        ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK
-    ),
-    "axes.labelsize": 14,
-    "axes.linewidth": 1.0,
-    "axes.titlesize": 15,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 200,
-    "figure.figsize": (WIDTH, 4.0),
-    "font.size": 14,
-    "grid.color": "#d9d9d9",
-    "hatch.linewidth": 1.2,
-    "legend.fontsize": 13,
-    "legend.frameon": False,
-    "lines.linewidth": 2.2,
-    "lines.markersize": 8,
-    "savefig.facecolor": "white",
-    "savefig.transparent": False,
-    # Names come from data, and a dollar sign in them is one.
-    "text.parse_math": False,
-    "xtick.labelsize": 13,
-    "ytick.labelsize": 13,
-}
 
 
 class Look(NamedTuple):
@@ -125,12 +101,15 @@ def style() -> Iterator[None]:
     import matplotlib as mpl
     import seaborn as sns
 
+    book = mpl.rc_params_from_file(
+        Path(__file__).with_name("book.mplstyle"), use_default_template=False
+    )
     # A notebook chooses its backend with the first figure, and shows figures from then on. The
     # end of the context must not undo that choice.
     interactive = mpl.is_interactive()
     try:
         with mpl.rc_context():
-            sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=_RC)
+            sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=book)
             try:
                 yield
             finally:

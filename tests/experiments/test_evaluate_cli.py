@@ -94,6 +94,16 @@ def test_a_full_report_writes_files_and_names_them(tiny_corpus, tmp_path, correc
         assert "[none, lda global, center global]" in run(*arguments, "--dry-run")
 
 
+def test_tables_are_written_before_the_figure_is_drawn(tiny_corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("biasmir_utils.plots.gain_and_loss", lambda *_, **__: 1 / 0)
+    arguments = [tiny_corpus, "--embedding", "toy", "--correction", "lda", "--labels", "piano"]
+    arguments += ["--out", tmp_path / "r.csv", "--report", "full", "--jobs", 1]
+    done = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert isinstance(done.exception, ZeroDivisionError)
+    assert len(list(tmp_path.glob("r.*"))) == 8
+    assert len(read_table(tmp_path / "r.task.csv"))
+
+
 def test_a_dry_run_tells_the_tasks_and_writes_nothing(tiny_corpus, tmp_path):
     output = run(
         tiny_corpus, "--embedding", "toy", "--correction", "paper", "--mode", "global",
