@@ -1,5 +1,18 @@
-"""`python -m biasmir_utils` is the command `biasmir`."""
+"""The program `biasmir`, also as `python -m biasmir_utils`."""
 
-from biasmir_utils.cli import main
+import sys
 
-main(prog_name="biasmir")
+
+def run() -> None:
+    """Run the command line; Ctrl-C ends it with one line from its first import on."""
+    try:
+        from biasmir_utils.cli import main
+
+        main(prog_name="biasmir")
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

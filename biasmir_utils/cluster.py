@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ _ADDRESS = re.compile(
 )
 _SECONDS_TO_ANSWER = 10.0
 """How long a scheduler may take to answer, and then to have a worker."""
+_SECONDS_OF_PATIENCE = 60.0
+"""How long a scheduler that has work may be silent, or be without any worker."""
 _turn = threading.Lock()
 """Held by the one call that a worker does at a time, however many threads it has."""
 
@@ -79,13 +81,21 @@ class Workers:
     versions: dict[str, str]
 
     def __len__(self) -> int:
-        return len(self.client.nthreads())
+        try:
+            asked = self.client.scheduler.ncores
+            return len(self.client.sync(asked, callback_timeout=_SECONDS_OF_PATIENCE))
+        except OSError as error:
+            silent = f"no answer within {_SECONDS_OF_PATIENCE:.0f} s ({type(error).__name__})"
+            raise self._lost(silent) from error
+
+    def _lost(self, why: str) -> ClusterError:
+        return ClusterError(
+            f"scheduler {self.scheduler}: {why}; what is finished is kept, and the same call goes "
+            f"on from there, also without a scheduler"
+        )
 
     def results(
-        self,
-        function: Callable[..., Any],
-        calls: Iterable[Sequence[Any]],
-        data: Sequence[Any] = (),
+        self, function: Callable[..., Any], calls: Iterable[Sequence[Any]], data: Sequence[Any] = ()
     ) -> Generator[Any, None, None]:
         """Yield what `function` returns for each call, in the order in which they finish.
 
@@ -104,11 +114,11 @@ class Workers:
         Raises
         ------
         ClusterError
-            If the connection is lost, several workers end during one call, or a worker that
-            joined later has other versions.
+            If the connection is lost, the scheduler is silent or without workers for long,
+            several workers end during one call, or a worker that joined later has other versions.
         """
         import dask
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker, wait
 
         def submit(called: Callable[..., Any], *arguments: Any) -> Any:
             return self.client.submit(called, *arguments, pure=False)
@@ -121,23 +131,33 @@ class Workers:
             for call in calls
         )
         # At least one, also while all workers are being replaced.
-        running = as_completed(islice(futures, max(1, 2 * len(self))), loop=self.client.loop)
+        running, seen = list(islice(futures, max(1, 2 * len(self)))), time.monotonic()
         try:
-            for future in running:
-                result = future.result()
-                running.update(islice(futures, 1))
+            while running:
+                try:
+                    with self.client.as_current():
+                        wait(running, _SECONDS_TO_ANSWER, "FIRST_COMPLETED")
+                    future = next(one for one in running if one.done())
+                    result = future.result(_SECONDS_TO_ANSWER)
+                except TimeoutError:
+                    if any(one.status == "error" for one in running):
+                        raise  # that of a call
+                    if len(self):
+                        seen = time.monotonic()
+                    elif time.monotonic() > seen + _SECONDS_OF_PATIENCE:
+                        alone = f"came within {_SECONDS_OF_PATIENCE:.0f} s"
+                        raise self._lost(f"all its workers are gone, no other {alone}") from None
+                    continue
+                seen = time.monotonic()
+                running.remove(future)
+                running.extend(islice(futures, 1))
                 yield result
         except KilledWorker as error:
-            raise ClusterError(
-                f"scheduler {self.scheduler}: several workers ended during one task; have they "
-                f"enough memory? What is finished is kept, and the same call goes on from there, "
-                f"also without a scheduler"
-            ) from error
+            ended = "several workers ended during one task (have they enough memory?)"
+            raise self._lost(ended) from error
         except CancelledError as error:
-            raise ClusterError(
-                f"scheduler {self.scheduler}: the connection was lost, or the work was cancelled "
-                f"there; what is finished is kept, the same call goes on from there"
-            ) from error
+            gone = "the connection was lost, or the work was cancelled there"
+            raise self._lost(gone) from error
 
 
 def _checked(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:
@@ -279,8 +299,11 @@ def _client(scheduler: str) -> Iterator[Client]:
             f"({reason}); expected an address such as tcp://10.0.0.5:8786 of a running "
             f"`dask scheduler`, or 'local'"
         ) from error
-    with client:
+    try:
         yield client
+    finally:
+        with suppress(TimeoutError):  # a silent scheduler, which was told of already
+            client.close(_SECONDS_TO_ANSWER)
 
 
 def _check_versions(worker: str, found: dict[str, str], expected: dict[str, str]) -> None:

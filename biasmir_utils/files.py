@@ -48,6 +48,10 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
+    except OSError as error:  # a full disk names no file, and nobody knows a hidden one
+        if error.errno and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(target), None
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

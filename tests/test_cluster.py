@@ -256,15 +256,16 @@ def test_jobs_are_of_this_machine(sounds, two):
 @contextmanager
 def worker_in(folder, address):
     """A worker of one process that finds packages in a folder before those that are installed."""
+    package = Path(biasmir_utils.__file__).parent
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
     worker = subprocess.Popen(
         [*command, "--no-nanny", "--no-dashboard", "--local-directory", str(folder)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(package.parent)])},
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield worker
     finally:
         worker.terminate()
         worker.wait()
@@ -340,6 +341,38 @@ def test_a_scheduler_that_goes_away(sounds, monkeypatch):
         at_first_result(monkeypatch, lambda: scheduler.loop.add_callback(scheduler.close))
         with pytest.raises(ClusterError, match=f"scheduler {address}: .*what is finished is kept"):
             extract(sounds, "mfcc", progress=False, scheduler=address)
+
+
+@pytest.mark.parametrize(
+    ("who", "number", "told"),
+    [
+        ("worker", signal.SIGKILL, r"all its workers are gone.* within 1 s; what is"),
+        ("scheduler", signal.SIGSTOP, r"no answer within 1 s .*what is finished is kept"),
+    ],
+)
+def test_nobody_is_waited_for_without_end(tmp_path, monkeypatch, who, number, told):
+    def limit(seconds):
+        for name in ("_SECONDS_TO_ANSWER", "_SECONDS_OF_PATIENCE"):
+            monkeypatch.setattr(f"{MODULE}.{name}", seconds)
+
+    program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    file = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen([*program, *options], stderr=subprocess.DEVNULL)
+    try:
+        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+            address = client.scheduler.address
+        limit(60.0)
+        with worker_in(tmp_path, address) as worker, import_module(MODULE).connect(address) as all:
+            results = all.results(abs, [[-number] for number in range(50)])
+            assert next(results) in range(50)
+            limit(1.0)
+            {"scheduler": scheduler, "worker": worker}[who].send_signal(number)
+            with pytest.raises(ClusterError, match=told):
+                list(results)
+    finally:
+        scheduler.kill()
+        scheduler.wait()
 
 
 def test_the_commands_of_the_page_are_understood(repository):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -13,6 +15,7 @@ import pytest
 from running import run_command
 from small_sounds import make_sound_corpus as make_corpus
 
+import biasmir_utils
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import output_paths
 
@@ -86,6 +89,28 @@ def test_extract(tmp_path, number):
     assert len(workers) >= 2
     assert 1 <= len(list(parts.glob("part-*.h5"))) < 6
     assert Corpus.load(corpus.path).embedding_names == []
+
+
+@pytest.mark.parametrize(
+    ("module", "number", "raised", "code"),
+    [
+        ("click", signal.SIGINT, "", 130),
+        ("pandas", signal.SIGINT, "", 130),
+        ("pandas", signal.SIGINT, "ImportError", 130),  # as libraries do whose import is broken off
+        ("sklearn", signal.SIGTERM, "ImportError", 143),
+    ],
+)
+def test_a_command_that_still_imports(tiny_corpus, tmp_path, module, number, raised, code):
+    send = f"import signal\ntry:\n    signal.raise_signal({int(number)})\n"
+    (tmp_path / f"{module}.py").write_text(f"{send}except KeyboardInterrupt:\n    raise {raised}\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(biasmir_utils.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-m", "biasmir_utils", "probe", tiny_corpus],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (code, "\nStopped.\n")
 
 
 def test_a_command_that_is_not_stopped_keeps_its_signal_handler(tiny_corpus, tmp_path):

@@ -14,23 +14,10 @@ import pkgutil
 import click
 
 from biasmir_utils import __version__
-from biasmir_utils.errors import BiasMIRError
+from biasmir_utils.cli._edge import Edge
 
 
-class _Commands(click.Group):
-    """A group in its own order, which shows our errors as one line and exit code 1."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BiasMIRError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="biasmir")
 def main() -> None:
     """Measure and correct dataset bias in pre-trained audio embeddings."""

@@ -1,17 +1,16 @@
 """What commands share: options with one or more values, lists in the help, common options.
 
-Click's options take a fixed number of values. `SeveralOption` marks an option whose values go
-on until the next option, as in `--embedding yamnet musicnn mfcc`, and `SeveralCommand`, the class
-of a command that has such options, rewrites `--embedding a b` to `--embedding a --embedding b`,
-which click understands:
+Click's options take a fixed number of values. `several` makes an option whose values go on until
+the next option, as in `--embedding yamnet musicnn mfcc`, and `command` one that has such options:
+it rewrites `--embedding a b` to `--embedding a --embedding b`, which click understands:
 
-    @click.command(cls=SeveralCommand)
-    @click.argument("corpus", type=PATH)
-    @click.option("--embedding", "embeddings", cls=SeveralOption, required=True)
+    @_options.command()
+    @_options.corpus
+    @_options.several("--embedding", "embeddings", required=True)
     def evaluate(corpus: Path, embeddings: tuple[str, ...]) -> None: ...
 
-Repeating the option works too. Arguments stand before such an option, or after `--`. The argument
-`listing` of a `SeveralCommand` writes what stands at the end of its help.
+Repeating the option works too. Arguments stand before such an option, or after `--`. A function
+that `command` is given as `listing` writes the end of the help, with click's formatter.
 
 `SEED` is the type of every `--seed`: what NumPy takes as a seed, so that no other number gets as
 far as a traceback.
@@ -19,6 +18,7 @@ far as a traceback.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,23 +33,15 @@ SEED = click.IntRange(0, 2**32 - 1)
 class SeveralOption(click.Option):
     """An option with one or more values, given to the command as a tuple."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "multiple": True})
-
     def make_metavar(self, ctx: click.Context) -> str:
         """Show in the help that more values may follow."""
         return f"{super().make_metavar(ctx)}..."
 
 
 class SeveralCommand(click.Command):
-    """A command that may have options of the class `SeveralOption`."""
+    """A command that may have options with several values."""
 
-    def __init__(
-        self,
-        *args: Any,
-        listing: Callable[[click.HelpFormatter], object] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, listing: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.listing = listing
 
@@ -98,11 +90,29 @@ def _checked_scheduler(ctx: click.Context, param: click.Parameter, value: str | 
     return value
 
 
-corpus_argument = click.argument("corpus", type=PATH)
-jobs_option = click.option(
-    "--jobs", type=click.IntRange(min=1), help="Processes; default: all cores."
+command = functools.partial(click.command, cls=SeveralCommand)
+several = functools.partial(click.option, cls=SeveralOption, multiple=True)
+corpus = click.argument("corpus", type=PATH)
+root = click.option(
+    "--root",
+    type=FOLDER,
+    help="Folder of the files.  [default: $BIASMIR_DATA, or data in $BIASMIR_CACHE or the user's "
+    "cache]",
 )
-scheduler_option = click.option(
+base_url = click.option(
+    "--base-url",
+    metavar="URL",
+    help="Mirror that has every file right under this address.  [default: $BIASMIR_BASE_URL]",
+)
+from_dir = click.option(
+    "--from",
+    "from_dir",
+    type=FOLDER,
+    help="Folder that has the files already; nothing is downloaded.",
+)
+embeddings = several("--embedding", "embeddings", help="Default: all of the corpus.")
+jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
+scheduler = click.option(
     "--scheduler",
     metavar="ADDRESS|local",
     callback=_checked_scheduler,
@@ -111,6 +121,6 @@ scheduler_option = click.option(
 )
 
 
-def seed_option(help: str, default: int = 0) -> Callable[[Any], Any]:
+def seed(help: str, default: int = 0) -> Callable[[Any], Any]:
     """Return the option `--seed`, which says what it is of."""
     return click.option("--seed", type=SEED, default=default, show_default=True, help=help)

@@ -7,21 +7,21 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import PATH, seed_option
+from biasmir_utils.cli import _edge, _options
 
 STEP = 9
 
 
 @click.command(short_help="Put results beside the published ones.")
-@click.argument("results", type=PATH)
+@click.argument("results", type=_options.PATH)
 @click.option(
     "--scores",
-    type=PATH,
+    type=_options.PATH,
     help="Table of scores of the same evaluation: resample tracks instead of labels.",
 )
 @click.option(
     "--out",
-    type=PATH,
+    type=_options.PATH,
     help="Also all figures as a table, .csv or .parquet; claims and record beside it as .json.",
 )
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
@@ -31,7 +31,7 @@ STEP = 9
     type=click.IntRange(min=1),
     help="Draws.  [default: 10,000 of labels, 1,000 of tracks]",
 )
-@seed_option("Of the draws.")
+@_options.seed("Of the draws.")
 def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) -> None:
     """Put the table RESULTS of `biasmir evaluate` beside the published one.
 
@@ -51,8 +51,9 @@ def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) 
         check_table_path(out)
     given = [path for path in (results, scores) if path is not None]
     comparison = run(*map(read_table, given), **draws)
-    click.echo(comparison_text(comparison))
+    text = comparison_text(comparison)
     if out is not None:
         sums = {path.name: sha256(path) for path in given}
         written = write_comparison(comparison, out, results=sums)
-        click.echo(f"\nWritten: {', '.join(map(str, written))}")
+        text += f"\n\nWritten: {', '.join(map(str, written))}"
+    _edge.echo(text)

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import (
-    PATH,
-    SeveralCommand,
-    SeveralOption,
-    corpus_argument,
-    seed_option,
-)
+from biasmir_utils.cli import _edge, _options
 
 STEP = 8
 
 
-class _OneCorrection(SeveralCommand):
+class _OneCorrection(_options.SeveralCommand):
     """A command whose `--correction`, unlike that of `evaluate`, takes one value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -39,20 +34,19 @@ class _OneCorrection(SeveralCommand):
 
 
 @click.command(cls=_OneCorrection, short_help="Write a corpus with corrected embeddings.")
-@corpus_argument
+@_options.corpus
 @click.option(
     "--correction",
     metavar="NAME[:option=value,...]",
     help="Fitted to CORPUS, such as leace, mlda, leace:groups=auto, klda, coral:unseen=own.",
 )
-@click.option(
+@_options.several(
     "--load",
     "saved",
-    cls=SeveralOption,
-    type=PATH,
+    type=_options.PATH,
     help="Saved corrections instead: files, or the folder of a corrected corpus.",
 )
-@click.option("--embedding", "embeddings", cls=SeveralOption, help="Default: all.")
+@_options.embeddings
 @click.option(
     "--fit-split",
     type=click.Choice(["train", "all"]),
@@ -61,17 +55,15 @@ class _OneCorrection(SeveralCommand):
     help="Fit to the training clips, or to all.",
 )
 @click.option("--label", help="The label that given=label conditions on.")
-@seed_option("Of random features and found groups.")
-@click.option("--out", type=PATH, required=True, help="Folder of the new corpus.")
+@_options.seed("Of random features and found groups.")
+@click.option("--out", type=_options.PATH, required=True, help="Folder of the new corpus.")
 def correct(
     corpus: Path,
     correction: str | None,
     saved: tuple[Path, ...],
     embeddings: tuple[str, ...],
-    fit_split: str,
-    label: str | None,
-    seed: int,
     out: Path,
+    **fit: Any,
 ) -> None:
     """Write a corpus in OUT whose embeddings are those of CORPUS, corrected.
 
@@ -84,25 +76,18 @@ def correct(
 
     if (correction is None) == (not saved):
         raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")
-    if saved and (label is not None or fit_split != "train"):
+    if saved and (fit["label"] is not None or fit["fit_split"] != "train"):
         raise ArgumentError("--label and --fit-split are for a fit; with --load leave them out")
     source = Corpus.load(corpus)
     if correction is None:
         found = apply_to_corpus(source, saved, out, embeddings=embeddings)
     else:
-        found = correct_corpus(
-            source,
-            correction,
-            out,
-            embeddings=embeddings,
-            fit_split=fit_split,
-            label=label,
-            random_state=seed,
-        )
+        fit["random_state"] = fit.pop("seed")
+        found = correct_corpus(source, correction, out, embeddings=embeddings, **fit)
     for note in found.description.provenance["notes"]:
-        click.echo(note)
+        _edge.echo(note)
     for name in found.embedding_names:
-        click.echo(
+        _edge.echo(
             f"{name}: {int(found.complete([name]).sum())} clips of {found.dimension(name)} "
             f"dimensions, {found.path / 'corrections' / name}.npz"
         )

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from biasmir_utils.cli._options import (
-    PATH,
-    SeveralCommand,
-    SeveralOption,
-    corpus_argument,
-    jobs_option,
-    scheduler_option,
-    seed_option,
-)
-from biasmir_utils.cli._stopping import stoppable
+from biasmir_utils.cli import _edge, _options
 
 if TYPE_CHECKING:
     from biasmir_utils.experiments import Report
@@ -39,42 +30,32 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
         )
 
 
-@click.command(
-    cls=SeveralCommand,
-    listing=_list_corrections,
-    short_help="Train and test recognisers inside and across datasets.",
+@_options.command(
+    listing=_list_corrections, short_help="Train and test recognisers inside and across datasets."
 )
-@corpus_argument
-@click.option(
-    "--embedding",
-    "embeddings",
-    cls=SeveralOption,
-    help="To compare. Default: all embeddings of the corpus.",
-)
-@click.option(
+@_options.corpus
+@_options.embeddings
+@_options.several(
     "--correction",
     "corrections",
-    cls=SeveralOption,
     default=("none",),
     show_default="none",
     help="NAME[:option=value,...], such as none lda mlda leace lda:alpha=0.5, or a set of them: "
     "paper, standard, all. The names are listed below.",
 )
-@click.option(
+@_options.several(
     "--mode",
     "modes",
-    cls=SeveralOption,
     default=("global",),
     show_default="global",
     help="global: fit corrections on all training rows, chosen by their labels as in the paper; "
     "classwise: on positives only; unlabelled: without the other dataset's labels: recognisers "
     "trained on all clips of their own dataset, corrections fitted on clips of both drawn blindly.",
 )
-@click.option("--labels", "labels", cls=SeveralOption, help="Default: all labels of the corpus.")
-@click.option(
+@_options.several("--labels", "labels", help="Default: all labels of the corpus.")
+@_options.several(
     "--target",
     "target",
-    cls=SeveralOption,
     default=("labels",),
     show_default="labels",
     help="labels: one recogniser for each; tags: one model for all labels; or names of the "
@@ -82,7 +63,7 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
 )
 @click.option(
     "--out",
-    type=PATH,
+    type=_options.PATH,
     default="results.csv",
     show_default=True,
     help="Results table, .csv or .parquet; the record of the run goes beside it as .json.",
@@ -103,7 +84,7 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     "slow), ridge, svm, knn, mlp, or the dotted path of a scikit-learn estimator "
     "(package.module:Name), whose code is run.",
 )
-@seed_option("Of all random choices.", default=42)
+@_options.seed("Of all random choices.", default=42)
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -111,8 +92,8 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     show_default=True,
     help="How many seeds to run, from --seed on; five tell how much the resampling matters.",
 )
-@jobs_option
-@scheduler_option
+@_options.jobs
+@_options.scheduler
 @click.option("--dry-run", is_flag=True, help="Print the tasks, and stop.")
 def evaluate(
     corpus: Path,
@@ -155,14 +136,14 @@ def evaluate(
     own = set(task_keys(plan)) if there else set()
     kept = [key for key in own if store.load(key, scores or plan.report) is not None]
     if dry_run:
-        click.echo(plan.describe())
+        _edge.echo(plan.describe())
         if kept:
-            click.echo(
+            _edge.echo(
                 f"{len(kept)} of them are finished and kept in {paths.tasks}, so less is left"
             )
         return
     if others := len(there - own):
-        click.echo(
+        _edge.echo(
             f"Note: {paths.tasks} has {others} finished task(s) of another command with this "
             f"--out (or of other data or versions). They stay there for it; delete the folder "
             f"if it is not to go on.",
@@ -175,21 +156,16 @@ def evaluate(
             f"the same command goes on from there."
         )
 
-    with stoppable(stopped):
-        evaluation = run_plan(
-            plan,
-            scores=scores,
-            jobs=jobs,
-            progress=True,
-            resume=paths.tasks,
-            scheduler=scheduler,
-        )
+    _edge.when_stopped(stopped)
+    evaluation = run_plan(
+        plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks, scheduler=scheduler
+    )
     written = write_evaluation(evaluation, out, own or None)
     if evaluation.report is not None and evaluation.report.has_figure:
         _draw(evaluation.report, paths.figure)
         written.insert(-1, paths.figure)
-    click.echo(evaluation.summary())
-    click.echo(f"Written: {', '.join(str(path) for path in written)}")
+    _edge.echo(evaluation.summary())
+    _edge.echo(f"Written: {', '.join(str(path) for path in written)}")
 
 
 def _draw(report: Report, path: Path) -> None:

@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import (
-    SeveralCommand,
-    SeveralOption,
-    corpus_argument,
-    scheduler_option,
-)
-from biasmir_utils.cli._stopping import stoppable
+from biasmir_utils.cli import _edge, _options
 
 STEP = 5
 
@@ -30,16 +24,13 @@ def _list_embeddings(formatter: click.HelpFormatter) -> None:
         )
 
 
-@click.command(
-    cls=SeveralCommand,
-    listing=_list_embeddings,
-    short_help="Embed the clips of a corpus with pre-trained networks.",
+@_options.command(
+    listing=_list_embeddings, short_help="Embed the clips of a corpus with pre-trained networks."
 )
-@corpus_argument
-@click.option(
+@_options.corpus
+@_options.several(
     "--embedding",
     "embeddings",
-    cls=SeveralOption,
     required=True,
     metavar="NAME",
     help="One or more of those listed below.",
@@ -59,7 +50,7 @@ def _list_embeddings(formatter: click.HelpFormatter) -> None:
     help="Processes that decode and resample beside the network; default: all cores but one, or "
     "all where there is no network. With --scheduler local: workers; default: all cores.",
 )
-@scheduler_option
+@_options.scheduler
 @click.option("--pool", is_flag=True, help="Keep the mean over frames of each clip only.")
 @click.option(
     "--dtype",
@@ -91,9 +82,9 @@ def extract(corpus: Path, embeddings: tuple[str, ...], quiet: bool, **options: A
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "
             f"once for each"
         )
+    _edge.when_stopped(
+        lambda: "Stopped; finished parts are kept, and the same command goes on from there."
+    )
     for name in dict.fromkeys(embeddings):
-        with stoppable(
-            lambda: "Stopped; finished parts are kept, and the same command goes on from there."
-        ):
-            report = run(corpus, name, progress=not quiet, **options)
-        click.echo(report.summary())
+        report = run(corpus, name, progress=not quiet, **options)
+        _edge.echo(report.summary())

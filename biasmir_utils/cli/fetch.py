@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import FOLDER, SeveralCommand
+from biasmir_utils.cli import _edge, _options
 
 STEP = 2
 
@@ -19,28 +19,13 @@ def _list_sources(formatter: click.HelpFormatter) -> None:
         formatter.write_dl([(name, one.title) for name, one in DATASETS.items() if one.files])
 
 
-@click.command(
-    cls=SeveralCommand,
-    listing=_list_sources,
-    short_help="Download data sets, the paper's files or networks.",
+@_options.command(
+    listing=_list_sources, short_help="Download data sets, the paper's files or networks."
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option(
-    "--root",
-    type=FOLDER,
-    help="Folder to fill.  [default: $BIASMIR_DATA, or data in $BIASMIR_CACHE or the user's cache]",
-)
-@click.option(
-    "--base-url",
-    metavar="URL",
-    help="Mirror that has every file right under this address.  [default: $BIASMIR_BASE_URL]",
-)
-@click.option(
-    "--from",
-    "from_dir",
-    type=FOLDER,
-    help="Folder that has the files already; nothing is downloaded.",
-)
+@_options.root
+@_options.base_url
+@_options.from_dir
 @click.option("--discard-archives", is_flag=True, help="Delete each archive once it is unpacked.")
 def fetch(
     sources: tuple[str, ...], root: Path | None, discard_archives: bool, **mirror: Any
@@ -54,4 +39,4 @@ def fetch(
     """
     from biasmir_utils.datasets import fetch as bring
 
-    bring(sources, root, keep_archives=not discard_archives, say=click.echo, **mirror)
+    bring(sources, root, keep_archives=not discard_archives, say=_edge.echo, **mirror)

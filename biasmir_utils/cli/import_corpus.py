@@ -7,43 +7,38 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import PATH, SeveralCommand, SeveralOption, seed_option
+from biasmir_utils.cli import _edge, _options
 
 STEP = 4
 
 
-@click.command(
-    "import",
-    cls=SeveralCommand,
-    short_help="Write a corpus from a table, audio or embeddings of one's own.",
+@_options.command(
+    "import", short_help="Write a corpus from a table, audio or embeddings of one's own."
 )
-@click.argument("out", type=PATH)
+@click.argument("out", type=_options.PATH)
 @click.option(
     "--clips",
-    type=PATH,
+    type=_options.PATH,
     required=True,
     help="Table with a row for each clip, .csv or .parquet.",
 )
-@click.option(
+@_options.several(
     "--features",
-    cls=SeveralOption,
-    type=PATH,
+    type=_options.PATH,
     help="Matrix of an embedding, .npy, .npz or .parquet; may be given several times.",
 )
-@click.option(
-    "--embedding", "embeddings", cls=SeveralOption, help="Name of each matrix, in the same order."
-)
+@_options.several("--embedding", "embeddings", help="Name of each matrix, in the same order.")
 @click.option(
     "--audio-root",
-    type=PATH,
+    type=_options.PATH,
     help="Folder of the audio, which stays there.  [default: the table's, if it has paths]",
 )
 @click.option("--name", help="Short name of the corpus.  [default: that of the folder OUT]")
 @click.option("--title", help="Its name for people.")
 @click.option("--dataset", help="Dataset of all clips, if the table has no such column.")
-@click.option("--label", "labels", cls=SeveralOption, help="Columns of likelihoods in [0, 1].")
-@click.option("--category", "categories", cls=SeveralOption, help="Columns of names.")
-@click.option("--number", "numbers", cls=SeveralOption, help="Columns of numbers.")
+@_options.several("--label", "labels", help="Columns of likelihoods in [0, 1].")
+@_options.several("--category", "categories", help="Columns of names.")
+@_options.several("--number", "numbers", help="Columns of numbers.")
 @click.option(
     "--labels-from",
     metavar="COLUMN",
@@ -55,7 +50,7 @@ STEP = 4
     show_default=True,
     help="Share of tracks drawn for the test part, if the table has no column split.",
 )
-@seed_option("Of that draw.")
+@_options.seed("Of that draw.")
 @click.option(
     "--shared-tracks",
     is_flag=True,
@@ -95,5 +90,5 @@ def import_corpus(
     corpus = run(out, clips, features=matrices, licences=licences, **options)
     notes = corpus.description.provenance["notes"]
     for note in notes:
-        click.echo(note)
-    click.echo(("\n" if notes else "") + corpus.summary())
+        _edge.echo(note)
+    _edge.echo(("\n" if notes else "") + corpus.summary())

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import corpus_argument
+from biasmir_utils.cli import _edge, _options
 
 STEP = 1
 
 
 @click.command(short_help="Summarise a corpus.")
-@corpus_argument
+@_options.corpus
 def info(corpus: Path) -> None:
     """Summarise a corpus: clips, tracks, targets, groups, embeddings and warnings."""
     from biasmir_utils.corpus import Corpus
 
-    click.echo(Corpus.load(corpus).summary())
+    _edge.echo(Corpus.load(corpus).summary())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from biasmir_utils.cli._options import PATH
+from biasmir_utils.cli import _edge, _options
 
 STEP = 3
 
@@ -25,10 +25,10 @@ class _Prepare(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         dataset = DATASETS[cmd_name]
-        out = click.Argument(["out"], type=PATH)
+        out = click.Argument(["out"], type=_options.PATH)
         root = click.Option(
             ["--root"],
-            type=PATH,
+            type=_options.PATH,
             help=f"Folder with {dataset.needs}.  [default: where `biasmir fetch` puts files]",
         )
         flags = [
@@ -37,7 +37,7 @@ class _Prepare(click.Group):
         ]
 
         def run(out: Path, root: Path | None, **options: bool) -> None:
-            click.echo(write(cmd_name, out, root, **options).summary())
+            _edge.echo(write(cmd_name, out, root, **options).summary())
 
         return click.Command(cmd_name, params=[out, root, *flags], help=dataset.help, callback=run)
 

@@ -8,31 +8,17 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import (
-    PATH,
-    SeveralCommand,
-    SeveralOption,
-    corpus_argument,
-    seed_option,
-)
+from biasmir_utils.cli import _edge, _options
 
 STEP = 6
 
 
-@click.command(
-    cls=SeveralCommand, short_help="Tell how well the dataset can be read from an embedding."
-)
-@corpus_argument
-@click.option(
-    "--embedding",
-    "embeddings",
-    cls=SeveralOption,
-    help="To probe. Default: all embeddings of the corpus.",
-)
-@click.option(
+@_options.command(short_help="Tell how well the dataset can be read from an embedding.")
+@_options.corpus
+@_options.embeddings
+@_options.several(
     "--kind",
     "kinds",
-    cls=SeveralOption,
     default=("linear",),
     show_default="linear",
     help="linear, rbf (after random features), or both.",
@@ -46,8 +32,8 @@ STEP = 6
     show_default=True,
     help="To measure chance with; 0: not at all.",
 )
-@seed_option("Of all random choices.")
-@click.option("--out", type=PATH, help="Also a table, .csv or .parquet.")
+@_options.seed("Of all random choices.")
+@click.option("--out", type=_options.PATH, help="Also a table, .csv or .parquet.")
 def probe(
     corpus: Path, embeddings: tuple[str, ...], out: Path | None, n_permutations: int, **how: Any
 ) -> None:
@@ -66,11 +52,12 @@ def probe(
         warnings.simplefilter("always")
         names = embeddings or loaded.embedding_names
         table = run(loaded, names, n_permutations=n_permutations, **how)
-    without = [] if n_permutations else ["chance", "chance_max"]
-    shown = table.drop(columns=["corpus", *without]).fillna({"dataset": "(mean)"})
-    click.echo(shown.to_string(index=False, float_format="{:.3f}".format))
-    for warning in caught:
-        click.echo(f"Note: {warning.message}", err=True)
     if out is not None:
         write_table(table, out)
-        click.echo(f"Written: {out}")
+    without = [] if n_permutations else ["chance", "chance_max"]
+    shown = table.drop(columns=["corpus", *without]).fillna({"dataset": "(mean)"})
+    _edge.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    for warning in caught:
+        _edge.echo(f"Note: {warning.message}", err=True)
+    if out is not None:
+        _edge.echo(f"Written: {out}")

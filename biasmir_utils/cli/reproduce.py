@@ -6,44 +6,29 @@ from typing import Any
 
 import click
 
-from biasmir_utils.cli._options import (
-    FOLDER,
-    SeveralCommand,
-    SeveralOption,
-    jobs_option,
-    scheduler_option,
-)
-from biasmir_utils.cli._stopping import stoppable
+from biasmir_utils.cli import _edge, _options
 
 STEP = 10
 
 
-@click.command(
-    cls=SeveralCommand, short_help="Do all of the paper: fetch, prepare, evaluate, compare."
-)
-@click.option(
-    "--root",
-    type=FOLDER,
-    help="Folder of the fetched files.  [default: where `biasmir fetch` puts them]",
-)
+@_options.command(short_help="Do all of the paper: fetch, prepare, evaluate, compare.")
+@_options.root
 @click.option(
     "--out",
-    type=FOLDER,
+    type=_options.FOLDER,
     help="Folder of what is made.  [default: reproduction in the root]",
 )
 @click.option("--offline", is_flag=True, help="Fetch nothing; everything is in the root.")
-@click.option("--base-url", metavar="URL", help="Mirror; see `biasmir fetch`.")
-@click.option("--from", "from_dir", type=FOLDER, help="Folder that has the files already.")
-@click.option(
+@_options.base_url
+@_options.from_dir
+@_options.several(
     "--embedding",
     "embeddings",
-    cls=SeveralOption,
     help="Of vggish, openl3, yamnet.  [default: all that were published]",
 )
-@click.option(
+@_options.several(
     "--mode",
     "modes",
-    cls=SeveralOption,
     default=("global", "classwise"),
     show_default="global classwise",
     help="How corrections are fitted.",
@@ -53,8 +38,8 @@ STEP = 10
     is_flag=True,
     help="Keep the score of every test clip, and resample tracks for the intervals.",
 )
-@jobs_option
-@scheduler_option
+@_options.jobs
+@_options.scheduler
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def reproduce(quiet: bool, **options: Any) -> None:
     """Do the paper: fetch its data, prepare the corpus, evaluate its grid, compare.
@@ -64,6 +49,6 @@ def reproduce(quiet: bool, **options: Any) -> None:
     """
     from biasmir_utils.experiments import reproduce as run
 
-    with stoppable(lambda: "Stopped; the same command goes on from there."):
-        found = run(progress=not quiet, say=click.echo, **options)
-    click.echo(f"\n{found.text}\nWritten: {found.results}, {found.comparison}, {found.report}")
+    _edge.when_stopped(lambda: "Stopped; the same command goes on from there.")
+    found = run(progress=not quiet, say=_edge.echo, **options)
+    _edge.echo(f"\n{found.text}\nWritten: {found.results}, {found.comparison}, {found.report}")
