@@ -33,6 +33,8 @@ from biasmir_utils.errors import ArgumentError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FLOAT_DTYPES = (np.float64, np.float32)
+_DIGITS = 32
+"""Characters that numpy keeps for a float which it makes a text of."""
 
 
 class DomainWarning(UserWarning):
@@ -84,13 +86,16 @@ class Labels:
         """
         if isinstance(values, Labels):
             return values
-        array = np.asarray(values)
+        # numpy would make texts of the numbers in a list of both, and of what is missing there.
+        array = np.asarray(values, dtype=None if hasattr(values, "dtype") else object)
         if array.ndim != 1 or array.shape[0] != n_samples:
             raise ArgumentError(
                 f"{name} must hold one label for each of the {n_samples} rows of X, "
                 f"but its shape is {array.shape}."
             )
         missing = np.asarray(pd.isna(array))
+        if array.dtype.kind == "U" and array.dtype.itemsize >= 4 * _DIGITS:
+            missing |= array == "nan"  # an array of such a list; of texts only it is not so wide
         present = array[~missing]
         try:
             names, inverse = np.unique(present, return_inverse=True)
@@ -102,7 +107,8 @@ class Labels:
             ) from error
         codes = np.full(n_samples, len(names), dtype=np.intp)
         codes[~missing] = inverse
-        return cls(codes, [*names.tolist(), *([None] if missing.any() else [])])
+        listed = [one.item() if isinstance(one, np.generic) else one for one in names.tolist()]
+        return cls(codes, [*listed, *([None] if missing.any() else [])])
 
     def __getitem__(self, members: Any) -> Labels:
         """Return the labels of some rows, with the names that occur among them."""

@@ -54,6 +54,13 @@ class DomainMap(MomentCorrection):
             labels = Labels(np.zeros(len(X), dtype=np.intp), [None])
         else:
             labels = domain_labels(sample_domain, len(X))
+            alike = {str(domain): domain for domain in self.domains_}
+            for domain in labels.names:
+                if domain not in self.domains_ and (seen := alike.get(str(domain))) is not None:
+                    raise ArgumentError(
+                        f"sample_domain has {domain!r}, the fit had {seen!r}: give both as texts, "
+                        "or both as numbers."
+                    )
         out = np.empty_like(X)
         for code, domain in enumerate(labels.names):
             members = labels.codes == code

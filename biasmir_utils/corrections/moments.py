@@ -201,7 +201,10 @@ class Moments:
     @property
     def domains(self) -> list[Any]:
         """The domains, sorted."""
-        return sorted({domain for domain, _ in self.cells})
+        names: list[Any] = domain_labels(
+            [domain for domain, _ in self.cells], len(self.cells)
+        ).names
+        return names
 
     @property
     def groups(self) -> list[Any]:

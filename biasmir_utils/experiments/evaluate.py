@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import joblib
@@ -59,6 +60,7 @@ from biasmir_utils.experiments.recognisers import (
     make_recogniser,
     recogniser_names,
     recogniser_scores,
+    span_in_range,
 )
 from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.separability import measure_corrections
@@ -67,6 +69,8 @@ Array = NDArray[Any]
 Row = dict[str, Any]
 Variant = tuple[Correction, str]
 """A correction and its mode."""
+Scores = list[tuple[Row, dict[str, Array]]]
+"""What is behind a row of the results: keys, and arrays over the test clips."""
 
 MODES = ("global", "classwise", UNLABELLED)
 """On which training rows of both datasets a correction is fitted: those that the recognisers are
@@ -133,17 +137,20 @@ class TaskResult:
         `probability` over the test clips.
     warnings : list of str
     skipped : list of dict
-        Corrections that could not be fitted: `label`, `pair`, `embedding`, `correction`,
-        `mode`, `reason`.
+        Corrections that could not be fitted, or with which the recognisers failed: `label`,
+        `pair`, `embedding`, `correction`, `mode`, `reason`.
     judged : list of dict
         Rows of `separability.measure_corrections`, if asked for.
+    failed : bool
+        Whether a recogniser failed: it may be anybody's, so another try may do better.
     """
 
     rows: list[Row] = field(default_factory=list)
-    scores: list[tuple[Row, dict[str, Array]]] = field(default_factory=list)
+    scores: Scores = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
     judged: list[Row] = field(default_factory=list)
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -343,20 +350,34 @@ def run_task(
             variants = [v for v in task.variants if (v[1] == UNLABELLED) is blindly]
             if variants:
                 parts += _fit_corrections(task, pair, features, variants, result.skipped)
-        for train, part in itertools.product((0, 1), parts):
-            for row, scores in _outcomes(task, pair, features, part, train):
+        failed: dict[Variant, BiasMIRError] = {}
+        outcomes = [
+            outcome
+            for train, part in itertools.product((0, 1), parts)
+            for outcome in _outcomes(task, pair, features, part, train, failed)
+        ]
+        for variant, row, scores in outcomes:
+            if variant not in failed:
                 result.rows.append(row)
                 result.scores.extend(scores if keep_scores else [])
+        result.skipped.extend(_skipped(task, *failing) for failing in failed.items())
         for part in parts if task.report else []:
             about: Row = {"embedding": task.embedding, "label": task.subject.name}
             about |= {"pair": "/".join(task.pair), "seed": task.seed}
+            sound = {v: own for v, own in part.corrections.items() if v not in failed}
             for variant, row in measure_corrections(
-                part.space, part.corrections, pair, features, task.seed, task.subject.name
+                part.space, sound, pair, features, task.seed, task.subject.name
             ):
                 result.judged.append({**about, **_setting(*variant), **row})
     texts = dict.fromkeys(str(warning.message) for warning in caught)
     result.warnings.extend(f"{task}: {text}" for text in texts)
-    return result
+    return replace(result, failed=bool(failed))
+
+
+def _skipped(task: Task, variant: Variant, error: BiasMIRError) -> Row:
+    """Return what is told of a correction that gives no results."""
+    about: Row = {"label": task.subject.name, "pair": list(task.pair), "embedding": task.embedding}
+    return about | {"correction": str(variant[0]), "mode": variant[1], "reason": str(error)}
 
 
 def _setting(spec: Correction, mode: str) -> Row:
@@ -429,9 +450,7 @@ def _fit_corrections(
             except BiasMIRError as error:
                 fitted[whole] = error
         if isinstance(fitted[whole], BiasMIRError):
-            about = {"label": task.subject.name, "pair": list(task.pair)}
-            about |= {"embedding": task.embedding, "correction": str(spec), "mode": mode}
-            skipped.append({**about, "reason": str(fitted[whole])})
+            skipped.append(_skipped(task, (spec, mode), fitted[whole]))
             continue
         corrections[spec, mode] = correction = copy(fitted[whole])
         if correction is not None:
@@ -488,33 +507,40 @@ def _fitted(
 
 
 def _outcomes(
-    task: Task, pair: Sequence[DatasetClips], features: Sequence[Array], part: _Part, train: int
-) -> Iterator[tuple[Row, list[tuple[Row, dict[str, Array]]]]]:
-    """Yield the rows of the results of one training set, with the scores behind them."""
+    task: Task,
+    pair: Sequence[DatasetClips],
+    features: Sequence[Array],
+    part: _Part,
+    train: int,
+    failed: dict[Variant, BiasMIRError],
+) -> Iterator[tuple[Variant, Row, Scores]]:
+    """Yield the rows of the results of one training set, with the scores behind them.
+
+    Variants with which the recogniser fails go into `failed`, and those there are passed over.
+    """
     kind, dataset = task.subject.kind, pair[train].name
     names, truth, test_rows = truth_and_tests(task.subject, pair)
     X, y = part.X_train[train], truth[train][part.rows[train].all]
     tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
     told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
-    span: Span | None = None
-    for (spec, mode), fitted in part.corrections.items():
+    span = cache(lambda: span_in_range(X))
+
+    def of_variant(spec: Correction, mode: str, fitted: Any) -> Iterator[tuple[Row, Scores]]:
         recogniser, correction = make_recogniser(task.recogniser, kind, task.seed), fitted
         thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
-        chooses = task.report and kind in (LABEL, TAGS)
         if (
             isinstance(recogniser, LogisticRecogniser)
             and recogniser.solver == "newton"
             and (fitted is None or spec.is_low_rank)
         ):
             # One span serves the uncorrected rows and all thin maps of them.
-            span = Span.of(X) if span is None else span
-            _fit_span(recogniser, span, fitted, y)
+            _fit_span(recogniser, span(), fitted, y)
             correction = None
         else:
             rows, complete = _corrected(fitted, X, dataset), _complete(recogniser, y, told)
             with _telling(f"{told}: could not be trained"):
                 recogniser.fit(rows, complete)
-        if chooses:
+        if task.report and kind in (LABEL, TAGS):
             if hasattr(recogniser, "cv_decision_"):
                 out_of_fold = recogniser.cv_decision_
             else:
@@ -550,6 +576,13 @@ def _outcomes(
             }
             yield from _measured(kind, names, key, table, thresholds)
 
+    for variant, fitted in part.corrections.items():
+        if variant not in failed:
+            try:
+                yield from [(variant, *one) for one in of_variant(*variant, fitted)]
+            except BiasMIRError as error:
+                failed[variant] = error
+
 
 def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     """Return a dataset's rows after a correction, None being no correction."""
@@ -578,7 +611,7 @@ def _telling(what: str) -> Iterator[None]:
     """Say which recogniser, which may be anybody's, failed, and what it could not do."""
     try:
         yield
-    except BiasMIRError:
+    except (BiasMIRError, MemoryError, OSError):  # the last two are no fault of the recogniser
         raise
     except Exception as error:
         raise ArgumentError(
@@ -613,7 +646,7 @@ def _out_of_fold(recogniser: Any, X: Array, y: Array, kind: str) -> Array:
 
 def _measured(
     kind: str, names: Sequence[str], key: Row, columns: dict[str, Array], thresholds: Array
-) -> Iterator[tuple[Row, list[tuple[Row, dict[str, Array]]]]]:
+) -> Iterator[tuple[Row, Scores]]:
     """Yield the rows of the results (of tags one for each), each with the scores behind it.
 
     `names` are the tags, or the trained classes. A category has an entry of scores for each class,

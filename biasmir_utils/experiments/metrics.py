@@ -320,7 +320,7 @@ def recognition_metrics(
     Raises
     ------
     ArgumentError
-        If shapes differ; of labels, if one is neither 0 nor 1, a score is not finite, or one of
+        If shapes differ, or a score is not finite; of labels, if one is neither 0 nor 1, or one of
         the two classes is absent.
     """
     truth, scores = validate(y_true, score, kind)
@@ -422,13 +422,13 @@ def validate(y_true: ArrayLike, score: ArrayLike, kind: str = LABEL) -> tuple[Ar
             + " (score: with a column for each class)" * of_classes
             + f", found shapes {truth.shape} and {scores.shape}"
         )
+    if not np.isfinite(scores).all():
+        row = int(np.argwhere(~np.isfinite(scores))[0, 0])
+        raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
     if kind in (CATEGORY, NUMBER):
         return truth, scores
     if not np.isin(truth, (0, 1)).all():
         raise ArgumentError("y_true must hold only 0 and 1")
-    if not np.isfinite(scores).all():
-        row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
     positive = truth == 1
     if not positive.any() or positive.all():
         raise ArgumentError(

@@ -59,6 +59,7 @@ TOLERANCE = 1e-4
 MAX_NEWTON_STEPS = 100
 MAX_GRADIENT_STEPS = 200
 FORCING = 0.3
+SHORTEST_ROWS, LONGEST_ROWS = 1e-5, 1e15
 
 
 def balanced_weights(y: NDArray[Any], rows: NDArray[np.bool_]) -> FloatArray:
@@ -322,6 +323,24 @@ class Span:
         return (own if self.rows is None else self.rows.T @ own) + self.extra @ columns[r:]
 
 
+def span_in_range(X: FloatArray) -> Span:
+    """Return the span of rows, (n_rows, n_features), that a `LogisticRecogniser` can be fitted to.
+
+    Raises
+    ------
+    ArgumentError
+        If they are too long for single precision, or lost in the rounding of the constant.
+    """
+    length = np.sqrt(np.einsum("ij,ij->", X, X) / len(X))
+    shortest = SHORTEST_ROWS if X.shape[1] >= len(X) and length else 0.0
+    if not shortest <= length <= LONGEST_ROWS:
+        raise ArgumentError(
+            f"the rows are {length:.1e} long on average, out of the range of single precision "
+            f"({SHORTEST_ROWS:g} to {LONGEST_ROWS:g}); multiply the embedding by a number"
+        )
+    return Span.of(X)
+
+
 PAPER_C = tuple(10.0**exponent for exponent in range(-8, 4))
 SOLVERS = ("newton", "liblinear")
 
@@ -387,7 +406,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         if self.solver not in SOLVERS:
             raise ArgumentError(f"solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
         if self.solver == "newton":
-            return self.fit_span(Span.of(rows), values)
+            return self.fit_span(span_in_range(rows), values)
         folds = self._folds(values)
         decisions = np.array([_liblinear_folds(rows, folds, C) for C in self.Cs])
         best = self._choose(folds.scores(decisions))

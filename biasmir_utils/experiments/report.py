@@ -367,9 +367,9 @@ def _changes(block: _Block) -> pd.DataFrame:
     position = {variant: k for k, variant in enumerate(block.variants)}
     pairs = []
     for k, (correction, mode, alpha) in enumerate(block.variants):
-        if correction != NONE:
-            plain = mode if mode == UNLABELLED else "none"
-            pairs.append((k, position[NONE, plain, None], NONE))
+        plain = position.get((NONE, mode if mode == UNLABELLED else "none", None))
+        if correction != NONE and plain is not None:  # else its recognisers failed
+            pairs.append((k, plain, NONE))
         other = position.get((correction, UNLABELLED, alpha))
         if mode in ("none", "global") and other is not None:
             pairs.append((k, other, UNLABELLED))

@@ -10,10 +10,9 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +57,8 @@ PACKAGES = ("numpy", "scipy", "scikit-learn")
 """Packages whose versions decide the numbers."""
 WORTH_PROCESSES = 20_000
 """Recognisers times clips from which it is worth to start other processes, which takes seconds."""
+ANY_KEY = "[0-9a-f]" * 24
+"""Pattern of the keys of tasks; what else lies in a folder of theirs is somebody else's."""
 
 
 class TaskStore:
@@ -108,15 +109,16 @@ class TaskStore:
             np.savez_compressed(temporary, allow_pickle=False, about=json.dumps(about), **arrays)
 
     def keys(self) -> set[str]:
-        """Return the keys of finished tasks; a file that is being written begins with a dot."""
-        return {path.stem for path in self.folder.glob("[!.]*.npz")}
+        """Return the keys of finished tasks."""
+        return {path.stem for path in self.folder.glob(f"{ANY_KEY}.npz")}
 
     def remove(self, keys: Iterable[str] | None = None) -> None:
-        """Remove what is kept under some keys, or everything; the folder goes with the last."""
-        for key in keys or ():
-            (self.folder / f"{key}.npz").unlink(missing_ok=True)
-        if keys is None or not self.keys():
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove what was kept under some keys, or everything; the folder goes when empty."""
+        for key in (ANY_KEY,) if keys is None else keys:
+            for path in (*self.folder.glob(f"{key}.npz"), *self.folder.glob(f".{key}.*.npz")):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def _run_tasks(
@@ -168,7 +170,7 @@ def _run_tasks(
         stack.enter_context(closing(finished))
         for number, result in finished:
             done[number] = result
-            if store:
+            if store and not result.failed:
                 store.save(keys[number], result)
             bar.update()
     return [done[number] for number in range(len(plan.tasks))]
@@ -377,7 +379,10 @@ def run_plan(
     store = TaskStore(resume) if resume else None
     found = _run_tasks(plan, scores or plan.report, jobs, progress, store, scheduler)
     name = plan.data.corpus.name
+    skipped = [*plan.skipped, *(entry for result in found for entry in result.skipped)]
     rows = [{"corpus": name, **row} for result in found for row in result.rows]
+    if not rows:
+        raise ArgumentError("\n".join(["nothing can be evaluated", *skipped_lines(skipped)[:5]]))
     results = pd.DataFrame(rows, columns=list(result_columns(plan.kind)))
     table = None
     if scores:
@@ -392,7 +397,7 @@ def run_plan(
         "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "joblib"),
         "data": plan.data.corpus.data_sums(),
         "left_out": plan.data.left_out,
-        "skipped": [*plan.skipped, *(entry for result in found for entry in result.skipped)],
+        "skipped": skipped,
         "warnings": list(dict.fromkeys(text for result in found for text in result.warnings)),
     }
     report = build_report(plan, found, jobs=jobs) if plan.report else None

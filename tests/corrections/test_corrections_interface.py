@@ -125,13 +125,29 @@ def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
         (np.zeros((60, 2)), "one label for each of the 60 rows"),
         ([None, *["a"] * 59], r"missing \(None or NaN\) in 1 rows, the first of them row 0"),
         (np.r_[np.zeros(59), np.nan], "the first of them row 59"),
+        # numpy makes texts of these, where it may.
+        ([*["a"] * 59, np.nan], "missing .* the first of them row 59"),
+        (np.array([*["a"] * 59, np.nan]), "missing .* the first of them row 59"),
+        (pd.Series([*["a"] * 59, pd.NA]), "missing .* the first of them row 59"),
         (np.array(["a", 1, *["b"] * 58], dtype=object), "mixes labels"),
+        (("1", 1) * 30, r"mixes labels .*\(int, str\)"),
     ],
 )
 def test_domains_that_cannot_be_used_are_named(domain: Any, message: str) -> None:
     X, *_ = two_domains()
     with pytest.raises(ArgumentError, match=message):
         DomainLDA().fit(X, sample_domain=domain)
+
+
+def test_a_domain_is_not_taken_for_an_unseen_one_because_it_is_no_text() -> None:
+    X, _, domain, _ = two_domains()
+    number = (domain == "b").astype(int)
+    fitted = DomainCenter().fit(X, sample_domain=number.astype(str))
+    with pytest.raises(ArgumentError, match="sample_domain has 0, the fit had '0'"):
+        fitted.transform(X, sample_domain=number)
+    moments = Moments(X.shape[1], "variance").update(X, number).update(X, number.astype(str))
+    with pytest.raises(ArgumentError, match="mixes labels"):
+        DomainCenter().fit_moments(moments)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, pd.Series, pd.Categorical])

@@ -259,6 +259,37 @@ def test_a_degenerate_embedding_does_not_stop_the_others(tmp_path, apart):
         assert values.apply(lambda v: v.isna().all()).to_dict() == {"flat": True, "toy": False}
 
 
+def test_an_embedding_out_of_range_is_named_and_does_not_stop_the_others(tmp_path):
+    table, features = made_table()
+    corpus = write_corpus(tmp_path / "c", table, features)
+    wide = np.random.default_rng(1).normal(size=(len(table), 300)).astype(np.float32)
+    corpus = add_embedding(corpus, "huge", features * np.float32(1e18))
+    corpus = add_embedding(corpus, "tiny", wide * np.float32(1e-18))
+    corrections, labels = ["none", "lda", "klda"], ["piano"]
+    plan = plan_evaluation(corpus, ["huge", "tiny", "toy"], corrections, labels=labels, report=True)
+    for _ in range(2):  # the second time what failed is tried again, and the rest was kept
+        found = run_plan(plan, jobs=1, resume=tmp_path / "kept")
+        assert len(list((tmp_path / "kept").glob("*.npz"))) == len(plan.tasks) - 2
+        done = found.results.groupby("embedding", sort=False)["correction"].unique().map(list)
+        assert done.to_dict() == {"huge": ["klda"], "tiny": ["klda"], "toy": corrections}
+        skipped = [(s["embedding"], s["correction"], s["label"]) for s in found.record["skipped"]]
+        assert skipped == [(e, c, "piano") for e in ("huge", "tiny") for c in ("none", "lda")]
+        told = found.record["skipped"][0]["reason"]
+        assert "e+18 long on average" in told and "multiply the embedding" in told
+        assert "skipped piano tiny lda global on one/two: the rows are" in found.summary()
+    alone = evaluate(corpus, "toy", corrections, labels=labels, report=True, jobs=1)
+    own = found.results[found.results["embedding"] == "toy"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, alone.results, check_exact=True)
+    pd.testing.assert_frame_equal(
+        found.report.changes.query("embedding == 'toy'").reset_index(drop=True),
+        alone.report.changes,
+        check_exact=True,
+        check_dtype=False,
+    )
+    with pytest.raises(ArgumentError, match="(?s)nothing can be evaluated.*piano huge lda global"):
+        evaluate(corpus, "huge", "lda", labels=labels, jobs=1)
+
+
 def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):
     doses = [f"lda:alpha={a}" for a in (0, 0.5, 1)]
     results = evaluate(corpus, "toy2", ["none", *doses, "lda"], jobs=1).results
