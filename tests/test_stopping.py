@@ -1,4 +1,4 @@
-"""Stopping a command by Ctrl-C or SIGTERM: what it says, its exit code, no process left."""
+"""Stopping a command by Ctrl-C or a signal: what it says, its exit code, no process left."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ def stopped(tmp_path, folder, pattern, number, *arguments, script=None):
         (["--jobs", 1], signal.SIGTERM, 143),
         (["--scheduler", "local", "--jobs", 2], signal.SIGTERM, 143),
         (["--scheduler", "local", "--jobs", 2], signal.SIGINT, 130),
+        # Those that leave it no time to say anything, nor to end its workers.
+        (["--jobs", 2], signal.SIGKILL, -signal.SIGKILL),
+        (["--jobs", 2], signal.SIGHUP, -signal.SIGHUP),
     ],
 )
 def test_evaluate(tiny_corpus, tmp_path, options, number, code):
@@ -63,7 +66,8 @@ def test_evaluate(tiny_corpus, tmp_path, options, number, code):
         tmp_path, tasks, FINISHED, number, "evaluate", tiny_corpus, *GRID, "--out", out, *options
     )
     assert returned == code, said
-    assert f"of 8 tasks kept in {tasks}; the same command goes on from there." in said
+    told = f"of 8 tasks kept in {tasks}; the same command goes on from there."
+    assert (told in said) == (code > 0)
     assert "Traceback" not in said
     assert not out.exists()
     assert len(workers) >= (2 if options[-1] == 2 else 0)

@@ -26,6 +26,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
+from biasmir_utils.cluster import end_with_parent
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import (
     METHODS,
@@ -299,9 +300,10 @@ def _check_moves_to(spec: Correction, corpus: Corpus) -> None:
         )
 
 
-def process_count(jobs: int | None, n_tasks: int) -> int:
-    """Return how many processes to use: as many as asked for, or all cores."""
-    return max(1, min(joblib.cpu_count() if jobs is None else jobs, n_tasks))
+def in_processes(jobs: int | None, n_calls: int, **options: Any) -> joblib.Parallel:
+    """Return what makes calls in processes: as many as asked for, or all cores."""
+    n_jobs = max(1, min(joblib.cpu_count() if jobs is None else jobs, n_calls))
+    return joblib.Parallel(n_jobs, initializer=end_with_parent, **options)
 
 
 def skipped_lines(skipped: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -61,7 +61,7 @@ from biasmir_utils.experiments.evaluate import (
     REPORT_SEEDS,
     Plan,
     TaskResult,
-    process_count,
+    in_processes,
     skipped_lines,
 )
 from biasmir_utils.experiments.metrics import (
@@ -230,10 +230,9 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
         for name, own in scored.items()
     ]
     n_scored = 2 * sum(len(own) for own in scored.values())
-    n_jobs = 1 if n_scored < WORTH_DRAWING_IN_PROCESSES else process_count(jobs, len(calls))
+    parallel = in_processes(1 if n_scored < WORTH_DRAWING_IN_PROCESSES else jobs, len(calls))
     changes, task = (
-        pd.concat(tables, ignore_index=True)
-        for tables in zip(*joblib.Parallel(n_jobs=n_jobs)(calls), strict=True)
+        pd.concat(tables, ignore_index=True) for tables in zip(*parallel(calls), strict=True)
     )
     judged = pd.DataFrame([row for result in found for row in result.judged])
     shift = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False).agg(

@@ -30,8 +30,8 @@ from biasmir_utils.experiments.evaluate import (
     Plan,
     Task,
     TaskResult,
+    in_processes,
     plan_evaluation,
-    process_count,
     run_task,
     skipped_lines,
 )
@@ -151,16 +151,15 @@ def _run_tasks(
         return number, scores, task, own, *(features[task.embedding, one] for one in task.pair)
 
     calls = map(arguments, waiting)
-    n_jobs = process_count(jobs, len(waiting))
     size = sum(2 * len(plan.tasks[number].variants) for number in waiting)
-    if jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES:
-        n_jobs = 1
+    alone = jobs is None and size * len(plan.data.corpus.clips) < WORTH_PROCESSES
     with ExitStack() as stack:
         if scheduler is not None and waiting:
             workers = stack.enter_context(connect(scheduler, jobs, PACKAGES))
             finished = workers.results(_numbered, calls, list(features.values()))
         else:
-            parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+            how = {"return_as": "generator_unordered", "batch_size": 1}
+            parallel = in_processes(1 if alone else jobs, len(waiting), **how)
             stack.enter_context(parallel)
             finished = parallel(joblib.delayed(_numbered)(*call) for call in calls)
         bar = tqdm(
