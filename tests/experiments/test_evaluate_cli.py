@@ -23,6 +23,7 @@ from biasmir_utils.experiments import (
     plan_evaluation,
     read_table,
     run_plan,
+    task_keys,
     write_evaluation,
 )
 
@@ -226,7 +227,7 @@ def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, t
     same = [tiny_corpus, "--embedding", "toy", "--correction", "lda", "--out", out, "--jobs", 1]
     assert f"2 of them are finished and kept in {tasks}" in run(*same, "--dry-run")
     # What a killed run was writing is no finished task.
-    (tasks / ".0.partial.npz").write_text("PK")
+    (tasks / f".{task_keys(plan)[0]}.0.partial.npz").write_text("PK")
     assert f"2 of them are finished and kept in {tasks}" in run(*same, "--dry-run")
     other = [*same, "--seed", 7]
     assert "finished and kept" not in run(*other, "--dry-run")
@@ -235,9 +236,10 @@ def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, t
     assert f"{tasks} has 2 finished task(s) of another command" in done.stderr
     assert len(list(tasks.glob(FINISHED))) == 2
     assert "2 of them are finished" in run(*same, "--dry-run")
+    (tasks / "notes.npz").write_text("of somebody else")
     done = CliRunner().invoke(main, ["evaluate", *map(str, same)])
     assert "another command" not in done.stderr
-    assert not tasks.exists()
+    assert [path.name for path in tasks.iterdir()] == ["notes.npz"]
 
 
 def test_files_of_an_earlier_run_are_replaced_all_together(tiny_corpus, tmp_path):
