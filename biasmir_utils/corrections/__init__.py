@@ -24,92 +24,78 @@ A correction of one's own is a class in a file of its own, registered by the dec
 ==================  =====================================================================
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
+import importlib
+import pkgutil
+import types
 
-from biasmir_utils.corrections.apply import apply_to_corpus, correct_corpus, fit_to_frames
-from biasmir_utils.corrections.base import DomainTransformer, DomainWarning, NoCorrection, ThinMap
-from biasmir_utils.corrections.covariance import SingularCovarianceError
+from biasmir_utils.corrections.apply import (
+    apply_to_corpus as apply_to_corpus,
+    correct_corpus as correct_corpus,
+    fit_to_frames as fit_to_frames,
+)
+from biasmir_utils.corrections.base import (
+    DomainTransformer as DomainTransformer,
+    DomainWarning as DomainWarning,
+    NoCorrection as NoCorrection,
+    ThinMap as ThinMap,
+)
+from biasmir_utils.corrections.covariance import SingularCovarianceError as SingularCovarianceError
 from biasmir_utils.corrections.groups import (
-    AutoGroups,
-    SharedClusters,
-    discover_groups,
-    group_agreement,
+    AutoGroups as AutoGroups,
+    SharedClusters as SharedClusters,
+    discover_groups as discover_groups,
+    group_agreement as group_agreement,
 )
-from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection, median_distance
-from biasmir_utils.corrections.maps import CORAL, DomainCenter, GaussianOT
+from biasmir_utils.corrections.kernel import (
+    Fastfood as Fastfood,
+    KernelCorrection as KernelCorrection,
+    median_distance as median_distance,
+)
+from biasmir_utils.corrections.maps import (
+    CORAL as CORAL,
+    DomainCenter as DomainCenter,
+    GaussianOT as GaussianOT,
+)
 from biasmir_utils.corrections.methods import (
-    ALIASES,
-    INFORMATION,
-    METHODS,
-    NOT_IN_SETS,
-    SETS,
-    Method,
-    Option,
-    parameter,
+    ALIASES as ALIASES,
+    INFORMATION as INFORMATION,
+    METHODS as METHODS,
+    NOT_IN_SETS as NOT_IN_SETS,
+    SETS as SETS,
+    Method as Method,
+    Option as Option,
+    parameter as parameter,
 )
-from biasmir_utils.corrections.moments import Moments, moments_of_corpus
+from biasmir_utils.corrections.moments import (
+    Moments as Moments,
+    moments_of_corpus as moments_of_corpus,
+)
 from biasmir_utils.corrections.names import (
-    Correction,
-    fit_correction,
-    make_correction,
-    parse_correction,
-    parse_corrections,
+    Correction as Correction,
+    fit_correction as fit_correction,
+    make_correction as make_correction,
+    parse_correction as parse_correction,
+    parse_corrections as parse_corrections,
 )
 from biasmir_utils.corrections.projections import (
-    INLP,
-    LEACE,
-    DomainLDA,
-    MeanProjection,
-    RandomProjection,
-    lda_coefficients,
+    INLP as INLP,
+    LEACE as LEACE,
+    DomainLDA as DomainLDA,
+    MeanProjection as MeanProjection,
+    RandomProjection as RandomProjection,
+    lda_coefficients as lda_coefficients,
 )
-from biasmir_utils.corrections.storage import load_correction, read_record, save_correction
+from biasmir_utils.corrections.storage import (
+    load_correction as load_correction,
+    read_record as read_record,
+    save_correction as save_correction,
+)
 
-__all__ = [
-    "ALIASES",
-    "CORAL",
-    "INFORMATION",
-    "INLP",
-    "LEACE",
-    "METHODS",
-    "NOT_IN_SETS",
-    "SETS",
-    "AutoGroups",
-    "Correction",
-    "DomainCenter",
-    "DomainLDA",
-    "DomainTransformer",
-    "DomainWarning",
-    "Fastfood",
-    "GaussianOT",
-    "KernelCorrection",
-    "MeanProjection",
-    "Method",
-    "Moments",
-    "NoCorrection",
-    "Option",
-    "RandomProjection",
-    "SharedClusters",
-    "SingularCovarianceError",
-    "ThinMap",
-    "apply_to_corpus",
-    "correct_corpus",
-    "discover_groups",
-    "fit_correction",
-    "fit_to_frames",
-    "group_agreement",
-    "lda_coefficients",
-    "load_correction",
-    "make_correction",
-    "median_distance",
-    "moments_of_corpus",
-    "parameter",
-    "parse_correction",
-    "parse_corrections",
-    "read_record",
-    "save_correction",
-]
+for _module in pkgutil.iter_modules(__path__):  # a correction in a new file registers itself
+    importlib.import_module(f"{__name__}.{_module.name}")
 
-for _module in iter_modules(__path__):  # a correction in a new file registers itself
-    import_module(f"{__name__}.{_module.name}")
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not (name.startswith("_") or isinstance(value, types.ModuleType))
+)
