@@ -22,20 +22,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections.base import (
-    FLOAT_DTYPES,
-    DomainTransformer,
-    FloatArray,
-    Labels,
-    NoCorrection,
-    Storable,
-    ThinMap,
-    cell_counts,
-    domain_labels,
-    largest_values,
-    rounding,
-    warn,
-)
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.corrections.methods import SEED, Option, parameter
 from biasmir_utils.corrections.projections import DomainLDA, MeanProjection
 from biasmir_utils.errors import ArgumentError
@@ -82,7 +70,7 @@ def discover_groups(X: Any, sample_domain: Any, **options: Any) -> IntArray:
     return SharedClusters(**options).fit(X, sample_domain=sample_domain).labels_
 
 
-class SharedClusters(Storable):
+class SharedClusters(base.Storable):
     """Clusters of an embedding in which every domain has its part.
 
     1. The mean of its domain is taken from each row, and every feature is divided by its standard
@@ -154,9 +142,9 @@ class SharedClusters(Storable):
         -------
         self
         """
-        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        X = validate_data(self, X, dtype=base.FLOAT_DTYPES)
         self._check_parameters()
-        domains = domain_labels(sample_domain, len(X))
+        domains = base.domain_labels(sample_domain, len(X))
         self.domains_ = domains.names
         rng = check_random_state(self.random_state)
         points = self._reduced(X.astype(np.float64), domains, rng)
@@ -177,7 +165,7 @@ class SharedClusters(Storable):
                 if self.silhouettes_[i] > best + 1e-12:
                     best, centers = self.silhouettes_[i], kept
         if len(centers) == 1:
-            warn(
+            base.warn(
                 "the domains share no two clusters of "
                 f"{self.min_rows} rows and a share of {self.min_share} of each domain: "
                 "all rows are one group."
@@ -186,12 +174,12 @@ class SharedClusters(Storable):
         order = np.argsort(-np.bincount(labels, minlength=len(centers)), kind="stable")
         self.labels_: IntArray = np.argsort(order)[labels]
         self.n_groups_ = len(centers)
-        self.counts_ = cell_counts(self.labels_, len(centers), domains)
+        self.counts_ = base.cell_counts(self.labels_, len(centers), domains)
         return self
 
     def _reduced(self, X: FloatArray, domains: Labels, rng: np.random.RandomState) -> FloatArray:
         """Return the rows without their domains' means, standardised, in few dimensions."""
-        constant_below = rounding(largest_values(X))
+        constant_below = base.rounding(base.largest_values(X))
         for code in range(len(domains.names)):
             members = domains.codes == code
             X[members] -= X[members].mean(axis=0)
@@ -206,7 +194,7 @@ class SharedClusters(Storable):
         """Return the centres that are left when every cluster keeps the floor."""
         sizes = np.bincount(domains.codes, minlength=len(domains.names))
         while len(centers) > 1:
-            counts = cell_counts(_nearest(points, centers), len(centers), domains)
+            counts = base.cell_counts(_nearest(points, centers), len(centers), domains)
             even = counts / sizes
             share = (even / np.maximum(even.sum(axis=1, keepdims=True), 1e-300)).min(axis=1)
             broken = (share < self.min_share) | (counts.min(axis=1) < self.min_rows)
@@ -222,7 +210,7 @@ def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
     return np.asarray(distances.argmin(axis=1), dtype=np.intp)
 
 
-class AutoGroups(DomainTransformer):
+class AutoGroups(base.DomainTransformer):
     r"""A grouped correction with the groups of `SharedClusters`: ``groups=auto``.
 
     `fit` finds groups that the domains share in the rows that it is given, and fits the
@@ -267,11 +255,11 @@ class AutoGroups(DomainTransformer):
     Computational and Applied Mathematics 20, 1987, for the number of clusters.
     """
 
-    correction: DomainTransformer | None = parameter(None, default=None, kw_only=False)
+    correction: base.DomainTransformer | None = parameter(None, default=None, kw_only=False)
     clusters: SharedClusters | None = parameter(None, default=None, kw_only=False)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        self.correction_: Any = NoCorrection()
+        self.correction_: Any = base.NoCorrection()
         if domains is None:
             self.correction_.fit(X)
             return
@@ -284,7 +272,7 @@ class AutoGroups(DomainTransformer):
         return np.asarray(self.correction_.transform(X, sample_domain=sample_domain))
 
     @property
-    def thin_map(self) -> ThinMap:
+    def thin_map(self) -> base.ThinMap:
         """The map of the fitted correction, at full dose."""
         return self.correction_.thin_map
 

@@ -20,16 +20,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clon
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from biasmir_utils.corrections.base import (
-    FLOAT_DTYPES,
-    DomainTransformer,
-    FloatArray,
-    Labels,
-    NoCorrection,
-    Storable,
-    largest_values,
-    rounding,
-)
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.corrections.maps import DomainCenter
 from biasmir_utils.corrections.methods import POSITIVE, SEED, Option, parameter
 from biasmir_utils.errors import ArgumentError
@@ -101,7 +93,7 @@ def median_distance(X: Any) -> float:
     return median
 
 
-class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
+class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, base.Storable):
     r"""Random Fourier features of the kernel ``exp(-|x - y|^2 / (2 sigma^2))``.
 
     Each block of d basis functions is ``V = S H G P H B / (sigma sqrt(d))`` with random signs
@@ -185,7 +177,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
         ArgumentError
             If a parameter has an impossible value, or the rows give no bandwidth.
         """
-        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        X = validate_data(self, X, dtype=base.FLOAT_DTYPES)
         self._check_parameters()
         width = 1 << (X.shape[1] - 1).bit_length()
         self.n_components_ = 4 * width if self.n_components is None else int(self.n_components)
@@ -217,7 +209,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
             Cosines first, then sines; float32 for float32 input and float64 otherwise.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        X = validate_data(self, X, dtype=base.FLOAT_DTYPES, reset=False)
         n_basis, width = self.n_components_, self.padded_
         features = np.empty((len(X), 2 * n_basis), dtype=X.dtype)
         step = max(1, _PIECE // width)
@@ -242,7 +234,7 @@ class Fastfood(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Storable):
         return 2 * self.n_components_
 
 
-class KernelCorrection(DomainTransformer):
+class KernelCorrection(base.DomainTransformer):
     r"""Correct in the space of random Fourier features: the paper's `k`, `klda` and `mklda`.
 
     The rows of each domain are standardised by themselves, mapped to random features whose
@@ -298,18 +290,20 @@ class KernelCorrection(DomainTransformer):
     expansions in loglinear time", ICML 2013.
     """
 
-    correction: DomainTransformer | None = parameter(None, default=None, kw_only=False)
+    correction: base.DomainTransformer | None = parameter(None, default=None, kw_only=False)
     feature_map: Fastfood | None = parameter(None, default=None, kw_only=False)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        self.scaler_: Any = NoCorrection() if domains is None else DomainCenter(scale=True)
+        self.scaler_: Any = base.NoCorrection() if domains is None else DomainCenter(scale=True)
         alike = self.scaler_.fit_transform(X, sample_domain=domains)
         self.mean_, deviation = alike.mean(axis=0), alike.std(axis=0)
-        self.deviation_ = np.where(deviation <= rounding(largest_values(X)), 1.0, deviation)
+        self.deviation_ = np.where(
+            deviation <= base.rounding(base.largest_values(X)), 1.0, deviation
+        )
         standardised = (alike - self.mean_) / self.deviation_
         self.feature_map_ = clone(self.feature_map or Fastfood()).fit(standardised)
         features = self.feature_map_.transform(standardised)
-        self.correction_: DomainTransformer = NoCorrection()
+        self.correction_: base.DomainTransformer = base.NoCorrection()
         if domains is not None and self.correction is not None:
             self.correction_ = clone(self.correction)
         self.correction_.fit(features, y, sample_domain=domains, sample_group=groups)

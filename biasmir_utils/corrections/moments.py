@@ -40,15 +40,8 @@ import numpy.typing as npt
 from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
-from biasmir_utils.corrections.base import (
-    FLOAT_DTYPES,
-    DomainTransformer,
-    FloatArray,
-    Labels,
-    domain_labels,
-    largest_values,
-    warn,
-)
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.errors import ArgumentError, CorpusError
 
 SCATTERS = ("none", "variance", "pooled", "domain")
@@ -129,7 +122,7 @@ class Moments:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.n_features:
             raise ArgumentError(f"X must have {self.n_features} features, its shape is {X.shape}.")
-        domains = domain_labels(sample_domain, len(X))
+        domains = base.domain_labels(sample_domain, len(X))
         groups = None if sample_group is None else Labels.of(sample_group, len(X), "sample_group")
         if self.scatter in ("variance", "domain"):
             groups = None
@@ -146,7 +139,7 @@ class Moments:
                 if members.any():
                     self._add_rows((domain, group), X if members.all() else X[members])
         if len(X):
-            np.maximum(self.largest, largest_values(X), out=self.largest)
+            np.maximum(self.largest, base.largest_values(X), out=self.largest)
         return self
 
     def _add_rows(self, key: tuple[Any, Any], X: FloatArray) -> None:
@@ -201,7 +194,7 @@ class Moments:
     @property
     def domains(self) -> list[Any]:
         """The domains, sorted."""
-        names: list[Any] = domain_labels(
+        names: list[Any] = base.domain_labels(
             [domain for domain, _ in self.cells], len(self.cells)
         ).names
         return names
@@ -238,7 +231,7 @@ class Moments:
         return (self.within_scatter() + (means * counts[:, np.newaxis]).T @ means) / self.count
 
 
-class MomentCorrection(DomainTransformer):
+class MomentCorrection(base.DomainTransformer):
     """Base of the corrections that are functions of the domains' moments.
 
     A subclass names the second moments that it needs in `required_scatter`, and turns moments into
@@ -278,7 +271,7 @@ class MomentCorrection(DomainTransformer):
             chunk.
         """
         first = not hasattr(self, "domains_")
-        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=first)
+        X = validate_data(self, X, dtype=base.FLOAT_DTYPES, reset=first)
         shape = X.shape[1], self.required_scatter
         moments = Moments(*shape) if first else getattr(self, "_moments", None)
         if moments is None or not self.moments_suffice:
@@ -286,14 +279,14 @@ class MomentCorrection(DomainTransformer):
         if sample_domain is not None:
             moments.update(X, sample_domain, sample_group)
         elif moments.cells:
-            warn(f"{len(X)} rows without sample_domain are not counted.")
+            base.warn(f"{len(X)} rows without sample_domain are not counted.")
         differ, self._moments = self._differ(moments.domains, moments.grouped), moments
         try:
             self._solve(moments if differ else Moments(*shape))
         except ArgumentError as error:
             self.domains_ = []
             self._solve(Moments(*shape))  # the rows are counted: more of them may determine it
-            warn(
+            base.warn(
                 f"the {moments.count} rows so far do not determine {type(self).__name__}, and rows "
                 f"will be left as they are until more have come: {error}"
             )

@@ -20,17 +20,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import scale
 from sklearn.utils import check_random_state
 
-from biasmir_utils.corrections.base import (
-    DomainTransformer,
-    FloatArray,
-    Labels,
-    ThinCorrection,
-    ThinMap,
-    cell_counts,
-    largest_values,
-    rounding,
-    warn,
-)
+from biasmir_utils.corrections import base, methods
+from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.corrections.covariance import (
     Dense,
     DiagonalPlusRows,
@@ -39,19 +30,11 @@ from biasmir_utils.corrections.covariance import (
     total_covariance,
     within_domain_covariance,
 )
-from biasmir_utils.corrections.methods import (
-    POSITIVE,
-    SEED,
-    SHARE,
-    SHRINKAGE,
-    Method,
-    Option,
-    parameter,
-)
+from biasmir_utils.corrections.methods import Method, parameter
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
-GIVEN = Option((None, "label", "group"))
+GIVEN = methods.Option((None, "label", "group"))
 
 
 def orthonormal_rows(rows: FloatArray, tol: float) -> tuple[FloatArray, FloatArray]:
@@ -114,7 +97,7 @@ def comparable_groups(
         if len(present) < len(domains):
             lacking = ", ".join(repr(d) for k, d in enumerate(domains) if k not in present)
             outcome = "gives no direction" if len(present) < 2 else "is compared without it"
-            warn(f"group {group!r} has no rows in domain {lacking}, so it {outcome}.")
+            base.warn(f"group {group!r} has no rows in domain {lacking}, so it {outcome}.")
         if len(present) > 1:
             found.append((g, present))
     if not found:
@@ -143,7 +126,7 @@ def in_each_group(
     of_group: list[Any] = []
     if domains is not None:
         groups = groups or Labels(np.zeros(len(X), dtype=np.intp), [None])
-        counts = cell_counts(groups.codes, len(groups.names), domains)
+        counts = base.cell_counts(groups.codes, len(groups.names), domains)
         for g, _ in comparable_groups(counts, groups.names, domains.names):
             rows = groups.codes == g if len(groups.names) > 1 else slice(None)
             vectors.append(find(groups.names[g], rows, domains[rows]))
@@ -202,10 +185,12 @@ def conditional_differences(X: FloatArray, domains: Labels, covariate: FloatArra
     coefficients, *_ = np.linalg.lstsq(design, indicators, rcond=None)
     residuals = indicators - design @ coefficients
     if np.abs(residuals).max() < 1e-9:
-        warn("the domain is determined by what it is conditioned on, so nothing is left to remove.")
+        base.warn(
+            "the domain is determined by what it is conditioned on, so nothing is left to remove."
+        )
         return np.zeros((residuals.shape[1], X.shape[1]))
     rows = residuals.T @ (X - X.mean(axis=0)) / len(X)
-    return without_rounding(rows, largest_values(X))
+    return without_rounding(rows, base.largest_values(X))
 
 
 def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
@@ -242,7 +227,7 @@ def covariate_columns(values: Any, n_samples: int, name: str) -> FloatArray:
 
 def without_rounding(rows: FloatArray, largest: npt.NDArray[Any]) -> FloatArray:
     """Set to zero what does not exceed the rounding of the largest value of its feature."""
-    rows[np.abs(rows) <= rounding(largest)] = 0.0
+    rows[np.abs(rows) <= base.rounding(largest)] = 0.0
     return rows
 
 
@@ -280,11 +265,11 @@ def lda_coefficients(
     means, covariance = within_domain_covariance(X, codes, shrinkage)
     # Of a constant feature the rounding must go, too: its variance here is 1 (see the covariance),
     # so that in large units the rounding alone would make a direction.
-    differences = without_rounding(means[1:] - means[0], largest_values(X))
+    differences = without_rounding(means[1:] - means[0], base.largest_values(X))
     return covariance.solve(differences)
 
 
-class DifferenceProjection(ThinCorrection):
+class DifferenceProjection(base.ThinCorrection):
     """Mixin of the corrections that find one vector a pair of domains, in each group if any."""
 
     tol: float
@@ -299,7 +284,7 @@ class DifferenceProjection(ThinCorrection):
 
     def _warn_of_equal_means(self, rows: FloatArray) -> None:
         if self.given is None and len(rows) and not rows.any():
-            warn("the means of the domains are equal, so there is no direction to remove.")
+            base.warn("the means of the domains are equal, so there is no direction to remove.")
 
 
 @Method(
@@ -314,7 +299,7 @@ class DifferenceProjection(ThinCorrection):
     sets={"paper": ("lda", "mlda", "klda", "mklda"), "standard": ("lda", "mlda", "klda")},
     place=1,
 )
-class DomainLDA(DifferenceProjection, DomainTransformer):
+class DomainLDA(DifferenceProjection, base.DomainTransformer):
     r"""Project out the directions of a linear discriminant analysis between domains.
 
     With two domains A and B, w = S^-1 (mean_B - mean_A) and ``v = w / |w|``, a row x becomes
@@ -431,10 +416,10 @@ class DomainLDA(DifferenceProjection, DomainTransformer):
     ['a', 'b']
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
-    shrinkage: Any = parameter(SHRINKAGE, default="auto")
-    tol: float = parameter(SHARE, default=1e-6)
-    singular: str = parameter(Option(("error", "warn")), default="error")
+    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
+    tol: float = parameter(methods.SHARE, default=1e-6)
+    singular: str = parameter(methods.Option(("error", "warn")), default="error")
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         def find(group: Any, rows: Any, part: Labels) -> FloatArray:
@@ -445,7 +430,7 @@ class DomainLDA(DifferenceProjection, DomainTransformer):
                     raise
                 if self.singular == "error":
                     raise SingularCovarianceError(f"group {group!r}: {error}") from None
-                warn(f"group {group!r} gives no direction: {error}")
+                base.warn(f"group {group!r} gives no direction: {error}")
                 return np.empty((0, X.shape[1]))
 
         self._keep(*in_each_group(X, domains, groups, find))
@@ -458,8 +443,8 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
     `sample_group`, which then makes no groups.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
-    tol: float = parameter(SHARE, default=1e-6)
+    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
+    tol: float = parameter(methods.SHARE, default=1e-6)
     given: str | None = parameter(GIVEN, default=None)
 
     @property
@@ -663,13 +648,13 @@ class LEACE(DifferenceCorrection):
     True
     """
 
-    shrinkage: Any = parameter(SHRINKAGE, default="auto")
-    tol: float = parameter(SHARE, default=1e-8)
+    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
+    tol: float = parameter(methods.SHARE, default=1e-8)
     required_scatter = "pooled"
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
         covariance = total_covariance(X, self.shrinkage)
-        self._erase(rows, of_group, covariance, largest_values(X), X.mean(axis=0))
+        self._erase(rows, of_group, covariance, base.largest_values(X), X.mean(axis=0))
 
     def _solve(self, moments: Moments) -> None:
         rows, of_group = mean_differences(moments)
@@ -693,7 +678,7 @@ class LEACE(DifferenceCorrection):
         self.directions_: FloatArray = self.left_
         self._warn_of_equal_means(rows)
         if covariance is not None and rows.any():
-            covariance = covariance.without(covariance.variance <= rounding(largest) ** 2)
+            covariance = covariance.without(covariance.variance <= base.rounding(largest) ** 2)
             # The rank is decided in standard deviations; features without one have no part in the
             # directions, not even by the rounding of the basis.
             deviation = np.sqrt(covariance.variance)
@@ -708,13 +693,13 @@ class LEACE(DifferenceCorrection):
         self.rank_ = len(self.directions_)
 
     @property
-    def thin_map(self) -> ThinMap:
+    def thin_map(self) -> base.ThinMap:
         """The erasure at full dose."""
-        return ThinMap(self.left_, self.directions_, self.mean_)
+        return base.ThinMap(self.left_, self.directions_, self.mean_)
 
 
 @Method("inlp", "project out linear classifiers of the dataset, one after the other", place=7)
-class INLP(ThinCorrection, DomainTransformer):
+class INLP(base.ThinCorrection, base.DomainTransformer):
     r"""Project out the weights of linear domain classifiers, one after the other.
 
     A logistic regression is trained to tell the domains apart, its weights are projected out,
@@ -770,10 +755,10 @@ class INLP(ThinCorrection, DomainTransformer):
     attributes by iterative nullspace projection", ACL 2020.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
-    n_classifiers: int = parameter(Option(low=1, whole=True), default=20)
-    tol: float = parameter(SHARE, default=0.05)
-    C: float = parameter(POSITIVE, default=1.0)
+    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
+    n_classifiers: int = parameter(methods.Option(low=1, whole=True), default=20)
+    tol: float = parameter(methods.SHARE, default=0.05)
+    C: float = parameter(methods.POSITIVE, default=1.0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.directions_: FloatArray = np.empty((0, X.shape[1]))
@@ -801,7 +786,7 @@ class INLP(ThinCorrection, DomainTransformer):
                 break
             weights = np.vstack([weights, classifier.coef_])
             removed, _ = orthonormal_rows(weights, 1e-8)
-            left = ThinMap(removed, removed)(left)
+            left = base.ThinMap(removed, removed)(left)
         weights = weights if basis is None else weights @ basis
         self.directions_, _ = orthonormal_rows(weights, 1e-8)
 
@@ -814,7 +799,7 @@ class INLP(ThinCorrection, DomainTransformer):
     sets={"standard": ("random",), "all": ("random:groups=group",)},
     place=8,
 )
-class RandomProjection(ThinCorrection, DomainTransformer):
+class RandomProjection(base.ThinCorrection, base.DomainTransformer):
     r"""Project out a random subspace: what the removal of any directions would do.
 
     The control for the other projections: of the same rank, but blind to the domain.
@@ -861,9 +846,9 @@ class RandomProjection(ThinCorrection, DomainTransformer):
     Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
-    rank: int | None = parameter(Option((None,), low=0, whole=True), default=None)
-    random_state: Any = parameter(SEED, default=0)
+    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
+    rank: int | None = parameter(methods.Option((None,), low=0, whole=True), default=None)
+    random_state: Any = parameter(methods.SEED, default=0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         def find(group: Any, rows: Any, part: Labels) -> FloatArray:

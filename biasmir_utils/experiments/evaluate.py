@@ -36,33 +36,10 @@ from biasmir_utils.corrections import (
     parse_corrections,
 )
 from biasmir_utils.errors import ArgumentError, BiasMIRError, did_you_mean
+from biasmir_utils.experiments import protocol, recognisers
 from biasmir_utils.experiments.metrics import best_threshold, recognition_metrics
-from biasmir_utils.experiments.protocol import (
-    CATEGORY,
-    LABEL,
-    LABELS,
-    NUMBER,
-    PRESENT,
-    TAGS,
-    DatasetClips,
-    ExperimentData,
-    FeatureSpace,
-    Subject,
-    TrainingRows,
-    drawn_rows,
-    own_rows,
-    subject_rows,
-    truth_and_tests,
-    why_impossible,
-)
-from biasmir_utils.experiments.recognisers import (
-    LogisticRecogniser,
-    Span,
-    make_recogniser,
-    recogniser_names,
-    recogniser_scores,
-    span_in_range,
-)
+from biasmir_utils.experiments.protocol import CATEGORY, LABEL, DatasetClips
+from biasmir_utils.experiments.recognisers import LogisticRecogniser
 from biasmir_utils.experiments.results import UNLABELLED
 from biasmir_utils.experiments.separability import measure_corrections
 
@@ -108,7 +85,7 @@ class Task:
     """
 
     embedding: str
-    subject: Subject
+    subject: protocol.Subject
     pair: tuple[str, str]
     variants: tuple[Variant, ...]
     recogniser: str
@@ -171,7 +148,7 @@ class Plan:
         Whether the corrections are judged in full; see `Report`.
     """
 
-    data: ExperimentData
+    data: protocol.ExperimentData
     tasks: list[Task]
     skipped: list[Row]
     parameters: dict[str, Any]
@@ -205,7 +182,7 @@ def plan_evaluation(
     modes: str | Sequence[str] = ("global",),
     *,
     labels: Sequence[str] | None = None,
-    target: str | Sequence[str] = LABELS,
+    target: str | Sequence[str] = protocol.LABELS,
     recogniser: str | None = None,
     seed: int = PAPER_SEED,
     seeds: int = 1,
@@ -272,10 +249,10 @@ def plan_evaluation(
         specs = [NO_CORRECTION, *specs]
     for spec in specs:
         _check_moves_to(spec, corpus)
-    data = ExperimentData.of(corpus, embeddings, labels, target)
+    data = protocol.ExperimentData.of(corpus, embeddings, labels, target)
     kind = data.subjects[0].kind
-    recogniser = recogniser_names(kind)[0] if recogniser is None else recogniser
-    make_recogniser(recogniser, kind)
+    recogniser = recognisers.recogniser_names(kind)[0] if recogniser is None else recogniser
+    recognisers.make_recogniser(recogniser, kind)
     if "classwise" in modes and kind != LABEL:
         raise ArgumentError(
             f"the mode classwise fits corrections on a label's positives; there are none of {kind}"
@@ -310,13 +287,15 @@ def plan_evaluation(
 
 
 def _possible(
-    data: ExperimentData, seeds: Sequence[int]
-) -> tuple[list[tuple[Subject, tuple[str, str]]], list[Row]]:
+    data: protocol.ExperimentData, seeds: Sequence[int]
+) -> tuple[list[tuple[protocol.Subject, tuple[str, str]]], list[Row]]:
     """Return what can be evaluated on which pairs with every seed, and what cannot, and why."""
     possible, skipped = [], []
     for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
         both = [data.datasets[name] for name in pair]
-        reasons = (why_impossible(subject.name, both, seed, subject.kind) for seed in seeds)
+        reasons = (
+            protocol.why_impossible(subject.name, both, seed, subject.kind) for seed in seeds
+        )
         if reason := next(filter(None, reasons), None):
             skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
         else:
@@ -440,9 +419,9 @@ class _Part:
         For each variant the fitted transformer; None for nothing to correct.
     """
 
-    rows: Sequence[TrainingRows]
+    rows: Sequence[protocol.TrainingRows]
     X_train: Sequence[Array]
-    space: FeatureSpace
+    space: protocol.FeatureSpace
     corrections: dict[Variant, Any]
 
 
@@ -458,14 +437,16 @@ def _fit_corrections(
     Nothing is returned where these rows have no such feature space, so that nothing can be trained.
     """
     blindly = variants[0][1] == UNLABELLED
-    rows = (own_rows if blindly else subject_rows)(
+    rows = (protocol.own_rows if blindly else protocol.subject_rows)(
         task.subject.name, task.subject.kind, pair, task.seed
     )
-    drawn = drawn_rows(pair, task.seed) if blindly else rows
+    drawn = protocol.drawn_rows(pair, task.seed) if blindly else rows
     raw = [X[chosen.all] for X, chosen in zip(features, drawn, strict=True)]
     fitted: dict[Variant, Any] = {}
     try:
-        space = FeatureSpace(raw, Correction("none", kernel=task.kernel).feature_map(task.seed))
+        space = protocol.FeatureSpace(
+            raw, Correction("none", kernel=task.kernel).feature_map(task.seed)
+        )
     except BiasMIRError as error:
         reason = (
             f"the training clips give no random features; is the embedding the same for most of "
@@ -503,12 +484,13 @@ def _fitted(
     pair: Sequence[DatasetClips],
     spec: Correction,
     mode: str,
-    drawn: Sequence[TrainingRows],
+    drawn: Sequence[protocol.TrainingRows],
     X_drawn: Sequence[Array],
 ) -> Any:
     """Return a correction fitted on training rows of both datasets."""
     parts = [
-        np.asarray(rows.y) == PRESENT if mode == "classwise" else slice(None) for rows in drawn
+        np.asarray(rows.y) == protocol.PRESENT if mode == "classwise" else slice(None)
+        for rows in drawn
     ]
     X = np.concatenate([X[part] for X, part in zip(X_drawn, parts, strict=True)])
     chosen = [rows.all[part] for rows, part in zip(drawn, parts, strict=True)]
@@ -528,7 +510,7 @@ def _fitted(
                 "does not look; use the mode global, or given=group"
             )
         y = np.concatenate([np.asarray(rows.y)[p] for rows, p in zip(drawn, parts, strict=True)])
-        y = (y == PRESENT).astype(np.float64) if y.ndim == 2 else y
+        y = (y == protocol.PRESENT).astype(np.float64) if y.ndim == 2 else y
     if spec.groups == "auto":
         # Found here, so that what is fitted has a dose that can be set afterwards.
         group = discover_groups(X, domain, random_state=task.seed)
@@ -559,14 +541,17 @@ def _outcomes(
     Variants with which the recogniser fails go into `failed`, and those there are passed over.
     """
     kind, dataset = task.subject.kind, pair[train].name
-    names, truth, test_rows = truth_and_tests(task.subject, pair)
+    names, truth, test_rows = protocol.truth_and_tests(task.subject, pair)
     X, y = part.X_train[train], truth[train][part.rows[train].all]
     tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
     told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
-    span = cache(lambda: span_in_range(X))
+    span = cache(lambda: recognisers.span_in_range(X))
 
     def of_variant(spec: Correction, mode: str, fitted: Any) -> Iterator[tuple[Row, Scores]]:
-        recogniser, correction = make_recogniser(task.recogniser, kind, task.seed), fitted
+        recogniser, correction = (
+            recognisers.make_recogniser(task.recogniser, kind, task.seed),
+            fitted,
+        )
         thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
         if (
             isinstance(recogniser, LogisticRecogniser)
@@ -580,7 +565,7 @@ def _outcomes(
             rows, complete = _corrected(fitted, X, dataset), _complete(recogniser, y, told)
             with _telling(f"{told}: could not be trained"):
                 recogniser.fit(rows, complete)
-        if task.report and kind in (LABEL, TAGS):
+        if task.report and kind in (LABEL, protocol.TAGS):
             if hasattr(recogniser, "cv_decision_"):
                 out_of_fold = recogniser.cv_decision_
             else:
@@ -604,7 +589,7 @@ def _outcomes(
             }
             rows = _corrected(correction, tests[test], clips.name)
             with _telling(f"{told}: could not score {len(rows)} clips of {clips.name}"):
-                score, probability = recogniser_scores(recogniser, rows, kind)
+                score, probability = recognisers.recogniser_scores(recogniser, rows, kind)
             chosen = test_rows[test]
             table = {
                 "clip": clips.clips[chosen],
@@ -632,7 +617,9 @@ def _corrected(correction: Any, X: Array, dataset: str) -> Array:
     return found
 
 
-def _fit_span(recogniser: LogisticRecogniser, span: Span, correction: Any, y: Array) -> None:
+def _fit_span(
+    recogniser: LogisticRecogniser, span: recognisers.Span, correction: Any, y: Array
+) -> None:
     """Fit to the rows after a thin map, and make the recogniser take rows before it."""
     if correction is None:
         recogniser.fit_span(span, y)
@@ -680,7 +667,7 @@ def _out_of_fold(recogniser: Any, X: Array, y: Array, kind: str) -> Array:
     found = np.empty(y.shape)
     for train, held_out in folds:
         model = clone(recogniser).fit(X[train], y[train])
-        found[held_out] = recogniser_scores(model, X[held_out], kind)[0]
+        found[held_out] = recognisers.recogniser_scores(model, X[held_out], kind)[0]
     return found
 
 
@@ -699,7 +686,7 @@ def _measured(
     def one_column(k: int, own: Array) -> dict[str, Array]:
         return {**columns, "score": score[:, k], "probability": probability[:, k], "y_true": own}
 
-    if kind == TAGS:
+    if kind == protocol.TAGS:
         for k, name in enumerate(names):
             known = truth[:, k] >= 0
             seen = {column: values[known] for column, values in one_column(k, truth[:, k]).items()}
@@ -721,5 +708,5 @@ def _measured(
             ],
         )
     else:
-        row |= recognition_metrics(truth, score, kind=NUMBER)
+        row |= recognition_metrics(truth, score, kind=protocol.NUMBER)
         yield row, [({**identity, "threshold": np.nan}, columns)]

@@ -15,20 +15,11 @@ from biasmir_utils.experiments.metrics import metric_named, metrics_of
 from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
 from biasmir_utils.files import atomic_path
 
-KEY_COLUMNS = (
-    "corpus",
-    "embedding",
-    "correction",
-    "mode",
-    "alpha",
-    "label",
-    "train_set",
-    "test_set",
-    "partner",
-    "recogniser",
-    "seed",
-)
+# Names, which are texts whatever they look like: a dataset 007, a label 1e5.
+NAME_COLUMNS = ("corpus", "embedding", "correction", "mode", "label", "train_set", "test_set")
+KEY_COLUMNS = (*NAME_COLUMNS[:4], "alpha", *NAME_COLUMNS[4:], "partner", "recogniser", "seed")
 SCORE_COLUMNS = (*KEY_COLUMNS, "clip", "track", "group", "y_true", "score", "probability")
+_TEXTS = (*NAME_COLUMNS, "partner", "recogniser", "clip", "track", "group", "dataset", "pair")
 TABLE_SUFFIXES = (".csv", ".parquet")
 UNLABELLED = "unlabelled"
 """The mode in which the other dataset's labels are not looked at; see `evaluate.MODES`."""
@@ -88,7 +79,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         # pandas would take words such as "none" or "NA", which may be names, for missing.
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        texts: Any = dict.fromkeys(_TEXTS, str)
+        return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=texts)
     except Exception as error:
         raise ArgumentError(f"{path}: cannot be read as a table ({error})") from error
 

@@ -33,11 +33,12 @@ PAIRS = [("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha"), ("beta", "bet
 def write_corpus(folder: Path, table: pd.DataFrame, features: np.ndarray, **changes) -> Corpus:
     """Write a corpus from a clip table and one row of features for each of its rows."""
     settings = {
+        "name": "made",
         "datasets": list(dict.fromkeys(table["dataset"])),
         "groups": sorted(set(table["group"].dropna())),
         "targets": [Target("piano", "label"), Target("voice", "label")],
     }
-    writer = CorpusWriter(folder, name="made", title="Made", **{**settings, **changes})
+    writer = CorpusWriter(folder, title="Made", **{**settings, **changes})
     return add_embedding(writer.write(table), "toy", features)
 
 
@@ -414,13 +415,26 @@ def test_means_over_labels_keep_the_order_of_the_table():
     np.testing.assert_allclose(table["a", "b"], 0.6)
 
 
-def test_a_results_table_is_read_as_it_was_written(corpus, tmp_path):
-    results = evaluate(corpus, "toy", ["none", "lda"], labels=["piano"], jobs=1).results
-    results["label"] = "NA"  # which pandas would take for missing, as "none"
-    for suffix in (".csv", ".parquet"):
-        write_table(results, tmp_path / f"r{suffix}")
-        again = read_table(tmp_path / f"r{suffix}")
-        pd.testing.assert_frame_equal(again, results, check_exact=True, check_dtype=False)
+def test_names_that_look_like_numbers_stay_what_they_are(tmp_path):
+    """In results, scores and kept tasks, and in tables that are written and read again."""
+    table, features = made_table(("007", "7"))
+    table = table.rename(columns={"piano": "01", "voice": "1e5"})
+    table["group"] = table["group"].map({"jazz": "1e5", "rock": "NA"})
+    table["track"] = table["clip"].str[-2:]
+    targets = [Target("01", "label"), Target("1e5", "label")]
+    corpus = write_corpus(tmp_path / "c", table, features, name="1.0", targets=targets)
+    plan = plan_evaluation(corpus, "toy", ["none", "lda"])
+    names = {"corpus": {"1.0"}, "label": {"01", "1e5"}, "train_set": {"007", "7"}}
+    for _ in range(2):  # the second time from what was kept
+        found = run_plan(plan, scores=True, jobs=1, resume=tmp_path / "kept")
+        assert {"02", "05"} < set(found.scores["track"])
+        assert set(found.scores["group"]) == {"1e5", "NA"}
+        for suffix in (".csv", ".parquet"):
+            for one in (found.results, found.scores):
+                write_table(one, tmp_path / f"r{suffix}")
+                again = read_table(tmp_path / f"r{suffix}")
+                pd.testing.assert_frame_equal(again, one, check_exact=True, check_dtype=False)
+                assert {name: set(again[name]) for name in names} == names
 
 
 def test_tables_that_cannot_be_written_or_read(tmp_path):
