@@ -59,6 +59,16 @@ class Stall:
     after: int = -1
 
 
+@dataclass(frozen=True)
+class Drip:
+    """Send this many bytes, then single ones until the server is closed; -1, -2: before a status.
+
+    With -1 these are of a header, with -2 whole answers of `100 Continue`.
+    """
+
+    after: int = -1
+
+
 class IgnoreRange:
     """Send the whole file, whatever range was asked for."""
 
@@ -169,9 +179,19 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == Stall(-1):
             self.close_connection = True
             self.server.closing.wait()
+        elif isinstance(fault, Drip) and fault.after < 0:
+            if fault.after == -1:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            self._drip(b"HTTP/1.1 100 Continue\r\n\r\n" if fault.after == -2 else b"x")
         else:
             assert file is not None
             self._send_file(asked, file, fault)
+
+    def _drip(self, piece: bytes) -> None:
+        self.close_connection = True
+        while not self.server.closing.wait(0.02):
+            self.wfile.write(piece)
+            self.wfile.flush()
 
     def _send_file(self, asked: Asked, file: File, fault: object) -> None:
         content, content_type = file.content, file.content_type
@@ -194,10 +214,12 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Length"] = str(len(content))
         else:
             headers["Connection"] = "close"
-        cut = fault.after if isinstance(fault, Drop | Stall) else len(content)
+        cut = fault.after if isinstance(fault, Drop | Stall | Drip) else len(content)
         self._answer(asked, status, content[:cut], headers)
         if isinstance(fault, Stall):
             self.server.closing.wait()
+        if isinstance(fault, Drip):
+            self._drip(b"x")
         if isinstance(fault, Drop | Stall) or not file.length:
             self.close_connection = True
 

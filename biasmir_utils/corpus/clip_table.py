@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from biasmir_utils.corpus.description import Description
 from biasmir_utils.errors import CorpusError, did_you_mean
@@ -228,13 +229,16 @@ def as_texts(column: pd.Series, where: object = "the table") -> pd.Series:
     return pd.Series(texts, column.index, object, column.name)
 
 
-def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+def as_numbers(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
     """Return a column as float64, and which of its cells hold something but no finite number.
 
     The words true and false count as 1 and 0, `MISSING_WORDS` as nothing. Dates and durations are
     no numbers.
     """
-    if not (isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"):
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        values = column.astype("float64")
+        wrong = np.isinf(values.to_numpy())
+    else:
         words = {"true": 1.0, "false": 0.0, **dict.fromkeys(MISSING_WORDS, np.nan)}
 
         def plain(cell: Any) -> Any:
@@ -244,9 +248,10 @@ def as_numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
 
         cells = zip(column, column.isna(), strict=True)
         plains = [np.nan if missing else plain(cell) for cell, missing in cells]
-        column = pd.Series(plains, column.index, object)
-    values = pd.to_numeric(column, errors="coerce").astype("float64")
-    return values, (values.isna() & column.notna()) | np.isinf(values)
+        column = pd.Series(plains, column.index, object, column.name)
+        values = pd.to_numeric(column, errors="coerce").astype("float64")
+        wrong = ((values.isna() & column.notna()) | np.isinf(values)).to_numpy()
+    return values, wrong
 
 
 def check_clip_table(table: pd.DataFrame, description: Description, where: object) -> pd.DataFrame:
@@ -287,7 +292,7 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
             raise CorpusError(f"{where}, {place}: the column {name!r} is empty")
     known = {"dataset": description.datasets, "split": SPLITS, "group": description.groups}
     for name, names in known.items():
-        wrong = rows[name].notna() & ~rows[name].isin(names)
+        wrong = (rows[name].notna() & ~rows[name].isin(names)).to_numpy()
         _check_cells(rows, rows[name], wrong, f"one of {', '.join(names) or 'none'}", where)
     duplicate = rows.duplicated(["dataset", "clip"])
     if duplicate.any():
@@ -307,16 +312,16 @@ def check_clip_table(table: pd.DataFrame, description: Description, where: objec
         checked[target.name] = values
         if target.kind == "label":
             expected = "a likelihood in [0, 1], or nothing where the label was not observed"
-            outside = (values < 0) | (values > 1)
-            _check_cells(rows, values.rename(target.name), outside, expected, where)
+            outside = (values.to_numpy() < 0) | (values.to_numpy() > 1)
+            _check_cells(rows, values, outside, expected, where)
     return pd.concat([pd.DataFrame(checked), others], axis=1).reset_index(drop=True)
 
 
 def _check_cells(
-    rows: pd.DataFrame, cells: pd.Series, wrong: pd.Series, expected: str, where: object
+    rows: pd.DataFrame, cells: pd.Series, wrong: NDArray[np.bool_], expected: str, where: object
 ) -> None:
     if wrong.any():
-        row = int(wrong.to_numpy().argmax())
+        row = int(wrong.argmax())
         dataset, clip, cell = rows["dataset"].iloc[row], rows["clip"].iloc[row], cells.iloc[row]
         shown = repr(cell) if isinstance(cell, str) else cell
         raise CorpusError(

@@ -9,15 +9,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import queue
 import shutil
 import tarfile
+import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests import exceptions as failures
@@ -34,8 +36,11 @@ WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second connection, doubled before each further one, and the most of them."""
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection has failed."""
+SLOWEST = 300.0
+"""Seconds after which it has failed, too, if it brought no answer or less than 64 kB more."""
 MOST_MEMBERS = 100_000
 """Files and folders above which an archive is not unpacked."""
+_T = TypeVar("_T")
 # Small enough that a dropped connection loses little of what had come.
 _CHUNK = 1 << 16
 # A connection that brought this much was no failure, so that a large file over a bad line
@@ -179,7 +184,10 @@ def _connect(url: str, partial: Path, largest: float) -> None:
         if validator := said["modified"] if weak else said["etag"]:
             headers["If-Range"] = validator
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        response = _in_time(
+            lambda: requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+        )
+        try:
             _check_answer(response, url)
             if response.status_code == 200:
                 _discard(partial)
@@ -199,12 +207,34 @@ def _connect(url: str, partial: Path, largest: float) -> None:
                 _discard(partial)
                 raise PassingError("the file at this address changed in between")
             _write(response, url, partial, said["length"], largest)
+        finally:  # in a thread, since it waits for one that reads
+            threading.Thread(target=response.close, daemon=True).start()
     except (failures.SSLError, failures.TooManyRedirects, ValueError) as error:
         raise DownloadError(f"{url}: cannot be fetched ({error}); {_OTHER_WAYS}") from error
     except failures.Timeout as error:
         raise PassingError(f"no answer for {TIMEOUT:g} s") from error
     except requests.RequestException as error:
         raise PassingError(f"no connection, or it broke off ({error})") from error
+
+
+def _in_time(work: Callable[[], _T]) -> _T:
+    """Do what waits for the net in a thread: single bytes may keep a connection up for ever."""
+    done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:  # raised where it is waited for
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found, error = done.get(timeout=SLOWEST)
+    except queue.Empty as error:
+        raise PassingError(f"no answer, or less than 64 kB, in {SLOWEST:g} s") from error
+    if error is not None:
+        raise error
+    return found
 
 
 def _write(
@@ -216,7 +246,8 @@ def _write(
         desc=partial.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None
     )
     with open(partial, "ab") as out, bar:
-        for chunk in response.iter_content(_CHUNK):
+        chunks = response.iter_content(_CHUNK)
+        while chunk := _in_time(lambda: next(chunks, b"")):
             have += len(chunk)
             if max(have, total or 0) > largest:
                 _discard(partial)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus import Corpus, read_text
 from biasmir_utils.datasets._download import has_sum
 from biasmir_utils.datasets.base import (
     DATASETS,
@@ -166,9 +166,7 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     """
     parts: list[pd.DataFrame] = []
     for split, path in zip(("train", "test"), irmas_lists(root), strict=True):
-        lines = pd.Series(
-            existing(path, "paper-split").read_text("utf-8").splitlines(), dtype=object
-        )
+        lines = pd.Series(read_text(existing(path, "paper-split")).splitlines(), dtype=object)
         names = lines.str.strip().str.strip('"').replace("", np.nan).dropna().drop_duplicates()
         if names.empty:
             raise CorpusError(f"{path}: the list is empty, expected one clip name a line")

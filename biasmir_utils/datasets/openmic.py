@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, read_table_file, row_place
+from biasmir_utils.corpus import Corpus, read_table_file, read_text, row_place
 from biasmir_utils.datasets.base import (
     DATASETS,
     GENRES,
@@ -165,7 +165,7 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
     clips = metadata["sample_key"]
     splits: dict[str, str] = {}
     for split, name in PARTITIONS.items():
-        for number, line in enumerate(_found(folder / name).read_text("utf-8").splitlines()):
+        for number, line in enumerate(read_text(_found(folder / name)).splitlines()):
             clip = line.strip()
             if clip and splits.setdefault(clip, split) != split:
                 raise CorpusError(
@@ -202,7 +202,7 @@ def _found(path: Path) -> Path:
 
 def _read_classes(folder: Path) -> list[str]:
     """Return the classes of OpenMIC-2018, in the order of its class map."""
-    text = _found(folder / CLASS_MAP).read_text("utf-8")
+    text = read_text(_found(folder / CLASS_MAP))
     try:
         numbers = json.loads(text)
         return sorted(numbers, key=lambda name: int(numbers[name]))
@@ -215,7 +215,11 @@ def _read_metadata(folder: Path) -> pd.DataFrame:
     path = _found(folder / METADATA)
     table = read_table_file(path, ["track_genres", "sample_key"])
     keys = table["sample_key"]
-    refuse_rows(path, table, ["sample_key"], {"a clip that stood above": keys.duplicated()})
+    problems = {
+        "a clip that stood above": keys.duplicated(),
+        "no name that a file can have": ~keys.str.fullmatch(r"\w[\w.-]*", na=False),
+    }
+    refuse_rows(path, table, ["sample_key"], problems)
     titles = []
     for row, cell in enumerate(table["track_genres"]):
         try:

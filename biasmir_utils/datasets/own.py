@@ -354,20 +354,21 @@ def _kinds(
 def _guess(rows: pd.DataFrame, name: str) -> tuple[str | None, list[str]]:
     """Return what a column looks like, and which cell keeps it from being one of numbers."""
     column = rows[name]
+    values, wrong = as_numbers(column)
+    known = values.to_numpy()[values.notna()]
+    number = "label" if ((known >= 0) & (known <= 1)).all() else "number"
+    if len(known) and not wrong.any():
+        return number, []
     present = column.dropna()
     if not all(isinstance(cell, str | Real | Decimal | np.bool_) for cell in present):
         lists = any(isinstance(cell, list | np.ndarray) for cell in present)
         way = f"note: {name!r} holds lists; if they name what is in a clip: --labels-from {name}"
         return None, [way] if lists else []
-    values, wrong = as_numbers(column)
-    number = "label" if values.dropna().between(0, 1).all() else "number"
-    if values.notna().any() and not wrong.any():
-        return number, []
     repeats = 2 <= as_texts(present).nunique() <= min(MOST_CATEGORIES, len(present) // 2)
     kind = "category" if repeats else None
     if not 0 < wrong.sum() < len(present) / 2:
         return kind, []
-    row = int(wrong.to_numpy().argmax())
+    row = int(wrong.argmax())
     kept = f"taken for a {kind}" if kind else "kept as metadata"
     others = f", and {wrong.sum() - 1} more such cell(s)" if wrong.sum() > 1 else ""
     return kind, [
@@ -416,12 +417,11 @@ def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target])
     for name in ("dataset", "group", "track", "clip"):
         notes += _alike(f"values of {name!r}", rows[name])
     for target in targets:
-        cells = given[target.name]
-        unknown = cells[cells.notna().to_numpy() & rows[target.name].isna().to_numpy()]
         if target.kind == "category":
             notes += _alike(f"values of {target.name!r}", rows[target.name])
-        else:
-            notes += _unknown(unknown, len(rows))
+        elif given[target.name].dtype.kind not in "biuf":
+            known = given[target.name][rows[target.name].isna().to_numpy()].dropna()
+            notes += _unknown(known, len(rows))
     return notes
 
 

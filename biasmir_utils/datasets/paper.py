@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, list_embeddings
+from biasmir_utils.corpus import Corpus, EmbeddingFile, list_embeddings
 from biasmir_utils.datasets import irmas, openmic
 from biasmir_utils.datasets.base import (
     INSTRUMENTS,
@@ -75,7 +75,7 @@ def prepare_paper(
         existing(embeddings, "paper-embeddings", ", or take the audio (--from-audio)")
         if not list_embeddings(embeddings, list(clips)):
             raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
-    corpus = write_corpus(
+    return write_corpus(
         out,
         pd.concat(clips.values(), join="inner", ignore_index=True),  # each has metadata of its own
         root,
@@ -93,8 +93,8 @@ def prepare_paper(
         name="paper",
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
         licences=LICENCES[:2] if from_audio else LICENCES,
+        embedding_files=[] if from_audio else [EmbeddingFile(str(embeddings))],
     )
-    return corpus if from_audio else corpus.add_embedding_file(embeddings)
 
 
 add_dataset(

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from faulty_server import Drop, FaultyServer, IgnoreRange, Redirect, Stall, Status, WrongRange
+from faulty_server import Drip, Drop, FaultyServer, IgnoreRange, Redirect, Stall, Status, WrongRange
 from stand_in import toy, toy_command
 
 from biasmir_utils.datasets import RemoteFile, fetch
@@ -30,8 +30,9 @@ def server(monkeypatch):
 def patience(monkeypatch):
     """Set how often, and with what waits, it is tried; at once and once by default."""
 
-    def be(attempts: int = 1, wait: float = 0.0, longest: float = 60.0, timeout: float = 30.0):
-        values = {"ATTEMPTS": attempts, "WAIT": wait, "LONGEST_WAIT": longest, "TIMEOUT": timeout}
+    def be(attempts=1, wait=0.0, longest=60.0, timeout=30.0, slowest=60.0):
+        values = {"ATTEMPTS": attempts, "WAIT": wait, "LONGEST_WAIT": longest}
+        values |= {"TIMEOUT": timeout, "SLOWEST": slowest}
         for name, value in values.items():
             monkeypatch.setattr(f"biasmir_utils.datasets._download.{name}", value)
 
@@ -271,6 +272,19 @@ def test_a_slow_answer_is_given_up_and_the_next_call_goes_on(after, server, get,
     patience()
     get()
     assert_whole(folder)
+
+
+@pytest.mark.parametrize("after", [-2, -1, 700_000], ids=["continue", "header", "body"])
+def test_single_bytes_do_not_keep_a_connection_up_for_ever(after, server, get, folder, patience):
+    server.add("/a.bin", CONTENT, Drip(after))
+    patience(slowest=1.0)
+    with pytest.raises(DownloadError, match=r"no answer, or less than 64 kB, in 1 s \(1 attempt"):
+        get()
+    assert (folder / "a.bin.partial").exists() == (after > 0)
+    patience()
+    get()
+    assert_whole(folder)
+    assert server.sent("/a.bin") <= len(CONTENT) + PIECE
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["announced", "not announced"])

@@ -340,6 +340,22 @@ def test_a_genre_cell_is_a_literal_list_and_nothing_else(cell, root, tmp_path):
     assert "metadata.csv, line 3, clip '000001_0': the column 'track_genres' cannot be" in told
 
 
+@pytest.mark.parametrize("key", ["../../../etc", "a/b", "a\\b", "..", "/x"])
+def test_a_sample_key_that_climbs_is_refused(key, root, tmp_path):
+    edit(root / METADATA, "155320_30720", key)
+    told = refused("openmic", root, tmp_path / "out")
+    assert f"no name that a file can have ({key!r})" in told
+    assert re.search(r"metadata.csv, line \d:", told)
+
+
+@pytest.mark.parametrize("name", [TEST_SPLIT, IRMAS_LIST, LABELS, "openmic-2018/class-map.json"])
+def test_what_is_not_utf8_is_named_by_line(name, root, tmp_path):
+    text = (root / name).read_bytes()
+    (root / name).write_bytes(text + b"\ncaf\xe9\n")
+    line = 2 + text.count(b"\n")
+    assert f"{Path(name).name}, line {line}: not UTF-8" in refused("paper", root, tmp_path / "out")
+
+
 def test_a_track_is_what_stands_before_the_last_two_underscores(root, tmp_path):
     name = "a__b[sax][jaz_blu]1__3"
     (root / "paper" / "irmas_test.csv").write_text(f"{name}\n")
