@@ -14,9 +14,12 @@ import importlib.util
 import io
 import logging
 import os
+import re
 import sys
+import threading
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +40,40 @@ _SILENCE_PEAK = 1e-5
 """Below this peak (-100 dB of full scale) a clip is noted as silent."""
 
 
+_RATES = (1_000, 1_000_000)
+"""Sampling rates, in Hz. Others are a mistake, of which resampling would make gigabytes."""
+_MOST_SAMPLES = 1 << 29
+"""Of one channel, as decoded and as resampled, which are 2 GB: 3.4 hours at 44.1 kHz."""
+_BLOCK = 1 << 22
+"""Samples of all channels that are decoded at a time."""
+_SPECTRA_BYTES = 1 << 30
+"""Of the complex spectra that are computed at a time: those of 50 minutes of MFCC."""
+_NOT_SOUND = {
+    b"<": "it is a web page, perhaps of an error or a login; fetch the file itself",
+    b"version https://git-lfs": "it is a pointer of Git LFS; fetch the file with: git lfs pull",
+}
+_UNKNOWN_SIZE = 0x7FFFF000
+"""Sizes from here on stand in headers that were written before the length was known."""
+_PROMISED_BYTES = re.compile(
+    r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+_PROMISED_SAMPLES = re.compile(r"does not match value from 'ds64' chunk of (\d+)")
+_NO_SIZE = re.compile(rb"data\0{4}(?!LIST|id3 |ID3 |bext|iXML|fact|cue |smpl|JUNK|PAD |\Z)")
+_MACHINE_ERRORS, _NOTHING_TO_DECODE = (2, 17), 7
+"""Libsndfile's numbers: of errors of the system and of memory; and of MP3 without a frame."""
+
+
 def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """Decode a sound file, whatever its extension says.
+
+    Of a file that holds less than its header promises, this returns what there is, and warns.
 
     Parameters
     ----------
     path : path
         Any format that libsndfile knows by its content (WAV, FLAC, Ogg Vorbis and Opus,
-        MP3, AIFF and more), with any number of channels and any sampling rate.
+        MP3, AIFF and more), with any number of channels, at 1 kHz to 1 MHz, with at most 2^29
+        samples (3.4 hours at 44.1 kHz).
 
     Returns
     -------
@@ -54,57 +83,166 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     Raises
     ------
     AudioError
-        If the file is missing, is no sound file, is damaged, has no samples, or holds NaN or
-        infinite samples.
+        If the file is missing, is no sound file, is damaged, has no samples or too many, or holds
+        NaN or infinite samples.
+    OSError
+        If the system cannot read it.
+    """
+    try:
+        waveform, sample_rate, shortfall = decode(Path(path))
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+    if shortfall:
+        warnings.warn(f"{path}: {shortfall}", stacklevel=2)
+    return waveform, sample_rate
+
+
+def decode(
+    path: Path, downmix: Callable[[NDArray[Any]], NDArray[Any]] = lambda block: block
+) -> tuple[NDArray[Any], int, str]:
+    """Decode a sound file as `read_audio` does, whose errors here do not name the file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    downmix : callable
+        What is done to each block of shape (samples, channels) before all are joined.
+
+    Returns
+    -------
+    waveform : ndarray
+    sample_rate : int
+    shortfall : str
+        How the file holds less than its header promises; empty if it does not.
     """
     import soundfile
 
-    path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: no such sound file; put it there, or correct the clip table")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file has zero bytes; fetch or export it again")
-    try:
-        # Without its name: soundfile takes ".raw" for samples without a header.
-        source = io.BytesIO(path.read_bytes()) if path.suffix.lower() == ".raw" else path
-        with soundfile.SoundFile(source) as sound:
-            waveform = sound.read(dtype="float32", always_2d=True)
-            sample_rate = sound.samplerate
-    except (soundfile.SoundFileError, TypeError, ValueError, OSError) as error:
-        # Libsndfile's words, without the address of the file object before them.
-        reason = getattr(error, "error_string", None) or str(error) or type(error).__name__
+        raise AudioError("no such sound file; put it there, or correct the clip table")
+    blocks, n, n_broken = [], 0, 0
+    with _SoundSource(path) as file:
+        if not file.start:
+            raise AudioError("the file has zero bytes; fetch or export it again")
+        for start, reason in _NOT_SOUND.items():
+            if file.start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(start):
+                raise AudioError(reason)
+        try:
+            source = path if file.as_it_is else file
+            with _native_stderr_dropped(), soundfile.SoundFile(source) as sound:
+                rate = sound.samplerate
+                if not _RATES[0] <= rate <= _RATES[1]:
+                    raise AudioError(f"its sampling rate is {rate} Hz; export the sound again")
+                # Or else soundfile seeks after each block, which some formats cannot.
+                sound.seekable = lambda: False
+                size = max(1, _BLOCK // sound.channels)
+                while len(block := sound.read(size, "float32", always_2d=True)):
+                    n += len(block)
+                    _check_samples(n, 0, rate)
+                    n_broken += int((~np.isfinite(block)).sum())
+                    blocks.append(downmix(block))
+                shortfall = _shortfall(sound, file, n)
+        except (soundfile.SoundFileError, TypeError, ValueError) as error:
+            # Libsndfile's words, without the address of the file object before them.
+            code, reason = getattr(error, "code", None), getattr(error, "error_string", str(error))
+            if code in _MACHINE_ERRORS:
+                raise OSError(f"{path}: {reason}") from error
+            reason = "it has no frame of sound" if code == _NOTHING_TO_DECODE else reason
+            raise AudioError(
+                f"cannot be decoded ({reason.rstrip('. ')}); fetch the file again, or "
+                f"convert it to WAV or FLAC"
+            ) from error
+    _check_samples(n, n_broken, rate)
+    return np.concatenate(blocks), rate, shortfall
+
+
+class _SoundSource(io.FileIO):
+    """A sound file; where its writer was stopped before it wrote the length, that is left open."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.name = ""  # soundfile takes ".raw" for samples without a header
+        self.start = start = self.read(4096) or b""
+        if start.startswith(b"RF64") and start[28:36] in (bytes(8), b"\xff" * 8):
+            self.start = b"RIFF" + start[4:]
+        elif start.startswith(b"RIFF"):
+            self.start = _NO_SIZE.sub(b"data" + b"\xff" * 4, start, count=1)
+        elif start.startswith(b".snd") and start[8:12] == bytes(4):
+            self.start = start[:8] + b"\xff" * 4 + start[12:]
+        self.as_it_is = self.start == start and path.suffix.lower() != ".raw"
+        self.seek(0)
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as libsndfile asks."""
+        at = self.tell()
+        n = super().readinto(buffer) or 0
+        shown = self.start[at : at + n]
+        buffer[: len(shown)] = shown
+        return n
+
+
+def _shortfall(sound: Any, file: _SoundSource, n: int) -> str:
+    """Say how far the `n` samples that were decoded are from what the header promises."""
+    promised = sound.frames if sound.frames < 1 << 62 else 0
+    if sound.format == "MP3":
+        # Without the tag of a VBR encoder the number is an estimate, and often a bad one.
+        begin = file.start[6:10] if file.start.startswith(b"ID3") else bytes(4)
+        file.seek(sum(byte << shift for byte, shift in zip(begin, (21, 14, 7, 0), strict=True)))
+        if not re.search(b"Xing|Info|VBRI", file.read(400) or b""):
+            return ""
+    if found := _PROMISED_BYTES.search(sound.extra_info):
+        size, held = map(int, found.groups())
+        promised = round(n * size / held) if held > 0 and size < _UNKNOWN_SIZE else 0
+    elif found := _PROMISED_SAMPLES.search(sound.extra_info):
+        promised = int(found[1])
+    seconds = f"{n / sound.samplerate:.3f} s"
+    if promised - n > sound.samplerate / 1000:
+        return f"its header promises {promised / sound.samplerate:.3f} s, the file holds {seconds}"
+    if file.start.startswith(b"OggS"):  # whose last page says so
+        file.seek(-min(file.seek(0, os.SEEK_END), 1 << 17), os.SEEK_END)
+        _, magic, page = (file.read() or b"").rpartition(b"OggS")
+        whole = len(page) > 22 and len(page) >= 23 + page[22] + sum(page[23 : 23 + page[22]])
+        if not (magic and whole and page[1] & 4):
+            return f"the stream breaks off, the file holds {seconds}"
+    return ""
+
+
+def _check_samples(n: float, n_broken: int, sample_rate: float) -> None:
+    """Raise `AudioError` for no samples, too many, or broken ones."""
+    if not n:
+        raise AudioError("no samples (zero length); replace the file, or leave the clip out")
+    if n > _MOST_SAMPLES:
         raise AudioError(
-            f"{path}: cannot be decoded ({str(reason).rstrip('. ')}); fetch the file again, or "
-            f"convert it to WAV or FLAC"
-        ) from error
-    try:
-        _check_waveform(waveform, sample_rate)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
-    return waveform, sample_rate
+            f"too long: more than {_MOST_SAMPLES / sample_rate / 3600:.1f} hours at "
+            f"{sample_rate} Hz; cut it into shorter clips"
+        )
+    if n_broken:
+        raise AudioError(f"{n_broken} samples are NaN or infinite; export the sound again")
 
 
 def _check_waveform(waveform: ArrayLike, sample_rate: float) -> NDArray[np.floating[Any]]:
     """Return a waveform as an array of floats, or say what is wrong with it."""
-    array = np.asarray(waveform)
-    if array.ndim not in (1, 2):
+    rate = np.asarray(sample_rate)
+    if rate.ndim or rate.dtype.kind not in "iuf" or not _RATES[0] <= rate <= _RATES[1]:
         raise ArgumentError(
-            f"waveform: expected shape (samples,) or (samples, channels), found {array.shape}"
+            f"sample_rate: expected a number of Hz from {_RATES[0]:,} to {_RATES[1]:,}, found "
+            f"{sample_rate!r:.50}"
+        )
+    try:
+        array = np.asarray(waveform)
+    except ValueError as error:  # lists of different lengths, or what librosa.load returns
+        raise ArgumentError(f"waveform: expected one array of samples ({error})") from error
+    if array.ndim not in (1, 2) or (array.ndim == 2 and 0 < len(array) < array.shape[1]):
+        raise ArgumentError(
+            f"waveform: expected one clip, of shape (samples,) or (samples, channels), found "
+            f"{array.shape}; is it to be transposed? Clips of a batch are given one by one"
         )
     if not np.issubdtype(array.dtype, np.floating):
         raise ArgumentError(
             f"waveform: expected floats in [-1, 1], found {array.dtype}; "
             f"divide integers by their full scale"
         )
-    if not np.isfinite(sample_rate) or sample_rate <= 0:
-        raise ArgumentError(f"sample_rate: expected a positive number of Hz, found {sample_rate!r}")
-    if array.size == 0:
-        raise AudioError("no samples (zero length); replace the file, or leave the clip out")
-    if not np.isfinite(array).all():
-        raise AudioError(
-            f"{int((~np.isfinite(array)).sum())} samples are NaN or infinite; "
-            f"export the sound again"
-        )
+    _check_samples(min(len(array), array.size), int((~np.isfinite(array)).sum()), sample_rate)
     return array
 
 
@@ -157,9 +295,9 @@ class FrontEnd:
         Raises
         ------
         AudioError
-            If the clip is empty, holds NaN or infinite samples, or is too short.
+            If the clip is empty, holds NaN or infinite samples, or is too short or too long.
         ArgumentError
-            If the array has another shape or holds integers, or the rate is not positive.
+            If the array has another shape or holds integers, or the rate is none of sound.
         """
         mono = self.downmix(_check_waveform(waveform, sample_rate))
         seconds = len(mono) / sample_rate
@@ -169,6 +307,7 @@ class FrontEnd:
                 f"too short: {seconds:.3f} s, the shortest clip that can be embedded is "
                 f"{self.shortest:.3f} s; leave it out, or use an embedding with a shorter window"
             )
+        _check_samples(seconds * self.sample_rate, 0, self.sample_rate)
         return self.features(self.resample(mono, sample_rate))
 
     def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
@@ -288,7 +427,7 @@ class Embedding(ABC):
         waveform : array of shape (samples,) or (samples, channels)
             Floats in [-1, 1].
         sample_rate : float
-            In Hz; resampled to `self.sample_rate` if it differs.
+            In Hz, 1,000 to 1,000,000; resampled to `self.sample_rate` if it differs.
 
         Returns
         -------
@@ -297,9 +436,9 @@ class Embedding(ABC):
         Raises
         ------
         AudioError
-            If the clip is empty, holds NaN or infinite samples, or is too short.
+            If the clip is empty, holds NaN or infinite samples, or is too short or too long.
         ArgumentError
-            If the array is not a waveform, or the sampling rate not a positive number.
+            If the array is not a waveform, or the sampling rate none of sound.
         """
         return self.run([self.front_end(waveform, sample_rate)])[0]
 
@@ -334,18 +473,55 @@ def import_tensorflow(purpose: str) -> Any:
 
 @contextmanager
 def _native_stderr_dropped() -> Iterator[None]:
-    """Drop what C++ writes to the process's stderr; Python's exceptions still pass.
+    """Drop what C and C++ write to the process's stderr; Python's exceptions still pass.
 
     TensorFlow's libraries report on oneDNN and absent GPUs before their own logging, and with
-    it TF_CPP_MIN_LOG_LEVEL, is set up; in a notebook these lines would stand in the book.
+    it TF_CPP_MIN_LOG_LEVEL, is set up; in a notebook these lines would stand in the book. Decoders
+    complain of files without naming them.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
+    if sys.stderr is None:  # closed, and then its number may be another file's
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)
+        return
+    with _stderr_lock:  # two threads would give each other's back
+        sys.stderr.flush()
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(nowhere)
+            os.close(kept)
+
+
+_stderr_lock = threading.Lock()
+
+
+def mel_power(
+    mono: NDArray[Any], sample_rate: int, n_fft: int, hop_length: int, n_mels: int
+) -> NDArray[Any]:
+    """Return `librosa.feature.melspectrogram`, without the spectra of a long clip all at once.
+
+    Parameters
+    ----------
+    mono : ndarray of shape (samples,)
+    sample_rate, n_fft, hop_length, n_mels : int
+        As librosa takes them.
+
+    Returns
+    -------
+    ndarray of shape (n_mels, 1 + samples // hop_length)
+    """
+    import librosa
+
+    n, step = 1 + len(mono) // hop_length, _SPECTRA_BYTES // (4 * n_fft)
+    mels = []
+    for begin in range(0, n, step):
+        first = begin * hop_length - n_fft // 2
+        last = first + (min(step, n - begin) - 1) * hop_length + n_fft
+        padding = max(-first, 0), max(last - len(mono), 0)
+        part = np.pad(mono[max(first, 0) : last], padding)
+        options: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+        mels.append(librosa.feature.melspectrogram(y=part, sr=sample_rate, center=False, **options))
+    return np.concatenate(mels, axis=1)

@@ -9,8 +9,10 @@ at any moment and started again, the work goes on after the last finished part.
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -33,15 +35,22 @@ from threadpoolctl import ThreadpoolController
 
 from biasmir_utils.cluster import WORKERS_END, connect, end_with_parent
 from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
-from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, is_silent, read_audio
+from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
 from biasmir_utils.embeddings.names import load
-from biasmir_utils.errors import ArgumentError, AudioError, ClusterError, CorpusError, ModelError
-from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, found_path, locked
+from biasmir_utils.errors import (
+    ArgumentError,
+    AudioError,
+    BiasMIRError,
+    ClusterError,
+    CorpusError,
+    ModelError,
+)
+from biasmir_utils.files import atomic_path, found_path, locked
 
 Clip = tuple[str, str]
 """A dataset and a clip of it."""
 _FEW = 8
-"""So few clips are prepared here: starting a worker takes longer."""
+"""Clips for which it is worth to start a worker more."""
 _WAITING_PER_WORKER = 4
 """Clips in a worker's hands or waiting for the network, at least."""
 _WAITING = 48
@@ -57,6 +66,8 @@ _CACHE_BYTES = 32 << 20
 """Of HDF5, for each file: clips are read and written one by one, and several share a chunk."""
 _RECORD = "biasmir_record"
 """The attribute of an embedding file that marks it as made here, and tells what made it."""
+_SUM_BYTES = 32
+"""A part ends with a SHA-256 of all before, which HDF5 does not look at."""
 _LISTED = 20
 """Clips left out that a summary names; the table has all."""
 
@@ -78,8 +89,8 @@ class ExtractionReport:
     n_without_audio : int
         Clips of the table that name no sound file.
     notes : pandas.DataFrame
-        Columns `dataset`, `clip`, `audio`, `status` (`skipped` or `silent`) and `reason`, for
-        the whole embedding file.
+        Columns `dataset`, `clip`, `audio`, `status` and `reason`, for the whole embedding file.
+        `skipped` clips were left out; `silent` ones, and those `cut` off, are embedded.
     seconds : float
         Time taken by the embedding.
     audio_seconds : float
@@ -116,16 +127,21 @@ class ExtractionReport:
             lines.append(f"  {_clips(self.n_without_audio)} without a sound file")
         skipped = self.skipped
         if n_silent := len(self.notes) - len(skipped):
-            lines.append(f"  {_clips(n_silent)} of silence, embedded all the same")
+            lines.append(f"  {_clips(n_silent)} of silence or cut off, embedded all the same")
         if len(skipped):
-            lines.append(f"  {_clips(len(skipped))} left out (--retry tries them again):")
+            lines.append(
+                f"  {_clips(len(skipped))} left out (tried again when the file has changed, or the "
+                f"cause was not in it; all with --retry):"
+            )
             shown = skipped.head(_LISTED).itertuples()
             lines += [f"    {row.dataset}/{row.clip}: {row.reason}" for row in shown]
             if len(skipped) > _LISTED:
                 lines.append(f"    and {len(skipped) - _LISTED} more")
         lines.append(f"  in {self.file}")
+        for what, number in self.corpus.model_record(self.embedding).get("sums", {}).items():
+            lines.append(f"  model: {what} {number}")
         if len(self.notes):
-            lines.append(f"  table of left-out and silent clips: {_notes_file(self.file)}")
+            lines.append(f"  table of these clips: {_notes_file(self.file)}")
         return "\n".join(lines)
 
 
@@ -153,9 +169,11 @@ def extract(
 ) -> ExtractionReport:
     """Embed the clips that a corpus has audio for, and register the file in the corpus.
 
-    Only clips that are missing are embedded. A clip that is unreadable, empty or too short is
-    left out with its reason; silence is embedded and noted. Finished parts are kept beside
-    the target, and a run that was killed goes on after them.
+    Only clips that are missing are embedded. A clip that is unreadable, empty, too short or too
+    long is left out with its reason; silence, and a file that breaks off, are embedded and noted.
+    Finished parts are kept beside the target, and a run that was killed goes on after them. A
+    clip that was left out is tried again once its file has changed; and by every run, if what
+    failed may be the machine (a file that is not there, too little memory, a decoder that crashed).
 
     Parameters
     ----------
@@ -163,7 +181,7 @@ def extract(
     embedding : str or Embedding
         A name of `available()`, or a loaded embedding.
     model, download, hop
-        As in `load`; only for a name.
+        As in `load`; only for a name. A SavedModel is a program: take only one you trust.
     jobs : int or None
         Worker processes that decode and resample beside the network; 0 for none, None for all
         cores but the network's. They import the main script anew, so a script that asks for
@@ -174,7 +192,7 @@ def extract(
     dtype : {'float32', 'float16'}
         How features are stored.
     retry : bool
-        Try clips again that were left out before.
+        Try all clips again that were left out before.
     progress : bool
         Show a progress bar on stderr.
     scheduler : str, optional
@@ -190,9 +208,11 @@ def extract(
     ------
     CorpusError
         If the corpus has an embedding of that name from another source, or a file of that
-        name that extraction did not make, or names no sound file; nothing is changed then.
+        name that extraction did not make, or names no sound file; nothing is changed then. If no
+        sound file of a folder or a dataset is there, or no clip could be embedded at all.
     ArgumentError, ModelError, DownloadError
-        As `load`; and for arguments that do not fit.
+        As `load`; for arguments that do not fit; if the front end or the network fails with
+        anything on this machine.
     ClusterError
         If the scheduler does not answer or its workers cannot do the work; finished parts stay.
     """
@@ -217,7 +237,9 @@ def extract(
     _check_target(corpus, name, target)
     record, kept = _read(target, name) if target.is_file() else (None, {})
     clips = _clips_with_audio(corpus)
-    unfinished = bool(_missing(clips, kept, retry)) or _parts_folder(target).is_dir()
+    missing = _missing(clips, kept, retry, target)
+    again = _absent(clips, missing)  # what the next run tries again, and why
+    unfinished = len(missing) > len(again) or _parts_folder(target).is_dir()
     if isinstance(embedding, str) and (unfinished or model is not None or hop is not None):
         embedding = load(embedding, **asked)
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
@@ -236,7 +258,8 @@ def extract(
             _check_same_source(made_from, record, f"{target}, embedding {name!r}")
             kept |= _kept_in_parts(folder, name, record)
             n_before = _n_embedded(kept)
-            missing = {clip: clips[clip] for clip in _missing(clips, kept, retry)}
+            present = {clip: path for clip, path in clips.items() if clip not in again}
+            wanted = _missing(present, kept, retry, target)
             show = functools.partial(
                 tqdm,
                 desc=name,
@@ -245,20 +268,22 @@ def extract(
                 mininterval=0.1 if sys.stderr.isatty() else 30.0,
             )
             if scheduler is None:
-                parts = _embedded_here(embedding, stored, missing, jobs, show)
+                parts = _embedded_here(embedding, stored, wanted, jobs, show)
             else:
-                parts = _embedded_there(embedding, record, missing, scheduler, jobs, asked, show)
-            with closing(parts):
-                for part in parts if missing else ():
-                    found = {one.clip: one.kept for one in part}
-                    _write(folder / f"part-{time.time_ns()}.h5", name, record, found)
-                    audio_seconds += sum(one.seconds for one in part)
+                parts = _embedded_there(embedding, record, wanted, scheduler, jobs, asked, show)
+            failed, audio_seconds = _keep(parts, folder, name, record) if wanted else ({}, 0.0)
+            again |= failed
             seconds = time.perf_counter() - started
             finished = _kept_in_parts(folder, name, record)
             kept |= finished  # newer even for clips that the target tells of already
-            if finished or not target.is_file():
+            if kept and (finished or not target.is_file()):
                 _write(target, name, record, _in_order(kept, corpus), compression="gzip")
-            _write_notes(target, _notes(kept, corpus))
+            _write_notes(target, _notes(kept, again, corpus))
+    if again and not _n_embedded(kept):
+        clip, reason = next(iter(again.items()))
+        raise CorpusError(
+            f"{corpus.path}: no clip could be embedded with {name}; {'/'.join(clip)}: {reason}"
+        )
     # Read anew: another process may have added another embedding meanwhile.
     corpus = Corpus.load(corpus.path)
     if name not in corpus.embedding_names:
@@ -269,11 +294,26 @@ def extract(
         n_embedded=_n_embedded(kept) - n_before,
         n_before=n_before,
         n_without_audio=int(corpus.clips["audio"].isna().sum()),
-        notes=_notes(kept, corpus),
+        notes=_notes(kept, again, corpus),
         seconds=seconds,
         audio_seconds=audio_seconds,
         corpus=corpus,
     )
+
+
+def _keep(
+    parts: _Parts, folder: Path, name: str, record: Mapping[str, Any]
+) -> tuple[dict[Clip, str], float]:
+    """Write each part; return why some clips are to be tried again, and the seconds of sound."""
+    failed: dict[Clip, str] = {}
+    seconds = 0.0
+    with closing(parts):
+        for part in parts:
+            if found := {one.clip: one.kept for one in part if one.lasting}:
+                _write(folder / f"part-{time.time_ns()}.h5", name, record, found)
+            failed |= {one.clip: one.remark for one in part if not one.lasting}
+            seconds += sum(one.seconds for one in part)
+    return failed, seconds
 
 
 # What the corpus has, and what may be written into it
@@ -290,6 +330,23 @@ def _clips_with_audio(corpus: Corpus) -> dict[Clip, Path]:
     folder = corpus.path.absolute()
     rows = table.itertuples(index=False, name=None)
     return {(dataset, clip): found_path(folder / audio) for dataset, clip, audio in rows}
+
+
+def _absent(clips: Mapping[Clip, Path], missing: Iterable[Clip]) -> dict[Clip, str]:
+    """Return why the missing clips whose file is not there are left out.
+
+    Where not one of several clips of a folder, or of a dataset, is there, it is no clip's fault.
+    """
+    absent = [clip for clip in missing if not clips[clip].exists()]
+    for place_of in (lambda clip: str(clips[clip].parent), lambda clip: f"dataset {clip[0]!r}"):
+        for place in dict.fromkeys(map(place_of, absent)):
+            there = [path for clip, path in clips.items() if place_of(clip) == place]
+            if len(there) > 1 and not any(path.exists() for path in there):
+                raise CorpusError(
+                    f"{place}: none of its {len(there)} sound files is there (such as {there[0]}); "
+                    f"mount or fetch what holds them, or correct the clip table"
+                )
+    return dict.fromkeys(absent, "no such sound file; put it there, or correct the clip table")
 
 
 def _check_target(corpus: Corpus, name: str, target: Path) -> None:
@@ -342,12 +399,16 @@ def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 class _Outcome(NamedTuple):
-    """A clip with what the front end or the network made of it; None, and why, if left out."""
+    """A clip with what the front end or the network made of it; None, and why, if left out.
+
+    What does not come of the clip's bytes for certain is not `lasting`: it is tried again.
+    """
 
     clip: Clip
     values: NDArray[Any] | None
     remark: str = ""
     seconds: float = 0.0
+    lasting: bool = True
 
     @property
     def kept(self) -> _Kept:
@@ -371,7 +432,7 @@ def _embedded_here(
         # one thread: one worker would be no faster than none, so all cores get one.
         cores = os.cpu_count() or 2
         jobs = max(1, min(8, cores - 1)) if embedding.has_network else cores * (cores > 1)
-    workers = 0 if len(clips) <= _FEW else jobs
+    workers = min(jobs, -(-len(clips) // _FEW))
     with closing(_prepare_all(embedding.front_end, clips, workers)) as prepared:
         yield from _embed(show(prepared, total=len(clips)), embedding, stored)
 
@@ -387,9 +448,7 @@ def _embedded_there(
 ) -> _Parts:
     """Yield what became of all clips, some at a time; the workers of a cluster do it."""
     with connect(scheduler, jobs or None, (*AUDIO_PACKAGES, *embedding.packages)) as workers:
-        # What is not there for us is left out; all else the workers must see.
-        there = [item for item in clips.items() if item[1].exists()]
-        absent = {clip: path for clip, path in clips.items() if not path.exists()}
+        there = list(clips.items())
         size = -(-len(there) // (_TASKS_PER_WORKER * max(1, len(workers))))
         if size > _CLIPS_IN_A_BATCH:  # whole batches
             size -= size % _CLIPS_IN_A_BATCH
@@ -398,13 +457,11 @@ def _embedded_there(
             (embedding.name, asked, record, dict(there[start : start + size]))
             for start in range(0, len(there), size)
         )
-        with show(total=len(clips)) as shown:
-            with closing(workers.results(_embed_on_worker, calls)) as finished:
-                for part in itertools.chain.from_iterable(finished):
-                    yield part
-                    shown.update(len(part))
-            shown.update(len(absent))
-        yield from _embed(_prepare_all(embedding.front_end, absent, 0), embedding, record["stored"])
+        finished = workers.results(_embed_on_worker, calls)
+        with show(total=len(clips)) as shown, closing(finished):
+            for part in itertools.chain.from_iterable(finished):
+                yield part
+                shown.update(len(part))
 
 
 def _embed_on_worker(
@@ -443,7 +500,9 @@ def _embed(prepared: Iterable[_Outcome], embedding: Embedding, stored: Mapping[s
     batch: list[_Outcome] = []
     for one in prepared:
         (part if one.values is None else batch).append(one)
-        enough = len(part) + len(batch) >= _CLIPS_IN_A_PART or _n_bytes(part) >= _PART_BYTES
+        # Without those that the next run tries again, so that its parts are the same.
+        n = len(batch) + sum(other.lasting for other in part)
+        enough = n >= _CLIPS_IN_A_PART or _n_bytes(part) >= _PART_BYTES
         if enough or len(batch) >= _CLIPS_IN_A_BATCH or _n_bytes(batch) >= _BATCH_BYTES:
             part += _embed_batch(batch, embedding, stored)
             batch = []
@@ -466,8 +525,16 @@ def _embed_batch(
     if not batch:
         return []
     done = []
-    inputs = [one.values for one in batch if one.values is not None]
-    for one, frames in zip(batch, embedding.run(inputs), strict=True):
+    try:
+        found = embedding.run([one.values for one in batch if one.values is not None])
+        pairs = list(zip(batch, found, strict=True))
+    except BiasMIRError:
+        raise
+    except Exception as error:
+        if len(batch) > 1:  # to find which clip it is
+            return [one for alone in batch for one in _embed_batch([alone], embedding, stored)]
+        return [_failed(batch[0].clip, error, embedding.front_end, embedding.embed)]
+    for one, frames in pairs:
         if not len(frames):
             done.append(_Outcome(one.clip, None, "the network gave no frame"))
         elif not np.isfinite(frames).all():
@@ -484,6 +551,26 @@ def _embed_batch(
     return done
 
 
+def _failed(
+    clip: Clip, error: Exception, front_end: FrontEnd, on_noise: Callable[..., object]
+) -> _Outcome:
+    """Leave a clip out for now; `ModelError` if noise fails as well, for then it is the machine."""
+    reason = f"{type(error).__name__}: {error}"
+    seconds = max(1.0, 1.1 * front_end.shortest)
+    noise = np.random.default_rng(0).normal(0, 0.1, int(seconds * front_end.sample_rate))
+    try:
+        import soundfile  # noqa: F401
+
+        on_noise(noise, front_end.sample_rate)
+    except Exception as again:
+        raise ModelError(
+            f"{'/'.join(clip)}: {reason}. Noise cannot be embedded either "
+            f"({type(again).__name__}: {again}): is a package broken, or memory short? Finished "
+            f"parts are kept, and the same call goes on from there"
+        ) from error
+    return _Outcome(clip, None, f"failed, and is tried again next time ({reason})", 0.0, False)
+
+
 _thread_pools = functools.lru_cache(maxsize=1)(ThreadpoolController)
 """The thread pools of the linear algebra library; the search takes a while."""
 
@@ -491,19 +578,18 @@ _thread_pools = functools.lru_cache(maxsize=1)(ThreadpoolController)
 def _prepare(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
     """Decode one file and run the front end; a clip that cannot be used is no exception."""
     try:
-        waveform, sample_rate = read_audio(path)
+        mono, sample_rate, remark = decode(path, front_end.downmix)
         # One thread, since there are as many workers as cores, and since the last bits of a
         # matrix product depend on the number of threads.
         with _thread_pools().limit(limits=1):
-            features = front_end(waveform, sample_rate)
-    except (ImportError, MemoryError):  # the machine's trouble, not the clip's
-        raise
-    except AudioError as error:
-        return _Outcome(clip, None, str(error).removeprefix(f"{path}: "))
-    except Exception as error:  # whatever a damaged file makes a library raise
-        return _Outcome(clip, None, f"cannot be used ({type(error).__name__}: {error})")
-    remark = "silence; embedded all the same" if is_silent(waveform) else ""
-    return _Outcome(clip, features, remark, len(waveform) / sample_rate)
+            features = front_end(mono, sample_rate)
+    except (AudioError, ArgumentError) as error:
+        return _Outcome(clip, None, str(error), lasting=os.path.isfile(path))
+    except Exception as error:  # of a library, of the system
+        return _failed(clip, error, front_end, front_end)
+    remarks = ["silence"] * is_silent(mono) + [remark] * bool(remark)
+    remark = "; ".join([*remarks, "embedded all the same"] if remarks else [])
+    return _Outcome(clip, features, remark, len(mono) / sample_rate)
 
 
 def _prepare_all(
@@ -556,7 +642,8 @@ def _prepare_alone(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
             pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise ArgumentError(f"jobs: {WORKERS_END}, or use jobs=0") from error
-    return _Outcome(clip, None, "the decoder crashed on this file; convert it to WAV")
+    remark = "the decoder crashed on this file, or memory was short; convert it to WAV"
+    return _Outcome(clip, None, remark, lasting=False)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
@@ -583,9 +670,18 @@ class _Kept(NamedTuple):
     remark: str
 
 
-def _missing(clips: Iterable[Clip], kept: Mapping[Clip, _Kept], retry: bool) -> list[Clip]:
-    """Return the clips to embed: those never tried, and with `retry` those left out."""
-    return [clip for clip in clips if clip not in kept or (retry and not kept[clip].n_frames)]
+def _missing(
+    clips: Mapping[Clip, Path], kept: Mapping[Clip, _Kept], retry: bool, target: Path
+) -> dict[Clip, Path]:
+    """Return the clips to embed: never tried, or left out and newer than `target`, or to retry."""
+    seen = target.stat().st_mtime if target.is_file() else math.inf
+
+    def wanted(clip: Clip, path: Path) -> bool:
+        if clip not in kept or kept[clip].n_frames or retry:
+            return clip not in kept or not kept[clip].n_frames
+        return path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > seen
+
+    return {clip: path for clip, path in clips.items() if wanted(clip, path)}
 
 
 def _n_embedded(kept: Mapping[Clip, _Kept]) -> int:
@@ -599,14 +695,20 @@ def _in_order(kept: Mapping[Clip, _Kept], corpus: Corpus) -> dict[Clip, _Kept]:
     return dict(sorted(kept.items(), key=lambda item: position.get(item[0], len(position))))
 
 
-def _notes(kept: Mapping[Clip, _Kept], corpus: Corpus) -> pd.DataFrame:
-    """Return the table of the clips that were left out, and of those of silence."""
+def _notes(kept: Mapping[Clip, _Kept], again: Mapping[Clip, str], corpus: Corpus) -> pd.DataFrame:
+    """Return the table of the clips that were left out, of those of silence, and of those cut."""
+
+    def status(one: _Kept) -> str:
+        embedded = "silent" if one.remark.startswith("silence") else "cut"
+        return embedded if one.n_frames else "skipped"
+
+    every = {**kept, **{clip: _Kept(None, 0, 0, remark) for clip, remark in again.items()}}
     rows = [
-        (*clip, "silent" if one.n_frames else "skipped", one.remark)
-        for clip, one in _in_order(kept, corpus).items()
+        (*clip, status(one), one.remark)
+        for clip, one in _in_order(every, corpus).items()
         if one.remark
     ]
-    rows.sort(key=lambda row: row[2] == "silent")
+    rows.sort(key=lambda row: row[2] != "skipped")
     notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
     notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
     return notes[["dataset", "clip", "audio", "status", "reason"]]
@@ -652,11 +754,11 @@ def _kept_in_parts(folder: Path, name: str, record: Mapping[str, Any]) -> dict[C
     """Return what the parts have; a damaged part counts as unfinished and is removed."""
     kept: dict[Clip, _Kept] = {}
     for path in sorted(folder.glob("part-*.h5")):  # by time
-        try:
-            made_from, found = _read(path, name)
-        except (CorpusError, RuntimeError, *BROKEN_ARRAYS):
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-_SUM_BYTES]).digest() != content[-_SUM_BYTES:]:
             path.unlink()
             continue
+        made_from, found = _read(path, name)
         _check_same_source(
             made_from, record, f"{folder} (unfinished parts)", f"remove the folder {folder}"
         )
@@ -739,6 +841,8 @@ def _write(
                         group[f"{kind}_reasons"] = _texts(said.values())
         opened.cache_clear()  # some systems replace no file that is open
         with open(temporary, "rb+") as written:
+            if not compression:
+                written.write(hashlib.file_digest(written, "sha256").digest())
             os.fsync(written.fileno())
 
 

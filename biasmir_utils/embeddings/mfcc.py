@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, require
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, mel_power, require
 from biasmir_utils.embeddings.names import add_embedding
 
-_SPECTRA: dict[str, Any] = {"n_mfcc": 40, "n_fft": 2_048, "hop_length": 512, "n_mels": 128}
+_N_MFCC = 40
+_SPECTRA: dict[str, Any] = {"n_fft": 2_048, "hop_length": 512, "n_mels": 128}
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class MfccFrontEnd(FrontEnd):
         """Return one row: the means of the coefficients, then their standard deviations."""
         import librosa
 
-        coefficients = librosa.feature.mfcc(y=mono, sr=self.sample_rate, **_SPECTRA)
+        decibels = librosa.power_to_db(mel_power(mono, self.sample_rate, **_SPECTRA))
+        coefficients = librosa.feature.mfcc(S=decibels, sr=self.sample_rate, n_mfcc=_N_MFCC)
         both = np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
         return both.astype(np.float32)[None, :]
 
@@ -32,6 +34,7 @@ class MfccFrontEnd(FrontEnd):
         """What decides the numbers, for the record."""
         return {
             **super().parameters,
+            "n_mfcc": _N_MFCC,
             **_SPECTRA,
             "statistics": "mean and standard deviation over time",
         }
@@ -49,7 +52,7 @@ class Mfcc(Embedding):
     summary = "MFCC, mean and standard deviation"
     licence = "none needed: nothing was learned"
     weights = "librosa.feature.mfcc"
-    dimension = 2 * _SPECTRA["n_mfcc"]
+    dimension = 2 * _N_MFCC
     sample_rate = 22_050
     hop = window = 0.0
     has_network = False

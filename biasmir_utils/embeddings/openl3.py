@@ -106,7 +106,7 @@ class MelWindows(FrontEnd):
 
     def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
         """Return the mean of the channels, in double precision."""
-        return to_mono(waveform.astype(np.float64))
+        return to_mono(waveform.astype(np.float64, copy=False))
 
     def resample(self, mono: NDArray[Any], sample_rate: float) -> NDArray[np.float64]:
         """Return one channel at 48 kHz, resampled by resampy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -25,7 +27,7 @@ from small_sounds import Levels, flat, level, make_sound_corpus as make_corpus
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.embeddings import FrontEnd, extract, load, read_audio
-from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.errors import ArgumentError, CorpusError, ModelError
 
 sf = pytest.importorskip("soundfile")
 pytest.importorskip("librosa")
@@ -155,6 +157,8 @@ def kinds():
     sound = rng.normal(scale=0.1, size=(48_000, 6))
     nan = sound[:, 0].copy()
     nan[100] = np.nan
+    half = io.BytesIO()
+    sf.write(half, sound[:, 0], 16_000, format="WAV")
     good = {
         "mono": (sound[:, 0], 16_000, {}),
         "stereo": (sound[:, :2], 44_100, {}),
@@ -163,6 +167,7 @@ def kinds():
         "flac_named_wav": (sound[:, 0], 16_000, {"format": "FLAC"}),
         "mp3_named_wav": (sound[:, 0], 44_100, {"format": "MP3"}),
         "silent": (np.zeros(48_000), 16_000, {}),
+        "half": half.getvalue()[:48_000],
     }
     bad = {
         "corrupt": (rng.bytes(20_000), "cannot be decoded"),
@@ -175,6 +180,7 @@ def kinds():
     return good, bad
 
 
+@pytest.mark.filterwarnings("ignore:.*header promises")
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_every_kind_of_sound_file(tmp_path, kinds, jobs):
     good, bad = kinds
@@ -189,8 +195,10 @@ def test_every_kind_of_sound_file(tmp_path, kinds, jobs):
         assert bad[row.clip][1] in row.reason, row
         assert str(tmp_path) not in row.reason, "no path of this machine in the file"
         assert row.audio == f"audio/{row.clip}.wav"
-    silent = report.notes[report.notes["status"] == "silent"]
-    assert silent["clip"].tolist() == ["silent"]
+    noted = report.notes[report.notes["status"] != "skipped"].set_index("clip")
+    assert noted["status"].to_dict() == {"silent": "silent", "half": "cut"}
+    lengths = "promises 3.000 s, the file holds 1.499 s; embedded all the same"
+    assert noted["reason"]["half"] == f"its header {lengths}"
     embedding = load("mfcc")
     for name in good:
         row = corpus.clips.index[corpus.clips["clip"] == name][0]
@@ -200,19 +208,21 @@ def test_every_kind_of_sound_file(tmp_path, kinds, jobs):
     assert set(missing.index) == set(bad)
     assert "zero bytes" in missing["empty"]
     table = pd.read_csv(report.file.with_suffix(".notes.csv"))
-    assert len(table) == len(bad) + 1
+    assert len(table) == len(bad) + 2
     assert f"{len(bad)} clips left out" in report.summary()
     assert "zero bytes" in report.summary()
 
-    # Left-out clips are not tried again unless that is asked for.
-    (corpus.path / "audio" / "empty.wav").write_bytes(
-        (corpus.path / "audio" / "mono.wav").read_bytes()
-    )
-    assert extract(corpus.path, "mfcc", progress=False).n_embedded == 0
-    again = extract(corpus.path, "mfcc", retry=True, progress=False)
+    # Of those left out only the one whose file has changed is tried again, unless asked for.
+    whole = (corpus.path / "audio" / "mono.wav").read_bytes()
+    (corpus.path / "audio" / "empty.wav").write_bytes(whole)
+    again = extract(corpus.path, "mfcc", progress=False)
     assert (again.n_embedded, len(again.skipped)) == (1, len(bad) - 1)
+    assert extract(corpus.path, "mfcc", retry=True, progress=False).n_embedded == 0
+    (corpus.path / "audio" / "absent.wav").write_bytes(whole)
+    again = extract(corpus.path, "mfcc", progress=False)
+    assert (again.n_embedded, len(again.skipped)) == (1, len(bad) - 2)
     values = dict(zip(again.corpus.clips["clip"], again.corpus.embedding("mfcc"), strict=True))
-    np.testing.assert_array_equal(values["empty"], values["mono"])
+    np.testing.assert_array_equal([values["empty"], values["absent"]], [values["mono"]] * 2)
 
 
 class Failing(Levels):
@@ -231,6 +241,64 @@ def test_a_network_that_gives_nothing_of_use(corpus):
         "c009": "the network gave no frame",
     }
     assert report.n_embedded == 28
+
+
+@dataclass(frozen=True)
+class Short(FrontEnd):
+    """Has too little memory for one clip, or for anything."""
+
+    level: float
+
+    def features(self, mono):
+        if self.level in (0, round(float(mono[0]), 6)):
+            raise MemoryError("Unable to allocate 9 GiB")
+        return mono
+
+
+class Narrow(Levels):
+    """A network that cannot take one clip, or nothing."""
+
+    level = -1.0
+
+    def run(self, inputs):
+        if any(self.level in (0, round(float(clip[0]), 6)) for clip in inputs):
+            raise RuntimeError("Unable to allocate 9 GiB")
+        return super().run(inputs)
+
+
+@pytest.mark.parametrize("network", [False, True])
+@pytest.mark.parametrize("where", [round(level(5), 6), 0])
+def test_trouble_of_the_machine_is_not_laid_to_clips(corpus, where, network):
+    """One clip is left out for now; where nothing goes, the run ends, and nothing is recorded."""
+    embedding = Narrow() if network else Levels()
+    if network:
+        embedding.level = where
+    else:
+        embedding.front_end = Short(16_000, shortest=0.05, level=where)
+    if where:
+        report = extract(corpus, embedding, progress=False)
+        assert report.skipped["clip"].tolist() == ["c005"]
+        assert "Unable to allocate 9 GiB" in report.skipped["reason"][0]
+        assert report.n_embedded == 29
+    else:
+        with pytest.raises(ModelError, match=r"even/c000: .*9 GiB.*Noise cannot be embedded"):
+            extract(corpus, embedding, progress=False)
+    again = extract(corpus.path, Levels(), progress=False)
+    assert (len(again.skipped), again.n_before + again.n_embedded) == (0, 30)
+
+
+def test_files_that_are_not_there_stop_the_run(corpus):
+    audio = corpus.path / "audio"
+    audio.rename(corpus.path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(CorpusError, match=r"audio: none of its 30 sound files is there"):
+            extract(corpus, Levels(), progress=False)
+        audio.mkdir(exist_ok=True)  # as where nothing is mounted
+    assert not (corpus.path / "embeddings").exists()
+    for path in (corpus.path / "elsewhere").glob("c00[02468].wav"):
+        path.rename(audio / path.name)
+    with pytest.raises(CorpusError, match=r"dataset 'odd': none of its 15 sound files"):
+        extract(corpus, Levels(), progress=False)
 
 
 def test_no_audio(tiny_corpus):
@@ -344,8 +412,8 @@ def test_preparation_does_not_run_ahead(corpus, jobs, monkeypatch):
             return super().run(inputs)
 
     ahead = []
-    send = "concurrent.futures.ProcessPoolExecutor.submit" if jobs else f"{MODULE}.read_audio"
-    plain = ProcessPoolExecutor.submit if jobs else read_audio
+    send = "concurrent.futures.ProcessPoolExecutor.submit" if jobs else f"{MODULE}.decode"
+    plain = ProcessPoolExecutor.submit if jobs else import_module(MODULE).decode
     monkeypatch.setattr(send, lambda *given: taken.append(given) or plain(*given))
     assert extract(corpus, Watching(), jobs=jobs, progress=False).n_embedded == 30
     assert len(ahead) == len(taken) == 30
@@ -360,7 +428,7 @@ import small_sounds
 from biasmir_utils.embeddings import extract, extraction
 
 folder, log, jobs, where, count = sys.argv[1:]
-extraction._CLIPS_IN_A_PART, extraction._CLIPS_IN_A_BATCH, extraction._FEW = 4, 2, 0
+extraction._CLIPS_IN_A_PART, extraction._CLIPS_IN_A_BATCH, extraction._FEW = 4, 2, 1
 left = int(count)
 
 def kill(place):
@@ -461,7 +529,8 @@ def assert_whole(folder, expected):
     assert described[0] == described[1]
 
 
-def test_workers_end_with_a_killed_parent(prepared, script):
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
+def test_workers_end_with_a_killed_parent(prepared, script, end):
     folder, log, expected = prepared(40)
     # The network stops for good, so that the kill comes from outside and at work.
     text = script.read_text().replace("os.kill(os.getpid(), signal.SIGKILL)", "signal.pause()")
@@ -474,7 +543,7 @@ def test_workers_end_with_a_killed_parent(prepared, script):
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
     finally:
-        process.kill()
+        process.send_signal(end)
         process.communicate()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive, "worker processes outlive the extraction"
@@ -482,11 +551,14 @@ def test_workers_end_with_a_killed_parent(prepared, script):
     assert_whole(folder, expected)
 
 
-def test_a_damaged_part_is_made_anew(prepared, script):
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_a_damaged_part_is_made_anew(prepared, script, damage):
     folder, log, expected = prepared(10)
     start(script, folder, log, 0, "before replace", 4).communicate()
     part = sorted((folder / "embeddings" / "levels.parts").glob("part-*.h5"))[0]
-    part.write_bytes(part.read_bytes()[:-40])
+    content = bytearray(part.read_bytes())
+    content[content.index(np.float32([level(0), 1, 0]).tobytes())] ^= 1
+    part.write_bytes({"cut": content[:-40], "empty": b"", "flipped": content}[damage])
     extract(folder, Levels(), progress=False)
     assert_whole(folder, expected)
 
