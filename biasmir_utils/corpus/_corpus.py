@@ -111,7 +111,8 @@ class Corpus:
             self.warnings.insert(
                 0,
                 f"{len(both)} track(s) have clips in both train and test, so scores {where}are too "
-                f"good; the first is {both['track'].iloc[0]!r} of {both['dataset'].iloc[0]!r}",
+                f"good, or not given where all of a label's test clips are such; the first is "
+                f"{both['track'].iloc[0]!r} of {both['dataset'].iloc[0]!r}",
             )
 
     @classmethod

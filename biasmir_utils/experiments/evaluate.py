@@ -37,7 +37,7 @@ from biasmir_utils.corrections import (
 )
 from biasmir_utils.errors import ArgumentError, BiasMIRError, did_you_mean
 from biasmir_utils.experiments import protocol, recognisers
-from biasmir_utils.experiments.metrics import best_threshold, recognition_metrics
+from biasmir_utils.experiments.metrics import best_threshold, metrics_of, recognition_metrics
 from biasmir_utils.experiments.protocol import CATEGORY, LABEL, DatasetClips
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
 from biasmir_utils.experiments.results import UNLABELLED
@@ -300,6 +300,10 @@ def _possible(
             skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
         else:
             possible.append((subject, pair))
+    reason = "no score: all test clips of a class are of tracks that are in the training part, too"
+    for subject, name in dict.fromkeys((one, name) for one, pair in possible for name in pair):
+        gaps = data.datasets[name].gaps(subject)
+        skipped += [{"label": gap, "pair": [name, name], "reason": reason} for gap in gaps]
     return possible, skipped
 
 
@@ -599,7 +603,9 @@ def _outcomes(
                 "score": score,
                 "probability": probability,
             }
-            yield from _measured(kind, names, key, table, thresholds)
+            gaps = clips.gaps(task.subject) if test == train else []
+            for row, kept in _measured(kind, names, key, table, thresholds):
+                yield _without_scores(kind, row, kept) if row["label"] in gaps else (row, kept)
 
     for variant, fitted in part.corrections.items():
         if variant not in failed:
@@ -607,6 +613,15 @@ def _outcomes(
                 yield from [(variant, *one) for one in of_variant(*variant, fitted)]
             except BiasMIRError as error:
                 failed[variant] = error
+
+
+def _without_scores(kind: str, row: Row, kept: Scores) -> tuple[Row, Scores]:
+    """Return a row of the results and what is behind it as a gap, NaN wherever the scores go."""
+    nothing = dict.fromkeys((metric.name for metric in metrics_of(kind)), np.nan)
+    return row | nothing, [
+        (own, arrays | dict.fromkeys(("score", "probability"), arrays["score"] * np.nan))
+        for own, arrays in kept
+    ]
 
 
 def _corrected(correction: Any, X: Array, dataset: str) -> Array:

@@ -365,7 +365,8 @@ def weighted_metric(
     Returns
     -------
     ndarray, (n_weightings,)
-        NaN where a class that the metric needs has no weight.
+        NaN where a class that the metric needs has no weight, and where all scores are NaN, as
+        those of a gap are (see `DatasetClips.gaps`).
 
     Raises
     ------
@@ -375,6 +376,8 @@ def weighted_metric(
     known = {metric.name: metric for metric in metrics_of(LABEL)}
     if name not in known:
         raise ArgumentError(f"metric {name!r}: expected one of {', '.join(known)}")
+    if np.isnan(np.asarray(score, dtype=np.float64)).all():
+        return np.full(len(np.asarray(weights)), np.nan)
     truth, scores = validate(y_true, score)
     arrays = {"y_true": truth, "score": scores, "probability": probability}
     return known[name].compute(Answers(LABEL, arrays, weights=weights))

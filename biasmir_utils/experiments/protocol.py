@@ -198,6 +198,22 @@ class DatasetClips:
         """Return the test rows that have a value: in which a label was observed."""
         return np.flatnonzero(~self.is_train & _observed(self.labels[name]))
 
+    def gaps(self, subject: Subject) -> list[str]:
+        """Return the columns of a subject that have no honest score inside the dataset.
+
+        Those of which a class (or any number) is tested only on clips of tracks that are in the
+        training part, too: a recogniser may know the track, not the class.
+        """
+        test, new = ~self.is_train, ~np.isin(self.tracks, self.tracks[self.is_train])
+        codes = self.labels[subject.name]
+        if subject.kind == NUMBER:
+            codes = np.where(np.isnan(codes), UNOBSERVED, PRESENT)
+        return [
+            name
+            for name, own in zip(subject.columns, np.atleast_2d(codes.T), strict=True)
+            if any(not new[test & (own == code)].any() for code in set(own[test]) - {UNOBSERVED})
+        ]
+
 
 def _observed(codes: Array) -> NDArray[np.bool_]:
     """Return which clips have a value, of tags at least one."""

@@ -354,6 +354,8 @@ def _drawn(
     weights: FloatArray,
 ) -> FloatArray:
     """Return the metrics of a test set under each weighting, (n_metrics, n_weightings)."""
+    if np.isnan(arrays["score"]).any():  # a gap, or pooled with one
+        return np.full((len(metrics), len(weights)), np.nan)
     parts = [
         Answers(kind, arrays, threshold, weights[start : start + DRAWS_AT_A_TIME])
         for start in range(0, len(weights), DRAWS_AT_A_TIME)

@@ -203,15 +203,15 @@ def summarise(results: pd.DataFrame) -> str:
     metric = "roc_auc" if "roc_auc" in results else "r2"
     heading = metric_named(metric).heading
     fall = falls(results, metric)
-    tables = {"": (mean_over_labels(results, metric), "{:.3f}")}
-    if len(fall):
-        tables["fall "] = mean_over_labels(fall, "fall"), "{:+.3f}"
-    settings = tables[""][0].index.to_frame(index=False).to_dict("records")
-    columns = {"": [_setting_name(setting) for setting in settings]}
-    for what, (table, form) in tables.items():
-        for pair, values in table.items():
-            columns[f"{what}{'>'.join(pair)}"] = [form.format(value) for value in values]  # type: ignore[arg-type]
     labels, seeds = results["label"].nunique(), results["seed"].nunique()
+    settings = mean_over_labels(results, metric).index.to_frame(index=False).to_dict("records")
+    columns = {"": [_setting_name(setting) for setting in settings]}
+    for what, rows, column, form in (("", results, metric, ".3f"), ("fall ", fall, "fall", "+.3f")):
+        known = rows.dropna(subset=[column]).groupby(["train_set", "test_set"])["label"].nunique()
+        for pair, values in mean_over_labels(rows, column).items() if len(rows) else ():
+            name, n = f"{what}{'>'.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
+            name += "" if n == labels else f" (n={n})"
+            columns[name] = [format(value, form) for value in values]
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
     text = pd.DataFrame(columns).to_string(index=False, justify="right")
     return (

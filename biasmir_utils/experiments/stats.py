@@ -383,18 +383,19 @@ def interval_over_labels(
     -------
     pandas.DataFrame
         The columns of `by`, `n_labels`, `mean`, `low`, `high`; no interval, NaN, of one label.
+        A label without a value (NaN) does not count.
     """
     _need_columns(table, "results", (column, "label"))
     keys = [name for name in by if name in table]
     rows = []
     for members in table.groupby(keys, sort=False, dropna=False).indices.values():
         part = table.iloc[members]
-        values = part.groupby("label", sort=False)[column].mean().to_numpy()
+        values = part.groupby("label", sort=False)[column].mean().dropna().to_numpy()
         n, ends = len(values), (float("nan"), float("nan"))
         if n > 1:
             drawn = np.random.default_rng(seed).integers(0, n, (n_replicates, n))
             ends = interval(np.r_[values.mean(), values[drawn].mean(axis=1)], level, n)
-        rows.append([*part.iloc[0][keys], n, values.mean(), *ends])
+        rows.append([*part.iloc[0][keys], n, values.mean() if n else np.nan, *ends])
     return pd.DataFrame(rows, columns=[*keys, "n_labels", "mean", "low", "high"])
 
 

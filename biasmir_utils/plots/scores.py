@@ -60,6 +60,7 @@ def dots_and_whiskers(
     xlabel: str = "ROC-AUC",
     legend: str | None = None,
     skip: int = 0,
+    missing: str = "no score",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a value with its interval for each row, and for each category beside one another.
@@ -92,6 +93,8 @@ def dots_and_whiskers(
     skip : int
         Number of looks to leave out, for categories that must not be taken for the datasets of
         other figures.
+    missing : str
+        What stands where there is no value (NaN): the reason, such as "one session only".
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -108,9 +111,12 @@ def dots_and_whiskers(
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
     shown = list(placed(table, row, rows, by, kinds, 0.8))
     handles: list[Any] = []
+    across = ax.get_yaxis_transform()
     for name, look, part, heights in shown:
         whiskers(ax, part, heights, 1.6)
         handles += mark(ax, part[value], heights, look, name)
+        for height in heights[part[value].isna()]:  # in colour: one sees whose gap it is
+            ax.annotate(missing, (0.01, height), xycoords=across, va="center", color=look.colour)
     if by is None and not baseline:  # then the axis tells what the dots are
         handles = []
     stroke = {"markersize": 11, "markeredgewidth": 2.4, "zorder": 2}

@@ -185,7 +185,7 @@ def write_bundle(
     for row in tqdm(rows, unit="example", disable=not progress):
         source = corpus.audio_path(row)
         assert source is not None  # _check has seen to it
-        content, gain = _listening_example(source)
+        content, gain = listening_example(source)
         name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(content)
@@ -193,7 +193,7 @@ def write_bundle(
     bundle = writer.write(clips)
     for name in names:
         file = out / "embeddings" / f"{name}.h5"
-        _write_clip_level(corpus, name, file)
+        write_clip_level(corpus, name, file)
         stored = {"pooling": "mean over frames", "dtype": "float16"}
         record = corpus.model_record(name) | {"stored": stored}
         bundle = bundle.add_embedding_file(file, {name: record})
@@ -216,7 +216,7 @@ def _check(corpus: Corpus, out: Path, names: list[str]) -> None:
         raise ArgumentError(f"{out}: holds something already; remove all but {CARD}")
 
 
-def _listening_example(source: Path) -> tuple[bytes, float]:
+def listening_example(source: Path) -> tuple[bytes, float]:
     """Encode a clip as MP3 at the common level; also give the gain in dB."""
     wave, rate = soundfile.read(source, dtype="float32")
     level = np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
@@ -234,7 +234,8 @@ def _listening_example(source: Path) -> tuple[bytes, float]:
     return buffer.getvalue(), float(20 * np.log10(gain))
 
 
-def _write_clip_level(corpus: Corpus, name: str, file: Path) -> None:
+def write_clip_level(corpus: Corpus, name: str, file: Path) -> None:
+    """Write the mean of an embedding's frames for each clip, in half precision."""
     features, present = corpus.embedding(name), corpus.complete([name])
     missing = corpus.missing(name)
     content, skipped = {}, {}

@@ -215,3 +215,10 @@ def test_changes_with_ours():
     part = table[(table["train_set"] == "irmas") & (table["test_set"] == "openmic")].dropna()
     found = sorted(x for line in hollow(ax) for x in line.get_xdata() if not np.isnan(x))
     np.testing.assert_allclose(found, sorted(100 * part["ours"]))
+
+
+def test_a_gap_is_told_where_the_dot_would_be():
+    scores = table("label roc_auc", ("flute", 0.8), ("saxophone", np.nan))
+    ax = plots.dots_and_whiskers(scores, missing="one session")
+    (told,) = [text for text in ax.texts if text.get_text() == "one session"]
+    assert told.xy[1] == ax.get_yticks()[1]
