@@ -39,7 +39,7 @@ def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) 
     that can be checked is said to hold or not, with an interval.
     """
     from biasmir_utils.experiments import (
-        check_table_path,
+        check_table_outputs,
         compare as run,
         comparison_text,
         read_table,
@@ -48,7 +48,7 @@ def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) 
     from biasmir_utils.files import sha256
 
     if out is not None:
-        check_table_path(out)
+        check_table_outputs(out, ["ours", "published"], out.with_suffix(".json"))
     given = [path for path in (results, scores) if path is not None]
     comparison = run(*map(read_table, given), **draws)
     text = comparison_text(comparison)

@@ -123,6 +123,7 @@ def evaluate(
     )
 
     paths = output_paths(out)
+    paths.check()
     loaded = Corpus.load(corpus)
     plan = plan_evaluation(
         loaded,

@@ -43,10 +43,10 @@ def probe(
     track together; chance is the same with the datasets of the tracks permuted.
     """
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.experiments import check_table_path, probe as run, write_table
+    from biasmir_utils.experiments import check_table_outputs, probe as run, write_table
 
     if out is not None:
-        check_table_path(out)
+        check_table_outputs(out, ["embedding", "folds", "chance"])
     loaded = Corpus.load(corpus)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

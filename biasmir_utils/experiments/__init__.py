@@ -87,6 +87,7 @@ from biasmir_utils.experiments.results import (
     KEY_COLUMNS as KEY_COLUMNS,
     SCORE_COLUMNS as SCORE_COLUMNS,
     changes as changes,
+    check_table_outputs as check_table_outputs,
     check_table_path as check_table_path,
     falls as falls,
     mean_over_labels as mean_over_labels,

@@ -445,6 +445,7 @@ def write_comparison(
         The files written, the table last.
     """
     path = check_table_path(out)
+    record["files"] = [path.with_suffix(".json").name, path.name]
     claims = comparison.claims.drop(columns="lacking").astype(object)
     content = {
         "claims": claims.replace({np.nan: None}).to_dict("records"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import metric_named, metrics_of
 from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
-from biasmir_utils.files import atomic_path
+from biasmir_utils.files import atomic_path, check_outputs, read_json
 
 # Names, which are texts whatever they look like: a dataset 007, a label 1e5.
 NAME_COLUMNS = ("corpus", "embedding", "correction", "mode", "label", "train_set", "test_set")
@@ -48,6 +48,39 @@ def check_table_path(path: str | os.PathLike[str]) -> Path:
         raise ArgumentError(
             f"{path}: the suffix tells the format, expected {' or '.join(TABLE_SUFFIXES)}"
         )
+    return path
+
+
+def check_table_outputs(
+    table: str | os.PathLike[str], columns: Iterable[str], *others: Path
+) -> Path:
+    """Return the path if a table, and what goes beside it, can be written and replaces only such.
+
+    Parameters
+    ----------
+    table : path
+    columns : iterable of str
+        Columns that such a table has: one that is there and has them may be replaced.
+    *others : pathlib.Path
+        What goes beside it; may be replaced if the record, with the suffix .json, lists it under
+        `files`, with the table.
+
+    Raises
+    ------
+    ArgumentError
+        As of `check_table_path` and `files.check_outputs`.
+    """
+    path = check_table_path(table)
+
+    def is_ours(file: Path) -> bool:
+        try:
+            if file == path:
+                return set(columns) <= set(read_table(file))
+            return {path.name, file.name} <= set(read_json(path.with_suffix(".json"))["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    check_outputs([path, *others], is_ours)
     return path
 
 

@@ -45,6 +45,7 @@ from biasmir_utils.experiments.report import (
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
+    check_table_outputs,
     check_table_path,
     result_columns,
     summarise,
@@ -402,6 +403,12 @@ class OutputPaths(NamedTuple):
     latex: Path
     figure: Path
 
+    def check(self) -> None:
+        """Raise an `ArgumentError` if something is in the way that no evaluation wrote there."""
+        texts = self.text, self.latex, self.figure
+        beside = self.record, self.scores, *self.report.values(), *texts, self.tasks / "task"
+        check_table_outputs(self.results, KEY_COLUMNS, *beside)
+
 
 def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
     """Return the paths for a results table `out`, .csv or .parquet."""
@@ -419,8 +426,9 @@ def write_evaluation(
     """Write results, record, scores and report, and remove the finished tasks that were kept.
 
     All files are written beside first and then renamed, in the place of those of an earlier
-    evaluation; what it had and this one has not is removed. The figure of a report, if it
-    `has_figure`, is drawn by whoever calls this, after: no picture is worth the tables.
+    evaluation, which its record lists; what it had and this one has not is removed. The figure of
+    a report, if it `has_figure`, is drawn by whoever calls this, after: no picture is worth the
+    tables.
 
     Parameters
     ----------
@@ -433,20 +441,28 @@ def write_evaluation(
     -------
     list of pathlib.Path
         The files written. The results table comes last.
+
+    Raises
+    ------
+    ArgumentError
+        If one of the files is there and not of an earlier evaluation; see `OutputPaths.check`.
     """
     paths = output_paths(out)
     report, record, folder = evaluation.report, evaluation.record, paths.results.parent
     tables: dict[Path, pd.DataFrame] = {}
     texts: dict[Path, str] = {}
+    drawn: list[Path] = []
     if evaluation.scores is not None:
         tables[paths.scores] = evaluation.scores
     if report is not None:
         tables |= {path: getattr(report, table) for table, path in paths.report.items()}
-        figure = paths.figure.name if report.has_figure else None
-        texts[paths.text] = report_markdown(report, record, figure)
+        drawn = [paths.figure] if report.has_figure else []
+        texts[paths.text] = report_markdown(report, record, *(path.name for path in drawn))
         texts[paths.latex] = report_latex(report, record)
     tables[paths.results] = evaluation.results
     written = [paths.record, *texts, *tables]
+    record = {**record, "files": [path.name for path in (*written, *drawn)]}
+    paths.check()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{paths.results.stem}.", dir=folder) as beside:
         place = Path(beside)

@@ -59,6 +59,7 @@ def test_evaluate_writes_results_record_and_scores(tiny_corpus, tmp_path):
         "target": ["labels"],
     }
     assert record["left_out"] == {"alpha": 0, "beta": 2}
+    assert record["files"] == ["r.json", "r.scores.parquet", "r.csv"]
     assert {"biasmir_utils", "numpy", "scikit-learn"} <= set(record["versions"])
     assert record["data"] == Corpus.load(tiny_corpus).data_sums()
     scores = pd.read_parquet(tmp_path / "made" / "r.scores.parquet")
@@ -252,6 +253,39 @@ def test_files_of_an_earlier_run_are_replaced_all_together(tiny_corpus, tmp_path
     # None of the files is of another run than the others.
     assert {path.name for path in tmp_path.glob("[r.]*")} == {"r.csv", "r.json", "r.txt"}
     assert (tmp_path / "r.csv").read_bytes() != first
+
+
+def test_what_another_wrote_is_never_replaced(tiny_corpus, tmp_path):
+    out, mine = tmp_path / "r.csv", tmp_path / "mine.json"
+    common = ["--embedding", "toy", "--labels", "piano", "--jobs", 1]
+    for _ in range(2):  # its own set it may replace
+        run(tiny_corpus, *common, "--out", out)
+    mine.write_text("{}")
+    (tmp_path / "table.csv").write_text("clip,split\na,train\n")
+    (tmp_path / "link.csv").symlink_to(mine)
+    (tmp_path / "full.report.md").mkdir()
+    (tmp_path / "busy.csv.tasks").write_text("of somebody else")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    there = "it is there already, and was not written as this output"
+    for command, name, told in (
+        ("evaluate", tiny_corpus / "corpus.csv", f"corpus.json: cannot be written, {there}"),
+        ("evaluate", tmp_path / "r.parquet", f"r.json: cannot be written, {there}"),
+        ("evaluate", tmp_path / "mine.csv", f"mine.json: cannot be written, {there}"),
+        ("evaluate", tmp_path / "table.csv", f"table.csv: cannot be written, {there}"),
+        ("evaluate", tmp_path / "link.csv", "link.csv: cannot be written, it is a link"),
+        ("evaluate", tmp_path / "full.csv", "full.report.md: cannot be written, it is a folder"),
+        ("evaluate", tmp_path / "busy.csv", "busy.csv.tasks is not a folder"),
+        ("probe", tiny_corpus / "clips.parquet", there),
+        ("compare", tmp_path / "r.csv", f"r.csv: cannot be written, {there}"),
+        ("compare", tmp_path / "r.parquet", f"r.json: cannot be written, {there}"),
+    ):
+        source = [out] if command == "compare" else [tiny_corpus]
+        dry = ["--dry-run"] if command == "evaluate" else []
+        arguments = [command, *source, "--out", name, *dry]
+        done = CliRunner().invoke(main, list(map(str, arguments)))
+        assert done.exit_code == 1, (arguments, done.output)
+        assert told in done.output
+    assert before == {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
 
 
 def test_the_help_lists_corrections_and_sets():
