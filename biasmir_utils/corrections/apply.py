@@ -160,27 +160,23 @@ def correct_corpus(
 def _check(corpus: Corpus, spec: Correction, label: str | None) -> None:
     """Raise an `ArgumentError` if the corpus lacks what the correction needs."""
     asked = "say which label (--label)" if label is None else f"label {label!r}"
-    for wrong, message in (
-        (
-            len(corpus.datasets) < 2 and spec.corrects,
-            f"corpus {corpus.name!r} has one dataset only, so there is nothing to correct; a "
-            "correction that was fitted to two can be applied to it (--load)",
+    wrong = {
+        f"corpus {corpus.name!r} has one dataset only, so there is nothing to correct; one "
+        "that was fitted to two datasets can be applied to it (--load)": (
+            len(corpus.datasets) < 2 and spec.corrects
         ),
-        (
-            spec.needs_groups and corpus.clips["group"].isna().all(),
-            f"{spec}: corpus {corpus.name!r} names no groups; with groups=auto they are looked for",
+        f"{spec}: corpus {corpus.name!r} names no groups; with groups=auto they are looked for": (
+            spec.needs_groups and corpus.clips["group"].isna().all()
         ),
-        (
-            spec.needs_labels and label not in corpus.labels,
-            f"{spec}: {asked}; there are {', '.join(corpus.labels) or 'none'}",
+        f"{spec}: {asked}; there are {', '.join(corpus.labels) or 'none'}": (
+            spec.needs_labels and label not in corpus.labels
         ),
-        (
-            label is not None and not spec.needs_labels,
-            f"{asked}: {spec} uses no labels; leave it out, or take given=label",
+        f"{asked}: {spec} uses no labels; leave it out, or take given=label": (
+            label is not None and not spec.needs_labels
         ),
-    ):
-        if wrong:
-            raise ArgumentError(message)
+    }
+    if found := [message for message, is_so in wrong.items() if is_so]:
+        raise ArgumentError(found[0])
 
 
 def _fit(

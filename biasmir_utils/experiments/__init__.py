@@ -15,7 +15,6 @@ name begins with `write`, `run_plan` where it is to keep finished tasks, and `re
 import types
 
 from biasmir_utils.experiments.bias import (
-    DirectionSpectrum as DirectionSpectrum,
     cosine_similarity as cosine_similarity,
     direction_cosines as direction_cosines,
     direction_spectrum as direction_spectrum,

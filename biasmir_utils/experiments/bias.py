@@ -28,7 +28,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -103,28 +102,8 @@ def random_cosine(n_features: int) -> float:
     return float(np.exp(gammaln(half) - gammaln(half + 0.5)) / np.sqrt(np.pi))
 
 
-@dataclass(frozen=True)
-class DirectionSpectrum:
-    """How much several directions differ.
-
-    Attributes
-    ----------
-    singular_values : ndarray
-        Of the matrix W of the directions as they are (G x n_features), descending.
-    unit_singular_values : ndarray
-        The same with each direction at unit length: all 1 if they are orthogonal, sqrt(G) and
-        zeros if they are parallel.
-    rank : int
-        Number of `unit_singular_values` above 1e-6 times the largest.
-    """
-
-    singular_values: npt.NDArray[Any]
-    unit_singular_values: npt.NDArray[Any]
-    rank: int
-
-
-def direction_spectrum(directions: npt.ArrayLike) -> DirectionSpectrum:
-    """Return singular values and rank of the per-group directions.
+def direction_spectrum(directions: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return how much several directions differ: the singular values of these at unit length.
 
     Parameters
     ----------
@@ -133,7 +112,8 @@ def direction_spectrum(directions: npt.ArrayLike) -> DirectionSpectrum:
 
     Returns
     -------
-    DirectionSpectrum
+    ndarray
+        Descending: all 1 if the directions are orthogonal, sqrt(G) and zeros if they are parallel.
 
     Raises
     ------
@@ -143,12 +123,7 @@ def direction_spectrum(directions: npt.ArrayLike) -> DirectionSpectrum:
     W = np.asarray(directions, dtype=np.float64)
     if W.ndim != 2 or not W.size:
         raise ArgumentError(f"directions must be a matrix of G rows, found shape {W.shape}.")
-    unit = np.linalg.svd(W / _lengths(W, "one of them")[:, np.newaxis], compute_uv=False)
-    return DirectionSpectrum(
-        singular_values=np.linalg.svd(W, compute_uv=False),
-        unit_singular_values=unit,
-        rank=int((unit > 1e-6 * unit[0]).sum()),
-    )
+    return np.linalg.svd(W / _lengths(W, "one of them")[:, np.newaxis], compute_uv=False)
 
 
 def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:

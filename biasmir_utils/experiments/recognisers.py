@@ -605,69 +605,36 @@ _PERCEPTRON = _scaled(MLPClassifier, hidden_layer_sizes=(128,), early_stopping=T
 _RIDGE = _scaled(RidgeClassifierCV, RIDGE_ALPHAS, class_weight="balanced")
 
 
-@dataclass(frozen=True)
-class RecogniserFamily:
-    """What is to be known about a recogniser that has a name.
-
-    Attributes
-    ----------
-    summary : str
-        For help texts.
-    make : mapping of str to callable
-        What is recognised, 'label', 'tags', 'category' or 'number' -> how to make an unfitted
-        estimator for it.
-    """
-
-    summary: str
-    make: Mapping[str, Callable[[], Any]]
-
-
-# The first that can recognise something is the default for it.
-RECOGNISERS: Mapping[str, RecogniserFamily] = {
-    "logistic": RecogniserFamily(
-        "the paper's", dict.fromkeys((LABEL, TAGS, CATEGORY), LogisticRecogniser)
-    ),
-    "logistic-liblinear": RecogniserFamily(
-        "scikit-learn's: exact to the last digit, slow",
-        {LABEL: lambda: LogisticRecogniser(solver="liblinear")},
-    ),
-    "ridge": RecogniserFamily(
-        "least squares with a penalty",
-        {
-            LABEL: _RIDGE,
-            TAGS: _scaled(RidgeClassifier, 1e3),
-            CATEGORY: _RIDGE,
-            NUMBER: _scaled(RidgeCV, RIDGE_ALPHAS),
-        },
-    ),
-    "svm": RecogniserFamily(
-        "a support vector machine with a Gaussian kernel",
-        {
-            LABEL: _scaled(SVC, class_weight="balanced"),
-            CATEGORY: _scaled(SVC, class_weight="balanced", decision_function_shape="ovr"),
-            NUMBER: _scaled(SVR),
-        },
-    ),
-    "knn": RecogniserFamily(
-        f"the {N_NEIGHBOURS} nearest neighbours, weighted by distance",
-        {
-            **dict.fromkeys((LABEL, TAGS, CATEGORY), _NEIGHBOURS),
-            NUMBER: _scaled(NeighboursRegressor, N_NEIGHBOURS, weights="distance"),
-        },
-    ),
-    "mlp": RecogniserFamily(
-        "a network with one hidden layer",
-        {
-            **dict.fromkeys((LABEL, TAGS, CATEGORY), _PERCEPTRON),
-            NUMBER: _scaled(MLPRegressor, hidden_layer_sizes=(128,), early_stopping=True),
-        },
-    ),
+# For each name what can be recognised, and how an unfitted estimator for it is made. The first name
+# is the default.
+RECOGNISERS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
+    "logistic": dict.fromkeys((LABEL, TAGS, CATEGORY), LogisticRecogniser),
+    "logistic-liblinear": {LABEL: lambda: LogisticRecogniser(solver="liblinear")},
+    "ridge": {
+        LABEL: _RIDGE,
+        TAGS: _scaled(RidgeClassifier, 1e3),
+        CATEGORY: _RIDGE,
+        NUMBER: _scaled(RidgeCV, RIDGE_ALPHAS),
+    },
+    "svm": {
+        LABEL: _scaled(SVC, class_weight="balanced"),
+        CATEGORY: _scaled(SVC, class_weight="balanced", decision_function_shape="ovr"),
+        NUMBER: _scaled(SVR),
+    },
+    "knn": {
+        **dict.fromkeys((LABEL, TAGS, CATEGORY), _NEIGHBOURS),
+        NUMBER: _scaled(NeighboursRegressor, N_NEIGHBOURS, weights="distance"),
+    },
+    "mlp": {
+        **dict.fromkeys((LABEL, TAGS, CATEGORY), _PERCEPTRON),
+        NUMBER: _scaled(MLPRegressor, hidden_layer_sizes=(128,), early_stopping=True),
+    },
 }
 
 
 def recogniser_names(kind: str) -> list[str]:
     """Return the names of recognisers for a kind of target, the default first."""
-    return [name for name, family in RECOGNISERS.items() if kind in family.make]
+    return [name for name, kinds in RECOGNISERS.items() if kind in kinds]
 
 
 def make_recogniser(name: str, kind: str = LABEL, seed: int = 0) -> Any:
@@ -691,7 +658,7 @@ def make_recogniser(name: str, kind: str = LABEL, seed: int = 0) -> Any:
     """
     known = recogniser_names(kind)
     if name in known:
-        estimator = RECOGNISERS[name].make[kind]()
+        estimator = RECOGNISERS[name][kind]()
     elif "." in name or ":" in name:
         estimator = _imported(name, kind)
     else:

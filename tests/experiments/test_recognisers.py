@@ -272,7 +272,7 @@ class Moody(ClassifierMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for name, family in RECOGNISERS.items() for kind in family.make]
+    ("kind", "name"), [(kind, name) for name, kinds in RECOGNISERS.items() for kind in kinds]
 )
 def test_every_recogniser_learns_what_is_there(kind, name):
     X, y = data(kind, n=400)
