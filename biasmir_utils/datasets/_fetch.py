@@ -21,25 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
-from biasmir_utils.datasets._download import (
-    ArchiveError,
-    download,
-    file_sum,
-    has_sum,
-    human_size,
-    unpack,
-)
-from biasmir_utils.datasets.base import (
-    LARGEST_UNKNOWN,
-    MARGIN,
-    SUMS,
-    RemoteFile,
-    default_root,
-    fetch_record,
-    find_dataset,
-    is_whole,
-    unpacked_record,
-)
+from biasmir_utils.datasets import _download, base
 from biasmir_utils.errors import ArgumentError, DownloadError
 from biasmir_utils.files import atomic_path, locked, write_json
 
@@ -93,13 +75,15 @@ def fetch(
     ArgumentError
         If a name or an argument is unknown.
     """
-    asked = [find_dataset(n, "source", lambda dataset: dataset.files) for n in dict.fromkeys(names)]
+    asked = [
+        base.find_dataset(n, "source", lambda dataset: dataset.files) for n in dict.fromkeys(names)
+    ]
     mirror = base_url if base_url is not None else os.environ.get(MIRROR_VARIABLE)
     if mirror and not mirror.startswith(("http://", "https://")):
         raise ArgumentError(f"base URL {mirror!r}: expected an http:// or https:// address")
     if from_dir is not None and not Path(from_dir).is_dir():
         raise ArgumentError(f"{from_dir}: no such folder; it should hold the files to use")
-    place = default_root(root).absolute()
+    place = base.default_root(root).absolute()
     folder = None if from_dir is None else Path(from_dir)
     work = _Fetching(place, (mirror or "").rstrip("/"), folder, keep_archives, say)
     lock = place / "downloads" / ".lock"
@@ -139,16 +123,17 @@ class _Fetching:
     keep_archives: bool
     say: Callable[[str], object]
 
-    def stated_licence(self, files: Sequence[RemoteFile]) -> str:
+    def stated_licence(self, files: Sequence[base.RemoteFile]) -> str:
         """Return the licence that the record of a file stated when its sum was asked for."""
         records = (self._record(file) for file in files)
         return ", ".join(dict.fromkeys(r["licence"] for r in records if "licence" in r))
 
-    def bring(self, file: RemoteFile) -> None:
+    def bring(self, file: base.RemoteFile) -> None:
         """Bring a file, unless it is there."""
         place = self.root / file.to
         known, unchecked = self._known(file)
-        if is_whole(self.root, file, known) if file.unpacked else has_sum(place, known):
+        whole = file.unpacked and base.is_whole(self.root, file, known)
+        if whole or (not file.unpacked and _download.has_sum(place, known)):
             self.say(f"  {place}: there already{'' if unchecked else ', checked'}")
         else:
             self._bring_anew(file, None if unchecked else known, unchecked)
@@ -160,15 +145,15 @@ class _Fetching:
                 f"up then"
             )
 
-    def _record(self, file: RemoteFile) -> dict[str, Any]:
-        return dict(fetch_record(self.root / SUMS).get(file.name, {}))
+    def _record(self, file: base.RemoteFile) -> dict[str, Any]:
+        return dict(base.fetch_record(self.root / base.SUMS).get(file.name, {}))
 
-    def _write_record(self, file: RemoteFile, **entry: object) -> None:
+    def _write_record(self, file: base.RemoteFile, **entry: object) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        sums = {**fetch_record(self.root / SUMS), file.name: {**entry, "date": now}}
-        write_json(self.root / SUMS, sums)
+        sums = {**base.fetch_record(self.root / base.SUMS), file.name: {**entry, "date": now}}
+        write_json(self.root / base.SUMS, sums)
 
-    def _known(self, file: RemoteFile) -> tuple[str | None, bool]:
+    def _known(self, file: base.RemoteFile) -> tuple[str | None, bool]:
         """Return the sum of a file, and whether nobody vouches for it though somebody could.
 
         It is told by the table, by the record `doi`, or by the first download.
@@ -186,20 +171,20 @@ class _Fetching:
                 return was, True
             raise
         place = self.root / file.to
-        if record and place.is_file() and not has_sum(place, known):
+        if record and place.is_file() and not _download.has_sum(place, known):
             self.say(
                 f"  WARNING: {place}: NOT the file that doi:{file.doi} publishes, which has "
                 f"{known}. What was made from it is to be made anew"
             )
         return known, False
 
-    def _published_sum(self, file: RemoteFile, attempts: int | None) -> str:
+    def _published_sum(self, file: base.RemoteFile, attempts: int | None) -> str:
         """Return the sum that the record `doi` lists, and keep it."""
         url = f"https://zenodo.org/api/records/{str(file.doi).rpartition('.')[2]}"
         with TemporaryDirectory() as folder:
             place = Path(folder) / "record.json"
-            download(url, place, MARGIN * 1_000_000, attempts=attempts)
-            record = fetch_record(place)
+            _download.download(url, place, base.MARGIN * 1_000_000, attempts=attempts)
+            record = base.fetch_record(place)
         try:
             known = {str(one["key"]): str(one["checksum"]) for one in record["files"]}[file.name]
         except (KeyError, TypeError) as error:
@@ -214,22 +199,22 @@ class _Fetching:
         self._write_record(file, sum=known, told_by=f"doi:{file.doi}", **licence)
         return known
 
-    def _bring_anew(self, file: RemoteFile, known: str | None, unchecked: bool) -> None:
+    def _bring_anew(self, file: base.RemoteFile, known: str | None, unchecked: bool) -> None:
         self._check_space(file)
         place = self._take(file, known) if self.from_dir else self._download(file, known)
-        value = known or file_sum(place)
+        value = known or _download.file_sum(place)
         if file.unpacked:
-            record = unpacked_record(self.root, file)
+            record = base.unpacked_record(self.root, file)
             record.unlink(missing_ok=True)
             try:
-                sizes = unpack(file, place, self.root)
-            except ArchiveError:
+                sizes = _download.unpack(file, place, self.root)
+            except _download.ArchiveError:
                 # Without a sum to vouch for it, the next call had better download it anew.
                 if known is None and self.from_dir is None:
                     place.unlink(missing_ok=True)
                 raise
             write_json(record, {"sum": value, "files": sizes})
-            size = human_size(sum(sizes.values()))
+            size = _download.human_size(sum(sizes.values()))
             self.say(f"  {self.root / file.to}: {len(sizes)} file(s), {size}")
         if unchecked:
             self._write_record(file, sum=value, told_by="nobody", unchecked=True, became=file.to)
@@ -242,30 +227,31 @@ class _Fetching:
         if file.unpacked and not self.keep_archives and self.from_dir is None:
             place.unlink()
 
-    def _check_space(self, file: RemoteFile) -> None:
+    def _check_space(self, file: base.RemoteFile) -> None:
         have = [self.root / file.kept, self.root / f"{file.kept}.partial"]
         there = sum(path.stat().st_size for path in have if path.is_file())
         size = file.unpacked + (max(file.size - there, 0) if self.from_dir is None else 0)
         free = shutil.disk_usage(self.root).free
         if free < size:
             raise DownloadError(
-                f"{self.root}: fetching {file.name} takes about {human_size(size)}, and "
-                f"{human_size(free)} are free; make room, or choose another disk (--root DIR)"
+                f"{self.root}: fetching {file.name} takes about {_download.human_size(size)}, and "
+                f"{_download.human_size(free)} are free; make room, or choose another disk "
+                f"(--root DIR)"
             )
 
-    def _download(self, file: RemoteFile, known: str | None) -> Path:
+    def _download(self, file: base.RemoteFile, known: str | None) -> Path:
         place = self.root / file.kept
         was = known or self._record(file).get("sum")
-        if place.is_file() and (was is None or has_sum(place, was)):
+        if place.is_file() and (was is None or _download.has_sum(place, was)):
             return place
         url = f"{self.mirror}/{quote(file.name)}" if self.mirror else file.url
-        size = f" (about {human_size(file.size)})" if file.size else ""
+        size = f" (about {_download.human_size(file.size)})" if file.size else ""
         self.say(f"  {file.name}: downloading{size} from {url}")
         place.parent.mkdir(parents=True, exist_ok=True)
-        download(url, place, MARGIN * file.size or LARGEST_UNKNOWN, known)
+        _download.download(url, place, base.MARGIN * file.size or base.LARGEST_UNKNOWN, known)
         return place
 
-    def _take(self, file: RemoteFile, known: str | None) -> Path:
+    def _take(self, file: base.RemoteFile, known: str | None) -> Path:
         """Check a file of the folder that the user named, and copy it unless it is unpacked."""
         assert self.from_dir is not None
         places = [self.from_dir / file.name, self.from_dir / file.kept]
@@ -274,10 +260,10 @@ class _Fetching:
             raise DownloadError(
                 f"{places[0]}: no such file; get it from {file.url} by other means and put it there"
             )
-        if known is not None and not has_sum(found, known):
+        if known is not None and not _download.has_sum(found, known):
             raise DownloadError(
                 f"{found}: not the file that was expected; its sum is "
-                f"{file_sum(found, known.partition(':')[0])}, expected {known}"
+                f"{_download.file_sum(found, known.partition(':')[0])}, expected {known}"
             )
         target = self.root / file.kept
         if file.unpacked or (target.is_file() and os.path.samefile(found, target)):

@@ -62,10 +62,10 @@ def match_rows(
     shared = [name for name in names if str(name).casefold() in taken]
     if shared and not allow_table_columns:
         raise CorpusError(
-            f"{path}: {', '.join(map(repr, shared[:5]))}{', ...' if len(shared) > 5 else ''} would "
-            f"be dimensions of the embedding ({len(shared)} of {len(names)}), but are columns of "
-            f"{table} too; a label among the features is recognised without fail. Take them out, "
-            f"or allow them (--allow-table-columns)"
+            f"{path}: columns of {table} are among the dimensions of the embedding "
+            f"({len(shared)} of {len(names)}): {', '.join(map(repr, shared[:5]))}"
+            f"{', ...' if len(shared) > 5 else ''}; a label among the features is recognised "
+            f"without fail. Take them out, or allow them (--allow-table-columns)"
         )
     listed = clips[["dataset", "clip"]]
     ids = _owners(ids, path, listed, table, order)

@@ -18,19 +18,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus, read_text
-from biasmir_utils.datasets._download import has_sum
-from biasmir_utils.datasets.base import (
-    DATASETS,
-    INSTRUMENTS,
-    Dataset,
-    RemoteFile,
-    add_dataset,
-    check_counts,
-    existing,
-    refuse_rows,
-    with_audio,
-    write_corpus,
-)
+from biasmir_utils.datasets import _download, base
 from biasmir_utils.errors import CorpusError
 
 IRMAS_FOLDER = "IRMAS-TrainingData"
@@ -98,13 +86,13 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
             f"{audio[unlisted[0]]}: in neither {lists[0]} nor {lists[1]} ({len(unlisted)} such "
             f"file(s)); the split is of another version, fetch both anew"
         )
-    return write_corpus(
+    return base.write_corpus(
         out,
-        with_audio(clips, root / IRMAS_FOLDER, audio, out),
+        base.with_audio(clips, root / IRMAS_FOLDER, audio, out),
         root,
         lists,
         root / IRMAS_FOLDER,
-        INSTRUMENTS,
+        base.INSTRUMENTS,
         notes={
             "made_by": "biasmir prepare irmas",
             "without_group": {"irmas": {"genre lat_sou": int(clips["group"].isna().sum())}},
@@ -119,7 +107,7 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
 
 def irmas_lists(root: Path) -> list[Path]:
     """Return the authors' two lists of clips, train and test, under the root."""
-    return [root / file.to for file in DATASETS["paper-split"].files]
+    return [root / file.to for file in base.DATASETS["paper-split"].files]
 
 
 def irmas_audio(root: Path) -> dict[str, Path]:
@@ -166,7 +154,7 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
     """
     parts: list[pd.DataFrame] = []
     for split, path in zip(("train", "test"), irmas_lists(root), strict=True):
-        lines = pd.Series(read_text(existing(path, "paper-split")).splitlines(), dtype=object)
+        lines = pd.Series(read_text(base.existing(path, "paper-split")).splitlines(), dtype=object)
         names = lines.str.strip().str.strip('"').replace("", np.nan).dropna().drop_duplicates()
         if names.empty:
             raise CorpusError(f"{path}: the list is empty, expected one clip name a line")
@@ -180,30 +168,30 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
             f"the genre is none of {', '.join(_GENRE_OF)}": ~part["genre"].isin(_GENRE_OF),
             "a clip of the other list": part["clip"].isin(parts[0]["clip"] if parts else []),
         }
-        refuse_rows(path, part, ["clip"], problems)
+        base.refuse_rows(path, part, ["clip"], problems)
         parts.append(part)
     found = pd.concat(parts).sort_values("clip", ignore_index=True)
     instrument = found["instrument"].map(_INSTRUMENT_OF)
     table = found[["dataset", "clip", "track", "split"]].assign(
         group=found["genre"].map(_GENRE_OF),
-        **{label: (instrument == label).astype(float) for label in INSTRUMENTS},
+        **{label: (instrument == label).astype(float) for label in base.INSTRUMENTS},
         instrument_code=found["instrument"],
         genre_code=found["genre"],
         drums=found["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
     )
-    files = DATASETS["paper-split"].files
-    published = all(has_sum(root / file.to, file.sum) for file in files)
-    return table, check_counts(table, published, root)
+    files = base.DATASETS["paper-split"].files
+    published = all(_download.has_sum(root / file.to, file.sum) for file in files)
+    return table, base.check_counts(table, published, root)
 
 
-add_dataset(
-    Dataset(
+base.add_dataset(
+    base.Dataset(
         name="irmas",
         title="IRMAS, the training part: 6,705 excerpts of 3 s",
         licence="CC BY-NC-SA 3.0, for non-commercial use, no redistribution",
         page="https://zenodo.org/records/1290750",
         files=(
-            RemoteFile(
+            base.RemoteFile(
                 name="IRMAS-TrainingData.zip",
                 url="https://zenodo.org/records/1290750/files/IRMAS-TrainingData.zip?download=1",
                 to=IRMAS_FOLDER,
@@ -217,21 +205,21 @@ add_dataset(
         counts={
             "train": 4997,
             "test": 1666,
-            **dict(zip(INSTRUMENTS, _TRAINING, strict=True)),
+            **dict(zip(base.INSTRUMENTS, _TRAINING, strict=True)),
         },
         prepare=prepare_irmas,
         help="Make a corpus of the IRMAS training part in OUT, whose audio is used in place.",
         needs="IRMAS-TrainingData/ (the archive) and paper/ (the split)",
     )
 )
-add_dataset(
-    Dataset(
+base.add_dataset(
+    base.Dataset(
         name="paper-split",
         title="The split of IRMAS that the paper's authors published",
         licence="not stated by its authors: for your own use, not to be passed on",
         page="https://github.com/changhongw/audio-embedding-bias",
         files=tuple(
-            RemoteFile(
+            base.RemoteFile(
                 name=f"irmas_{split}.csv",
                 url=f"{_AUTHORS}/e0e20bfed5af55d2de8cf084bd95bf0d348d4f6d/data/irmas/irmas_{split}.csv",
                 to=f"paper/irmas_{split}.csv",

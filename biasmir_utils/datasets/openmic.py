@@ -22,19 +22,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus, read_table_file, read_text, row_place
-from biasmir_utils.datasets.base import (
-    DATASETS,
-    GENRES,
-    Dataset,
-    RemoteFile,
-    add_dataset,
-    check_counts,
-    existing,
-    is_whole,
-    refuse_rows,
-    with_audio,
-    write_corpus,
-)
+from biasmir_utils.datasets import base
 from biasmir_utils.errors import CorpusError
 
 OPENMIC_FOLDER = "openmic-2018"
@@ -84,7 +72,7 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
     classes = _read_classes(folder)
     clips, checked = read_openmic(root, classes)
     clips = with_openmic_audio(clips, root, out)
-    return write_corpus(
+    return base.write_corpus(
         out,
         clips,
         root,
@@ -115,7 +103,7 @@ def with_openmic_audio(
     folder = root / OPENMIC_FOLDER / "audio"
     places = {clip: folder / clip[:3] / f"{clip}.ogg" for clip in clips["clip"]}
     found = {clip: path for clip, path in places.items() if path.is_file()}
-    return with_audio(clips, folder, found, out)
+    return base.with_audio(clips, folder, found, out)
 
 
 def _genre(titles: Iterable[str]) -> str | float:
@@ -127,7 +115,7 @@ def _genre(titles: Iterable[str]) -> str | float:
     """
     for title in titles:
         words = re.findall(r"[^\W\d_]+", title.lower())
-        for genre in GENRES:
+        for genre in base.GENRES:
             if set(genre.split("_")) & set(words):
                 return genre
     return np.nan
@@ -192,12 +180,14 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
         table["start_time"] = pd.to_numeric(table["start_time"], errors="coerce")
     likelihoods = _read_likelihoods(folder, labels, clips).reindex(columns=list(labels))
     table = table.join(likelihoods, on="clip")
-    published = DATASETS["openmic"].files[0]
-    return table, check_counts(table, is_whole(root, published, published.sum, TABLES), root)
+    published = base.DATASETS["openmic"].files[0]
+    return table, base.check_counts(
+        table, base.is_whole(root, published, published.sum, TABLES), root
+    )
 
 
 def _found(path: Path) -> Path:
-    return existing(path, "openmic", ", or unpack OpenMIC-2018 there")
+    return base.existing(path, "openmic", ", or unpack OpenMIC-2018 there")
 
 
 def _read_classes(folder: Path) -> list[str]:
@@ -219,7 +209,7 @@ def _read_metadata(folder: Path) -> pd.DataFrame:
         "a clip that stood above": keys.duplicated(),
         "no name that a file can have": ~keys.str.fullmatch(r"\w[\w.-]*", na=False),
     }
-    refuse_rows(path, table, ["sample_key"], problems)
+    base.refuse_rows(path, table, ["sample_key"], problems)
     titles = []
     for row, cell in enumerate(table["track_genres"]):
         try:
@@ -249,13 +239,13 @@ def _read_likelihoods(folder: Path, labels: Sequence[str], clips: pd.Series) -> 
         "a relevance that is not in [0, 1]": ~relevance.between(0, 1),
         "a clip and class that stood above": table.duplicated(["sample_key", "instrument"]),
     }
-    refuse_rows(path, table, columns, problems)
+    base.refuse_rows(path, table, columns, problems)
     table = table.assign(relevance=relevance)[table["instrument"].isin(labels)]
     return table.pivot(index="sample_key", columns="instrument", values="relevance")
 
 
-add_dataset(
-    Dataset(
+base.add_dataset(
+    base.Dataset(
         name="openmic",
         title="OpenMIC-2018 v1.0.0: audio, labels and split",
         licence=(
@@ -264,7 +254,7 @@ add_dataset(
         ),
         page="https://zenodo.org/records/1432913",
         files=(
-            RemoteFile(
+            base.RemoteFile(
                 name="openmic-2018-v1.0.0.tgz",
                 url="https://zenodo.org/records/1432913/files/openmic-2018-v1.0.0.tgz?download=1",
                 to=OPENMIC_FOLDER,
@@ -278,7 +268,7 @@ add_dataset(
         counts={
             "train": 6838,
             "test": 2491,
-            **dict(zip(GENRES, (2996, 1247, 1022, 1573), strict=True)),
+            **dict(zip(base.GENRES, (2996, 1247, 1022, 1573), strict=True)),
         },
         prepare=prepare_openmic,
         help="Make a corpus of OpenMIC-2018 in OUT, whose audio is used in place.",

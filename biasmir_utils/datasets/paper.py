@@ -12,16 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus, EmbeddingFile, list_embeddings
-from biasmir_utils.datasets import irmas, openmic
-from biasmir_utils.datasets.base import (
-    INSTRUMENTS,
-    Dataset,
-    RemoteFile,
-    add_dataset,
-    existing,
-    with_audio,
-    write_corpus,
-)
+from biasmir_utils.datasets import base, irmas, openmic
 from biasmir_utils.errors import CorpusError
 
 LICENCES = (
@@ -63,25 +54,28 @@ def prepare_paper(
     root = Path(root)
     published = root / "paper" / "embeddings.h5"
     embeddings = published.resolve()
-    found = {"irmas": irmas.read_irmas(root), "openmic": openmic.read_openmic(root, INSTRUMENTS)}
+    found = {
+        "irmas": irmas.read_irmas(root),
+        "openmic": openmic.read_openmic(root, base.INSTRUMENTS),
+    }
     # Clips of genres that only one of the data sets has are not the paper's.
     clips = {name: table.dropna(subset="group") for name, (table, _) in found.items()}
     dropped = {name: len(table) - len(clips[name]) for name, (table, _) in found.items()}
     if from_audio:
         folder = root / irmas.IRMAS_FOLDER
-        clips["irmas"] = with_audio(clips["irmas"], folder, irmas.irmas_audio(root), out)
+        clips["irmas"] = base.with_audio(clips["irmas"], folder, irmas.irmas_audio(root), out)
         clips["openmic"] = openmic.with_openmic_audio(clips["openmic"], root, out)
     else:
-        existing(embeddings, "paper-embeddings", ", or take the audio (--from-audio)")
+        base.existing(embeddings, "paper-embeddings", ", or take the audio (--from-audio)")
         if not list_embeddings(embeddings, list(clips)):
             raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
-    return write_corpus(
+    return base.write_corpus(
         out,
         pd.concat(clips.values(), join="inner", ignore_index=True),  # each has metadata of its own
         root,
         [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
         root / irmas.IRMAS_FOLDER if from_audio else published,
-        INSTRUMENTS,
+        base.INSTRUMENTS,
         notes={
             "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
             "left_out": {
@@ -97,8 +91,8 @@ def prepare_paper(
     )
 
 
-add_dataset(
-    Dataset(
+base.add_dataset(
+    base.Dataset(
         name="paper",
         title="The paper's corpus",
         prepare=prepare_paper,
@@ -110,15 +104,15 @@ add_dataset(
         },
     )
 )
-add_dataset(
-    Dataset(
+base.add_dataset(
+    base.Dataset(
         name="paper-embeddings",
         title="The embeddings that the paper's authors published: VGGish, OpenL3 and YAMNet of "
         "both data sets",
         licence="not known to this program; the record of the embeddings states it (address below)",
         page="https://zenodo.org/records/8126908",
         files=(
-            RemoteFile(
+            base.RemoteFile(
                 name="embeddings.h5",
                 url="https://zenodo.org/records/8126908/files/embeddings.h5?download=1",
                 to="paper/embeddings.h5",

@@ -673,7 +673,7 @@ INDEXES = {
         "its index.* has no name",
     ),
     "dataset": (lambda X: X.assign(dataset="stage"), r"row 0 \(from 0\): the dataset is another"),
-    "label": (lambda X: X.assign(Piano=0.5), r"'Piano' would be dimensions .*\(1 of 4\)"),
+    "label": (lambda X: X.assign(Piano=0.5), r"among the dimensions .*\(1 of 4\): 'Piano'; "),
     "moment": (
         lambda X: X.assign(d=[None, *[pd.Timestamp(0)] * 7]),
         r"row 1 \(from 0\): the column 'd' holds Timestamp",
