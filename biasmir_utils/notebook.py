@@ -131,8 +131,7 @@ def with_interval(
     decimals, sign
         As of `number`.
     """
-    written = [number(one, decimals, sign) for one in (value, low, high)]
-    return f"{written[0]} [{written[1]}, {written[2]}]"
+    return "{} [{}, {}]".format(*(number(one, decimals, sign) for one in (value, low, high)))
 
 
 def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool = False) -> str:
@@ -145,8 +144,8 @@ def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool
     decimals, sign
         As of `number`.
     """
-    written = [f"{number(100 * share, decimals, sign)} %" for share in (value, low, high)]
-    return f"{written[0]} [{written[1]}, {written[2]}]"
+    shares = (number(100 * share, decimals, sign) for share in (value, low, high))
+    return "{} % [{} %, {} %]".format(*shares)
 
 
 def listed(words: Iterable[Any]) -> str:
@@ -202,18 +201,18 @@ def show_table(
             return _unbroken(text)
         return f"{_unbroken(found[1])} <br><small>{_unbroken(found[2])}</small>"
 
+    left = "text-align: left"
     style = {name: _alignment(table[name], texts[name]) for name in table}
-    left = ' style="text-align: left"'
-    head = f'<th scope="col"{left}>{_unbroken(str(table.index.name or ""))}</th>'
+    heads = [(table.index.name or "", left), *style.items()]
     # Headings may be broken into lines, whatever stands below them.
-    head += "".join(
-        f'<th scope="col" style="{style[name].split(";")[0]}">{_unbroken(str(name))}</th>'
-        for name in table
+    head = "".join(
+        f'<th scope="col" style="{look.split(";")[0]}">{_unbroken(str(name))}</th>'
+        for name, look in heads
     )
     body = ""
     for row, name in enumerate(first):
-        cells = (f'<td style="{style[one]}">{cell(texts[one][row])}</td>' for one in table)
-        body += f'<tr><th scope="row"{left}>{_unbroken(name)}</th>{"".join(cells)}</tr>'
+        cells = (f'<td style="{look}">{cell(texts[one][row])}</td>' for one, look in style.items())
+        body += f'<tr><th scope="row" style="{left}">{_unbroken(name)}</th>{"".join(cells)}</tr>'
     # Focusable, so that a table wider than the screen can be scrolled with the keyboard too. Its
     # caption scrolls with it, and so is no wider than a phone or the text.
     display(

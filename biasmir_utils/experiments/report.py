@@ -235,41 +235,28 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
         pd.concat(tables, ignore_index=True) for tables in zip(*parallel(calls), strict=True)
     )
     judged = pd.DataFrame([row for result in found for row in result.judged])
-    shift = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False).agg(
-        value=("value", "mean"),
-        low=("value", "min"),
-        high=("value", "max"),
-        chance=("chance", "mean"),
-        chance_high=("chance_high", "mean"),
-        control=("control", "mean"),
-        n_fits=("value", "size"),
-    )
-    shift = shift.reset_index()
+    values = {"value": "mean", "low": "min", "high": "max", "n_fits": "size"}
+    averaged = {name: (name, "mean") for name in ("chance", "chance_high", "control")}
+    fits = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False)
+    shift = fits.agg(**{name: ("value", how) for name, how in values.items()}, **averaged)
+    shift = shift[["value", "low", "high", *averaged, "n_fits"]].reset_index()
     records = {name: corpus.model_record(name) for name in plan.parameters["embeddings"]}
-    facts = {
-        "n_labels": max(len({where[0] for where in own}) for own in scored.values()),
-        "seeds": seeds,
-        "n_replicates": N_REPLICATES,
-        "test": {
-            name: {
-                "clips": len(clips),
-                "fewest": min(n_tested[name]),
-                "most": max(n_tested[name]),
-                "tracks": len(tracks_of[name]),
-            }
-            for name, clips in track_of.items()
-        },
-        "grouped": bool(corpus.groups),
-        "corrected": {
-            name: record["source"] for name, record in records.items() if "correction" in record
-        },
-        "warnings": list(corpus.warnings),
-        "shared_tracks": [
-            f"{first}/{second}"
-            for first, second in dict.fromkeys(pair for _, pair in scored)
-            if corpus.shared_tracks and tracks_of[first] & tracks_of[second]
-        ],
+    facts: dict[str, Any] = {"seeds": seeds, "n_replicates": N_REPLICATES}
+    facts["n_labels"] = max(len({where[0] for where in own}) for own in scored.values())
+    facts["test"] = {
+        name: {"clips": len(clips), "tracks": len(tracks_of[name])}
+        | {"fewest": min(n_tested[name]), "most": max(n_tested[name])}
+        for name, clips in track_of.items()
     }
+    facts |= {"grouped": bool(corpus.groups), "warnings": list(corpus.warnings)}
+    facts["corrected"] = {
+        name: record["source"] for name, record in records.items() if "correction" in record
+    }
+    facts["shared_tracks"] = [
+        f"{first}/{second}"
+        for first, second in dict.fromkeys(pair for _, pair in scored)
+        if corpus.shared_tracks and tracks_of[first] & tracks_of[second]
+    ]
     return Report(_summary(plan, changes, task, shift), changes, task, shift, plan.kind, facts)
 
 
@@ -386,25 +373,14 @@ def _changes(block: _Block) -> pd.DataFrame:
             difference = values[k] - values[base]
             mean, fell = _nanmean(difference, 0), worst[k] - worst[base]
             seeds = _nanmean(by_seed[:, k] - by_seed[:, base], 1)
-            rows.append(
-                {
-                    **block.about(k),
-                    "baseline": baseline,
-                    "where": where,
-                    "metric": metric.name,
-                    "before": _nanmean(values[base, :, 0], 0),
-                    "after": _nanmean(values[k, :, 0], 0),
-                    "change": mean[0],
-                    **_interval("", mean),
-                    "worst_change": fell[0],
-                    **_interval("worst_", fell),
-                    "n_labels": int((~np.isnan(difference[:, 0])).sum()),
-                    "p": stats.paired_wilcoxon(difference[:, 0]),
-                    "seed_sd": float(seeds.std(ddof=1)) if len(seeds) > 1 else np.nan,
-                    "seed_low": float(seeds.min()),
-                    "seed_high": float(seeds.max()),
-                }
-            )
+            row = block.about(k) | {"baseline": baseline, "where": where, "metric": metric.name}
+            row["before"], row["after"] = (_nanmean(values[one, :, 0], 0) for one in (base, k))
+            row |= {"change": mean[0], **_interval("", mean)}
+            row |= {"worst_change": fell[0], **_interval("worst_", fell)}
+            row["n_labels"] = int((~np.isnan(difference[:, 0])).sum())
+            row["p"] = stats.paired_wilcoxon(difference[:, 0])
+            row["seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else np.nan
+            rows.append({**row, "seed_low": float(seeds.min()), "seed_high": float(seeds.max())})
     table = pd.DataFrame(rows, columns=CHANGE_COLUMNS)
     if len(table):
         # A family: all corrections of one embedding and pair, for one metric in one place.

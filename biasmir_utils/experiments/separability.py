@@ -328,11 +328,8 @@ def dataset_separability(
     ]
     if len(found) == 1:
         return found
-    means = (
-        np.mean([getattr(one, name) for one in found], axis=0)
-        for name in ("fold_roc_auc", "chance_roc_auc")
-    )
-    return [Separability(None, *means), *found]
+    folds, chance = zip(*((one.fold_roc_auc, one.chance_roc_auc) for one in found), strict=True)
+    return [Separability(None, np.mean(folds, axis=0), np.mean(chance, axis=0)), *found]
 
 
 def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = None) -> FloatArray:
@@ -410,9 +407,8 @@ def probe(
     clips = corpus.clips[used]
     domain, track = clips["dataset"].to_numpy(object), clips["track"].to_numpy(object)
     tracks = clips["track"] if corpus.shared_tracks else clips[["dataset", "track"]]
-    both = "/".join(corpus.datasets)
     folds = {False: "by track", True: "leaked"} if leaked else {False: "by track"}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for embedding, kind, how in itertools.product(embeddings, kinds, folds):
         try:
             found = dataset_separability(
@@ -431,22 +427,13 @@ def probe(
         for text in _lacking(found[0]):
             warnings.warn(f"{about}: {text} (too few tracks)", stacklevel=2)
         for one in found:
-            measured = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
-            rows.append(
-                {
-                    "corpus": corpus.name,
-                    "embedding": embedding,
-                    "kind": kind,
-                    "folds": folds[how],
-                    "dataset": one.dataset if len(corpus.datasets) > 2 else both,
-                    "n_clips": len(clips),
-                    "n_tracks": len(tracks.drop_duplicates()),
-                    "roc_auc": one.roc_auc,
-                    "sd": float(one.fold_roc_auc.std(ddof=1)),
-                    "chance": measured.chance,
-                    "chance_max": measured.chance_high,
-                }
-            )
+            chance = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
+            row: dict[str, Any] = {"corpus": corpus.name, "embedding": embedding, "kind": kind}
+            name = one.dataset if len(corpus.datasets) > 2 else "/".join(corpus.datasets)
+            row |= {"folds": folds[how], "dataset": name}
+            row |= {"n_clips": len(clips), "n_tracks": len(tracks.drop_duplicates())}
+            row |= {"roc_auc": one.roc_auc, "sd": float(one.fold_roc_auc.std(ddof=1))}
+            rows.append({**row, "chance": chance.chance, "chance_max": chance.chance_high})
     return pd.DataFrame(rows)
 
 
@@ -768,18 +755,11 @@ def left_over(
             (found,) = dataset_separability(
                 unseen, domain[fresh], track, paired=corpus.shared_tracks, seed=seed
             )
-            rows.append(
-                {
-                    "embedding": name,
-                    "correction": str(spec),
-                    "clips": int(size),
-                    "dimensions": X.shape[1],
-                    "fitted_gap": mean_gap(seen, domain[fitted]),
-                    "fresh_gap": mean_gap(unseen, domain[fresh]),
-                    "chance_gap": float(_mean_gaps(told.rows(unseen), told, permuted).mean()),
-                    "fresh_probe": found.roc_auc,
-                }
-            )
+            row = {"embedding": name, "correction": str(spec), "clips": int(size)}
+            row |= {"dimensions": X.shape[1], "fitted_gap": mean_gap(seen, domain[fitted])}
+            row["fresh_gap"] = mean_gap(unseen, domain[fresh])
+            row["chance_gap"] = float(_mean_gaps(told.rows(unseen), told, permuted).mean())
+            rows.append({**row, "fresh_probe": found.roc_auc})
     return pd.DataFrame(rows)
 
 

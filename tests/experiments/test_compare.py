@@ -286,7 +286,7 @@ def evaluated(tmp_path_factory):
     return tables
 
 
-@pytest.mark.parametrize("suffix", [".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_names_are_texts_whatever_they_look_like(evaluated, tmp_path, suffix):
     names = {"irmas": "007", "openmic": "(mean)", "vggish": "1e5", "yamnet": "NA"}
     names |= {"piano": "01", "voice": "1"}
