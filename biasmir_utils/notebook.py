@@ -23,19 +23,14 @@ from numpy.typing import NDArray
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError, AudioError
+from biasmir_utils.experiments import plan_evaluation
 
 with warnings.catch_warnings():
     # librosa imports it, and would have it recommend widgets in the middle of a chapter.
     warnings.simplefilter("ignore")
     import tqdm.auto  # noqa: F401
 
-_TYPES = {
-    ".mp3": "audio/mpeg",
-    ".ogg": "audio/ogg",
-    ".flac": "audio/flac",
-    ".wav": "audio/wav",
-    ".m4a": "audio/mp4",
-}
+_TYPES = {".mp3": "mpeg", ".ogg": "ogg", ".flac": "flac", ".wav": "wav", ".m4a": "mp4"}
 # Excerpts: Hz; RMS level in dB relative to full scale and its limit; seconds of fade at either end;
 # libsndfile's compression level at constant bit rate, 32 kbit/s in mono at 24 kHz.
 _EXCERPT_RATE = 24_000
@@ -242,6 +237,70 @@ def _unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", html.escape(text))
 
 
+def chapter_corpus(
+    path: Path | str,
+    embeddings: str | Iterable[str],
+    seed: int,
+    needs: Iterable[str] = (),
+    datasets: int = 2,
+) -> tuple[Corpus, list[str]]:
+    """Load what a chapter can use of a corpus, or tell what it needs, before anything runs.
+
+    Clips without one of the embeddings and labels that no recogniser can be trained for are taken
+    out of what is returned, and a sentence says so. Sound that no browser plays counts as none.
+
+    Parameters
+    ----------
+    path : path
+        The parameter `CORPUS`.
+    embeddings : str or iterable of str
+        The parameter `EMBEDDINGS`: one name, or several.
+    seed : int
+        The parameter `SEED`, 0 to 2**32 - 1.
+    needs : iterable of str
+        Columns of the clip table that the chapter cannot do without.
+    datasets : int
+        How many datasets the corpus must have.
+
+    Returns
+    -------
+    corpus : Corpus
+    embeddings : list of str
+        Each once.
+
+    Raises
+    ------
+    ArgumentError
+        In one sentence, what the chapter needs and the corpus has not.
+    """
+    names = list(dict.fromkeys([embeddings] if isinstance(embeddings, str) else embeddings))
+    corpus = Corpus.load(path)
+    clips, found = corpus.clips, corpus.datasets
+    files = [corpus.audio_path(row) for row in range(len(clips))]
+    heard = np.array([bool(f and f.suffix.lower() in _TYPES and f.is_file()) for f in files])
+    clips["audio"] = clips["audio"].where(heard)
+    held = clips.groupby("dataset").count().gt(0).all()
+    lacking = [f"clips with {name} in each" for name in needs if not held.get(name)]
+    if len(found) != datasets or lacking:
+        needed = listed([f"{datasets} datasets", *lacking])
+        raise ArgumentError(f"{path}: this chapter needs {needed}; there are {listed(found)}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise ArgumentError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}")
+    used, plan = corpus.complete(names), plan_evaluation(corpus, names, seed=seed)
+    unfit = {one["label"]: f"the label {one['label']} ({one['reason']})" for one in plan.skipped}
+    left = list(unfit.values())
+    if not plan.tasks:
+        raise ArgumentError(f"{path}: no recogniser can be trained for {listed(left)}")
+    if not used.all():
+        left.insert(0, f"{(~used).sum()} clips without an embedding")
+        corpus = Corpus.load(path)  # one that has read no embedding yet
+        corpus.clips = clips[used].reset_index(drop=True)
+    corpus.targets = [target for target in corpus.targets if target.name not in unfit]
+    if left:
+        say(f"Left out of this chapter: {listed(left)}.")
+    return corpus, names
+
+
 def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
     """Find a clip that can be heard, with a label and as few others as possible.
 
@@ -326,7 +385,7 @@ def players(clips: Mapping[str, Path | str], seconds: float | None = None) -> No
             '<figure style="margin: 0; flex: 1 1 15rem; max-width: 26rem">'
             f"<figcaption>{text}</figcaption>"
             f'<audio controls preload="metadata" aria-label="{text}" style="width: 100%" '
-            f'src="data:{_TYPES[suffix]};base64,{data}"></audio></figure>'
+            f'src="data:audio/{_TYPES[suffix]};base64,{data}"></audio></figure>'
         )
     display(HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem">{figures}</div>'))
 
