@@ -618,10 +618,9 @@ def _outcomes(
 def _without_scores(kind: str, row: Row, kept: Scores) -> tuple[Row, Scores]:
     """Return a row of the results and what is behind it as a gap, NaN wherever the scores go."""
     nothing = dict.fromkeys((metric.name for metric in metrics_of(kind)), np.nan)
-    return row | nothing, [
-        (own, arrays | dict.fromkeys(("score", "probability"), arrays["score"] * np.nan))
-        for own, arrays in kept
-    ]
+    names = ("score", "probability")
+    blank = [(own, table | dict.fromkeys(names, table["score"] * np.nan)) for own, table in kept]
+    return row | nothing, blank
 
 
 def _corrected(correction: Any, X: Array, dataset: str) -> Array:

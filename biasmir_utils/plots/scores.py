@@ -111,12 +111,12 @@ def dots_and_whiskers(
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
     shown = list(placed(table, row, rows, by, kinds, 0.8))
     handles: list[Any] = []
-    across = ax.get_yaxis_transform()
     for name, look, part, heights in shown:
         whiskers(ax, part, heights, 1.6)
         handles += mark(ax, part[value], heights, look, name)
         for height in heights[part[value].isna()]:  # in colour: one sees whose gap it is
-            ax.annotate(missing, (0.01, height), xycoords=across, va="center", color=look.colour)
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            ax.annotate(missing, (0.01, height), **place, color=look.colour)
     if by is None and not baseline:  # then the axis tells what the dots are
         handles = []
     stroke = {"markersize": 11, "markeredgewidth": 2.4, "zorder": 2}
