@@ -13,7 +13,7 @@ import time
 import unicodedata
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -50,13 +50,15 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except OSError as error:  # a full disk names no file, and nobody knows a hidden one
         if error.errno and error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(target), None
+            error.filename = str(target)
+            del error.filename2
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide the first error
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
 
 
 def check_outputs(
@@ -87,13 +89,13 @@ def check_outputs(
             f"{folder} cannot be written to": not os.access(folder, os.W_OK | os.X_OK),
             "it is a link, which would be replaced": path.is_symlink(),
             "it is a folder": path.is_dir(),
-            "it is there already, and was not written as this output": (
-                path.is_file() and not is_ours(path)
+            f"there is a {path.name} already, which it does not replace": (
+                path.exists() and not is_ours(path)
             ),
         }
         if found := [why for why, is_so in wrong.items() if is_so]:
             raise ArgumentError(
-                f"{path}: cannot be written, {found[0]}; choose another name, or move what is there"
+                f"{path} cannot be written: {found[0]}; choose another place, or remove it"
             )
 
 
@@ -138,30 +140,36 @@ def read_json(path: Path) -> Any:
             raise ValueError(f"the key {max(keys, key=keys.count)!r} is there twice")
         return found
 
-    def refuse(word: str) -> None:
-        raise ValueError(f"it holds {word}, which is no number")
-
-    text = path.read_text(encoding="utf-8")
     try:
-        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+        json.dumps(content, allow_nan=False)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+    return content
 
 
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write `content` as indented UTF-8 JSON, atomically; NaN is refused.
+def json_bytes(content: Any) -> bytes:
+    """Return indented JSON in UTF-8; NaN is a `ValueError`.
 
-    Numbers and arrays of numpy are written as numbers; paths, dates and bytes as texts.
+    Numbers and arrays of numpy become numbers and lists; paths, dates and bytes become texts.
     """
 
     def plain(value: Any) -> Any:
         if isinstance(value, bytes):
             return value.decode()
-        return value.tolist() if hasattr(value, "tolist") else str(value)
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        return list(value) if isinstance(value, Collection) else str(value)
 
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=plain)
+    return f"{text}\n".encode()
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write `json_bytes` of some content, atomically."""
+    text = json_bytes(content)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(text)
 
 
 @contextmanager

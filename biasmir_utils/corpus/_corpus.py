@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from biasmir_utils.corpus.clip_table import (
     FILE_NAMES,
@@ -32,12 +35,15 @@ from biasmir_utils.corpus.description import (
 )
 from biasmir_utils.corpus.embedding_file import (
     list_embeddings,
+    open_embedding,
     pooled_embedding,
     read_frames,
+    read_keys,
     read_skipped,
+    write_embedding_file,
 )
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.files import atomic_path, found_path, sha256
+from biasmir_utils.files import check_outputs, found_path, locked, move_files, sha256
 
 NO_GROUP = "(none)"
 
@@ -105,6 +111,21 @@ class Corpus:
             f"it was the right file. `biasmir fetch` tells whether it has been checked since"
             for name, value in self.description.unchecked.items()
         ]
+        named = {"datasets": self.datasets, "groups": self.groups}
+        named["targets"] = [target.name for target in self.targets]
+        for target in self.targets:
+            if target.kind == "category":
+                named[target.name] = list(self.clips[target.name].dropna().unique())
+        for what, names in named.items():
+            alike: dict[str, list[str]] = {}
+            for name in names:
+                alike.setdefault(name.casefold(), []).append(name)
+            self.warnings += [
+                f"{what}: {' and '.join(ones)} differ in upper and lower case only; if they are "
+                f"one, write them alike"
+                for ones in alike.values()
+                if len(ones) > 1
+            ]
         both = tracks_on_both_sides(self.clips, self.shared_tracks)
         if len(both):
             where = "" if self.shared_tracks else "inside a dataset "
@@ -271,28 +292,48 @@ class Corpus:
         resolved = Path(file).resolve()
         inside = resolved.is_relative_to(self.path.resolve())
         name = resolved.relative_to(self.path.resolve()).as_posix() if inside else str(resolved)
-        # Read anew: another call may have registered a file since this corpus was loaded.
-        current = load_description(self.path)
-        records = {key: dict(value) for key, value in current.embedding_models.items()}
-        for embedding, record in (models or {}).items():
-            old, new = records.get(embedding) or {}, dict(record)
-            changed = [key for key in {**old, **new} if old and old.get(key) != new.get(key)]
-            if changed:
-                changes = (f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed)
-                raise CorpusError(
-                    f"{self.path / FILE_NAME}: embedding {embedding!r} was made by another model "
-                    f"({'; '.join(changes)}); use another name for it"
-                )
-            records[embedding] = new
-        entries = [entry for entry in current.embedding_files if entry.path != name]
-        candidate = replace(
-            current,
-            embedding_files=(*entries, EmbeddingFile(name, made_here)),
-            embedding_models=records,
-        )
-        Corpus(self.path, candidate)  # an error leaves corpus.json as it was
-        candidate.save(self.path)
+        with _locked_corpus(self.path):
+            # Read anew: another process may have registered a file since this corpus was loaded.
+            current = load_description(self.path)
+            records = {key: dict(value) for key, value in current.embedding_models.items()}
+            for embedding, record in (models or {}).items():
+                old, new = records.get(embedding) or {}, dict(record)
+                changed = [key for key in {**old, **new} if old and old.get(key) != new.get(key)]
+                if changed:
+                    changes = (f"{k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in changed)
+                    raise CorpusError(
+                        f"{self.path / FILE_NAME}: embedding {embedding!r} was made by another "
+                        f"model ({'; '.join(changes)}); use another name for it"
+                    )
+                records[embedding] = new
+            entries = [entry for entry in current.embedding_files if entry.path != name]
+            changed_description = replace(
+                current,
+                embedding_files=(*entries, EmbeddingFile(name, made_here)),
+                embedding_models=records,
+            )
+            candidate = check_description(changed_description, self.path / FILE_NAME)
+            Corpus(self.path, candidate)._check_keys(self.path / name)
+            candidate.save(self.path)
         return Corpus.load(self.path)
+
+    def _check_keys(self, file: Path) -> None:
+        """Raise `CorpusError` if an embedding file has nothing of the corpus's clips."""
+        cells = [cell for cell, path in self._files.items() if path == file]
+        if not cells:
+            raise CorpusError(
+                f"{file}: no embedding of {' or '.join(self.datasets)}; expected "
+                f"/<dataset>/<embedding>/features and /keys"
+            )
+        for dataset, embedding in cells:
+            with open_embedding(file, dataset, embedding) as group:
+                keys = read_keys(group)
+            clips = self.clips.loc[self.clips["dataset"] == dataset, "clip"]
+            if len(keys) and not clips.isin(keys).any():
+                raise CorpusError(
+                    f"{file}, /{dataset}/{embedding}: none of the {len(keys)} keys is a clip of "
+                    f"{dataset}; they look like {str(keys[0])!r}, its clips like {clips.iloc[0]!r}"
+                )
 
     def summary(self) -> str:
         """Return what `biasmir info` prints: counts, embeddings with their gaps, warnings."""
@@ -359,18 +400,20 @@ class Corpus:
 
 
 def check_free(folder: Path, *more: str) -> None:
-    """Raise `CorpusError` if a folder is a file, or holds a part of a corpus or any of `more`."""
-    if folder.is_file():
-        raise CorpusError(f"{folder}: a file; a corpus is a folder, choose another name for it")
-    there = [name for name in (FILE_NAME, *FILE_NAMES, *more) if (folder / name).exists()]
-    if there:
-        raise CorpusError(
-            f"{folder}: there is a {there[0]} already; choose an empty folder, or remove it"
-        )
+    """Raise `CorpusError` if a folder has a part of a corpus or any of `more`, or can have none."""
+    try:
+        check_outputs(folder / name for name in (FILE_NAME, *FILE_NAMES, *more))
+    except ArgumentError as error:
+        raise CorpusError(str(error)) from error
+
+
+def _locked_corpus(folder: Path) -> AbstractContextManager[None]:
+    """Hold the lock without which nothing of a corpus is changed; another holds it for moments."""
+    return locked(folder / ".lock", wait=60)
 
 
 class CorpusWriter:
-    """Writes `corpus.json` and the clip table of a new corpus.
+    """Writes a new corpus: `corpus.json`, the clip table, and perhaps embeddings.
 
     Parameters
     ----------
@@ -384,29 +427,58 @@ class CorpusWriter:
 
     def __init__(self, path: str | os.PathLike[str], **description: Any) -> None:
         self.path = Path(path)
-        self.description = Description(**description)
-        check_description(self.description, self.path)
+        if "groups" in description:  # as the column has them, NaN where a clip has none
+            groups = description["groups"]
+            description["groups"] = [name for name in groups if pd.isna(name) is not True]
+        self.description = check_description(Description(**description), self.path)
 
-    def write(self, clips: pd.DataFrame) -> Corpus:
-        """Check and write the clip table, then `corpus.json`, and return the corpus.
+    def write(
+        self,
+        clips: pd.DataFrame,
+        embeddings: Mapping[str, Mapping[str, tuple[Sequence[str], ArrayLike]]] | None = None,
+    ) -> Corpus:
+        """Check everything, write it beside, move it into the folder, and return the corpus.
 
         Parameters
         ----------
         clips : pandas.DataFrame
             As `check_clip_table` wants it.
+        embeddings : dict of str to dict, optional
+            For each embedding its content, as `write_embedding_file` wants it.
 
         Raises
         ------
         CorpusError
-            If the table breaks a rule, or the folder holds another corpus or clip table.
+            If the table breaks a rule, or the folder holds another corpus or clip table; nothing
+            is left in it then.
         """
-        check_free(self.path)
+        files = {f"embeddings/{name}.h5": name for name in embeddings or {}}
+        check_free(self.path, *files)
+        own = [EmbeddingFile(file, made_here=True) for file in files]
+        changed = replace(self.description, embedding_files=own)
+        self.description = check_description(changed, self.path)
         target = self.path / FILE_NAMES[0]
-        table = check_clip_table(clips, self.description, target)
-        with atomic_path(target) as temporary:
-            table.to_parquet(temporary, index=False)
-        # Last, since a folder counts as a corpus once it has this file.
-        self.description.save(self.path)
+        table = check_clip_table(pd.DataFrame(clips), self.description, target)
+        is_new = not self.path.exists()
+        try:
+            with _locked_corpus(self.path):
+                check_free(self.path, *files)  # another process may have written one meanwhile
+                for left in self.path.glob(".corpus.*.partial"):  # of a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                with TemporaryDirectory(".partial", ".corpus.", self.path) as temporary:
+                    beside = Path(temporary)
+                    for file, name in files.items():
+                        write_embedding_file(beside / file, name, (embeddings or {})[name])
+                    try:
+                        table.to_parquet(beside / target.name, index=False)
+                    except (TypeError, ValueError, NotImplementedError) as error:
+                        raise CorpusError(f"{target}: cannot be stored ({error})") from error
+                    self.description.save(beside)
+                    move_files(beside, self.path)
+        finally:
+            if is_new:
+                with suppress(OSError):  # unless it is empty
+                    self.path.rmdir()
         return Corpus.load(self.path)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from biasmir_utils.corpus.description import Description
+from biasmir_utils.corpus.description import Description, as_text, compose
 from biasmir_utils.errors import CorpusError, did_you_mean
 
 FILE_NAMES = ("clips.parquet", "clips.csv")
@@ -112,7 +111,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 f"{path}, line {line}: {len(cells)} cells, but the header has {len(header)}; "
                 f"a cell that holds a comma has to stand in double quotes"
             )
-    texts = [[_composed(cell) or np.nan for cell in cells] for cells in rows.values()]
+    texts = [[compose(cell) or np.nan for cell in cells] for cells in rows.values()]
     return pd.DataFrame(texts, pd.Index(rows, name="line"), header, dtype=object)
 
 
@@ -173,35 +172,6 @@ def row_place(table: pd.DataFrame | pd.Series, row: int) -> str:
     if table.index.name == "line":
         return f"line {table.index[row]}"
     return f"row {row + 1} (counting from 1)"
-
-
-def as_text(cell: Any) -> str:
-    """Return a cell, a name or a key as the one text by which names are matched.
-
-    Without blanks around it (no-break spaces are some, too) and in the Unicode form NFC, in which
-    a letter and its accent are one character. A whole number that is stored as a float, because
-    others are missing, is a name too.
-
-    Raises
-    ------
-    ValueError
-        If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
-    """
-    if isinstance(cell, bytes):
-        cell = cell.decode()
-    elif isinstance(cell, Collection) and not isinstance(cell, str):
-        raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
-    elif isinstance(cell, float | np.floating) and cell.is_integer():
-        cell = int(cell)
-    text = _composed(str(cell))
-    text.encode()  # raises for halves of characters, which file names may have
-    if "\0" in text:
-        raise ValueError(f"{text!r} holds a NUL character; take it out")
-    return text
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def as_texts(column: pd.Series, where: object = "the table") -> pd.Series:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from biasmir_utils.errors import CorpusError
-from biasmir_utils.files import write_json
+from biasmir_utils.files import json_bytes, read_json, write_json
 
 FORMAT = "biasmir-corpus"
 FORMAT_VERSION = 1
@@ -112,16 +115,20 @@ class Description:
         found = self.provenance.get("unchecked")
         return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
-    def save(self, folder: Path) -> None:
-        """Write `corpus.json` into `folder`, atomically."""
+    def content(self) -> dict[str, Any]:
+        """Return what `corpus.json` holds."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         for target in content["targets"]:
             for optional in ("unit", "description"):
-                if not target[optional]:
+                if isinstance(target, dict) and not target[optional]:
                     del target[optional]
         if not self.shared_tracks:
             del content["shared_tracks"]
-        write_json(folder / FILE_NAME, content)
+        return content
+
+    def save(self, folder: Path) -> None:
+        """Write `corpus.json` into `folder`, atomically."""
+        write_json(folder / FILE_NAME, self.content())
 
 
 def load_description(folder: Path) -> Description:
@@ -144,8 +151,8 @@ def load_description(folder: Path) -> Description:
     if not path.is_file():
         raise CorpusError(f"{folder}: not a corpus, it has no {FILE_NAME}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_json(path)
+    except ValueError as error:
         raise CorpusError(f"{path}: not valid JSON ({error}); make it anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorpusError(f'{path}: expected a JSON object with "format": "{FORMAT}"')
@@ -155,61 +162,72 @@ def load_description(folder: Path) -> Description:
             f"reads version {FORMAT_VERSION}; use the version of BiasMIR that wrote it, or a newer "
             f"one"
         )
-    found = {**_ABSENT, **content}
-    for expected, (kind, keys) in _FIELDS.items():
-        for key in keys:
-            if not isinstance(found.get(key), kind) or found[key] == "":
-                raise CorpusError(f'{path}: "{key}" must be {expected}, found {found.get(key)!r}')
-    for key, what in {"targets": "name", "embedding_files": "path"}.items():
-        for entry in found[key]:
-            if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
-                raise CorpusError(f'{path}: "{key}" holds objects with "{what}", found {entry!r}')
-    found["targets"] = [
-        Target(
-            entry["name"],
-            str(entry.get("kind")),
-            str(entry.get("unit", "")),
-            str(entry.get("description", "")),
-        )
-        for entry in found["targets"]
-    ]
-    found["embedding_files"] = [
-        EmbeddingFile(entry["path"], bool(entry.get("made_here", False)))
-        for entry in found["embedding_files"]
-    ]
-    description = Description(**{key: found[key] for _, keys in _FIELDS.values() for key in keys})
-    check_description(description, path)
-    return description
+    return _parsed(content, path)
 
 
-def check_description(description: Description, where: object) -> None:
-    """Raise `CorpusError` for a name that is empty, repeated or impossible, or an unknown kind.
+def check_description(description: Description, where: object) -> Description:
+    """Return a description as it will be read from `corpus.json`: texts, numbers, lists of them.
 
     Parameters
     ----------
     description : Description
-        Its fields have the right types.
+        Of whatever NumPy and pandas give; see `write_json`.
     where : object
         The file or folder that the message names.
+
+    Raises
+    ------
+    CorpusError
+        As `load_description`; also for what JSON cannot hold, such as NaN.
     """
-    targets = [target.name for target in description.targets]
-    named = {"datasets": description.datasets, "groups": description.groups, "targets": targets}
-    for key, names in named.items():
-        for name in names:
-            if not isinstance(name, str) or not name:
-                raise CorpusError(f'{where}: "{key}" must hold non-empty texts, found {name!r}')
-        for name, count in Counter(names).items():
-            if count > 1:
-                raise CorpusError(f'{where}: "{key}" names {name!r} more than once')
-    if not description.datasets:
+    try:
+        content = json.loads(json_bytes(description.content()))
+    except (TypeError, ValueError) as error:
+        raise CorpusError(f"{where}: cannot be described in {FILE_NAME} ({error})") from error
+    return _parsed(content, where)
+
+
+def _parsed(content: Mapping[str, Any], where: object) -> Description:
+    """Make a description of JSON, with its names as `as_text` has them."""
+    found = {**_ABSENT, **content}
+    for expected, (kind, keys) in _FIELDS.items():
+        for key in keys:
+            if not isinstance(found.get(key), kind) or found[key] == "":
+                raise CorpusError(f'{where}: "{key}" must be {expected}, found {found.get(key)!r}')
+    for key, what in {"targets": "name", "embedding_files": "path"}.items():
+        for entry in found[key]:
+            if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
+                raise CorpusError(f'{where}: "{key}" holds objects with "{what}", found {entry!r}')
+    datasets, groups = (_names(found[key], f'{where}: "{key}"') for key in ("datasets", "groups"))
+    names = _names([entry["name"] for entry in found["targets"]], f'{where}: "targets"')
+    if not datasets:
         raise CorpusError(f'{where}: "datasets" is empty; name at least one')
-    check_path_names("dataset", description.datasets, where)
-    for target in description.targets:
-        if target.kind not in TARGET_KINDS:
+    check_path_names("dataset", datasets, where)
+    targets = []
+    for name, entry in zip(names, found["targets"], strict=True):
+        texts = {key: str(entry.get(key, "")) for key in ("kind", "unit", "description")}
+        if texts["kind"] not in TARGET_KINDS:
             raise CorpusError(
-                f"{where}: target {target.name!r} has kind {target.kind!r}, "
+                f"{where}: target {name!r} has kind {texts['kind']!r}, "
                 f"expected one of {', '.join(TARGET_KINDS)}"
             )
+        targets.append(Target(name, **texts))
+    files = [EmbeddingFile(e["path"], bool(e.get("made_here"))) for e in found["embedding_files"]]
+    found |= {"datasets": datasets, "groups": groups, "targets": targets, "embedding_files": files}
+    return Description(**{key: found[key] for _, keys in _FIELDS.values() for key in keys})
+
+
+def _names(given: Iterable[Any], where: str) -> list[str]:
+    """Return names as `as_text` has them, each of which has to be there once."""
+    try:
+        names = [as_text("" if name is None else name) for name in given]
+    except ValueError as error:
+        raise CorpusError(f"{where}: {error}") from error
+    if "" in names:
+        raise CorpusError(f"{where} must hold non-empty texts, found {given!r}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise CorpusError(f"{where} names {twice[0]!r} more than once")
+    return names
 
 
 def check_path_names(what: str, names: Iterable[str], where: object) -> None:
@@ -230,3 +248,33 @@ def check_path_names(what: str, names: Iterable[str], where: object) -> None:
                 f"{where}: {what} {name!r} cannot be part of a path in an embedding file; expected "
                 f"a name without '/' that is more than dots"
             )
+
+
+def as_text(cell: Any) -> str:
+    """Return a cell, a name or a key as the one text by which names are matched.
+
+    Without blanks around it (no-break spaces are some, too) and in the Unicode form NFC, in which
+    a letter and its accent are one character. A whole number that is stored as a float, because
+    others are missing, is a name too.
+
+    Raises
+    ------
+    ValueError
+        If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
+    """
+    if isinstance(cell, bytes):
+        cell = cell.decode()
+    elif isinstance(cell, Collection) and not isinstance(cell, str):
+        raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
+    elif isinstance(cell, float | np.floating) and cell.is_integer():
+        cell = int(cell)
+    text = compose(str(cell))
+    text.encode()  # raises for halves of characters, which file names may have
+    if "\0" in text:
+        raise ValueError(f"{text!r} holds a NUL character; take it out")
+    return text
+
+
+def compose(text: str) -> str:
+    """Return a text without blanks around it, its accented letters as one character each."""
+    return unicodedata.normalize("NFC", text).strip()

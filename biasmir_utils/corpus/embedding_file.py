@@ -10,17 +10,22 @@ Means over the frames of large files are kept between runs in the cache (`cache_
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from biasmir_utils.corpus.description import check_path_names
-from biasmir_utils.errors import CorpusError
+from biasmir_utils.corpus.clip_table import as_texts
+from biasmir_utils.corpus.description import as_text, check_path_names
+from biasmir_utils.errors import BiasMIRError, CorpusError
 from biasmir_utils.files import BROKEN_ARRAYS, atomic_path
 
 CHUNK_BYTES = 64 << 20
@@ -31,19 +36,73 @@ SMALLEST_CACHED = 64 << 20
 
 @contextmanager
 def open_embedding_file(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; a missing or truncated file is a `CorpusError`."""
+    """Open an HDF5 file for reading, all of whose numbers lie in the file itself.
+
+    Raises
+    ------
+    CorpusError
+        If it is missing, cannot be read (also later, inside the `with`), leads to other files or
+        has parts that were never written.
+    """
     if not path.is_file():
         raise CorpusError(
             f"{path}: no such embedding file; put it back, or take it out of corpus.json"
         )
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            _check_storage(file, path)
+            yield file
+    except BiasMIRError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise CorpusError(
-            f"{path}: not a readable HDF5 file, perhaps truncated ({error}); fetch or make it anew"
+            f"{path}: not a readable HDF5 file, perhaps truncated or damaged ({error}); fetch or "
+            f"make it anew"
         ) from error
-    with file:
-        yield file
+
+
+def _check_storage(group: h5py.Group, path: Path, depth: int = 3) -> None:
+    """Raise `CorpusError` if datasets, embeddings or their arrays are not whole, or elsewhere."""
+    for name in group:
+        is_link = not isinstance(group.get(name, getlink=True), h5py.HardLink)
+        member = None if is_link else group[name]
+        if isinstance(member, h5py.Group) and depth > 1:
+            _check_storage(member, path, depth - 1)
+        fault = "is a link" if is_link else ""
+        if isinstance(member, h5py.Dataset):
+            fault = _fault(member)
+        if fault:
+            raise CorpusError(
+                f"{path}: {group.name.rstrip('/')}/{name} {fault}; write the file anew with all "
+                f"its numbers in it, as they are or with gzip"
+            )
+
+
+def _fault(data: h5py.Dataset) -> str:
+    """Tell why the numbers of an array cannot all be read from its own file, if so."""
+    storage = data.id.get_create_plist()
+    filters = [storage.get_filter(number) for number in range(storage.get_nfilters())]
+    for code, _, _, name in filters:
+        if not h5py.h5z.filter_avail(code):
+            said = f" ({name.decode()})" if name else ""
+            return f"is compressed by filter {code}{said}, which is not installed here"
+    if data.is_virtual or data.external:
+        return "lies in other files"
+    if data.chunks is None:
+        needed, there = (data.size or 0) * data.dtype.itemsize, data.id.get_storage_size()
+    else:
+        blocks = zip(data.shape, data.chunks, strict=True)
+        needed, there = math.prod(-(-n // size) for n, size in blocks), data.id.get_num_chunks()
+    return "has parts that were never written" if there < needed else ""
+
+
+@contextmanager
+def open_embedding(path: Path, dataset: str, embedding: str) -> Iterator[h5py.Group]:
+    """Open the group of an embedding, whose names are matched as `as_text` has them."""
+    with open_embedding_file(path) as group:
+        for wanted in (dataset, embedding):
+            group = group[next((name for name in group if as_text(name) == wanted), wanted)]
+        yield group
 
 
 def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str], int]:
@@ -57,12 +116,12 @@ def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str]
     """
     found: dict[tuple[str, str], int] = {}
     with open_embedding_file(path) as file:
-        for dataset in datasets:
-            group = file.get(dataset)
-            if not isinstance(group, h5py.Group):
+        for group in file.values():
+            dataset = as_text(group.name[1:])
+            if dataset not in datasets or not isinstance(group, h5py.Group):
                 continue
-            for embedding, member in group.items():
-                where = f"{path}, /{dataset}/{embedding}"
+            for name, member in group.items():
+                where = f"{path}, {group.name}/{name}"
                 if not isinstance(member, h5py.Group) or not {"features", "keys"} <= set(member):
                     raise CorpusError(f"{where}: expected the datasets 'features' and 'keys'")
                 features, keys = member["features"], member["keys"]
@@ -76,22 +135,22 @@ def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str]
                         f"{where}: {len(features)} rows of features but keys of shape {keys.shape};"
                         f" each row needs the name of its clip"
                     )
-                found[dataset, embedding] = int(features.shape[1])
-    return found
+                found[dataset, as_text(name)] = int(features.shape[1])
+    return {cell: found[cell] for cell in sorted(found, key=lambda cell: datasets.index(cell[0]))}
 
 
-def read_keys(group: h5py.Group, name: str = "keys") -> NDArray[np.str_]:
-    """Return the clip names of a group's rows as an array of texts."""
-    keys = group[name][()].tolist()
-    return np.array([k.decode() if isinstance(k, bytes) else str(k) for k in keys], dtype=str)
+def read_keys(group: h5py.Group, name: str = "keys", rows: slice = slice(None)) -> NDArray[np.str_]:
+    """Return the clip names of a group's rows (see `as_text`) as an array of texts."""
+    keys = pd.Series(group[name][rows].tolist(), name=name, dtype=object)
+    where = f"{group.file.filename}, {group.name}"
+    return as_texts(keys, where).fillna("").to_numpy(str)
 
 
 def _mean_over_frames(
     path: Path, dataset: str, embedding: str, clips: Sequence[str]
 ) -> tuple[NDArray[np.float32], int]:
     """Average the frames of each clip in one pass: sums in float64, and one block of rows."""
-    with open_embedding_file(path) as file:
-        group = file[f"{dataset}/{embedding}"]
+    with open_embedding(path, dataset, embedding) as group:
         features = group["features"]
         names, inverse = np.unique(read_keys(group), return_inverse=True)
         position = {clip: index for index, clip in enumerate(clips)}
@@ -106,13 +165,7 @@ def _mean_over_frames(
             order = order[owners[order] >= 0]
             if not len(order):
                 continue
-            try:
-                block = features[start : start + step].astype(np.float64)
-            except OSError as error:
-                raise CorpusError(
-                    f"{path}, /{dataset}/{embedding}: rows from {start} cannot be read, the file "
-                    f"is damaged ({error}); fetch or make it anew"
-                ) from error
+            block = features[start : start + step].astype(np.float64)
             owners = owners[order]
             starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
             sums[owners[starts]] += np.add.reduceat(block[order], starts, axis=0)
@@ -182,21 +235,70 @@ def pooled_embedding(
 
 def read_frames(path: Path, dataset: str, embedding: str, clip: str) -> NDArray[np.float32]:
     """Return the frames of one clip, of shape (frames, D), in the order of the file."""
-    with open_embedding_file(path) as file:
-        group = file[f"{dataset}/{embedding}"]
+    with open_embedding(path, dataset, embedding) as group:
         return group["features"][read_keys(group) == clip].astype(np.float32)
 
 
 def read_skipped(path: Path, dataset: str, embedding: str) -> dict[str, str]:
     """Return the clips that extraction left out, with the reasons."""
-    with open_embedding_file(path) as file:
-        group = file[f"{dataset}/{embedding}"]
+    with open_embedding(path, dataset, embedding) as group:
         if "skipped_keys" not in group:
             return {}
-        clips, reasons = (
-            read_keys(group, f"skipped_{what}").tolist() for what in ("keys", "reasons")
-        )
-        return dict(zip(clips, reasons, strict=True))
+        columns = [read_keys(group, f"skipped_{what}").tolist() for what in ("keys", "reasons")]
+        return dict(zip(*columns, strict=True))
+
+
+class _Output(io.FileIO):
+    """A file that HDF5 can always close: it ends the process where a write fails on closing."""
+
+    error: OSError | None = None
+
+    def _try(self, action: Callable[..., int], *arguments: Any) -> int:
+        """Do something, unless it or another thing failed."""
+        try:
+            return action(*arguments) if self.error is None else 0
+        except OSError as error:
+            self.error = error
+            return 0
+
+    def write(self, data: Any) -> int:
+        """Write all, or remember why not."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while len(rest) and self.error is None:
+            rest = rest[self._try(super().write, rest) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or remember why not."""
+        return self._try(super().truncate, size)
+
+
+@contextmanager
+def create_embedding_file(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Open a new HDF5 file for writing; in the end it is on the disk, or an error is raised.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, such as one of `atomic_path`; replaced if it exists.
+    **options
+        For `h5py.File`.
+
+    Raises
+    ------
+    OSError
+        Naming the file, if the disk is full, for instance.
+    """
+    with _Output(path, "w+") as output:
+        try:
+            with h5py.File(output, "w", **options) as file:
+                yield file
+        finally:
+            if output.error is not None:
+                output.error.filename = str(path)
+                raise output.error
+        os.fsync(output.fileno())
 
 
 def write_embedding_file(
@@ -224,7 +326,7 @@ def write_embedding_file(
     """
     check_path_names("dataset", content, path)
     check_path_names("embedding", [embedding], path)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, create_embedding_file(temporary) as file:
         for dataset, (keys, features) in content.items():
             features = np.asarray(features, dtype=dtype)
             if features.ndim != 2 or len(keys) != len(features):
@@ -251,6 +353,6 @@ def write_embedding_file(
                     "skipped_reasons": list(left_out.values()),
                 }
             for name, listed in texts.items():
-                encoded = [str(text).encode("utf-8") for text in listed]
-                width = max([1, *map(len, encoded)])
-                group.create_dataset(name, data=np.array(encoded, dtype=f"S{width}"))
+                column = pd.Series(list(listed), name=name, dtype=object)
+                encoded = as_texts(column, f"{path}, {group.name}").fillna("").map(str.encode)
+                group.create_dataset(name, data=np.array(encoded.tolist(), dtype="S"))

@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import validate_data
 
-from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding_file
+from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding, read_keys
 from biasmir_utils.corrections import base
 from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.errors import ArgumentError, CorpusError
@@ -352,30 +352,24 @@ def _moments_of_block(
     which names the clip; so is a damaged file.
     """
     path, name, first, last = block
-    where = f"{path}, /{name}"
-    with open_embedding_file(path) as file:
-        features, keys = file[f"{name}/features"], file[f"{name}/keys"].asstr()
+    where, dataset = f"{path}, /{name}", name.split("/")[0]
+    with open_embedding(path, *name.split("/")) as group:
+        features = group["features"]
         moments = Moments(features.shape[1], scatter)
         step = max(1, CHUNK_BYTES // (8 * features.shape[1]))
         for start in range(first, last, step):
-            stop = min(start + step, last)
-            names = keys[start:stop]
+            rows = slice(start, min(start + step, last))
+            names = read_keys(group, rows=rows)
             used = np.fromiter((clip in clips for clip in names), bool, len(names))
-            try:
-                X, names = features[start:stop].astype(np.float64)[used], names[used]
-            except OSError as error:
-                raise CorpusError(
-                    f"{where}: rows from {start} cannot be read, the file is damaged ({error}); "
-                    f"fetch or make it anew"
-                ) from error
+            X, names = features[rows].astype(np.float64)[used], names[used]
             finite = np.isfinite(X.sum(axis=1))  # a sum is finite unless a value is not
             if not finite.all():
                 raise CorpusError(
-                    f"{where}, clip {names[~finite][0]!r}: the features hold NaN or infinite "
+                    f"{where}, clip {str(names[~finite][0])!r}: the features hold NaN or infinite "
                     "values; extract it anew"
                 )
             of_clip = np.array([clips[clip] for clip in names], dtype=object)
-            domain = np.full(len(X), name.split("/")[0])
+            domain = np.full(len(X), dataset)
             moments.update(X, domain, of_clip if grouped else None)
     return moments
 
@@ -433,8 +427,8 @@ def moments_of_corpus(
         if path is None:
             continue
         name = f"{dataset}/{embedding}"
-        with open_embedding_file(path) as file:
-            n = len(file[f"{name}/features"])
+        with open_embedding(path, dataset, embedding) as group:
+            n = len(group["features"])
         for start in range(0, n, block_rows):
             # A process may start elsewhere, and is sent the clips of its block's dataset only: of
             # large corpora they are megabytes.

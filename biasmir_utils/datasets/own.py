@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-import shutil
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,21 +20,20 @@ from biasmir_utils.corpus import (
     TEXT_COLUMNS,
     Corpus,
     CorpusWriter,
-    EmbeddingFile,
     Target,
     as_numbers,
     as_text,
     as_texts,
     check_clip_table,
     check_free,
+    compose,
     read_table_file,
     row_place,
-    write_embedding_file,
 )
 from biasmir_utils.datasets._matrices import match_rows
 from biasmir_utils.datasets.base import relative_path
 from biasmir_utils.errors import ArgumentError, CorpusError
-from biasmir_utils.files import found_path, locked, move_files, sha256, versions
+from biasmir_utils.files import found_path, sha256, versions
 
 SOUND_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac"),
@@ -188,7 +183,6 @@ def import_corpus(
         sums |= models[embedding]["sums"]
     writer.description = replace(
         writer.description,
-        embedding_files=[EmbeddingFile(f"embeddings/{name}.h5", made_here=True) for name in models],
         embedding_models=models,
         provenance={
             "made_by": "biasmir import",
@@ -197,31 +191,7 @@ def import_corpus(
             "notes": notes,
         },
     )
-    return _write(writer, rows, content, out)
-
-
-def _write(
-    writer: CorpusWriter, rows: pd.DataFrame, content: Mapping[str, Any], out: Path
-) -> Corpus:
-    """Write a corpus beside its place, and move it there."""
-    place = out if out.is_dir() else out.parent
-    prefix = f".{out.resolve().name}.import."
-    try:
-        with locked(place / f"{prefix}lock"):
-            for left in place.glob(f"{glob.escape(prefix)}*.partial"):
-                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-            with TemporaryDirectory(prefix=prefix, suffix=".partial", dir=place) as beside:
-                writer.path = Path(beside)
-                for embedding, by_dataset in content.items():
-                    file = writer.path / "embeddings" / f"{embedding}.h5"
-                    write_embedding_file(file, embedding, by_dataset)
-                writer.write(rows)
-                # Another import may have ended meanwhile.
-                check_free(out, *(entry.path for entry in writer.description.embedding_files))
-                move_files(writer.path, out)
-    except BlockingIOError as error:
-        raise CorpusError(f"{out}: another import writes here; wait until it is done") from error
-    return Corpus.load(out)
+    return writer.write(rows, content)
 
 
 def _check_columns(rows: pd.DataFrame, path: Path, targets: Sequence[str]) -> None:
@@ -296,12 +266,12 @@ def _find_audio(
     for file in sorted(root.rglob("*")):
         if file.suffix.lower() in SOUND_SUFFIXES and file.is_file():
             for name in (file.name, file.stem):
-                by_name.setdefault(_composed(name), []).append(file)
+                by_name.setdefault(compose(name), []).append(file)
     files = []
     for row, (clip, dataset) in enumerate(zip(rows["clip"], rows["dataset"], strict=True)):
         found = by_name.get(clip, [])
         # Two datasets may use one name, each in a folder of its own.
-        folders = {f: map(_composed, f.relative_to(root).parts[:-1]) for f in found}
+        folders = {f: map(compose, f.relative_to(root).parts[:-1]) for f in found}
         found = [f for f in found if dataset in folders[f]] or found
         if len(found) != 1 and not pd.isna(clip):  # a clip without a name is an error told later
             raise CorpusError(
@@ -316,11 +286,6 @@ def _find_audio(
             )
         files.append(found[0] if found else None)
     return files
-
-
-def _composed(name: str) -> str:
-    """Return a name of the disk, which need not be UTF-8, in the form of names in tables."""
-    return unicodedata.normalize("NFC", name).strip()
 
 
 def _kinds(

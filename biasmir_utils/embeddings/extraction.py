@@ -34,7 +34,13 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from biasmir_utils.cluster import WORKERS_END, connect, end_with_parent
-from biasmir_utils.corpus import Corpus, check_path_names, open_embedding_file, read_keys
+from biasmir_utils.corpus import (
+    Corpus,
+    check_path_names,
+    create_embedding_file,
+    open_embedding_file,
+    read_keys,
+)
 from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import (
@@ -812,7 +818,7 @@ def _write(
     for (dataset, clip), one in kept.items():
         of_dataset.setdefault(dataset, {})[clip] = one
     with atomic_path(path) as temporary:
-        with h5py.File(temporary, "w", rdcc_nbytes=_CACHE_BYTES) as file:
+        with create_embedding_file(temporary, rdcc_nbytes=_CACHE_BYTES) as file:
             file.attrs[_RECORD] = json.dumps(dict(record))
             for dataset, clips in of_dataset.items():
                 group = file.create_group(f"{dataset}/{name}")
