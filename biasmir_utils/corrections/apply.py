@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,10 @@ from biasmir_utils.corrections.names import (
 )
 from biasmir_utils.corrections.storage import load_correction, read_record, save_correction
 from biasmir_utils.errors import ArgumentError, BiasMIRError, CorpusError
-from biasmir_utils.files import atomic_path, versions
+from biasmir_utils.files import atomic_path, locked, versions
 
+# A fitted correction, and what was fitted to what.
 Fitted = tuple[DomainTransformer, Mapping[str, Any]]
-"""A fitted correction, and what was fitted to what."""
 
 
 def fit_to_frames(
@@ -328,32 +330,36 @@ def _write_corrected(
     table = corpus.clips.copy()
     audio = [_moved_path(corpus, row, out) for row in range(len(table))]
     table["audio"] = pd.Series(audio, dtype=object)
-    with atomic_path(out) as folder:
-        for name, one in fitted.items():
-            models[name], told = _write_embedding(corpus, name, one, folder, what)
-            notes += [f"{name}: {note}" for note in told]
-        new = CorpusWriter(
-            folder,
-            name=f"{corpus.name}+{what}",
-            title=f"{corpus.title}, corrected: {what}",
-            datasets=corpus.datasets,
-            groups=corpus.groups,
-            targets=corpus.targets,
-            provenance={
-                "made_by": "biasmir correct",
-                "correction": what,
-                "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "h5py"),
-                "source": {"corpus": corpus.name, "sums": corpus.data_sums()},
-                "source_provenance": corpus.description.provenance,
-                "unchecked": corpus.description.unchecked,
-                "notes": notes,
-            },
-            licences=corpus.description.licences,
-            shared_tracks=corpus.shared_tracks,
-        ).write(table)
-        for name, model in models.items():
-            file = folder / "embeddings" / f"{name}.h5"
-            new.add_embedding_file(file, {name: model}, made_here=True)
+    with locked(out.with_name(f".{out.name}.lock")):
+        _check_out(out)
+        for left in out.parent.glob(f".{escape(out.stem)}.*.partial{escape(out.suffix)}"):
+            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        with atomic_path(out) as folder:
+            for name, one in fitted.items():
+                models[name], told = _write_embedding(corpus, name, one, folder, what)
+                notes += [f"{name}: {note}" for note in told]
+            new = CorpusWriter(
+                folder,
+                name=f"{corpus.name}+{what}",
+                title=f"{corpus.title}, corrected: {what}",
+                datasets=corpus.datasets,
+                groups=corpus.groups,
+                targets=corpus.targets,
+                provenance={
+                    "made_by": "biasmir correct",
+                    "correction": what,
+                    "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "h5py"),
+                    "source": {"corpus": corpus.name, "sums": corpus.data_sums()},
+                    "source_provenance": corpus.description.provenance,
+                    "unchecked": corpus.description.unchecked,
+                    "notes": notes,
+                },
+                licences=corpus.description.licences,
+                shared_tracks=corpus.shared_tracks,
+            ).write(table)
+            for name, model in models.items():
+                file = folder / "embeddings" / f"{name}.h5"
+                new.add_embedding_file(file, {name: model}, made_here=True)
     return Corpus.load(out)
 
 

@@ -33,8 +33,8 @@ from biasmir_utils.errors import ArgumentError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 FLOAT_DTYPES = (np.float64, np.float32)
+# Characters that numpy keeps for a float which it makes a text of.
 _DIGITS = 32
-"""Characters that numpy keeps for a float which it makes a text of."""
 
 
 class DomainWarning(UserWarning):

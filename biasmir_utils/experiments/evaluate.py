@@ -45,19 +45,19 @@ from biasmir_utils.experiments.separability import measure_corrections
 
 Array = NDArray[Any]
 Row = dict[str, Any]
+# A correction and its mode.
 Variant = tuple[Correction, str]
-"""A correction and its mode."""
+# What is behind a row of the results: keys, and arrays over the test clips.
 Scores = list[tuple[Row, dict[str, Array]]]
-"""What is behind a row of the results: keys, and arrays over the test clips."""
 
+# On which training rows of both datasets a correction is fitted: those that the recognisers are
+# trained on, matched by the labels of both; the positives of these; or rows that were drawn without
+# a look at any label, in which mode the recognisers, too, are trained without the other dataset's
+# labels, on all that their own has.
 MODES = ("global", "classwise", UNLABELLED)
-"""On which training rows of both datasets a correction is fitted: those that the recognisers are
-trained on, matched by the labels of both; the positives of these; or rows that were drawn without
-a look at any label, in which mode the recognisers, too, are trained without the other dataset's
-labels, on all that their own has."""
 PAPER_SEED = 42
+# Fewest seeds that tell how much the resampling matters.
 REPORT_SEEDS = 5
-"""Fewest seeds that tell how much the resampling matters."""
 NO_CORRECTION = Correction("none")
 N_FOLDS = 3
 

@@ -179,10 +179,6 @@ def _f1_of_class(a: Answers) -> FloatArray:
     return np.where(positive > 0, ratio(2 * hits, positive + said), np.nan)
 
 
-def _accuracy(a: Answers) -> FloatArray:
-    return a.share(a.right, np.ones_like(a.right))
-
-
 def _brier(a: Answers) -> FloatArray:
     return a.mean((a.probability - a.truth) ** 2)
 
@@ -260,7 +256,9 @@ METRICS: list[Metric] = [
     _of_results("recall", "recall", _YES_OR_NO, lambda a: a.recall),
     _of_results("f1", "F1", _YES_OR_NO, _f1),
     _of_results("macro_f1", "macro F1", (CATEGORY,), _f1_of_class),
-    _of_results("accuracy", "accuracy", _PRESENCE, _accuracy),
+    _of_results(
+        "accuracy", "accuracy", _PRESENCE, lambda a: a.share(a.right, np.ones_like(a.right))
+    ),
     Metric("brier", "Brier", _PRESENCE, _brier, larger_is_better=False),
     Metric("r2", "R2", (NUMBER,), _r2, range=(-np.inf, 1.0)),
     _error("mae", "MAE", (NUMBER,), lambda a: a.mean(np.abs(a.score - a.truth))),

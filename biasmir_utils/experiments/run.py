@@ -53,12 +53,12 @@ from biasmir_utils.experiments.results import (
 )
 from biasmir_utils.files import atomic_path, versions, write_json
 
+# Packages whose versions decide the numbers.
 PACKAGES = ("numpy", "scipy", "scikit-learn")
-"""Packages whose versions decide the numbers."""
+# Recognisers times clips from which it is worth to start other processes, which takes seconds.
 WORTH_PROCESSES = 20_000
-"""Recognisers times clips from which it is worth to start other processes, which takes seconds."""
+# Pattern of the keys of tasks; what else lies in a folder of theirs is somebody else's.
 ANY_KEY = "[0-9a-f]" * 24
-"""Pattern of the keys of tasks; what else lies in a folder of theirs is somebody else's."""
 
 
 class TaskStore:
@@ -134,7 +134,7 @@ def _run_tasks(
 
     features = _features(plan)
     done: dict[int, TaskResult] = {}
-    keys = _task_keys(plan, features) if store else []
+    keys = task_keys(plan) if store else []
     for number, key in enumerate(keys):
         if store and (kept := store.load(key, scores)):
             done[number] = kept
@@ -182,20 +182,12 @@ def _numbered(
     return number, run_task(task, pair, features, scores)
 
 
-Features = dict[tuple[str, str], np.ndarray]
-
-
-def _features(plan: Plan) -> Features:
+def _features(plan: Plan) -> dict[tuple[str, str], np.ndarray]:
     return {
         (embedding, dataset): plan.data.features(embedding, dataset)
         for embedding in plan.parameters["embeddings"]
         for dataset in plan.data.datasets
     }
-
-
-def task_keys(plan: Plan) -> list[str]:
-    """Return the key of each task of a plan, under which a `TaskStore` keeps its result."""
-    return _task_keys(plan, _features(plan))
 
 
 @functools.cache
@@ -208,9 +200,12 @@ def _code_sum() -> str:
     return digest.hexdigest()
 
 
-def _task_keys(plan: Plan, features: Features) -> list[str]:
-    """Return a name for each task that changes with everything its result depends on."""
-    sums = {name: array_sum(array) for name, array in features.items()}
+def task_keys(plan: Plan) -> list[str]:
+    """Return a name for each task of a plan that changes with everything its result depends on.
+
+    A `TaskStore` keeps its result under it.
+    """
+    sums = {name: array_sum(array) for name, array in _features(plan).items()}
     keys = []
     for task in plan.tasks:
         pair = [plan.data.datasets[name] for name in task.pair]

@@ -19,6 +19,7 @@ import biasmir_utils
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import (
+    TaskStore,
     output_paths,
     plan_evaluation,
     read_table,
@@ -201,14 +202,20 @@ def test_tasks_of_other_code_are_not_taken(tiny_corpus, tmp_path):
 
 
 def test_a_damaged_task_file_is_done_again(tiny_corpus, tmp_path):
-    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy")
-    first = run_plan(plan, jobs=1, resume=tmp_path / "tasks", scores=True)
-    first_file, second_file = sorted((tmp_path / "tasks").glob(FINISHED))
-    first_file.write_bytes(first_file.read_bytes()[:-50])
-    second_file.write_bytes(b"PK")
-    again = run_plan(plan, jobs=1, resume=tmp_path / "tasks", scores=True)
-    pd.testing.assert_frame_equal(first.results, again.results, check_exact=True)
-    pd.testing.assert_frame_equal(first.scores, again.scores, check_exact=True)
+    plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", labels=["piano"])
+    (key,) = task_keys(plan)
+    store, file = TaskStore(tmp_path / "tasks"), tmp_path / "tasks" / f"{key}.npz"
+    first = run_plan(plan, jobs=1, resume=store.folder, scores=True)
+    whole = file.read_bytes()
+    flipped = bytearray(whole)
+    flipped[100] ^= 0x10  # among what the first array holds
+    for damaged in (whole[:-50], b"PK", b"", bytes(flipped)):
+        file.write_bytes(damaged)
+        assert store.load(key, True) is None
+        again = run_plan(plan, jobs=1, resume=store.folder, scores=True)
+        assert store.load(key, True) is not None
+        pd.testing.assert_frame_equal(first.results, again.results, check_exact=True)
+        pd.testing.assert_frame_equal(first.scores, again.scores, check_exact=True)
 
 
 def test_tasks_kept_without_scores_do_not_serve_a_run_that_wants_them(tiny_corpus, tmp_path):
