@@ -318,7 +318,7 @@ def recognition_metrics(
     Raises
     ------
     ArgumentError
-        If shapes differ, or a score is not finite; of labels, if one is neither 0 nor 1, or one of
+        If shapes differ, or a score is not finite (of a number, is NaN); of labels, if one is neither 0 nor 1, or one of
         the two classes is absent.
     """
     truth, scores = validate(y_true, score, kind)
@@ -423,8 +423,9 @@ def validate(y_true: ArrayLike, score: ArrayLike, kind: str = LABEL) -> tuple[Ar
             + " (score: with a column for each class)" * of_classes
             + f", found shapes {truth.shape} and {scores.shape}"
         )
-    if not np.isfinite(scores).all():
-        row = int(np.argwhere(~np.isfinite(scores))[0, 0])
+    wrong = np.isnan(scores) if kind == NUMBER else ~np.isfinite(scores)
+    if wrong.any():
+        row = int(np.argwhere(wrong)[0, 0])
         raise ArgumentError(f"score holds NaN or infinite values, the first in row {row}")
     if kind in (CATEGORY, NUMBER):
         return truth, scores
