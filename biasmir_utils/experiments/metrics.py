@@ -318,8 +318,8 @@ def recognition_metrics(
     Raises
     ------
     ArgumentError
-        If shapes differ, or a score is not finite (of a number, is NaN); of labels, if one is neither 0 nor 1, or one of
-        the two classes is absent.
+        If shapes differ, or a score is not finite (of a number, is NaN); of labels, if one is
+        neither 0 nor 1, or one of the two classes is absent.
     """
     truth, scores = validate(y_true, score, kind)
     if kind == CATEGORY:
