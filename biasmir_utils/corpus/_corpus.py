@@ -454,7 +454,8 @@ class CorpusWriter:
         """
         files = {f"embeddings/{name}.h5": name for name in embeddings or {}}
         check_free(self.path, *files)
-        own = [EmbeddingFile(file, made_here=True) for file in files]
+        own = [*self.description.embedding_files]
+        own += [EmbeddingFile(file, made_here=True) for file in files]
         changed = replace(self.description, embedding_files=own)
         self.description = check_description(changed, self.path)
         target = self.path / FILE_NAMES[0]
