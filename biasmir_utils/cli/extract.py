@@ -38,7 +38,8 @@ def _list_embeddings(formatter: click.HelpFormatter) -> None:
 @click.option(
     "--model",
     metavar="PATH_OR_URL",
-    help="A local model, or an address, instead of the embedding's own; with one NAME.",
+    help="A local model, or an address, instead of the embedding's own; with one NAME. "
+    "A SavedModel (yamnet, vggish) is a program: give only one you trust.",
 )
 @click.option("--download", is_flag=True, help="Allow a model to be downloaded.")
 @click.option(
@@ -59,14 +60,14 @@ def _list_embeddings(formatter: click.HelpFormatter) -> None:
     show_default=True,
     help="How features are stored.",
 )
-@click.option("--retry", is_flag=True, help="Try clips again that were left out before.")
+@click.option("--retry", is_flag=True, help="Try all clips again that were left out before.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def extract(corpus: Path, embeddings: tuple[str, ...], quiet: bool, **options: Any) -> None:
     """Embed the clips of a corpus with pre-trained networks.
 
-    CORPUS is a folder with corpus.json. Clips that are unreadable, empty or too short are
-    left out with their reason. Started again, the command embeds only what is missing, also
-    after it was killed.
+    CORPUS is a folder with corpus.json. Clips that are unreadable, empty, too short or too long
+    are left out with their reason. Started again, the command embeds only what is missing, or has
+    changed since it was left out, also after it was killed.
     """
     from biasmir_utils.embeddings import available, extract as run
     from biasmir_utils.errors import ArgumentError, did_you_mean

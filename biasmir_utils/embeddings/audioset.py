@@ -39,7 +39,8 @@ class TFHubEmbedding(Embedding):
     ----------
     model : str or path, optional
         A local SavedModel folder, or an address. By default what ``biasmir fetch models``
-        brought, or else the network's TF-Hub address.
+        brought, or else the network's TF-Hub address. A SavedModel is a program, which runs with
+        your rights: take only one you trust. Its sum stands in the record.
     download : bool
         Whether a model that is at an address, and not yet in the cache, may be downloaded.
 

@@ -40,7 +40,7 @@ _SILENCE_PEAK = 1e-5
 """Below this peak (-100 dB of full scale) a clip is noted as silent."""
 
 
-_RATES = (1_000, 1_000_000)
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 1_000_000
 """Sampling rates, in Hz. Others are a mistake, of which resampling would make gigabytes."""
 _MOST_SAMPLES = 1 << 29
 """Of one channel, as decoded and as resampled, which are 2 GB: 3.4 hours at 44.1 kHz."""
@@ -131,7 +131,7 @@ def decode(
             source = path if file.as_it_is else file
             with _native_stderr_dropped(), soundfile.SoundFile(source) as sound:
                 rate = sound.samplerate
-                if not _RATES[0] <= rate <= _RATES[1]:
+                if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
                     raise AudioError(f"its sampling rate is {rate} Hz; export the sound again")
                 # Or else soundfile seeks after each block, which some formats cannot.
                 sound.seekable = lambda: False
@@ -223,10 +223,10 @@ def _check_samples(n: float, n_broken: int, sample_rate: float) -> None:
 def _check_waveform(waveform: ArrayLike, sample_rate: float) -> NDArray[np.floating[Any]]:
     """Return a waveform as an array of floats, or say what is wrong with it."""
     rate = np.asarray(sample_rate)
-    if rate.ndim or rate.dtype.kind not in "iuf" or not _RATES[0] <= rate <= _RATES[1]:
+    if rate.ndim or rate.dtype.kind not in "iuf" or not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise ArgumentError(
-            f"sample_rate: expected a number of Hz from {_RATES[0]:,} to {_RATES[1]:,}, found "
-            f"{sample_rate!r:.50}"
+            f"sample_rate: expected a number of Hz from {_LOWEST_RATE:,} to {_HIGHEST_RATE:,}, "
+            f"found {sample_rate!r:.50}"
         )
     try:
         array = np.asarray(waveform)
@@ -328,6 +328,20 @@ class FrontEnd:
     def features(self, mono: NDArray[Any]) -> NDArray[Any]:
         """Return the network's input for one clip; here the waveform itself."""
         return mono
+
+    def mel_power(self, mono: NDArray[Any], *, n_fft: int, hop_length: int, n_mels: int) -> Any:
+        """Return librosa's mel spectrogram, without the spectra of a long clip all at once."""
+        import librosa
+
+        n, step, mels = 1 + len(mono) // hop_length, _SPECTRA_BYTES // (4 * n_fft), []
+        options: Any = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels, "center": False}
+        for begin in range(0, n, step):
+            first = begin * hop_length - n_fft // 2
+            last = first + (min(step, n - begin) - 1) * hop_length + n_fft
+            # Zeros before and after the clip, as librosa has them.
+            part = np.pad(mono[max(first, 0) : last], (max(-first, 0), max(last - len(mono), 0)))
+            mels.append(librosa.feature.melspectrogram(y=part, sr=self.sample_rate, **options))
+        return np.concatenate(mels, axis=1)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -496,32 +510,3 @@ def _native_stderr_dropped() -> Iterator[None]:
 
 
 _stderr_lock = threading.Lock()
-
-
-def mel_power(
-    mono: NDArray[Any], sample_rate: int, n_fft: int, hop_length: int, n_mels: int
-) -> NDArray[Any]:
-    """Return `librosa.feature.melspectrogram`, without the spectra of a long clip all at once.
-
-    Parameters
-    ----------
-    mono : ndarray of shape (samples,)
-    sample_rate, n_fft, hop_length, n_mels : int
-        As librosa takes them.
-
-    Returns
-    -------
-    ndarray of shape (n_mels, 1 + samples // hop_length)
-    """
-    import librosa
-
-    n, step = 1 + len(mono) // hop_length, _SPECTRA_BYTES // (4 * n_fft)
-    mels = []
-    for begin in range(0, n, step):
-        first = begin * hop_length - n_fft // 2
-        last = first + (min(step, n - begin) - 1) * hop_length + n_fft
-        padding = max(-first, 0), max(last - len(mono), 0)
-        part = np.pad(mono[max(first, 0) : last], padding)
-        options: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
-        mels.append(librosa.feature.melspectrogram(y=part, sr=sample_rate, center=False, **options))
-    return np.concatenate(mels, axis=1)

@@ -43,15 +43,8 @@ from biasmir_utils.corpus import (
 )
 from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
 from biasmir_utils.embeddings.names import load
-from biasmir_utils.errors import (
-    ArgumentError,
-    AudioError,
-    BiasMIRError,
-    ClusterError,
-    CorpusError,
-    ModelError,
-)
-from biasmir_utils.files import atomic_path, found_path, locked
+from biasmir_utils.errors import ArgumentError, BiasMIRError, ClusterError, CorpusError, ModelError
+from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, found_path, locked
 
 Clip = tuple[str, str]
 """A dataset and a clip of it."""
@@ -131,18 +124,19 @@ class ExtractionReport:
         lines = [f"{line}, {self.n_before} there already"]
         if self.n_without_audio:
             lines.append(f"  {_clips(self.n_without_audio)} without a sound file")
-        skipped = self.skipped
-        if n_silent := len(self.notes) - len(skipped):
-            lines.append(f"  {_clips(n_silent)} of silence or cut off, embedded all the same")
-        if len(skipped):
-            lines.append(
-                f"  {_clips(len(skipped))} left out (tried again when the file has changed, or the "
-                f"cause was not in it; all with --retry):"
-            )
-            shown = skipped.head(_LISTED).itertuples()
+        for status, what in {
+            "silent": "of silence, embedded all the same",
+            "cut": "whose file breaks off, embedded all the same",
+            "skipped": "left out (tried again once the file has changed, or where it was not the "
+            "file's fault; all with --retry)",
+        }.items():
+            noted = self.notes[self.notes["status"] == status]
+            if len(noted):
+                lines.append(f"  {_clips(len(noted))} {what}:")
+            shown = noted.head(_LISTED).itertuples()
             lines += [f"    {row.dataset}/{row.clip}: {row.reason}" for row in shown]
-            if len(skipped) > _LISTED:
-                lines.append(f"    and {len(skipped) - _LISTED} more")
+            if len(noted) > _LISTED:
+                lines.append(f"    and {len(noted) - _LISTED} more")
         lines.append(f"  in {self.file}")
         for what, number in self.corpus.model_record(self.embedding).get("sums", {}).items():
             lines.append(f"  model: {what} {number}")
@@ -589,7 +583,7 @@ def _prepare(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
         # matrix product depend on the number of threads.
         with _thread_pools().limit(limits=1):
             features = front_end(mono, sample_rate)
-    except (AudioError, ArgumentError) as error:
+    except BiasMIRError as error:
         return _Outcome(clip, None, str(error), lasting=os.path.isfile(path))
     except Exception as error:  # of a library, of the system
         return _failed(clip, error, front_end, front_end)
@@ -772,10 +766,19 @@ def _kept_in_parts(folder: Path, name: str, record: Mapping[str, Any]) -> dict[C
     return kept
 
 
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raise `CorpusError` for what h5py raises inside a damaged file."""
+    try:
+        yield
+    except (RuntimeError, TypeError, *BROKEN_ARRAYS) as error:
+        raise CorpusError(f"{path}: is damaged ({error}); remove it, and extract anew") from error
+
+
 def _read(path: Path, name: str) -> tuple[dict[str, Any], dict[Clip, _Kept]]:
     """Return the record and the clips of a part, or of an embedding file made here."""
     kept: dict[Clip, _Kept] = {}
-    with open_embedding_file(path) as file:
+    with open_embedding_file(path) as file, _damage_named(path):
         if _RECORD not in file.attrs:
             raise CorpusError(
                 f"{path}: extraction did not make this file, and does not write into it. Move it "
@@ -811,8 +814,10 @@ def _write(
     opened = functools.lru_cache(maxsize=2)(functools.partial(h5py.File, rdcc_nbytes=_CACHE_BYTES))
 
     def frames_of(one: _Kept, place: str) -> NDArray[Any]:
-        source = opened(one.source)[place] if isinstance(one.source, Path) else one.source
-        return source[one.start : one.start + one.n_frames]
+        if not isinstance(one.source, Path):
+            return one.source
+        with _damage_named(one.source):
+            return opened(one.source)[place][one.start : one.start + one.n_frames]
 
     of_dataset: dict[str, dict[str, _Kept]] = {}
     for (dataset, clip), one in kept.items():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, mel_power, require
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, require
 from biasmir_utils.embeddings.names import add_embedding
 
 _N_MFCC = 40
@@ -24,7 +24,7 @@ class MfccFrontEnd(FrontEnd):
         """Return one row: the means of the coefficients, then their standard deviations."""
         import librosa
 
-        decibels = librosa.power_to_db(mel_power(mono, self.sample_rate, **_SPECTRA))
+        decibels = librosa.power_to_db(self.mel_power(mono, **_SPECTRA))
         coefficients = librosa.feature.mfcc(S=decibels, sr=self.sample_rate, n_mfcc=_N_MFCC)
         both = np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
         return both.astype(np.float32)[None, :]

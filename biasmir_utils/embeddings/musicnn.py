@@ -21,14 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biasmir_utils.embeddings.base import (
-    Embedding,
-    Frames,
-    FrontEnd,
-    import_tensorflow,
-    mel_power,
-    require,
-)
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, import_tensorflow, require
 from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import ArgumentError, ModelError
 from biasmir_utils.files import sha256
@@ -52,7 +45,7 @@ class LogMelPatches(FrontEnd):
 
     def features(self, mono: NDArray[Any]) -> NDArray[np.float32]:
         """Return patches of shape (n, 187, 96)."""
-        power = mel_power(mono, self.sample_rate, **_SPECTRA)
+        power = self.mel_power(mono, **_SPECTRA)
         compressed = np.log10(1.0 + 10_000.0 * power).astype(np.float32).T
         n = len(compressed) // _PATCH
         return np.ascontiguousarray(compressed[: n * _PATCH]).reshape(n, _PATCH, _SPECTRA["n_mels"])

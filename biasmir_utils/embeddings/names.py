@@ -63,7 +63,8 @@ def load(
     name : str
         One of `available()`.
     model : str or path, optional
-        A local model (folder or file), or an address, instead of the default one.
+        A local model (folder or file), or an address, instead of the default one. A SavedModel
+        (yamnet, vggish) is a program, which runs with your rights: take only one you trust.
     download : bool
         Whether weights that are not on this machine may be downloaded; never without it.
     hop : float, optional

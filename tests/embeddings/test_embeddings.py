@@ -132,6 +132,14 @@ def test_an_embedding_of_ones_own_is_one_class_in_one_file(tmp_path, monkeypatch
         exec(textwrap.dedent(TOY).replace("class ToyLevel", "class Other"), {})
 
 
+@pytest.mark.parametrize("name", ["mfcc", "musicnn"])
+def test_spectra_of_a_long_clip_are_those_of_the_whole(loaded, noise, name, monkeypatch):
+    front_end = loaded[name].front_end
+    expected = front_end(noise, 44_100)
+    monkeypatch.setattr("biasmir_utils.embeddings.base._SPECTRA_BYTES", 4 * 512 * 60)
+    np.testing.assert_allclose(front_end(noise, 44_100), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_missing_package_is_named_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
