@@ -49,8 +49,9 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:  # a full disk names no file, and nobody knows a hidden one
-        if error.errno and error.filename in (None, str(temporary)):
-            error.filename = str(target)
+        if error.errno:
+            named = str(error.filename or target)
+            error.filename = named.replace(str(temporary), str(target))
             del error.filename2
         raise
     finally:

@@ -48,9 +48,9 @@ class Edge(click.Group):
         except BiasMIRError as error:
             message = str(error)
         except OSError as error:
-            names = [str(one) for one in (error.filename, error.filename2) if one is not None]
-            what = error.strerror or " ".join(str(error).split()) or type(error).__name__
-            message = ": ".join(filter(None, [" -> ".join(names), what]))
+            named = dict.fromkeys(map(str, filter(None, (error.filename, error.filename2))))
+            what = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+            message = ": ".join(filter(None, [" -> ".join(named), what]))
         except UnicodeEncodeError as error:
             around = error.object[max(0, error.start - 20) : error.end]
             message = (
