@@ -156,8 +156,7 @@ class Workers:
             ended = "several workers ended during one task (have they enough memory?)"
             raise self._lost(ended) from error
         except CancelledError as error:
-            gone = "the connection was lost, or the work was cancelled there"
-            raise self._lost(gone) from error
+            raise self._lost("the connection was lost, or the work cancelled there") from error
 
 
 def _checked(expected: dict[str, str], function: Callable[..., Any], *arguments: Any) -> Any:

@@ -95,6 +95,30 @@ def test_extract(tmp_path, number):
     assert Corpus.load(corpus.path).embedding_names == []
 
 
+def test_ctrl_c_at_a_terminal_while_workers_still_import(tmp_path):
+    """A terminal sends it to all processes of the command."""
+    pytest.importorskip("librosa")
+    sound = (0.1 * np.random.default_rng(0).standard_normal(32_000), 16_000, {"subtype": "PCM_16"})
+    corpus = make_corpus(tmp_path / "corpus", {f"c{i:03}.wav": sound for i in range(40)})
+    command = [sys.executable, "-m", "biasmir_utils", "extract", corpus.path]
+    process = subprocess.Popen(
+        [*command, "--embedding", "mfcc", "--jobs", "2", "--quiet"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    shown = psutil.Process(process.pid)
+    workers = []
+    while process.poll() is None and len(workers) < 2:
+        workers = [one for one in shown.children() if "spawn_main" in " ".join(one.cmdline())]
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.startswith("\nStopped; finished parts are kept")
+    assert len(said.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("module", "number", "raised", "code"),
     [

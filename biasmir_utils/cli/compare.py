@@ -38,22 +38,16 @@ def compare(results: Path, scores: Path | None, out: Path | None, **draws: Any) 
     Rows are matched by embedding, correction, mode and train-test pair. Each claim of the paper
     that can be checked is said to hold or not, with an interval.
     """
-    from biasmir_utils.experiments import (
-        check_table_outputs,
-        compare as run,
-        comparison_text,
-        read_table,
-        write_comparison,
-    )
+    from biasmir_utils import experiments
     from biasmir_utils.files import sha256
 
     if out is not None:
-        check_table_outputs(out, ["ours", "published"], out.with_suffix(".json"))
+        experiments.check_table_outputs(out, ["ours", "published"], out.with_suffix(".json"))
     given = [path for path in (results, scores) if path is not None]
-    comparison = run(*map(read_table, given), **draws)
-    text = comparison_text(comparison)
+    comparison = experiments.compare(*map(experiments.read_table, given), **draws)
+    text = experiments.comparison_text(comparison)
     if out is not None:
         sums = {path.name: sha256(path) for path in given}
-        written = write_comparison(comparison, out, results=sums)
+        written = experiments.write_comparison(comparison, out, results=sums)
         text += f"\n\nWritten: {', '.join(map(str, written))}"
     _edge.echo(text)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from biasmir_utils.cli import _edge, _options
-
-if TYPE_CHECKING:
-    from biasmir_utils.experiments import Report
 
 STEP = 7
 
@@ -112,29 +109,22 @@ def evaluate(
     A stopped run goes on where it was when it is called again in the same way: finished tasks
     are kept beside the results table until that is written.
     """
+    from biasmir_utils import experiments
     from biasmir_utils.corpus import Corpus
-    from biasmir_utils.experiments import (
-        TaskStore,
-        output_paths,
-        plan_evaluation,
-        run_plan,
-        task_keys,
-        write_evaluation,
-    )
 
-    paths = output_paths(out)
+    paths = experiments.output_paths(out)
     paths.check()
     loaded = Corpus.load(corpus)
-    plan = plan_evaluation(
+    plan = experiments.plan_evaluation(
         loaded,
         embeddings or loaded.embedding_names,
         labels=labels or None,
         report=report == "full",
         **options,
     )
-    store = TaskStore(paths.tasks)
+    store = experiments.TaskStore(paths.tasks)
     there = store.keys()
-    own = set(task_keys(plan)) if there else set()
+    own = set(experiments.task_keys(plan)) if there else set()
     kept = [key for key in own if store.load(key, scores or plan.report) is not None]
     if dry_run:
         _edge.echo(plan.describe())
@@ -158,10 +148,10 @@ def evaluate(
         )
 
     _edge.when_stopped(stopped)
-    evaluation = run_plan(
+    evaluation = experiments.run_plan(
         plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks, scheduler=scheduler
     )
-    written = write_evaluation(evaluation, out, own or None)
+    written = experiments.write_evaluation(evaluation, out, own or None)
     if evaluation.report is not None and evaluation.report.has_figure:
         _draw(evaluation.report, paths.figure)
         written.insert(-1, paths.figure)
@@ -169,7 +159,7 @@ def evaluate(
     _edge.echo(f"Written: {', '.join(str(path) for path in written)}")
 
 
-def _draw(report: Report, path: Path) -> None:
+def _draw(report: Any, path: Path) -> None:
     """Write the figure of a full report."""
     import matplotlib as mpl
 

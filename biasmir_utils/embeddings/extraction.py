@@ -617,7 +617,7 @@ def _prepare_all(
             try:
                 for clip, path in waiting:
                     if clip not in sent:
-                        sent[clip] = pool.submit(_prepare, front_end, clip, path)
+                        sent[clip] = _submit(pool, _prepare, front_end, clip, path)
                 prepared = sent[waiting[0][0]].result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -629,6 +629,10 @@ def _prepare_all(
                 largest = max(largest, prepared.values.nbytes)
                 room = max(jobs * _WAITING_PER_WORKER, min(_WAITING, _WAITING_BYTES // largest))
             yield prepared
+    except BaseException:  # what workers still do, nobody waits for
+        for worker in (pool._processes or {}).values():
+            worker.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -636,7 +640,7 @@ def _prepare_all(
 def _prepare_alone(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
     """Prepare the file at which a worker ended in a worker of its own."""
     with _pool(1) as pool, suppress(BrokenProcessPool):
-        return pool.submit(_prepare, front_end, clip, path).result()
+        return _submit(pool, _prepare, front_end, clip, path).result()
     with _pool(1) as pool:
         try:
             pool.submit(os.getpid).result()
@@ -650,6 +654,17 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
     # Spawned, because a fork of a process in which TensorFlow runs threads can hang.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(jobs, context, initializer=_start_worker)
+
+
+def _submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
+    """Submit a call; a worker that starts for it is deaf to Ctrl-C, also while it still imports."""
+    if sys.platform == "win32":
+        return pool.submit(*call)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return pool.submit(*call)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
