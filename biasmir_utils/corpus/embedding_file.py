@@ -35,8 +35,15 @@ SMALLEST_CACHED = 64 << 20
 
 
 @contextmanager
-def open_embedding_file(path: Path) -> Iterator[h5py.File]:
+def open_embedding_file(path: Path, names: Sequence[str] = ()) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading, all of whose numbers lie in the file itself.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    names : sequence of str
+        The dataset, or dataset and embedding, to look into; by default all are checked.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def open_embedding_file(path: Path) -> Iterator[h5py.File]:
         )
     try:
         with h5py.File(path, "r") as file:
-            _check_storage(file, path)
+            _check_storage(file, path, names)
             yield file
     except BiasMIRError:
         raise
@@ -61,13 +68,17 @@ def open_embedding_file(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def _check_storage(group: h5py.Group, path: Path, depth: int = 3) -> None:
+def _check_storage(
+    group: h5py.Group, path: Path, names: Sequence[str] = (), depth: int = 3
+) -> None:
     """Raise `CorpusError` if datasets, embeddings or their arrays are not whole, or elsewhere."""
     for name in group:
+        if names and as_text(name) != names[0]:
+            continue
         is_link = not isinstance(group.get(name, getlink=True), h5py.HardLink)
         member = None if is_link else group[name]
         if isinstance(member, h5py.Group) and depth > 1:
-            _check_storage(member, path, depth - 1)
+            _check_storage(member, path, names[1:], depth - 1)
         fault = "is a link" if is_link else ""
         if isinstance(member, h5py.Dataset):
             fault = _fault(member)
@@ -99,7 +110,7 @@ def _fault(data: h5py.Dataset) -> str:
 @contextmanager
 def open_embedding(path: Path, dataset: str, embedding: str) -> Iterator[h5py.Group]:
     """Open the group of an embedding, whose names are matched as `as_text` has them."""
-    with open_embedding_file(path) as group:
+    with open_embedding_file(path, (dataset, embedding)) as group:
         for wanted in (dataset, embedding):
             group = group[next((name for name in group if as_text(name) == wanted), wanted)]
         yield group
