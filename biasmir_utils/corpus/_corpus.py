@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -111,21 +111,10 @@ class Corpus:
             f"it was the right file. `biasmir fetch` tells whether it has been checked since"
             for name, value in self.description.unchecked.items()
         ]
-        named = {"datasets": self.datasets, "groups": self.groups}
-        named["targets"] = [target.name for target in self.targets]
-        for target in self.targets:
-            if target.kind == "category":
-                named[target.name] = list(self.clips[target.name].dropna().unique())
-        for what, names in named.items():
-            alike: dict[str, list[str]] = {}
-            for name in names:
-                alike.setdefault(name.casefold(), []).append(name)
-            self.warnings += [
-                f"{what}: {' and '.join(ones)} differ in upper and lower case only; if they are "
-                f"one, write them alike"
-                for ones in alike.values()
-                if len(ones) > 1
-            ]
+        self.warnings += _alike("targets", [target.name for target in self.targets])
+        categories = [target.name for target in self.targets if target.kind == "category"]
+        for name in ("dataset", "group", "track", "clip", *categories):
+            self.warnings += _alike(f"column {name!r}", self.clips[name].dropna().unique())
         both = tracks_on_both_sides(self.clips, self.shared_tracks)
         if len(both):
             where = "" if self.shared_tracks else "inside a dataset "
@@ -397,6 +386,19 @@ class Corpus:
                 f"corpus {self.name!r} has no embedding {name!r}; it has "
                 f"{', '.join(self.embedding_names) or 'none'} (see `biasmir extract`)"
             )
+
+
+def _alike(what: str, names: Iterable[str]) -> list[str]:
+    """Say which names differ by case only."""
+    by_lower: dict[str, list[str]] = {}
+    for name in names:
+        by_lower.setdefault(name.casefold(), []).append(name)
+    same = [" and ".join(found) for found in by_lower.values() if len(found) > 1]
+    if not same:
+        return []
+    shown = "; ".join(same[:3]) + (f" (and {len(same) - 3} more such)" if len(same) > 3 else "")
+    told = f"{what}: {shown} differ in upper and lower case only; if they are one, write them alike"
+    return [told]
 
 
 def check_free(folder: Path, *more: str) -> None:

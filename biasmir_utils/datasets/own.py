@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from numbers import Real
@@ -303,7 +303,7 @@ def _kinds(
         return kinds, []
     guessed, strays = {}, []
     for column in [name for name in rows.columns if name not in TEXT_COLUMNS]:
-        guessed[column], stray = _guess(rows, column)
+        guessed[column], stray = _guess(rows, path, column)
         strays += stray
     words = {
         "label": "taken for labels",
@@ -316,7 +316,7 @@ def _kinds(
     return {column: kind for column, kind in guessed.items() if kind}, notes + strays
 
 
-def _guess(rows: pd.DataFrame, name: str) -> tuple[str | None, list[str]]:
+def _guess(rows: pd.DataFrame, path: Path, name: str) -> tuple[str | None, list[str]]:
     """Return what a column looks like, and which cell keeps it from being one of numbers."""
     column = rows[name]
     values, wrong = as_numbers(column)
@@ -329,7 +329,7 @@ def _guess(rows: pd.DataFrame, name: str) -> tuple[str | None, list[str]]:
         lists = any(isinstance(cell, list | np.ndarray) for cell in present)
         way = f"note: {name!r} holds lists; if they name what is in a clip: --labels-from {name}"
         return None, [way] if lists else []
-    repeats = 2 <= as_texts(present).nunique() <= min(MOST_CATEGORIES, len(present) // 2)
+    repeats = 2 <= as_texts(column, path).nunique() <= min(MOST_CATEGORIES, len(present) // 2)
     kind = "category" if repeats else None
     if not 0 < wrong.sum() < len(present) / 2:
         return kind, []
@@ -377,14 +377,10 @@ def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> tuple[pd.DataFr
 
 
 def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
-    """Say what deserves a look in a table as it was given, and as it was checked."""
-    notes = _alike("columns", given.columns)
-    for name in ("dataset", "group", "track", "clip"):
-        notes += _alike(f"values of {name!r}", rows[name])
+    """Say which targets hold words for nothing, in a table as it was given and as checked."""
+    notes = []
     for target in targets:
-        if target.kind == "category":
-            notes += _alike(f"values of {target.name!r}", rows[target.name])
-        elif given[target.name].dtype.kind not in "biuf":
+        if target.kind != "category" and given[target.name].dtype.kind not in "biuf":
             known = given[target.name][rows[target.name].isna().to_numpy()].dropna()
             notes += _unknown(known, len(rows))
     return notes
@@ -398,16 +394,6 @@ def _unknown(cells: pd.Series, of: int) -> list[str]:
         f"note: {cells.name!r}: {len(cells)} of {of} cells hold a word for nothing, such as "
         f"{cells.iloc[0]!r}, and count as not observed"
     ]
-
-
-def _alike(what: str, names: Iterable[Any]) -> list[str]:
-    """Say which names differ by case only."""
-    by_lower: dict[str, list[str]] = {}
-    for name in pd.unique(pd.Series(names).dropna()):
-        by_lower.setdefault(name.casefold(), []).append(name)
-    same = [", ".join(map(repr, found)) for found in by_lower.values() if len(found) > 1]
-    more = f" (and {len(same) - 3} more such)" if len(same) > 3 else ""
-    return [f"note: {what} differ by case only: {'; '.join(same[:3])}{more}"] if same else []
 
 
 def _draw_split(

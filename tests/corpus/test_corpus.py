@@ -514,7 +514,7 @@ def test_a_writer_leaves_nothing_of_what_it_refuses(tmp_path, about, columns, ex
 def test_values_that_differ_in_case_only_are_noted(tmp_path):
     about = ABOUT | {"datasets": ["b", "B"], "targets": []}
     corpus = CorpusWriter(tmp_path, **about).write(pd.DataFrame(CLIPS | {"dataset": ["b", "B"]}))
-    assert "datasets: b and B differ in upper and lower case only" in corpus.summary()
+    assert "column 'dataset': b and B differ in upper and lower case only" in corpus.summary()
 
 
 def add_to(folder: str, name: str) -> None:
