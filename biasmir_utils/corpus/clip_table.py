@@ -127,9 +127,12 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             f"{path}: its index, which begins with {list(table.index[:1])}, has no name; give it "
             f"one, such as 'clip' (with pandas: rename_axis), or leave it out (index=False)"
         )
-    levels, table = table.index.to_frame(index=False), table.reset_index(drop=True)
-    repeated = [name for name in levels if name in table and levels[name].equals(table[name])]
-    return pd.concat([levels.drop(columns=repeated), table], axis=1)
+    repeated = [
+        name
+        for name in table.index.names
+        if name in table and table.index.get_level_values(name).equals(pd.Index(table[name]))
+    ]
+    return table.drop(columns=repeated).reset_index(allow_duplicates=True)
 
 
 def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> pd.DataFrame:
@@ -189,13 +192,13 @@ def as_texts(column: pd.Series, where: object = "the table") -> pd.Series:
     CorpusError
         Naming file, row and column of a cell that is no text.
     """
-    texts = []
-    for row, (cell, missing) in enumerate(zip(column, column.isna(), strict=True)):
-        try:
+    texts: list[str | float] = []
+    try:
+        for cell, missing in zip(column.astype(object), column.isna(), strict=True):
             texts.append((not missing and as_text(cell)) or np.nan)
-        except ValueError as error:
-            place = f"{where}, {row_place(column, row)}, column {column.name!r}"
-            raise CorpusError(f"{place}: {error}") from error
+    except ValueError as error:
+        place = f"{where}, {row_place(column, len(texts))}, column {column.name!r}"
+        raise CorpusError(f"{place}: {error}") from error
     return pd.Series(texts, column.index, object, column.name)
 
 

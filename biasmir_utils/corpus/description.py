@@ -262,9 +262,11 @@ def as_text(cell: Any) -> str:
     ValueError
         If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
     """
-    if isinstance(cell, bytes):
+    if isinstance(cell, str):  # first, since asking for the others is slow
+        pass
+    elif isinstance(cell, bytes):
         cell = cell.decode()
-    elif isinstance(cell, Collection) and not isinstance(cell, str):
+    elif isinstance(cell, Collection):
         raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
     elif isinstance(cell, float | np.floating) and cell.is_integer():
         cell = int(cell)

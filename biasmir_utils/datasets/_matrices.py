@@ -58,8 +58,9 @@ def match_rows(
         clips do not fit, or a number is not finite; it names row and clip.
     """
     ids, values, names = _read_matrix(path)
-    taken = {str(name).casefold() for name in clips}
-    shared = [name for name in names if str(name).casefold() in taken]
+    taken = {name.casefold() for name in clips}
+    # Arrays have numbers in the place of names, which are no names of columns.
+    shared = [n for n in names if isinstance(n, str) and n.casefold() in taken]
     if shared and not allow_table_columns:
         raise CorpusError(
             f"{path}: columns of {table} are among the dimensions of the embedding "
@@ -178,6 +179,10 @@ def _read_matrix(path: Path) -> tuple[pd.DataFrame, NDArray[Any], list[Any]]:
                 f"{path}: {len(column)} {name} for {rows[-1] + 1} rows of features; each row needs "
                 f"one"
             )
+        if _KEYS[name] in told:
+            raise CorpusError(
+                f"{path}: {' and '.join(ids)} name the {_KEYS[name]} of a row twice; leave one out"
+            )
         told[_KEYS[name]] = as_texts(column.rename(name), path).to_numpy()[rows]
     return pd.DataFrame(told, rows), values, names or list(range(values.shape[1]))
 
@@ -186,7 +191,7 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
     try:
         file = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(file, np.ndarray):
-            return {}, file, []
+            return {}, np.atleast_1d(file), []
         with file:
             if "features" not in file.files and len(file.files) != 1:
                 raise CorpusError(
@@ -194,13 +199,15 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
                     f"{', '.join(file.files) or 'none'})"
                 )
             features = "features" if "features" in file.files else file.files[0]
-            values, ids = file[features], {name: file[name] for name in _KEYS if name in file.files}
-            others = [] if ids else [name for name in file.files if name != features]
-            if texts := [name for name in others if file[name].dtype.kind in "SU"]:
-                raise CorpusError(
-                    f"{path}: the array {texts[0]!r} holds texts; if these are the clips, call it "
-                    f"'keys', or else take it out, and the rows are those of the table in order"
-                )
+            values = np.atleast_1d(file[features])
+            ids = {name: file[name] for name in _KEYS if name in file.files}
+            others = [] if "clip" in map(_KEYS.get, ids) else {*file.files} - {features, *ids}
+            for name, array in ((name, file[name]) for name in sorted(others)):
+                if array.dtype.kind in "SU" and array.shape == values.shape[:1]:
+                    raise CorpusError(
+                        f"{path}: the array {name!r} holds texts; if these are the clips, call it "
+                        f"'keys', or else take it out, and the rows are those of the table in order"
+                    )
     except BROKEN_ARRAYS as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise CorpusError(

@@ -484,8 +484,14 @@ def test_names_that_differ_by_case_only_are_noted_and_by_blanks_are_the_same(tmp
     table = write_csv(tmp_path / "clips.csv", column("group", groups))
     corpus = import_corpus(tmp_path / "out", table)
     assert corpus.groups == ["jazz", "Jazz", "folk", "caf\u00e9"]
-    notes = corpus.description.provenance["notes"]
-    assert "note: values of 'group' differ by case only: 'jazz', 'Jazz'" in notes
+    assert "column 'group': jazz and Jazz differ in upper and lower case only" in corpus.summary()
+
+
+def test_metadata_that_are_no_text_are_named_by_file_and_row(tmp_path):
+    path = tmp_path / "clips.parquet"
+    pd.DataFrame({"clip": list("abc"), "x": [0, 1, 1], "t": ["y", None, "z\0"]}).to_parquet(path)
+    told = refused(tmp_path / "out", "--clips", path)
+    assert f"{path}, row 3 (counting from 1), column 't'" in told
 
 
 # Audio
@@ -683,6 +689,10 @@ INDEXES = {
         r"row 2 \(from 0\), clip '002', column 'd': nan",
     ),
     "unnamed": (lambda X: X.rename(columns={"x": "Unnamed: 0"}), "column 1 has no name"),
+    "one name": (
+        lambda X: X.set_axis(pd.MultiIndex.from_product([["a"], range(8)], names=["a", "a"])),
+        "two columns are called 'a'",
+    ),
 }
 
 
@@ -710,6 +720,14 @@ def test_columns_of_the_table_may_be_features_if_asked_for(tmp_path):
     assert "'tempo'" in refused(tmp_path / "out", "--clips", table, *pair)
     run(tmp_path / "out", "--clips", table, *pair, "--allow-table-columns")
     assert Corpus.load(tmp_path / "out").dimension("e") == 4
+
+
+def test_texts_beside_features_that_name_no_rows(tmp_path):
+    table = write_csv(tmp_path / "clips.csv", header=[*HEADER[:-1], "0"])
+    path = save(tmp_path / "X.npz", model="vggish", dimensions=np.array(["x", "y", "z"]))
+    for number, matrix in enumerate((path, save(tmp_path / "X.npy"))):
+        corpus = import_corpus(tmp_path / str(number), table, features={"e": matrix})
+        np.testing.assert_array_equal(corpus.embedding("e"), X.astype(np.float32))
 
 
 def test_frames_as_lists_of_lists_and_as_a_third_axis(tmp_path):
@@ -805,6 +823,7 @@ def test_broken_and_unknown_feature_files(tmp_path):
     (tmp_path / "X.parquet").write_bytes(b"PAR1")
     (tmp_path / "X.txt").write_text("1 2 3")
     np.savez(tmp_path / "names.npz", a=X, b=X)
+    np.save(tmp_path / "one.npy", 1.0)
     for name, told in {
         "cut.npy": "cannot be read, perhaps truncated",
         "cut.npz": "cannot be read, perhaps truncated",
@@ -812,6 +831,7 @@ def test_broken_and_unknown_feature_files(tmp_path):
         "X.parquet": "cannot be read as a table",
         "X.txt": "expected a matrix of embeddings, .npy, .npz, .parquet",
         "absent.npy": "no such file",
+        "one.npy": "an array of shape (1,), expected (rows, dimensions)",
         "names.npz": "the array 'features' is missing (found: a, b)",
     }.items():
         assert told in embedding_refused(tmp_path, tmp_path / name), name
@@ -826,6 +846,10 @@ def test_keys_that_do_not_fit(tmp_path):
     assert "they look like '000.wav', the clips like '000'" in told
     told = embedding_refused(tmp_path, save(tmp_path / "a.npz", clip_name=np.array(["a"] * 8)))
     assert "the array 'clip_name' holds texts; if these are the clips, call it 'keys'" in told
+    path = save(tmp_path / "d.npz", clip_name=np.array(["a"] * 8), datasets=np.array(["d"] * 8))
+    assert "the array 'clip_name' holds texts" in embedding_refused(tmp_path, path)
+    path = save(tmp_path / "both.npz", keys=np.array(["000"] * 8), clip=np.array(["001"] * 8))
+    assert "keys and clip name the clip of a row twice" in embedding_refused(tmp_path, path)
     keys = np.array([b"000", b"caf\xe9", *[b"001"] * 6])
     told = embedding_refused(tmp_path, save(tmp_path / "b.npz", keys=keys))
     assert "row 2 (counting from 1), column 'keys'" in told
