@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -105,9 +106,15 @@ def found_path(path: Path) -> Path:
     if os.path.lexists(path) or path == path.parent:
         return path
     folder, name = found_path(path.parent), unicodedata.normalize("NFC", path.name)
-    there = [] if name.isascii() or not folder.is_dir() else os.listdir(folder)
-    same = (one for one in there if unicodedata.normalize("NFC", one) == name)
-    return folder / next(same, path.name)
+    if name.isascii() or not folder.is_dir():
+        return folder / path.name
+    return folder / _names_in(folder, folder.stat().st_mtime_ns).get(name, path.name)
+
+
+@functools.lru_cache(maxsize=8)
+def _names_in(folder: Path, changed: int) -> dict[str, str]:
+    """Return what a folder holds by its NFC name; kept, as each of its clips may be asked for."""
+    return {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}
 
 
 def move_files(source: Path, target: Path) -> None:

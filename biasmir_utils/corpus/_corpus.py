@@ -88,24 +88,7 @@ class Corpus:
         self.clips = check_clip_table(read_table_file(table), self.description, table)
         self._means: dict[str, NDArray[np.float32]] = {}
         self._unlisted: dict[str, int] = {}
-        self._files: dict[tuple[str, str], Path] = {}
-        self._dimensions: dict[str, int] = {}
-        for entry in self.description.embedding_files:
-            file = self.path / entry.path  # an absolute path replaces the folder
-            for cell, dimension in list_embeddings(file, self.datasets).items():
-                dataset, embedding = cell
-                if cell in self._files:
-                    raise CorpusError(
-                        f"{file}: /{dataset}/{embedding} is also in {self._files[cell]}; an "
-                        f"embedding of a dataset has one source, give one of them another name"
-                    )
-                self._files[cell] = file
-                known = self._dimensions.setdefault(embedding, dimension)
-                if known != dimension:
-                    raise CorpusError(
-                        f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
-                        f"dimensions, but {known} in another dataset; they must be alike"
-                    )
+        self._files, self._dimensions = _find_embeddings(self.path, self.description)
         self.warnings = [
             f"{name} was UNCHECKED when this corpus was made (it had {value}): nothing said that "
             f"it was the right file. `biasmir fetch` tells whether it has been checked since"
@@ -388,6 +371,31 @@ class Corpus:
             )
 
 
+def _find_embeddings(
+    folder: Path, description: Description
+) -> tuple[dict[tuple[str, str], Path], dict[str, int]]:
+    """Return the file of each dataset and embedding, and the dimension of each embedding."""
+    files: dict[tuple[str, str], Path] = {}
+    dimensions: dict[str, int] = {}
+    for entry in description.embedding_files:
+        file = folder / entry.path  # an absolute path replaces the folder
+        for cell, dimension in list_embeddings(file, description.datasets).items():
+            dataset, embedding = cell
+            if cell in files:
+                raise CorpusError(
+                    f"{file}: /{dataset}/{embedding} is also in {files[cell]}; an embedding of a "
+                    f"dataset has one source, give one of them another name"
+                )
+            files[cell] = file
+            known = dimensions.setdefault(embedding, dimension)
+            if known != dimension:
+                raise CorpusError(
+                    f"{file}: embedding {embedding!r} of dataset {dataset!r} has {dimension} "
+                    f"dimensions, but {known} in another dataset; they must be alike"
+                )
+    return files, dimensions
+
+
 def _alike(what: str, names: Iterable[str]) -> list[str]:
     """Say which names differ by case only."""
     by_lower: dict[str, list[str]] = {}
@@ -424,7 +432,8 @@ class CorpusWriter:
     **description
         The fields of `Description`: `name` and `title`; `datasets` and `groups` (sequences of
         str), the values of those columns in order; `targets` (a sequence of `Target`), each a
-        column of the clip table; perhaps `provenance`, `licences` and `shared_tracks`.
+        column of the clip table; perhaps `embedding_files` that are there already, `provenance`,
+        `licences` and `shared_tracks`.
     """
 
     def __init__(self, path: str | os.PathLike[str], **description: Any) -> None:
@@ -451,11 +460,12 @@ class CorpusWriter:
         Raises
         ------
         CorpusError
-            If the table breaks a rule, or the folder holds another corpus or clip table; nothing
-            is left in it then.
+            If the table or an embedding file breaks a rule, or the folder holds another corpus or
+            clip table; nothing is left in it then.
         """
         files = {f"embeddings/{name}.h5": name for name in embeddings or {}}
         check_free(self.path, *files)
+        _find_embeddings(self.path, self.description)
         own = [*self.description.embedding_files]
         own += [EmbeddingFile(file, made_here=True) for file in files]
         changed = replace(self.description, embedding_files=own)

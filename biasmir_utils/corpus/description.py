@@ -198,6 +198,8 @@ def _parsed(content: Mapping[str, Any], where: object) -> Description:
         for entry in found[key]:
             if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
                 raise CorpusError(f'{where}: "{key}" holds objects with "{what}", found {entry!r}')
+    if texts := [one for one in found["embedding_models"].values() if not isinstance(one, dict)]:
+        raise CorpusError(f'{where}: "embedding_models" holds objects, found {texts[0]!r}')
     datasets, groups = (_names(found[key], f'{where}: "{key}"') for key in ("datasets", "groups"))
     names = _names([entry["name"] for entry in found["targets"]], f'{where}: "targets"')
     if not datasets:
@@ -205,7 +207,7 @@ def _parsed(content: Mapping[str, Any], where: object) -> Description:
     check_path_names("dataset", datasets, where)
     targets = []
     for name, entry in zip(names, found["targets"], strict=True):
-        texts = {key: str(entry.get(key, "")) for key in ("kind", "unit", "description")}
+        texts = {key: str(entry.get(key) or "") for key in ("kind", "unit", "description")}
         if texts["kind"] not in TARGET_KINDS:
             raise CorpusError(
                 f"{where}: target {name!r} has kind {texts['kind']!r}, "

@@ -21,6 +21,7 @@ from hypothesis import assume, given, settings, strategies as st
 from biasmir_utils.corpus import (
     Corpus,
     CorpusWriter,
+    EmbeddingFile,
     Target,
     as_numbers,
     as_texts,
@@ -224,6 +225,7 @@ def test_a_folder_that_is_no_corpus(tmp_path):
         ({"targets": [{"name": "piano", "kind": "tag"}]}, "has kind 'tag'"),
         ({"targets": ["piano"]}, 'holds objects with "name"'),
         ({"embedding_files": ["a.h5"]}, 'holds objects with "path"'),
+        ({"embedding_models": {"toy": "x"}}, "\"embedding_models\" holds objects, found 'x'"),
         ({"provenance": 3}, '"provenance" must be an object'),
         ({"embedding_files": [{"path": "gone.h5"}]}, "gone.h5: no such embedding file"),
         ({"targets": [{"name": "drums", "kind": "label"}]}, "the column 'drums' is missing"),
@@ -499,6 +501,7 @@ def test_a_writer_takes_what_numpy_and_pandas_give(tmp_path, about, columns):
         ({"targets": ["piano"]}, {}, 'holds objects with "name"'),
         ({"provenance": {"share": np.float32("nan")}}, {}, "not JSON compliant: nan"),
         ({"provenance": {np.int64(1): 2}}, {}, "keys must be str"),
+        ({"embedding_files": [EmbeddingFile("gone.h5")]}, {}, "gone.h5: no such embedding file"),
         ({"name": b"\xe9"}, {}, "can't decode byte 0xe9"),
         ({}, {"remark": [1, "a"]}, "clips.parquet: cannot be stored .*remark"),
         ({}, {"clip": ["c", ["d"]]}, "row 2 .*'clip': .* is a list"),
