@@ -272,9 +272,7 @@ def versions(*packages: str) -> dict[str, str]:
         if package in found:  # what runs, whatever an installer wrote down of it
             continue
         for name in (package, f"{package}-cpu"):
-            try:
+            with suppress(importlib.metadata.PackageNotFoundError):
                 found[package] = importlib.metadata.version(name)
                 break
-            except importlib.metadata.PackageNotFoundError:
-                continue
     return found

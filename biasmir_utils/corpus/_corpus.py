@@ -402,11 +402,9 @@ def _alike(what: str, names: Iterable[str]) -> list[str]:
     for name in names:
         by_lower.setdefault(name.casefold(), []).append(name)
     same = [" and ".join(found) for found in by_lower.values() if len(found) > 1]
-    if not same:
-        return []
     shown = "; ".join(same[:3]) + (f" (and {len(same) - 3} more such)" if len(same) > 3 else "")
     told = f"{what}: {shown} differ in upper and lower case only; if they are one, write them alike"
-    return [told]
+    return [told] if same else []
 
 
 def check_free(folder: Path, *more: str) -> None:

@@ -118,6 +118,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
+        levels = table.index.to_frame(index=False)
     except Exception as error:
         raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
     if table.index.names == [None] and pd.api.types.is_integer_dtype(table.index):
@@ -127,12 +128,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             f"{path}: its index, which begins with {list(table.index[:1])}, has no name; give it "
             f"one, such as 'clip' (with pandas: rename_axis), or leave it out (index=False)"
         )
-    repeated = [
-        name
-        for name in table.index.names
-        if name in table and table.index.get_level_values(name).equals(pd.Index(table[name]))
-    ]
-    return table.drop(columns=repeated).reset_index(allow_duplicates=True)
+    table = table.reset_index(drop=True)
+    repeated = [name for name in levels if name in table and levels[name].equals(table[name])]
+    return pd.concat([levels.drop(columns=repeated), table], axis=1)
 
 
 def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -> pd.DataFrame:

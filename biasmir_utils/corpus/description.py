@@ -198,8 +198,8 @@ def _parsed(content: Mapping[str, Any], where: object) -> Description:
         for entry in found[key]:
             if not isinstance(entry, dict) or not isinstance(entry.get(what), str):
                 raise CorpusError(f'{where}: "{key}" holds objects with "{what}", found {entry!r}')
-    if texts := [one for one in found["embedding_models"].values() if not isinstance(one, dict)]:
-        raise CorpusError(f'{where}: "embedding_models" holds objects, found {texts[0]!r}')
+    if wrong := [one for one in found["embedding_models"].values() if not isinstance(one, dict)]:
+        raise CorpusError(f'{where}: "embedding_models" holds objects, found {wrong[0]!r}')
     datasets, groups = (_names(found[key], f'{where}: "{key}"') for key in ("datasets", "groups"))
     names = _names([entry["name"] for entry in found["targets"]], f'{where}: "targets"')
     if not datasets:
@@ -264,11 +264,9 @@ def as_text(cell: Any) -> str:
     ValueError
         If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
     """
-    if isinstance(cell, str):  # first, since asking for the others is slow
-        pass
-    elif isinstance(cell, bytes):
+    if isinstance(cell, bytes):
         cell = cell.decode()
-    elif isinstance(cell, Collection):
+    elif not isinstance(cell, str) and isinstance(cell, Collection):  # slow to ask for
         raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
     elif isinstance(cell, float | np.floating) and cell.is_integer():
         cell = int(cell)

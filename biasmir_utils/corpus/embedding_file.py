@@ -13,7 +13,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -79,13 +79,11 @@ def _check_storage(
         member = None if is_link else group[name]
         if isinstance(member, h5py.Group) and depth > 1:
             _check_storage(member, path, names[1:], depth - 1)
-        fault = "is a link" if is_link else ""
-        if isinstance(member, h5py.Dataset):
-            fault = _fault(member)
-        if fault:
+        fault = _fault(member) if isinstance(member, h5py.Dataset) else ""
+        if is_link or fault:
             raise CorpusError(
-                f"{path}: {group.name.rstrip('/')}/{name} {fault}; write the file anew with all "
-                f"its numbers in it, as they are or with gzip"
+                f"{path}: {group.name.rstrip('/')}/{name} {fault or 'is a link'}; write the "
+                f"file anew with all its numbers in it, as they are or with gzip"
             )
 
 
@@ -194,8 +192,7 @@ def _mean_over_frames(
 
 def cache_folder() -> Path:
     """Return the folder of the cache: `$BIASMIR_CACHE`, or the user's cache folder."""
-    given = os.environ.get("BIASMIR_CACHE")
-    if given:
+    if given := os.environ.get("BIASMIR_CACHE"):
         return Path(given)
     # Late: in a notebook, importing pooch makes tqdm warn that there are no widgets.
     import pooch
@@ -357,12 +354,9 @@ def write_embedding_file(
             group = file.create_group(f"{dataset}/{embedding}")
             group.create_dataset("features", data=features, **storage if features.size else {})
             left_out = (skipped or {}).get(dataset, {})
-            texts = {"keys": keys}
+            texts: dict[str, Iterable[str]] = {"keys": keys}
             if left_out:
-                texts |= {
-                    "skipped_keys": list(left_out),
-                    "skipped_reasons": list(left_out.values()),
-                }
+                texts |= {"skipped_keys": left_out, "skipped_reasons": left_out.values()}
             for name, listed in texts.items():
                 column = pd.Series(list(listed), name=name, dtype=object)
                 encoded = as_texts(column, f"{path}, {group.name}").fillna("").map(str.encode)

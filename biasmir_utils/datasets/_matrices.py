@@ -58,7 +58,7 @@ def match_rows(
         clips do not fit, or a number is not finite; it names row and clip.
     """
     ids, values, names = _read_matrix(path)
-    taken = {name.casefold() for name in clips}
+    taken = {str(name).casefold() for name in clips}
     # Arrays have numbers in the place of names, which are no names of columns.
     shared = [n for n in names if isinstance(n, str) and n.casefold() in taken]
     if shared and not allow_table_columns:

@@ -379,10 +379,8 @@ def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> tuple[pd.DataFr
 def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
     """Say which targets hold words for nothing, in a table as it was given and as checked."""
     notes = []
-    for target in targets:
-        if target.kind != "category" and given[target.name].dtype.kind not in "biuf":
-            known = given[target.name][rows[target.name].isna().to_numpy()].dropna()
-            notes += _unknown(known, len(rows))
+    for name in [target.name for target in targets if target.kind != "category"]:
+        notes += _unknown(given[name][rows[name].isna().to_numpy()].dropna(), len(rows))
     return notes
 
 

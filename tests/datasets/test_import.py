@@ -691,7 +691,7 @@ INDEXES = {
     "unnamed": (lambda X: X.rename(columns={"x": "Unnamed: 0"}), "column 1 has no name"),
     "one name": (
         lambda X: X.set_axis(pd.MultiIndex.from_product([["a"], range(8)], names=["a", "a"])),
-        "two columns are called 'a'",
+        "duplicate column labels",
     ),
 }
 
