@@ -132,13 +132,15 @@ class Workers:
         )
         # At least one, also while all workers are being replaced.
         running, seen = list(islice(futures, max(1, 2 * len(self)))), time.monotonic()
+        fetch = _SECONDS_TO_ANSWER
         try:
             while running:
                 try:
                     with self.client.as_current():
                         wait(running, _SECONDS_TO_ANSWER, "FIRST_COMPLETED")
                     future = next(one for one in running if one.done())
-                    result = future.result(_SECONDS_TO_ANSWER)
+                    fetch *= 2  # each try begins anew, and large results take long on slow lines
+                    result = future.result(fetch)
                 except TimeoutError:
                     if any(one.status == "error" for one in running):
                         raise  # that of a call
@@ -148,7 +150,7 @@ class Workers:
                         alone = f"came within {_SECONDS_OF_PATIENCE:.0f} s"
                         raise self._lost(f"all its workers are gone, no other {alone}") from None
                     continue
-                seen = time.monotonic()
+                seen, fetch = time.monotonic(), _SECONDS_TO_ANSWER
                 running.remove(future)
                 running.extend(islice(futures, 1))
                 yield result
