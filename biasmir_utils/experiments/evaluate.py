@@ -550,12 +550,11 @@ def _outcomes(
     tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
     told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
     span = cache(lambda: recognisers.span_in_range(X))
+    gaps = pair[train].gaps(task.subject)
 
     def of_variant(spec: Correction, mode: str, fitted: Any) -> Iterator[tuple[Row, Scores]]:
-        recogniser, correction = (
-            recognisers.make_recogniser(task.recogniser, kind, task.seed),
-            fitted,
-        )
+        recogniser = recognisers.make_recogniser(task.recogniser, kind, task.seed)
+        correction = fitted
         thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
         if (
             isinstance(recogniser, LogisticRecogniser)
@@ -603,9 +602,9 @@ def _outcomes(
                 "score": score,
                 "probability": probability,
             }
-            gaps = clips.gaps(task.subject) if test == train else []
             for row, kept in _measured(kind, names, key, table, thresholds):
-                yield _without_scores(kind, row, kept) if row["label"] in gaps else (row, kept)
+                is_gap = test == train and row["label"] in gaps
+                yield _without_scores(kind, row, kept) if is_gap else (row, kept)
 
     for variant, fitted in part.corrections.items():
         if variant not in failed:

@@ -204,7 +204,9 @@ class DatasetClips:
         Those of which a class (or any number) is tested only on clips of tracks that are in the
         training part, too: a recogniser may know the track, not the class.
         """
-        test, new = ~self.is_train, ~np.isin(self.tracks, self.tracks[self.is_train])
+        # A set: np.isin compares every object with every other.
+        test, known = ~self.is_train, set(self.tracks[self.is_train])
+        new = np.array([track not in known for track in self.tracks], dtype=bool)
         codes = self.labels[subject.name]
         if subject.kind == NUMBER:
             codes = np.where(np.isnan(codes), UNOBSERVED, PRESENT)
