@@ -9,6 +9,7 @@ import pytest
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import (
     bootstrap_scores,
+    compare,
     evaluate,
     falls,
     interval_over_labels,
@@ -66,6 +67,8 @@ def test_a_label_has_a_gap_inside_and_scores_across(gapped, target):
     assert means["mean"].notna().all()
     drawn = bootstrap_scores(found.scores, n_replicates=5).cells.set_index("label")
     assert drawn["value"].isna().sum() == 1
+    (note,) = (one for one in compare(found.results).notes if "are over fewer than" in one)
+    assert "or there is no score inside a dataset" in note
 
 
 def test_nothing_else_changes_by_a_gap(gapped):
