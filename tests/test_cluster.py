@@ -336,10 +336,9 @@ def test_an_extraction_may_begin_while_all_workers_are_replaced(sounds, two, mon
 
 
 def test_a_result_that_is_long_on_its_way(two, monkeypatch):
-    with import_module(MODULE).connect(two[0]) as workers:
-        with monkeypatch.context() as patch:
-            patch.setattr(f"{MODULE}._SECONDS_TO_ANSWER", 0.02)
-            (found,) = workers.results(bytes, [[50_000_000]])
+    with import_module(MODULE).connect(two[0]) as workers, monkeypatch.context() as patch:
+        patch.setattr(f"{MODULE}._SECONDS_TO_ANSWER", 0.02)
+        (found,) = workers.results(bytes, [[50_000_000]])
     assert found == bytes(50_000_000)
 
 
