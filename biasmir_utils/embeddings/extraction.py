@@ -339,8 +339,10 @@ def _absent(clips: Mapping[Clip, Path], missing: Iterable[Clip]) -> dict[Clip, s
     """
     absent = [clip for clip in missing if not clips[clip].exists()]
     for place_of in (lambda clip: str(clips[clip].parent), lambda clip: f"dataset {clip[0]!r}"):
-        for place in dict.fromkeys(map(place_of, absent)):
-            there = [path for clip, path in clips.items() if place_of(clip) == place]
+        files: dict[str, list[Path]] = {place_of(clip): [] for clip in absent}
+        for clip, path in clips.items() if absent else ():
+            files.get(place_of(clip), []).append(path)
+        for place, there in files.items():
             if len(there) > 1 and not any(path.exists() for path in there):
                 raise CorpusError(
                     f"{place}: none of its {len(there)} sound files is there (such as {there[0]}); "
