@@ -95,7 +95,7 @@ class Labels:
             )
         missing = np.asarray(pd.isna(array))
         if array.dtype.kind == "U" and array.dtype.itemsize >= 4 * _DIGITS:
-            missing |= array == "nan"  # an array of such a list; of texts only it is not so wide
+            missing |= array == "nan"  # an array of such a list, or of names as long as that
         present = array[~missing]
         try:
             names, inverse = np.unique(present, return_inverse=True)
