@@ -713,6 +713,7 @@ def reproduce(
         say(f"3/4 evaluate: done before, {paths.results}")
     else:
         say(f"3/4 evaluate: {len(plan.tasks)} tasks")
+        paths.check()
         how: dict[str, Any] = {"jobs": jobs, "progress": progress, "scheduler": scheduler}
         found = run.run_plan(plan, scores=scores, resume=paths.tasks, **how)
         run.write_evaluation(found, paths.results, run.task_keys(plan))

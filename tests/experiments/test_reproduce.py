@@ -167,6 +167,15 @@ def test_other_parameters_are_evaluated_anew(root):
     assert [path.name for path in (made / "results.csv.tasks").iterdir()] == [other]
 
 
+def test_what_is_in_the_way_is_named_before_the_work(root):
+    made = root / "reproduction"
+    made.mkdir(exist_ok=True)
+    (made / "results.csv").write_text("mine\n")
+    assert "results.csv cannot be written" in run("--root", root, *PART, code=1)
+    assert (made / "results.csv").read_text() == "mine\n"
+    assert not (made / "results.csv.tasks").exists()
+
+
 def test_a_killed_evaluation_goes_on(original, root):
     made = root / "reproduction"
     tasks = made / "results.csv.tasks"
