@@ -297,9 +297,8 @@ class KernelCorrection(base.DomainTransformer):
         self.scaler_: Any = base.NoCorrection() if domains is None else DomainCenter(scale=True)
         alike = self.scaler_.fit_transform(X, sample_domain=domains)
         self.mean_, deviation = alike.mean(axis=0), alike.std(axis=0)
-        self.deviation_ = np.where(
-            deviation <= base.rounding(base.largest_values(X)), 1.0, deviation
-        )
+        rounding = base.rounding(base.largest_values(X))
+        self.deviation_ = np.where(deviation <= rounding, 1.0, deviation)
         standardised = (alike - self.mean_) / self.deviation_
         self.feature_map_ = clone(self.feature_map or Fastfood()).fit(standardised)
         features = self.feature_map_.transform(standardised)

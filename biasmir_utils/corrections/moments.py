@@ -194,9 +194,8 @@ class Moments:
     @property
     def domains(self) -> list[Any]:
         """The domains, sorted."""
-        names: list[Any] = base.domain_labels(
-            [domain for domain, _ in self.cells], len(self.cells)
-        ).names
+        of_cells = [domain for domain, _ in self.cells]
+        names: list[Any] = base.domain_labels(of_cells, len(of_cells)).names
         return names
 
     @property

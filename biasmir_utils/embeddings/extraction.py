@@ -694,9 +694,9 @@ def _missing(
     seen = target.stat().st_mtime if target.is_file() else math.inf
 
     def wanted(clip: Clip, path: Path) -> bool:
-        if clip not in kept or kept[clip].n_frames or retry:
-            return clip not in kept or not kept[clip].n_frames
-        return path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > seen
+        if clip not in kept or kept[clip].n_frames:
+            return clip not in kept
+        return retry or (path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > seen)
 
     return {clip: path for clip, path in clips.items() if wanted(clip, path)}
 
@@ -750,11 +750,9 @@ def _parts_of(target: Path) -> Iterator[Path]:
     try:
         with locked(folder / "lock"):
             # What a killed process was writing.
-            for stale in [
-                *folder.glob(".*.partial.*"),
-                *target.parent.glob(f".{target.stem}.*.h5"),
-            ]:
-                stale.unlink(missing_ok=True)
+            stale = *folder.glob(".*.partial.*"), *target.parent.glob(f".{target.stem}.*.h5")
+            for path in stale:
+                path.unlink(missing_ok=True)
             yield folder
             for part in folder.glob("part-*.h5"):
                 part.unlink()

@@ -600,9 +600,8 @@ def dataset_shift(
     clips = _Clips(sample_domain, sample_track, paired)
     rows, y = clips.rows(X), clips.is_second()
     labels = np.vstack([y, clips.permuted(y, n_permutations, seed)])
-    return _shift(
-        [X], clips, labels, [probe_scale(rows) if scale is None else scale], seed, measures
-    )
+    scale = probe_scale(rows) if scale is None else scale
+    return _shift([X], clips, labels, [scale], seed, measures)
 
 
 def _shift(
