@@ -188,45 +188,7 @@ def plan_evaluation(
     seeds: int = 1,
     report: bool = False,
 ) -> Plan:
-    """List the tasks of an evaluation.
-
-    Parameters
-    ----------
-    corpus : Corpus
-    embeddings : str or sequence of str
-    corrections : str, or iterable of str or Correction
-        See `parse_corrections`; default none.
-    modes : str or sequence of str
-        On which rows of both datasets corrections are fitted. `global`: the training rows of
-        the recognisers, positives and negatives, which the paper's resampling chose by their
-        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
-        a look at any label, with recognisers that are trained on all that their own dataset has,
-        not on as many clips as the other one can match.
-    labels : sequence of str, optional
-        Default: all labels of the corpus.
-    target : str or sequence of str
-        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
-        them; or targets of the corpus (or `group`), all of one kind.
-    recogniser : str, optional
-        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
-        default is `logistic`, for a number `ridge`.
-    seed : int
-        Of the resampling and the random features; 42 in the paper.
-    seeds : int
-        How many seeds to run, from `seed` on.
-    report : bool
-        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    ArgumentError
-        If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
-        with the reason in `record["skipped"]`.
-    """
+    """List the tasks of an evaluation; see `evaluate` for the parameters and errors."""
     embeddings = _unique([embeddings] if isinstance(embeddings, str) else embeddings)
     modes = _unique([modes] if isinstance(modes, str) else modes)
     specs = parse_corrections(corrections)

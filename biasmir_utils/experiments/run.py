@@ -26,6 +26,7 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.evaluate import (
+    PAPER_SEED,
     Plan,
     Task,
     TaskResult,
@@ -34,7 +35,7 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.protocol import DatasetClips, array_sum
+from biasmir_utils.experiments.protocol import LABELS, DatasetClips, array_sum
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
@@ -270,11 +271,16 @@ def evaluate(
     corrections: str | Iterable[str | Correction] = ("none",),
     modes: str | Sequence[str] = ("global",),
     *,
+    labels: Sequence[str] | None = None,
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
+    seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
     scheduler: str | None = None,
-    **options: Any,
 ) -> Evaluation:
     """Train and test recognisers inside and across the datasets of a corpus.
 
@@ -284,9 +290,29 @@ def evaluate(
     Parameters
     ----------
     corpus : Corpus
-    embeddings, corrections, modes, **options
-        As for `plan_evaluation`, which lists them: also `labels`, `target`, `recogniser`, `seed`,
-        `seeds` and `report`.
+    embeddings : str or sequence of str
+    corrections : str, or iterable of str or Correction
+        See `parse_corrections`; default none.
+    modes : str or sequence of str
+        On which rows of both datasets corrections are fitted. `global`: the training rows of
+        the recognisers, positives and negatives, which the paper's resampling chose by their
+        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
+        a look at any label, with recognisers that are trained on all that their own dataset has,
+        not on as many clips as the other one can match.
+    labels : sequence of str, optional
+        Default: all labels of the corpus.
+    target : str or sequence of str
+        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
+        them; or targets of the corpus (or `group`), all of one kind.
+    recogniser : str, optional
+        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        default is `logistic`, for a number `ridge`.
+    seed : int
+        Of the resampling and the random features; 42 in the paper.
+    seeds : int
+        How many seeds to run, from `seed` on.
+    report : bool
+        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -307,7 +333,18 @@ def evaluate(
         If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
         with the reason in `record["skipped"]`.
     """
-    plan = plan_evaluation(corpus, embeddings, corrections, modes, **options)
+    plan = plan_evaluation(
+        corpus,
+        embeddings,
+        corrections,
+        modes,
+        labels=labels,
+        target=target,
+        recogniser=recogniser,
+        seed=seed,
+        seeds=seeds,
+        report=report,
+    )
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
 
