@@ -9,60 +9,44 @@ Conventions: a *dataset* is a domain, a *track* is the recording that a *clip* w
 *group* is a genre, an *embedding* is one vector for each clip, the mean over its *frames*.
 """
 
-from biasmir_utils.corpus._corpus import Corpus, CorpusWriter, check_free
+import types
+
+from biasmir_utils.corpus._corpus import (
+    Corpus as Corpus,
+    CorpusWriter as CorpusWriter,
+    check_free as check_free,
+)
 from biasmir_utils.corpus.clip_table import (
-    MISSING_WORDS,
-    SPLITS,
-    TEXT_COLUMNS,
-    as_numbers,
-    as_texts,
-    check_clip_table,
-    read_table_file,
-    read_text,
-    row_place,
+    MISSING_WORDS as MISSING_WORDS,
+    SPLITS as SPLITS,
+    TEXT_COLUMNS as TEXT_COLUMNS,
+    as_numbers as as_numbers,
+    as_texts as as_texts,
+    check_clip_table as check_clip_table,
+    read_table_file as read_table_file,
+    read_text as read_text,
+    row_place as row_place,
 )
 from biasmir_utils.corpus.description import (
-    EmbeddingFile,
-    Target,
-    as_text,
-    check_path_names,
-    compose,
+    EmbeddingFile as EmbeddingFile,
+    Target as Target,
+    as_text as as_text,
+    check_path_names as check_path_names,
+    compose as compose,
 )
 from biasmir_utils.corpus.embedding_file import (
-    CHUNK_BYTES,
-    cache_folder,
-    create_embedding_file,
-    list_embeddings,
-    open_embedding,
-    open_embedding_file,
-    read_keys,
-    write_embedding_file,
+    CHUNK_BYTES as CHUNK_BYTES,
+    cache_folder as cache_folder,
+    create_embedding_file as create_embedding_file,
+    list_embeddings as list_embeddings,
+    open_embedding as open_embedding,
+    open_embedding_file as open_embedding_file,
+    read_keys as read_keys,
+    write_embedding_file as write_embedding_file,
 )
 
-__all__ = [
-    "CHUNK_BYTES",
-    "MISSING_WORDS",
-    "SPLITS",
-    "TEXT_COLUMNS",
-    "Corpus",
-    "CorpusWriter",
-    "EmbeddingFile",
-    "Target",
-    "as_numbers",
-    "as_text",
-    "as_texts",
-    "cache_folder",
-    "check_clip_table",
-    "check_free",
-    "check_path_names",
-    "compose",
-    "create_embedding_file",
-    "list_embeddings",
-    "open_embedding",
-    "open_embedding_file",
-    "read_keys",
-    "read_table_file",
-    "read_text",
-    "row_place",
-    "write_embedding_file",
-]
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not (name.startswith("_") or isinstance(value, types.ModuleType))
+)
