@@ -114,7 +114,7 @@ def test_the_bibliography_has_an_address_for_every_work(html):
     entries = soup(html / "book" / "bibliography.html").select(".bd-article div.citation")
     assert len(entries) >= 20
     # Where a journal, a conference or a program has no DOI.
-    known = r"doi\.org/10\.|jmlr\.org|proceedings\.mlr\.press|github\.com"
+    known = r"doi\.org/10\.|jmlr\.org|proceedings\.mlr\.press|github\.com|dblp\.org/db/conf/"
     for entry in entries:
         links = " ".join(link["href"] for link in entry.find_all("a", href=True))
         assert re.search(known, links), entry.get_text()

@@ -141,5 +141,5 @@ def test_from_the_audio_to_the_comparison(hosts, tmp_path):
     assert "CHECKED" not in output
     compared = pd.read_csv(tmp_path / "comparison.csv")
     assert set(compared["quantity"]) == {
-        "mean", "fall", "change against none", "change against k",
+        "mean", "fall", "mean fall", "change against none", "change against k",
     }  # fmt: skip

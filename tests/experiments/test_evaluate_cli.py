@@ -273,18 +273,18 @@ def test_what_another_wrote_is_never_replaced(tiny_corpus, tmp_path):
     (tmp_path / "full.report.md").mkdir()
     (tmp_path / "busy.csv.tasks").write_text("of somebody else")
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-    there = "it is there already, and was not written as this output"
+    there = "already, which it does not replace"
     for command, name, told in (
-        ("evaluate", tiny_corpus / "corpus.csv", f"corpus.json: cannot be written, {there}"),
-        ("evaluate", tmp_path / "r.parquet", f"r.json: cannot be written, {there}"),
-        ("evaluate", tmp_path / "mine.csv", f"mine.json: cannot be written, {there}"),
-        ("evaluate", tmp_path / "table.csv", f"table.csv: cannot be written, {there}"),
-        ("evaluate", tmp_path / "link.csv", "link.csv: cannot be written, it is a link"),
-        ("evaluate", tmp_path / "full.csv", "full.report.md: cannot be written, it is a folder"),
+        ("evaluate", tiny_corpus / "corpus.csv", f"there is a corpus.json {there}"),
+        ("evaluate", tmp_path / "r.parquet", f"there is a r.json {there}"),
+        ("evaluate", tmp_path / "mine.csv", f"there is a mine.json {there}"),
+        ("evaluate", tmp_path / "table.csv", f"there is a table.csv {there}"),
+        ("evaluate", tmp_path / "link.csv", "link.csv cannot be written: it is a link"),
+        ("evaluate", tmp_path / "full.csv", "full.report.md cannot be written: it is a folder"),
         ("evaluate", tmp_path / "busy.csv", "busy.csv.tasks is not a folder"),
         ("probe", tiny_corpus / "clips.parquet", there),
-        ("compare", tmp_path / "r.csv", f"r.csv: cannot be written, {there}"),
-        ("compare", tmp_path / "r.parquet", f"r.json: cannot be written, {there}"),
+        ("compare", tmp_path / "r.csv", f"there is a r.csv {there}"),
+        ("compare", tmp_path / "r.parquet", f"there is a r.json {there}"),
     ):
         source = [out] if command == "compare" else [tiny_corpus]
         dry = ["--dry-run"] if command == "evaluate" else []
