@@ -65,7 +65,7 @@ def read_table_file(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     if path.suffix.lower() not in readers:
         raise CorpusError(f"{path}: expected a table, {' or '.join(readers)}")
     if not path.is_file():
-        raise CorpusError(f"{path}: no such file; it should hold a table")
+        raise CorpusError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}, not a table")
     return _check_columns(readers[path.suffix.lower()](path), path, columns)
 
 
@@ -101,9 +101,9 @@ def _read_csv(path: Path) -> pd.DataFrame:
             f"{path}, line {first}: {header[0]!r} is a remark, not the name of a column; take the "
             f"line out, or the sign where names follow"
         )
-    if len(header) == 1 and any(sign in header[0] for sign in ";\t"):
+    if len(header) == 1 and any(sign in header[0] for sign in ";\t|"):
         raise CorpusError(
-            f"{path}: the columns seem to be parted by semicolons or tabs; save it with commas"
+            f"{path}: the columns seem parted by semicolons, tabs or bars; save it with commas"
         )
     for line, cells in rows.items():
         if len(cells) != len(header):

@@ -74,9 +74,10 @@ def match_rows(
     wanted = pd.MultiIndex.from_frame(listed)
     known = owners.isin(wanted)
     if not known.any():
+        other = "dataset" if ids["clip"].isin(listed["clip"]).any() else "clip"
         raise CorpusError(
-            f"{path}: none of its {len(ids)} keys is a clip of {table}; they look like "
-            f"{ids['clip'].iloc[0]!r}, the clips like {listed['clip'].iloc[0]!r}"
+            f"{path}: none of its {len(ids)} keys is a clip of {table}; the first {other} here is "
+            f"{ids[other].iloc[0]!r}, and there {listed[other].iloc[0]!r}"
         )
     content = {}
     with np.errstate(over="ignore"):
@@ -96,8 +97,9 @@ def match_rows(
     notes = []
     if without := int((~wanted.isin(owners)).sum()):
         notes.append(f"{embedding}: {without} clips have no row")
-    if unlisted := int((~known).sum()):
-        notes.append(f"{embedding}: {unlisted} rows of clips not in the table were left out")
+    if len(unlisted := ids["clip"].to_numpy()[~known]):
+        left = f"{len(unlisted)} rows of clips not in the table were left out"
+        notes.append(f"{embedding}: {left}, the first of {unlisted[0]!r}")
     equal = [d for d, (_, rows) in content.items() if len(rows) > 1 and (rows == rows[0]).all()]
     if equal:
         notes.append(
@@ -196,14 +198,15 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
             if "features" not in file.files and len(file.files) != 1:
                 raise CorpusError(
                     f"{path}: the array 'features' is missing (found: "
-                    f"{', '.join(file.files) or 'none'})"
+                    f"{', '.join(file.files[:5]) or 'none'}{', ...' * (len(file.files) > 5)}); it "
+                    f"has a row for each name in the array 'keys'"
                 )
             features = "features" if "features" in file.files else file.files[0]
             values = np.atleast_1d(file[features])
             ids = {name: file[name] for name in _KEYS if name in file.files}
             others = [] if "clip" in map(_KEYS.get, ids) else {*file.files} - {features, *ids}
             for name, array in ((name, file[name]) for name in sorted(others)):
-                if array.dtype.kind in "SU" and array.shape == values.shape[:1]:
+                if array.dtype.kind in "SU" and array.shape and array.size == len(values):
                     raise CorpusError(
                         f"{path}: the array {name!r} holds texts; if these are the clips, call it "
                         f"'keys', or else take it out, and the rows are those of the table in order"
@@ -215,9 +218,7 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
                 f"loaded since they can run any code; save arrays of numbers and of texts (float32 "
                 f"and str)"
             ) from error
-        raise CorpusError(
-            f"{path}: cannot be read, perhaps truncated ({error}); make it anew"
-        ) from error
+        raise CorpusError(f"{path}: cannot be read, perhaps truncated ({error})") from error
     for name, array in ids.items():
         if array.ndim != 1 or array.dtype.kind not in "SUiu":
             raise CorpusError(
@@ -249,8 +250,7 @@ def _read_columns(path: Path) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
         return ids, _frames(table[names[0]], path), []
     for name, dtype in zip(names, table.dtypes, strict=True):
         if dtype.kind not in "fiu":
-            present = table[name].notna().to_numpy()
-            row = int(present.argmax())
+            row = int(table[name].notna().to_numpy().argmax())
             raise CorpusError(
                 f"{path}, row {row} (from 0): the column {name!r} holds {table[name].iloc[row]!r} "
                 f"({dtype}), expected numbers; all columns but 'clip' and 'dataset' are dimensions "

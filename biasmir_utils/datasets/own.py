@@ -41,6 +41,8 @@ SOUND_SUFFIXES = (
 )
 MOST_CATEGORIES = 50
 """A text column with more values than this is a remark, not a category."""
+# What a CSV holds where a list or the like was written into it as it is printed.
+_WRITTEN_LIST = re.compile("[\\[{](.*[\"',].*)?[]}]", re.DOTALL)
 
 
 def import_corpus(
@@ -135,8 +137,7 @@ def import_corpus(
                 f"embedding {embedding!r}: expected letters, digits and any of _ . + -, as it "
                 f"becomes the name of a file"
             )
-    parts = [f"embeddings/{embedding}.h5" for embedding in matrices]
-    check_free(out, *parts)
+    check_free(out, *(f"embeddings/{embedding}.h5" for embedding in matrices))
     kinds = {"label": labels, "category": categories, "number": numbers}
     named = {kind: [as_text(name) for name in names] for kind, names in kinds.items()}
     labels_from = labels_from and as_text(labels_from)
@@ -351,8 +352,9 @@ def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> tuple[pd.DataFr
         listed = isinstance(cell, list | np.ndarray)
         try:
             names = [*cell] if listed else [] if missing else as_text(cell).split(";")
-            if not all(isinstance(name, str) for name in names):
-                raise ValueError(f"{cell!r}, expected names, each a text")
+            written = not listed and _WRITTEN_LIST.fullmatch(";".join(names))
+            if written or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{cell!r}, expected names parted by semicolons, or in a list")
         except ValueError as error:
             raise CorpusError(
                 f"{path}, {row_place(rows, row)}, column {column!r}: {error}"
@@ -369,29 +371,28 @@ def _labels_from(rows: pd.DataFrame, path: Path, column: str) -> tuple[pd.DataFr
                 f"{path}, {row_place(rows, row)}, column {column!r}: {name!r} would be a label, "
                 f"but is a column already"
             )
-    found = {
-        name: [np.nan if one is None else float(name in one) for one in named] for name in names
-    }
+    found = {n: [np.nan if one is None else float(n in one) for one in named] for n in names}
     words = cells[cells.notna() & np.array([one is None for one in named])]
     return pd.DataFrame(found, rows.index), _unknown(words, len(rows))
 
 
 def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
-    """Say which targets hold words for nothing, in a table as it was given and as checked."""
+    """Say where a table, as it was given and as checked, holds words for nothing."""
     notes = []
-    for name in [target.name for target in targets if target.kind != "category"]:
-        notes += _unknown(given[name][rows[name].isna().to_numpy()].dropna(), len(rows))
+    kinds = {name: "category" for name in TEXT_COLUMNS if name in given}
+    for name, kind in (kinds | {target.name: target.kind for target in targets}).items():
+        if kind != "category":
+            notes += _unknown(given[name][rows[name].isna().to_numpy()].dropna(), len(rows))
+            continue
+        words = rows[name][rows[name].map(str.lower, na_action="ignore").isin(MISSING_WORDS)]
+        notes += _unknown(words, len(rows), "count as a name; leave unknown ones empty")
     return notes
 
 
-def _unknown(cells: pd.Series, of: int) -> list[str]:
+def _unknown(cells: pd.Series, of: int, then: str = "count as not observed") -> list[str]:
     """Say that cells of a column hold words for nothing, if there are any."""
-    if not len(cells):
-        return []
-    return [
-        f"note: {cells.name!r}: {len(cells)} of {of} cells hold a word for nothing, such as "
-        f"{cells.iloc[0]!r}, and count as not observed"
-    ]
+    told = f"note: {cells.name!r}: {len(cells)} of {of} cells hold a word for nothing, such as"
+    return [f"{told} {cells.iloc[0]!r}, and {then}"] if len(cells) else []
 
 
 def _draw_split(

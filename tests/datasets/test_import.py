@@ -205,7 +205,8 @@ def test_a_broken_table_is_named_by_line_and_column(tmp_path, body, told):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"clip;split\r\na;train\r\n", "semicolons or tabs; save it with commas"),
+        (b"clip;split\r\na;train\r\n", "semicolons, tabs or bars; save it with commas"),
+        (b"clip|split\na|train\n", "semicolons, tabs or bars; save it with commas"),
         ("clip,split\ncaf\u00e9,train\n".encode("latin-1"), "not UTF-8"),
         (b'clip,split\n"a,train\nb,test\n', "line 2: cannot be read as CSV"),
         (b",clip,split\n0,a,train\n", "column 1 has no name; give it one, or leave it out"),
@@ -241,10 +242,12 @@ def test_a_reserved_name_in_other_letters_is_not_passed_over(tmp_path, column, m
 def test_other_kinds_of_files_and_a_corpus_that_is_there(tmp_path):
     (tmp_path / "clips.xlsx").write_bytes(b"PK")
     (tmp_path / "clips.parquet").write_bytes(b"PAR1 nothing")
+    (tmp_path / "parts.parquet").mkdir()
     for name, told in {
         "clips.xlsx": "expected a table, .csv or .parquet",
         "clips.parquet": "cannot be read as a table",
         "absent.csv": "no such file",
+        "parts.parquet": "a folder, not a table",
     }.items():
         assert told in refused(tmp_path / "out", "--clips", tmp_path / name)
     table = write_csv(tmp_path / "clips.csv")
@@ -375,6 +378,41 @@ def test_labels_from_a_column_of_names(tmp_path):
     table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
     told = refused(tmp_path / "two", "--clips", table, "--labels-from", "instrument")
     assert "line 3, column 'instrument': 'clip' would be a label, but is a column" in told
+
+
+WRITTEN = (
+    "['piano', 'voice']",
+    '["piano"]',
+    "[]",
+    "['piano'\n 'voice']",
+    "[piano, voice]",
+    "{'a': 1}",
+)
+
+
+@pytest.mark.parametrize("cell", WRITTEN)
+def test_a_list_written_as_text_is_no_label(tmp_path, cell):
+    body = [["a", "piano"], ["b", "[other]; {x}"], ["c", cell]]
+    table = write_csv(tmp_path / "clips.csv", body, ["clip", "x"])
+    told = refused(tmp_path / "out", "--clips", table, "--labels-from", "x")
+    assert "line 4, column 'x': " in told
+    assert "expected names parted by semicolons, or in a list" in told
+    table = write_csv(tmp_path / "clips.csv", body[:2], ["clip", "x"])
+    corpus = import_corpus(tmp_path / "two", table, dataset="d", labels_from="x")
+    assert corpus.labels == ["[other]", "piano", "{x}"]
+
+
+@pytest.mark.parametrize("name", ["dataset", "track", "group", "mood"])
+def test_a_word_for_nothing_among_names_stays_a_name_and_is_noted(tmp_path, name):
+    given = frame(mood=["sad", "gay"] * 2)
+    given.loc[[1, 2], name] = ["NA", "None"]
+    given.to_csv(tmp_path / "clips.csv", index=False)
+    corpus = import_corpus(tmp_path / "out", tmp_path / "clips.csv", categories=["mood"])
+    assert set(corpus.clips[name]) > {"NA", "None"}
+    notes = [note for note in corpus.description.provenance["notes"] if note.startswith("note: ")]
+    told = "2 of 4 cells hold a word for nothing, such as 'NA', and count as a name; leave"
+    assert len(notes) == 1
+    assert f"{name!r}: {told}" in notes[0]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -619,7 +657,7 @@ def test_keys_several_rows_a_clip_unlisted_and_missing_ones(tmp_path, suffix):
     path = save(tmp_path / f"X{suffix}", matrix, **{name: np.array(keys)})
     output = run(tmp_path / "out", "--clips", table, "--features", path, "--embedding", "mine")
     assert "mine: 5 clips have no row" in output
-    assert "mine: 1 rows of clips not in the table were left out" in output
+    assert "mine: 1 rows of clips not in the table were left out, the first of 'unknown'" in output
     corpus = Corpus.load(tmp_path / "out")
     found = corpus.embedding("mine")
     np.testing.assert_array_equal(found[[0, 1, 7]], [[1, 1], [1, 1], [7, 7]])
@@ -823,6 +861,7 @@ def test_broken_and_unknown_feature_files(tmp_path):
     (tmp_path / "X.parquet").write_bytes(b"PAR1")
     (tmp_path / "X.txt").write_text("1 2 3")
     np.savez(tmp_path / "names.npz", a=X, b=X)
+    np.savez(tmp_path / "clips.npz", **{f"{i:03d}": x for i, x in enumerate(X)})
     np.save(tmp_path / "one.npy", 1.0)
     for name, told in {
         "cut.npy": "cannot be read, perhaps truncated",
@@ -833,6 +872,7 @@ def test_broken_and_unknown_feature_files(tmp_path):
         "absent.npy": "no such file",
         "one.npy": "an array of shape (1,), expected (rows, dimensions)",
         "names.npz": "the array 'features' is missing (found: a, b)",
+        "clips.npz": "(found: 000, 001, 002, 003, 004, ...); it has a row for each name in",
     }.items():
         assert told in embedding_refused(tmp_path, tmp_path / name), name
 
@@ -843,9 +883,14 @@ def test_keys_that_do_not_fit(tmp_path):
     path = save(tmp_path / "other.npz", keys=np.array([f"{i:03d}.wav" for i in range(8)]))
     told = embedding_refused(tmp_path, path)
     assert "none of its 8 keys is a clip" in told
-    assert "they look like '000.wav', the clips like '000'" in told
+    assert "the first clip here is '000.wav', and there '000'" in told
+    names = {"keys": np.array([f"{i:03d}" for i in range(8)]), "datasets": np.array(["one"] * 8)}
+    told = embedding_refused(tmp_path, save(tmp_path / "one.npz", **names))
+    assert "the first dataset here is 'one', and there 'studio'" in told
     told = embedding_refused(tmp_path, save(tmp_path / "a.npz", clip_name=np.array(["a"] * 8)))
     assert "the array 'clip_name' holds texts; if these are the clips, call it 'keys'" in told
+    told = embedding_refused(tmp_path, save(tmp_path / "b.npz", clip_name=np.array([["a"]] * 8)))
+    assert "the array 'clip_name' holds texts" in told
     path = save(tmp_path / "d.npz", clip_name=np.array(["a"] * 8), datasets=np.array(["d"] * 8))
     assert "the array 'clip_name' holds texts" in embedding_refused(tmp_path, path)
     path = save(tmp_path / "both.npz", keys=np.array(["000"] * 8), clip=np.array(["001"] * 8))
