@@ -332,11 +332,12 @@ def span_in_range(X: FloatArray) -> Span:
         If they are too long for single precision, or lost in the rounding of the constant.
     """
     length = np.sqrt(np.einsum("ij,ij->", X, X) / len(X))
-    shortest = SHORTEST_ROWS if X.shape[1] >= len(X) and length else 0.0
+    # Fewer features than rows give the same ranks down to a length of 1e-14.
+    shortest = (SHORTEST_ROWS if X.shape[1] >= len(X) else 1e-12) if length else 0.0
     if not shortest <= length <= LONGEST_ROWS:
         raise ArgumentError(
             f"the rows are {length:.1e} long on average, out of the range of single precision "
-            f"({SHORTEST_ROWS:g} to {LONGEST_ROWS:g}); multiply the embedding by a number"
+            f"({shortest:g} to {LONGEST_ROWS:g}); multiply the embedding by a number"
         )
     return Span.of(X)
 
