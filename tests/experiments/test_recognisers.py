@@ -30,7 +30,6 @@ from biasmir_utils.experiments import (
     recogniser_scores,
     roc_auc,
 )
-from biasmir_utils.experiments.recognisers import span_in_range
 
 # The logistic recogniser
 
@@ -395,8 +394,8 @@ def test_what_cannot_be_used_is_told(path, kind, told):
 
 @pytest.mark.parametrize(("width", "fits"), [(5, 1e-10), (40, 1e-4)])
 def test_rows_that_are_lost_in_rounding_are_refused_in_any_shape(width, fits):
-    X = np.random.default_rng(0).normal(size=(30, width))
+    X, y = np.random.default_rng(0).normal(size=(30, width)), np.arange(30) % 2
     for scale in (fits, 0.0):
-        span_in_range(X * scale)
+        make_recogniser("logistic").fit(X * scale, y)
     with pytest.raises(ArgumentError, match=r"long on average, out of the range"):
-        span_in_range(X * 1e-18)
+        make_recogniser("logistic").fit(X * 1e-18, y)
