@@ -181,23 +181,30 @@ def write_bundle(
             },
         },
     )
-    clips = corpus.clips.assign(audio=None, example_gain_db=np.nan)
+    return write_with_examples(writer, corpus, rows, names, progress)
+
+
+def write_with_examples(
+    writer: CorpusWriter, corpus: Corpus, rows: list[int], names: list[str], progress: bool = False
+) -> Corpus:
+    """Write a corpus with listening examples of these rows only, and its embeddings as means."""
+    out, clips = writer.path, corpus.clips.assign(audio=None, example_gain_db=np.nan)
     for row in tqdm(rows, unit="example", disable=not progress):
         source = corpus.audio_path(row)
-        assert source is not None  # _check has seen to it
+        assert source is not None  # whoever chose the rows has seen to it
         content, gain = listening_example(source)
         name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(content)
         clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
-    bundle = writer.write(clips)
+    written = writer.write(clips)
     for name in names:
         file = out / "embeddings" / f"{name}.h5"
         write_clip_level(corpus, name, file)
         stored = {"pooling": "mean over frames", "dtype": "float16"}
         record = corpus.model_record(name) | {"stored": stored}
-        bundle = bundle.add_embedding_file(file, {name: record})
-    return bundle
+        written = written.add_embedding_file(file, {name: record})
+    return written
 
 
 def _check(corpus: Corpus, out: Path, names: list[str]) -> None:

@@ -35,7 +35,7 @@ from biasmir_utils.corpus import Corpus, CorpusWriter, Target, read_table_file
 from biasmir_utils.errors import ArgumentError, BiasMIRError
 from biasmir_utils.experiments import evaluate
 from biasmir_utils.files import atomic_path, sha256, versions
-from bundle import CARD, EXAMPLE_LEVEL_DB, MP3_COMPRESSION, listening_example, write_clip_level
+from bundle import CARD, EXAMPLE_LEVEL_DB, MP3_COMPRESSION, write_with_examples
 
 COLUMNS = ["dataset", "clip", "track", "audio", "instrument"]
 COLUMNS += ["collection", "licence", "source", "seconds"]
@@ -298,24 +298,7 @@ def bundle(corpus: Corpus, out: Path) -> Corpus:
             "bundle": made,
         },
     )
-    clips = corpus.clips.assign(audio=None, example_gain_db=np.nan)
-    for row in rows:
-        source = corpus.audio_path(row)
-        assert source is not None
-        content, gain = listening_example(source)
-        name = f"audio/{clips['dataset'][row]}/{source.stem}.mp3"
-        with atomic_path(out / name) as temporary:
-            temporary.write_bytes(content)
-        clips.loc[row, ["audio", "example_gain_db"]] = name, round(gain, 2)
-    written = writer.write(clips)
-    for name in corpus.embedding_names:
-        file = out / "embeddings" / f"{name}.h5"
-        write_clip_level(corpus, name, file)
-        stored = {"pooling": "mean over frames", "dtype": "float16"}
-        written = written.add_embedding_file(
-            file, {name: corpus.model_record(name) | {"stored": stored}}
-        )
-    return written
+    return write_with_examples(writer, corpus, rows, corpus.embedding_names)
 
 
 def single_tracks(clips: pd.DataFrame) -> dict[str, dict[str, str]]:
