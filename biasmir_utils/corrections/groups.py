@@ -126,7 +126,7 @@ class SharedClusters(base.Storable):
     n_components: int = parameter(Option(low=1, whole=True), default=16)
     random_state: Any = parameter(SEED, default=0)
 
-    def fit(self, X: Any, y: Any = None, *, sample_domain: Any) -> SharedClusters:
+    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> SharedClusters:
         """Find the groups.
 
         Parameters
@@ -135,8 +135,8 @@ class SharedClusters(base.Storable):
             Rows of embeddings, or of features made of them.
         y : None
             Ignored.
-        sample_domain : array-like, (n_samples,)
-            Domain (dataset) of each row.
+        sample_domain : array-like, (n_samples,), or None
+            Domain (dataset) of each row; None is one domain for all.
 
         Returns
         -------
@@ -144,7 +144,9 @@ class SharedClusters(base.Storable):
         """
         X = validate_data(self, X, dtype=base.FLOAT_DTYPES)
         self._check_parameters()
-        domains = base.domain_labels(sample_domain, len(X))
+        domains = base.domain_labels(
+            np.zeros(len(X), dtype=int) if sample_domain is None else sample_domain, len(X)
+        )
         self.domains_ = domains.names
         rng = check_random_state(self.random_state)
         points = self._reduced(X.astype(np.float64), domains, rng)

@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding, read_keys
@@ -241,6 +242,7 @@ class MomentCorrection(base.DomainTransformer):
 
     __metadata_request__partial_fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
 
+    @available_if(lambda self: self.moments_suffice)
     def partial_fit(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
     ) -> MomentCorrection:
@@ -265,16 +267,17 @@ class MomentCorrection(base.DomainTransformer):
         Raises
         ------
         ArgumentError
-            If moments do not suffice, or the correction has none to go on from: it was loaded, or
-            fitted by `fit_moments` or to fewer rows than features. A new one begins with the first
-            chunk.
+            If the correction has no moments to go on from: it was loaded, or fitted by
+            `fit_moments` or to fewer rows than features. A new one begins with the first chunk.
+        AttributeError
+            If moments do not suffice: with `given`, all rows are needed at once.
         """
         first = not hasattr(self, "domains_")
         X = validate_data(self, X, dtype=base.FLOAT_DTYPES, reset=first)
         shape = X.shape[1], self.required_scatter
         moments = Moments(*shape) if first else getattr(self, "_moments", None)
-        if moments is None or not self.moments_suffice:
-            raise ArgumentError(f"{self} needs all rows at once (use fit), or has kept no moments.")
+        if moments is None:
+            raise ArgumentError(f"{self} has kept no moments to go on from; begin with a new one.")
         if sample_domain is not None:
             moments.update(X, sample_domain, sample_group)
         elif moments.cells:

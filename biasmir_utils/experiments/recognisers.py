@@ -43,7 +43,13 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _num_samples,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from biasmir_utils.corrections import ThinMap
 from biasmir_utils.errors import ArgumentError, did_you_mean
@@ -366,8 +372,10 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray, (n_classes,), or None
-        None for tags.
+    classes_ : ndarray, (n_classes,)
+        For tags 0 and 1.
+    outputs_2d_ : bool
+        Whether `y` was a matrix, of tags.
     C_ : float
         The chosen value.
     cv_roc_auc_ : ndarray, (n_Cs,)
@@ -402,8 +410,13 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         ArgumentError
             If there are fewer than two classes, a class or tag has fewer clips of one kind than
             there are folds, or the solver is unknown.
+        ValueError
+            If `y` holds numbers that are no classes, such as 0.5.
         """
         rows, values = validate_data(self, X, y, dtype=np.float64, multi_output=True)
+        check_classification_targets(values)
+        if values.ndim == 2 and values.shape[1] == 1 and not np.isin(values, (-1, 0, 1)).all():
+            values = column_or_1d(values, warn=True)  # a column of classes
         if self.solver not in SOLVERS:
             raise ArgumentError(f"solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
         if self.solver == "newton":
@@ -461,7 +474,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         probability: FloatArray = expit(decisions)
         if self._is_binary:
             return np.column_stack([1 - probability, probability])
-        if self.classes_ is not None:
+        if not self.outputs_2d_:
             total = probability.sum(axis=1, keepdims=True)
             probability /= np.maximum(total, np.finfo(np.float64).tiny)
         return probability
@@ -469,28 +482,35 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> Array:
         """Return the class of each clip, or for each tag 0 or 1."""
         decisions = self.decision_function(X)
-        if self.classes_ is None:
-            return (decisions > 0).astype(np.int8)
-        chosen = (decisions > 0).astype(int) if self._is_binary else decisions.argmax(axis=1)
+        yes_or_no = self._is_binary or self.outputs_2d_
+        chosen = (decisions > 0).astype(int) if yes_or_no else decisions.argmax(axis=1)
         found: Array = self.classes_[chosen]
         return found
 
     @property
     def _is_binary(self) -> bool:
-        return self.classes_ is not None and len(self.classes_) == 2
+        return not self.outputs_2d_ and len(self.classes_) == 2
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
+        return tags
 
     def _folds(self, y: Array) -> _Folds:
         """Return the outputs and their folds, and keep the classes."""
         empty = np.empty((len(y), 1))
-        if y.ndim == 2:
-            self.classes_ = None
+        self.outputs_2d_ = y.ndim == 2
+        if self.outputs_2d_:
+            self.classes_ = np.array([0, 1], y.dtype)
             outputs = y.T.astype(np.int8)
             splits = KFold(self.n_folds).split(empty)
             told = [f"tag {k}" for k in range(len(outputs))]
         else:
             self.classes_, codes = np.unique(y, return_inverse=True)
             if len(self.classes_) < 2:
-                raise ArgumentError(f"y must hold two classes or more, found {len(self.classes_)}")
+                raise ArgumentError(
+                    f"y must hold two classes or more, found {len(self.classes_)} class"
+                )
             own = [1] if len(self.classes_) == 2 else range(len(self.classes_))
             outputs = np.array([codes == k for k in own], np.int8)
             splits = StratifiedKFold(self.n_folds).split(empty, codes)
@@ -585,6 +605,7 @@ class _AtMost:
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> Any:
         wanted = self.n_neighbors if n_neighbors is None else n_neighbors  # type: ignore[attr-defined]
+        check_is_fitted(self)
         there = self.n_samples_fit_ - (X is None)  # type: ignore[attr-defined]
         return super().kneighbors(X, min(wanted, there), return_distance)  # type: ignore[misc]
 
@@ -597,12 +618,34 @@ class NeighboursRegressor(_AtMost, KNeighborsRegressor):
     """scikit-learn's, with as many neighbours as there are training rows at most."""
 
 
+class _StopsEarly:
+    """Early stopping where there are rows enough to hold some out, else none."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        asked = self.early_stopping  # type: ignore[has-type]
+        held_out = int(np.ceil(self.validation_fraction * _num_samples(X)))  # type: ignore[attr-defined]
+        classes = len(np.unique(np.asarray(y))) if is_classifier(self) else 0
+        self.early_stopping = asked and held_out >= max(2, classes)
+        try:
+            return super().fit(X, y)  # type: ignore[misc]
+        finally:
+            self.early_stopping = asked
+
+
+class PerceptronClassifier(_StopsEarly, MLPClassifier):
+    """scikit-learn's, that can be trained on a few rows, too."""
+
+
+class PerceptronRegressor(_StopsEarly, MLPRegressor):
+    """scikit-learn's, that can be trained on a few rows, too."""
+
+
 def _scaled(make: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Any]:
     return lambda: make_pipeline(StandardScaler(), make(*arguments, **options))
 
 
 _NEIGHBOURS = _scaled(NeighboursClassifier, N_NEIGHBOURS, weights="distance")
-_PERCEPTRON = _scaled(MLPClassifier, hidden_layer_sizes=(128,), early_stopping=True)
+_PERCEPTRON = _scaled(PerceptronClassifier, hidden_layer_sizes=(128,), early_stopping=True)
 _RIDGE = _scaled(RidgeClassifierCV, RIDGE_ALPHAS, class_weight="balanced")
 
 
@@ -628,7 +671,7 @@ RECOGNISERS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     },
     "mlp": {
         **dict.fromkeys((LABEL, TAGS, CATEGORY), _PERCEPTRON),
-        NUMBER: _scaled(MLPRegressor, hidden_layer_sizes=(128,), early_stopping=True),
+        NUMBER: _scaled(PerceptronRegressor, hidden_layer_sizes=(128,), early_stopping=True),
     },
 }
 

@@ -48,6 +48,8 @@ quiet = pytest.mark.filterwarnings(
 @parametrize_with_checks(
     [
         *(make() for make in CORRECTIONS),
+        *(make(given="label") for make in CORRECTIONS if "given" in make.options),
+        SharedClusters(max_groups=3),
         AutoGroups(clusters=SharedClusters(min_rows=2)),
         DomainCenter(scale=True, unseen="own"),
         KernelCorrection(feature_map=Fastfood(8, sigma=1.0)),

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import ThinMap
@@ -30,6 +31,37 @@ from biasmir_utils.experiments import (
     recogniser_scores,
     roc_auc,
 )
+
+QUICK_MLP = {
+    f"perceptronclassifier__{k}": v for k, v in {"max_iter": 40, "learning_rate_init": 0.02}.items()
+}
+IN_PLACE = "scikit-learn's pipelines fit their steps in place, and it expects that of its own"
+
+
+@pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore::sklearn.exceptions.SkipTestWarning"
+)
+@parametrize_with_checks(
+    [
+        LogisticRecogniser(),
+        LogisticRecogniser(Cs=(1.0,), solver="liblinear"),
+        *(
+            make_recogniser(name, kind)
+            for name in ("ridge", "svm", "knn")
+            for kind in ("label", "number")
+        ),
+        make_recogniser("mlp").set_params(**QUICK_MLP),
+    ],
+    expected_failed_checks=lambda estimator: dict.fromkeys(
+        ("check_estimators_overwrite_params", "check_dont_overwrite_parameters")
+        if hasattr(estimator, "steps")
+        else (),
+        IN_PLACE,
+    ),
+)
+def test_scikit_learn_s_checks(estimator, check):
+    check(estimator)
+
 
 # The logistic recogniser
 
