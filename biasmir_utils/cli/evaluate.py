@@ -77,9 +77,9 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
 @click.option(
     "--recogniser",
     show_default="logistic, for a number ridge",
-    help="logistic (the paper's), logistic-liblinear (scikit-learn's: exact to the last digit, "
-    "slow), ridge, svm, knn, mlp, or the dotted path of a scikit-learn estimator "
-    "(package.module:Name), whose code is run.",
+    help="logistic (the paper's), logistic:intercept=free (blind to where the origin lies), "
+    "logistic-liblinear (scikit-learn's: exact to the last digit, slow), ridge, svm, knn, mlp, or "
+    "the dotted path of a scikit-learn estimator (package.module:Name), whose code is run.",
 )
 @_options.seed("Of all random choices.", default=42)
 @click.option(

@@ -17,6 +17,7 @@ A correction of one's own is a class in a file of its own, registered by the dec
 `INLP`              linear domain classifiers, projected out one after the other
 `RandomProjection`  the control: a random subspace, projected out
 `NoCorrection`      the baseline
+`CommonShift`       a control: the mean of all rows, subtracted from all of them
 `Fastfood`          random Fourier features, the paper's `k`; `median_distance` its bandwidth
 `KernelCorrection`  any of these behind random features
 `AutoGroups`        a grouped form of these, with the groups that `discover_groups` finds
@@ -85,6 +86,7 @@ from biasmir_utils.corrections.projections import (
     RandomProjection as RandomProjection,
     lda_coefficients as lda_coefficients,
 )
+from biasmir_utils.corrections.shift import CommonShift as CommonShift
 from biasmir_utils.corrections.storage import (
     load_correction as load_correction,
     read_record as read_record,

@@ -157,6 +157,10 @@ class DomainCenter(DomainMap):
     a lower expected loss there than the best constant, for any convex loss. Differences of the
     means that are due to what the domains hold (their labels) are removed as well.
 
+    Without `scale` all rows of one domain move alike. So it cannot change the ROC-AUC on the rows of
+    one domain of a recogniser that is trained on another, but through a penalised intercept and the
+    strength of the penalty that was chosen with it: with a free intercept the change is zero.
+
     References
     ----------
     N. Belrose et al., "LEACE: perfect linear concept erasure in closed form", NeurIPS 2023: the

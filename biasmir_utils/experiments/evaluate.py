@@ -511,7 +511,7 @@ def _outcomes(
     X, y = part.X_train[train], truth[train][part.rows[train].all]
     tests = [part.space.test(features[test][test_rows[test]], train) for test in (0, 1)]
     told = f"recogniser {task.recogniser!r}, {len(X)} clips of {dataset}"
-    span = cache(lambda: recognisers.span_in_range(X))
+    span = cache(lambda free: recognisers.span_in_range(X, free))
     gaps = pair[train].gaps(task.subject)
 
     def of_variant(spec: Correction, mode: str, fitted: Any) -> Iterator[tuple[Row, Scores]]:
@@ -524,7 +524,7 @@ def _outcomes(
             and (fitted is None or spec.is_low_rank)
         ):
             # One span serves the uncorrected rows and all thin maps of them.
-            _fit_span(recogniser, span(), fitted, y)
+            _fit_span(recogniser, span(recogniser.is_free), fitted, y)
             correction = None
         else:
             rows, complete = _corrected(fitted, X, dataset), _complete(recogniser, y, told)

@@ -2,16 +2,19 @@
 
 `logistic` is the paper's, `LogisticRecogniser`: its C is one of 12 values from 1e-8 to 1e3 in
 decades, chosen by ROC-AUC in 3 unshuffled folds (the smallest of the best values), with a last fit
-on all training rows. The others stand for families that read an embedding in other ways, with the
-habits of scikit-learn and standardised features. A dotted path, `package.module:Name` or
-`package.module.Name`, names an estimator class or a function that returns an estimator; **it is
-imported and called, so it runs the code that it names**.
+on all training rows. `logistic:intercept=free` solves the same without a penalty on the intercept,
+exactly: a translation of all rows changes nothing in it, which cannot be said of the paper's. The
+others stand for families that read an embedding in other ways, with the habits of scikit-learn and
+standardised features. A dotted path, `package.module:Name` or `package.module.Name`, names an
+estimator class or a function that returns an estimator; **it is imported and called, so it runs the
+code that it names**.
 
 The logistic regression minimises liblinear's objective::
 
     |w|^2 / 2 + sum_i c_i log(1 + exp(-s_i z_i'w)),   s_i = 1 or -1
 
-where the intercept is the weight of a constant feature of z and is penalised too. A problem is
+where the intercept is the weight of a constant feature of z and is penalised too, unless it is
+free: then the rows are centred and the weight of the constant has no part in |w|^2. A problem is
 one vector c: it holds C, the class weights, and 0 for rows outside of a fold. Two things make
 it fast. An L2-penalised model has its weights in the span of its rows, so that n rows need no
 more than n coordinates (`Span`; no approximation). In those coordinates, the principal axes of
@@ -51,7 +54,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from biasmir_utils.corrections import ThinMap
+from biasmir_utils.corrections import Option, ThinMap
 from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.metrics import column_roc_auc
 from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS
@@ -65,6 +68,8 @@ TOLERANCE = 1e-4
 MAX_NEWTON_STEPS = 100
 MAX_GRADIENT_STEPS = 200
 FORCING = 0.3
+# With a free intercept.
+EXACT = 1e-8
 SHORTEST_ROWS, LONGEST_ROWS = 1e-5, 1e15
 
 
@@ -85,10 +90,14 @@ class LogisticRows:
     ----------
     Z : ndarray, (n_rows, r)
         Coordinates, the constant feature included.
+    free : bool
+        Whether the weight of the last coordinate is not penalised.
     """
 
-    def __init__(self, Z: FloatArray) -> None:
+    def __init__(self, Z: FloatArray, free: bool = False) -> None:
         self.Z = np.ascontiguousarray(Z)
+        self.penalty = np.ones(self.Z.shape[1], np.float32)
+        self.penalty[-1] -= free
         self.single = self.Z.astype(np.float32)
         self.transposed = np.ascontiguousarray(self.single.T)
         self.squares = self.single**2
@@ -100,7 +109,7 @@ class LogisticRows:
         diagonal: SingleArray,
         forcing: FloatArray,
     ) -> FloatArray:
-        """Solve ``(1 + Z' diag(curvature) Z) step = -gradient`` to the relative error `forcing`."""
+        """Solve ``(penalty + Z' diag(curvature) Z) step = -gradient`` to the error `forcing`."""
         # Scaled to unit length: single precision overflows early.
         length = np.maximum(np.linalg.norm(gradient, axis=1), np.finfo(np.float64).tiny)
         residual = (-gradient / length[:, np.newaxis]).astype(np.float32)
@@ -112,7 +121,8 @@ class LogisticRows:
         current = np.zeros_like(residual)
         active = np.arange(len(residual))
         for _ in range(MAX_GRADIENT_STEPS):
-            product = ((direction @ self.transposed) * curvature) @ self.single + direction
+            product = ((direction @ self.transposed) * curvature) @ self.single
+            product += self.penalty * direction
             rate = (energy / _row_dot(direction, product))[:, np.newaxis]
             current += rate * direction
             residual -= rate * product
@@ -172,16 +182,16 @@ def solve_logistic(
     weights = np.zeros((len(costs), Z.shape[1])) if start is None else start.copy()
     decisions = np.zeros(costs.shape) if start is None else weights @ Z.T
     at_zero = (costs * (0.5 - y)) @ Z
-    diagonal = 1 + (costs / 4).astype(np.float32) @ rows.squares
+    diagonal = rows.penalty + (costs / 4).astype(np.float32) @ rows.squares
     reference = np.maximum(_decrement(at_zero, diagonal), np.finfo(np.float64).tiny)
 
     unsolved = np.arange(len(costs))
     for _ in range(MAX_NEWTON_STEPS):
         W, F, c, t = (a[unsolved] for a in (weights, decisions, costs, y))
         probability = expit(F)
-        gradient = W + (c * (probability - t)) @ Z
+        gradient = rows.penalty * W + (c * (probability - t)) @ Z
         curvature = (c * probability * (1 - probability)).astype(np.float32)
-        diagonal = 1 + curvature @ rows.squares
+        diagonal = rows.penalty + curvature @ rows.squares
         progress = _decrement(gradient, diagonal) / reference[unsolved]
         going_on = progress > tol
         if not going_on.any():
@@ -195,7 +205,7 @@ def solve_logistic(
             np.minimum(FORCING, np.sqrt(progress[going_on])),
         )
         change = step @ Z.T
-        size = _line_search(W, F, step, change, gradient, c, t)[:, np.newaxis]
+        size = _line_search(rows.penalty, W, F, step, change, gradient, c, t)[:, np.newaxis]
         weights[unsolved] = W + size * step
         decisions[unsolved] = F + size * change
     return weights, decisions
@@ -210,6 +220,7 @@ def _row_dot(a: SingleArray, b: SingleArray) -> SingleArray:
 
 
 def _line_search(
+    penalty: SingleArray,
     W: FloatArray,
     F: FloatArray,
     step: FloatArray,
@@ -226,7 +237,7 @@ def _line_search(
         margin = sign * decisions  # log(1 + exp(margin)), several times as fast as logaddexp
         softplus = np.maximum(margin, 0) + np.log1p(np.exp(-np.abs(margin)))
         loss = np.einsum("ij,ij->i", costs, softplus)
-        return 0.5 * np.einsum("ij,ij->i", weights, weights) + loss
+        return 0.5 * np.einsum("ij,ij->i", weights, penalty * weights) + loss
 
     size = np.ones(len(W))
     before = objective(np.zeros(len(W)))
@@ -243,7 +254,8 @@ def _line_search(
 class Span:
     """Rows ``[X, 1] = coordinates @ Q'`` with orthonormal columns Q, (n_features + 1, r).
 
-    With fewer rows than features, Q is not built: it is ``rows.T @ factor``.
+    With fewer rows than features, Q is not built: it is ``rows.T @ factor``. For a free intercept
+    the rows are ``[X - center, 0]``.
 
     Attributes
     ----------
@@ -253,26 +265,30 @@ class Span:
     factor : ndarray, (n_rows, r) or (n_features + 1, r)
     extra : ndarray, (n_features + 1, k)
         Further orthonormal columns of Q, outside the span of the rows.
+    center : ndarray, (n_features,), or None
+        The mean of X where the intercept is free.
     """
 
     coordinates: FloatArray
     rows: FloatArray | None
     factor: FloatArray
     extra: FloatArray
+    center: FloatArray | None = None
 
     @classmethod
-    def of(cls, X: FloatArray) -> Span:
+    def of(cls, X: FloatArray, free: bool = False) -> Span:
         """Return the span of the rows of `X`, (n_rows, n_features), and the constant."""
-        rows = np.column_stack([X, np.ones(len(X))])
+        center = X.mean(axis=0) if free else None
+        rows = np.column_stack([X if center is None else X - center, np.full(len(X), 1.0 - free)])
         extra = np.empty((rows.shape[1], 0))
         if rows.shape[1] <= rows.shape[0]:
             _, axes = np.linalg.eigh(rows.T @ rows)
-            return cls(rows @ axes, None, axes, extra)
+            return cls(rows @ axes, None, axes, extra, center)
         values, vectors = np.linalg.eigh(rows @ rows.T)
         # Below this an eigenvalue is rounding error: the rows are linearly dependent.
         kept = values > values[-1] * len(values) * np.finfo(np.float64).eps
         lengths = np.sqrt(values[kept])
-        return cls(vectors[:, kept] * lengths, rows, vectors[:, kept] / lengths, extra)
+        return cls(vectors[:, kept] * lengths, rows, vectors[:, kept] / lengths, extra, center)
 
     def move(self, thin: ThinMap, dose: float = 1.0) -> Span:
         """Return the span after a thin map of the rows, without going back to the features.
@@ -305,17 +321,26 @@ class Span:
             [self.coordinates, np.zeros((len(self.coordinates), added.shape[1]))]
         )
         coordinates -= dose * scores @ np.vstack([inside, added.T @ along]).T
-        return replace(self, coordinates=coordinates, extra=np.hstack([self.extra, added]))
+        center = None if self.center is None else thin(self.center[np.newaxis], dose)[0]
+        return replace(
+            self, coordinates=coordinates, extra=np.hstack([self.extra, added]), center=center
+        )
 
     @cached_property
     def problem_rows(self) -> LogisticRows:
-        """The coordinates as `solve_logistic` takes them."""
-        return LogisticRows(self.coordinates)
+        """The coordinates as `solve_logistic` takes them, a free constant last."""
+        if self.center is None:
+            return LogisticRows(self.coordinates)
+        ones = np.ones(len(self.coordinates))
+        return LogisticRows(np.column_stack([self.coordinates, ones]), free=True)
 
     def weights(self, solution: FloatArray) -> tuple[FloatArray, float]:
         """Return coefficients (n_features,) and intercept of a solution (r,)."""
-        full = self._from_coordinates(solution)
-        return full[:-1], float(full[-1])
+        if self.center is None:
+            full = self._from_coordinates(solution)
+            return full[:-1], float(full[-1])
+        coef = self._from_coordinates(solution[:-1])[:-1]
+        return coef, float(solution[-1] - coef @ self.center)
 
     def _to_coordinates(self, columns: FloatArray) -> FloatArray:
         """Return ``Q' @ columns``."""
@@ -329,8 +354,14 @@ class Span:
         return (own if self.rows is None else self.rows.T @ own) + self.extra @ columns[r:]
 
 
-def span_in_range(X: FloatArray) -> Span:
+def span_in_range(X: FloatArray, free: bool = False) -> Span:
     """Return the span of rows, (n_rows, n_features), that a `LogisticRecogniser` can be fitted to.
+
+    Parameters
+    ----------
+    X : ndarray, (n_rows, n_features)
+    free : bool
+        Whether the intercept is.
 
     Raises
     ------
@@ -345,11 +376,12 @@ def span_in_range(X: FloatArray) -> Span:
             f"the rows are {length:.1e} long on average, out of the range of single precision "
             f"({shortest:g} to {LONGEST_ROWS:g}); multiply the embedding by a number"
         )
-    return Span.of(X)
+    return Span.of(X, free)
 
 
 PAPER_C = tuple(10.0**exponent for exponent in range(-8, 4))
 SOLVERS = ("newton", "liblinear")
+INTERCEPT = Option(("penalised", "free"))
 
 
 class LogisticRecogniser(ClassifierMixin, BaseEstimator):
@@ -369,6 +401,10 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         authors' numbers to the last digit; `newton` (see `solve_logistic`) solves values of C
         and folds together, in the span of the rows, and is many times faster. The two differ
         where C is large and the classes are separable: scikit-learn's stops before the optimum.
+    intercept : {'penalised', 'free'}
+        Penalised, as liblinear does and the paper did, the intercept makes the result depend on
+        where the origin lies. Free, a translation of all rows changes nothing, and all fits that
+        decide are solved to a relative Newton decrement of 1e-8; with `newton` only.
 
     Attributes
     ----------
@@ -389,11 +425,16 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, Cs: tuple[float, ...] = PAPER_C, n_folds: int = 3, solver: str = "newton"
+        self,
+        Cs: tuple[float, ...] = PAPER_C,
+        n_folds: int = 3,
+        solver: str = "newton",
+        intercept: str = "penalised",
     ) -> None:
         self.Cs = Cs
         self.n_folds = n_folds
         self.solver = solver
+        self.intercept = intercept
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> LogisticRecogniser:
         """Choose C and fit.
@@ -409,7 +450,7 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         ------
         ArgumentError
             If there are fewer than two classes, a class or tag has fewer clips of one kind than
-            there are folds, or the solver is unknown.
+            there are folds, or a parameter has another value.
         ValueError
             If `y` holds numbers that are no classes, such as 0.5.
         """
@@ -419,8 +460,11 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             values = column_or_1d(values, warn=True)  # a column of classes
         if self.solver not in SOLVERS:
             raise ArgumentError(f"solver {self.solver!r}: expected one of {', '.join(SOLVERS)}")
+        INTERCEPT.check(self.intercept, "intercept")
         if self.solver == "newton":
-            return self.fit_span(span_in_range(rows), values)
+            return self.fit_span(span_in_range(rows, self.is_free), values)
+        if self.is_free:
+            raise ArgumentError("liblinear penalises the intercept; a free one needs newton")
         folds = self._folds(values)
         decisions = np.array([_liblinear_folds(rows, folds, C) for C in self.Cs])
         best = self._choose(folds.scores(decisions))
@@ -438,16 +482,18 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         span : Span
+            With a center where the intercept is free.
         y : array-like
             As for `fit`.
         """
         folds, rows = self._folds(np.asarray(y)), span.problem_rows
-        solutions, decisions = folds.solve(rows, self.Cs)
+        tol = EXACT if self.is_free else TOLERANCE
+        solutions, decisions = folds.solve(rows, self.Cs, tol)
         best = self._choose(folds.scores(decisions))
         self._keep_held_out(folds, decisions[best])
         final = [self.C_ * balanced_weights(column, column >= 0) for column in folds.y]
         start = solutions[best].reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
-        found, _ = solve_logistic(rows, np.maximum(folds.y, 0), np.array(final), start)
+        found, _ = solve_logistic(rows, np.maximum(folds.y, 0), np.array(final), start, tol)
         parts = [span.weights(solution) for solution in found]
         self.coef_ = np.array([coef for coef, _ in parts])
         self.intercept_ = np.array([intercept for _, intercept in parts])
@@ -486,6 +532,16 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         chosen = (decisions > 0).astype(int) if yes_or_no else decisions.argmax(axis=1)
         found: Array = self.classes_[chosen]
         return found
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """What a name may set, as in ``logistic:intercept=free``."""
+        return {"intercept": INTERCEPT} if self.solver == "newton" else {}
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the intercept is not penalised."""
+        return self.intercept == "free"
 
     @property
     def _is_binary(self) -> bool:
@@ -556,7 +612,9 @@ class _Folds:
     y: NDArray[np.int8]
     train: NDArray[np.bool_]
 
-    def solve(self, rows: LogisticRows, Cs: tuple[float, ...]) -> tuple[FloatArray, FloatArray]:
+    def solve(
+        self, rows: LogisticRows, Cs: tuple[float, ...], tol: float
+    ) -> tuple[FloatArray, FloatArray]:
         """Return solutions, (n_Cs, n_outputs * n_folds, r), and decisions, see `scores`."""
         weights = np.array(
             [[balanced_weights(y, mask & (y >= 0)) for mask in self.train] for y in self.y]
@@ -564,7 +622,7 @@ class _Folds:
         costs = np.array(Cs, dtype=np.float64)[:, np.newaxis, np.newaxis, np.newaxis] * weights
         y = np.broadcast_to(np.maximum(self.y, 0)[:, np.newaxis], costs.shape)
         n, r = rows.Z.shape
-        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n))
+        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n), tol=tol)
         return solved.reshape(len(Cs), -1, r), decisions.reshape(costs.shape)
 
     def scores(self, decisions: FloatArray) -> FloatArray:
@@ -687,7 +745,8 @@ def make_recogniser(name: str, kind: str = LABEL, seed: int = 0) -> Any:
     Parameters
     ----------
     name : str
-        One of `recogniser_names` for this kind, or a dotted path.
+        One of `recogniser_names` for this kind, `logistic` also with its option, as in
+        ``logistic:intercept=free``; or a dotted path.
     kind : {'label', 'tags', 'category', 'number'}
         What is recognised.
     seed : int
@@ -701,8 +760,18 @@ def make_recogniser(name: str, kind: str = LABEL, seed: int = 0) -> Any:
         estimator for this kind.
     """
     known = recogniser_names(kind)
-    if name in known:
-        estimator = RECOGNISERS[name][kind]()
+    plain, _, options = name.partition(":")
+    if plain in known and (name == plain or "=" in options):
+        estimator = RECOGNISERS[plain][kind]()
+        may_be = getattr(estimator, "options", {})
+        for option in options.split(",") if options else ():
+            key, _, text = option.partition("=")
+            if key not in may_be:
+                raise ArgumentError(
+                    f"recogniser {name!r}: {plain!r} has no option {key!r}; there are: "
+                    f"{', '.join(may_be) or 'none'}"
+                )
+            estimator.set_params(**{key: may_be[key].parse(text, f"recogniser {name!r}: {key}")})
     elif "." in name or ":" in name:
         estimator = _imported(name, kind)
     else:

@@ -84,7 +84,7 @@ def test_sets_and_repeats() -> None:
     [
         ("ldaa", "Did you mean 'lda'"),
         ("", "unknown correction ''"),
-        ("pubset", r"There are: none, lda, .*zscore\. .* the sets paper, standard, all"),
+        ("pubset", r"There are: none, shift, lda, .*zscore\. .* the sets paper, standard, all"),
         ("all", r"'all' is a set of corrections \(none, lda, .*one of them is expected"),
         ("paper:alpha=0.5", "a set has no options"),
         ("lda:alpha", "expected option=value"),

@@ -304,19 +304,34 @@ def test_a_dose_of_zero_is_no_correction_and_doses_share_the_direction(corpus):
 
 
 @pytest.mark.parametrize(
-    "correction",
-    ["lda:alpha=0.7", "mlda", "mklda", "leace:alpha=0.7", "leace:groups=group,kernel=fastfood"],
+    ("correction", "recogniser"),
+    [
+        *((name, "logistic") for name in ("lda:alpha=0.7", "mlda", "mklda", "leace:alpha=0.7")),
+        ("leace:groups=group,kernel=fastfood", "logistic"),
+        ("leace:alpha=0.7", "logistic:intercept=free"),
+    ],
 )
 def test_the_short_cut_for_thin_maps_gives_what_transforming_the_rows_gives(
-    corpus, monkeypatch, correction
+    corpus, monkeypatch, correction, recogniser
 ):
-    short = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
+    how = {"recogniser": recogniser, "jobs": 1, "scores": True}
+    short = evaluate(corpus, "toy2", correction, **how)
     monkeypatch.setattr(Correction, "is_low_rank", False)
-    long = evaluate(corpus, "toy2", correction, jobs=1, scores=True)
+    long = evaluate(corpus, "toy2", correction, **how)
     np.testing.assert_array_equal(short.results["C"], long.results["C"])
     for score in ("score", "probability"):
         spread = long.scores[score].abs().max()
         np.testing.assert_allclose(short.scores[score], long.scores[score], atol=2e-3 * spread)
+
+
+def test_with_a_free_intercept_rows_that_move_alike_change_nothing(corpus):
+    """Neither the origin of all rows nor that of each dataset; with the paper's, both do."""
+    for recogniser in ("logistic", "logistic:intercept=free"):
+        names = ["none", "shift", "center"]
+        found = evaluate(corpus, "toy2", names, recogniser=recogniser, jobs=1).results
+        aucs = [part["roc_auc"].to_numpy() for _, part in found.groupby("correction", sort=False)]
+        same = [np.allclose(one, aucs[0], atol=1e-12) for one in aucs[1:]]
+        assert same == 2 * [recogniser != "logistic"]
 
 
 def test_the_seed_decides_the_resampling(corpus):

@@ -113,12 +113,15 @@ def assert_minimises(model, X, y, C):
     """Compare the objective at a fit with its minimum, as another program finds it."""
     costs = C * len(y) / (2 * np.where(y > 0, y.sum(), (1 - y).sum()))
     rows = np.column_stack([X, np.ones(len(y))])
+    penalty = np.append(np.ones(X.shape[1]), model.intercept == "penalised")
 
     def objective(w):
-        return 0.5 * w @ w + costs @ np.logaddexp(0, np.where(y > 0, -1, 1) * (rows @ w))
+        return 0.5 * w @ (penalty * w) + costs @ np.logaddexp(
+            0, np.where(y > 0, -1, 1) * (rows @ w)
+        )
 
     def gradient(w):
-        return w + rows.T @ (costs * (expit(rows @ w) - y))
+        return penalty * w + rows.T @ (costs * (expit(rows @ w) - y))
 
     best = minimize(
         objective,
@@ -137,11 +140,25 @@ def assert_minimises(model, X, y, C):
     st.integers(16, 40),
     st.integers(1, 60),
     st.sampled_from([1e-6, 1e-2, 1.0, 100.0]),
+    st.sampled_from(["penalised", "free"]),
     st.integers(0, 2**31),
 )
-def test_a_fit_minimises_the_objective(n, n_features, C, seed):
+def test_a_fit_minimises_the_objective(n, n_features, C, intercept, seed):
     X, y = make(n, n_features, seed, offset=2.0)
-    assert_minimises(LogisticRecogniser(Cs=(C,)).fit(X, y), X, y, C)
+    assert_minimises(LogisticRecogniser(Cs=(C,), intercept=intercept).fit(X, y), X, y, C)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(24, 60), st.integers(1, 80), st.floats(-100, 100), st.integers(0, 2**31))
+def test_a_free_intercept_is_blind_to_a_translation_of_all_rows(n, n_features, far, seed):
+    X, y = make(n, n_features, seed)
+    fresh, _ = make(50, n_features, seed + 1)
+    step = far * np.random.default_rng(seed).normal(size=n_features)
+    scores = [
+        make_recogniser("logistic:intercept=free").fit(X + by, y).decision_function(fresh + by)
+        for by in (0.0, step)
+    ]
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-5 * (1e-9 + np.ptp(scores[0])))
 
 
 def test_rows_far_out_are_no_trouble():
@@ -158,23 +175,26 @@ def test_rows_far_out_are_no_trouble():
     st.integers(1, 3),
     st.sampled_from([0.0, 0.3, 1.0]),
     st.booleans(),
+    st.booleans(),
     st.integers(0, 2**31),
 )
-def test_a_thin_map_in_the_span_is_the_map_of_the_rows(n, n_features, k, dose, with_center, seed):
+def test_a_thin_map_in_the_span_is_the_map_of_the_rows(
+    n, n_features, k, dose, with_center, free, seed
+):
     rng = np.random.default_rng(seed)
     X = rng.normal(1, 1, (n, n_features))
     right = np.linalg.qr(rng.normal(size=(n_features, min(k, n_features))))[0].T
     center = rng.normal(size=n_features) if with_center else None
     thin = ThinMap(rng.normal(size=right.shape), right, center)
-    span, moved = Span.of(X).move(thin, dose), thin(X, dose)
-    scale = 1 + np.abs(moved).max()
+    span, moved = Span.of(X, free).move(thin, dose), thin(X, dose)
+    scale, rows = 1 + np.abs(moved).max(), moved - free * moved.mean(axis=0)
     np.testing.assert_allclose(
-        span.coordinates @ span.coordinates.T, moved @ moved.T + 1, atol=1e-8 * scale**2
+        span.coordinates @ span.coordinates.T, rows @ rows.T + (not free), atol=1e-8 * scale**2
     )
-    solution = rng.normal(size=span.coordinates.shape[1])
+    solution = rng.normal(size=span.problem_rows.Z.shape[1])
     coef, intercept = span.weights(solution)
     np.testing.assert_allclose(
-        moved @ coef + intercept, span.coordinates @ solution, atol=1e-7 * scale
+        moved @ coef + intercept, span.problem_rows.Z @ solution, atol=1e-7 * scale
     )
 
 
@@ -207,6 +227,10 @@ def test_labels_that_cannot_be_learnt(y, told):
         LogisticRecogniser().fit(np.random.default_rng(0).normal(size=(10, 3)), y)
     with pytest.raises(ArgumentError, match="solver 'sgd': expected one of newton, liblinear"):
         LogisticRecogniser(solver="sgd").fit(*make(20, 3, 0))
+    with pytest.raises(ArgumentError, match="intercept must be 'penalised' or 'free', not 'none'"):
+        LogisticRecogniser(intercept="none").fit(*make(20, 3, 0))
+    with pytest.raises(ArgumentError, match="liblinear penalises the intercept"):
+        LogisticRecogniser(solver="liblinear", intercept="free").fit(*make(20, 3, 0))
 
 
 def data(kind: str, n: int = 150, seed: int = 0):
@@ -306,7 +330,11 @@ class Moody(ClassifierMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for name, kinds in RECOGNISERS.items() for kind in kinds]
+    ("kind", "name"),
+    [
+        *((kind, name) for name, kinds in RECOGNISERS.items() for kind in kinds),
+        *((kind, "logistic:intercept=free") for kind in ("label", "tags", "category")),
+    ],
 )
 def test_every_recogniser_learns_what_is_there(kind, name):
     X, y = data(kind, n=400)
@@ -407,6 +435,9 @@ def test_a_dotted_path_may_name_a_function(dotted):
         ("tuba", "label", "'tuba': expected one of logistic, logistic-liblinear, ridge, svm, knn"),
         ("rigde", "label", "'rigde': expected one of .* Did you mean 'ridge'"),
         ("logistic", "number", "expected one of ridge, svm, knn, mlp for a target of the kind num"),
+        ("logistic:intercept=none", "label", "intercept must be 'penalised' or 'free', not 'none'"),
+        ("logistic:C=1", "label", "'logistic' has no option 'C'; there are: intercept"),
+        ("logistic-liblinear:intercept=free", "label", "no option 'intercept'; there are: none"),
         ("no.such:Thing", "label", r"cannot be imported \(No module named 'no'\)"),
         ("sklearn.svm.Nothing", "label", "cannot be imported .* has no attribute 'Nothing'"),
         (":SVC", "label", "cannot be imported"),
