@@ -44,6 +44,7 @@ IN_PLACE = "scikit-learn's pipelines fit their steps in place, and it expects th
 @parametrize_with_checks(
     [
         LogisticRecogniser(),
+        LogisticRecogniser(intercept="free"),
         LogisticRecogniser(Cs=(1.0,), solver="liblinear"),
         *(
             make_recogniser(name, kind)
