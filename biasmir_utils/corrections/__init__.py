@@ -54,6 +54,7 @@ from biasmir_utils.corrections.kernel import (
 )
 from biasmir_utils.corrections.maps import (
     CORAL as CORAL,
+    CommonShift as CommonShift,
     DomainCenter as DomainCenter,
     GaussianOT as GaussianOT,
 )
@@ -86,7 +87,6 @@ from biasmir_utils.corrections.projections import (
     RandomProjection as RandomProjection,
     lda_coefficients as lda_coefficients,
 )
-from biasmir_utils.corrections.shift import CommonShift as CommonShift
 from biasmir_utils.corrections.storage import (
     load_correction as load_correction,
     read_record as read_record,

@@ -1,6 +1,7 @@
 """Corrections that move each domain by a map of its own, and so need the domain of each row.
 
 `DomainCenter` makes the domains' means equal; `CORAL` and `GaussianOT` their covariances, too.
+`CommonShift`, a control for them, moves all domains by one vector.
 With fewer rows than features, covariances and maps are kept as `SpanMatrix`: nothing of size
 n_features x n_features is built or decomposed.
 """
@@ -157,9 +158,9 @@ class DomainCenter(DomainMap):
     a lower expected loss there than the best constant, for any convex loss. Differences of the
     means that are due to what the domains hold (their labels) are removed as well.
 
-    Without `scale` all rows of one domain move alike. So it cannot change the ROC-AUC on the rows of
-    one domain of a recogniser that is trained on another, but through a penalised intercept and the
-    strength of the penalty that was chosen with it: with a free intercept the change is zero.
+    Without `scale` all rows of one domain move alike. So it cannot change the ROC-AUC on the rows
+    of one domain of a recogniser that is trained on another, but through a penalised intercept and
+    the strength of the penalty that was chosen with it: with a free intercept the change is zero.
 
     References
     ----------
@@ -202,6 +203,61 @@ class DomainCenter(DomainMap):
 
     def _unseen_move(self) -> str:
         return super()._unseen_move() if self.scale else "stay where they are"
+
+
+@Method(
+    "shift",
+    "subtract the mean of all rows from every row (a control)",
+    sets={"standard": ("shift",)},
+    place=0.5,
+)
+class CommonShift(MomentCorrection):
+    r"""Subtract one and the same vector, the mean of all rows, from every row.
+
+    A control for corrections that move the rows: it does the same to both domains, so that every
+    difference between them stays as it is. What a recogniser gains by it, it gains by where the
+    origin lies: one with a penalised intercept, as the paper's, is not blind to that, and one with
+    a free intercept is.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]; 0 is the identity.
+
+    Attributes
+    ----------
+    mean_ : ndarray, (n_features,)
+        What is subtracted: the mean of the rows of all domains, each row counting alike.
+    domains_ : list
+        The domains seen in `fit`, sorted.
+
+    Notes
+    -----
+    With :math:`\mu` the mean of all rows,
+
+    .. math:: x' = x - \alpha\, \mu.
+
+    Information used: unlabelled rows of all domains, without their domain. Nothing at transform
+    time.
+
+    Guarantee: differences of rows are those of before, and so are all distances, the difference of
+    the domains' means, and what any recogniser finds that does not depend on the origin.
+
+    References
+    ----------
+    R.-E. Fan et al., "LIBLINEAR: a library for large linear classification", JMLR 9, 2008: the
+    objective in which the intercept is penalised.
+    """
+
+    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+
+    def _solve(self, moments: Moments) -> None:
+        none = np.zeros(moments.n_features)
+        self.mean_: FloatArray = moments.mean() if moments.cells else none
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        moved: FloatArray = X - (self.alpha * self.mean_).astype(X.dtype)
+        return moved
 
 
 @dataclass(frozen=True)
