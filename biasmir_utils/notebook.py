@@ -1,4 +1,4 @@
-"""What the chapters need to show: sentences with computed numbers, tables, clips to hear.
+"""What the chapters need to show: whether their sentences hold, tables, clips to hear.
 
 Nothing here computes a result. Outputs are plain HTML and Markdown, so that they look alike in
 JupyterLab, on Colab and in the built book, and need no script.
@@ -12,7 +12,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,66 @@ _NUMBER = re.compile(rf"[+{_MINUS}]?[\d.,]+(?: %)?|nan|\N{{EN DASH}}")
 _LONGEST_LINE = 40
 _ROOM = 80
 """Characters of a table's line for which a page of the book has room, without scrolling."""
+_RECORD = "application/vnd.biasmir.text+json"
+
+
+def check_text(
+    values: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+    claims: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+) -> None:
+    """Record what a chapter's sentences say of this run; name the claims that do not hold.
+
+    Numbers stand in the prose as they are read, with an HTML comment behind each that no reader
+    sees: its name here and its format, `0.817<!-- home .3f -->`. The book's build compares them
+    with what was recorded, and refuses a number or a claim that this run contradicts. Whoever runs
+    the chapter with other parameters sees once which claims do not hold.
+
+    Parameters
+    ----------
+    values : mapping of str to number or str, optional
+        What the prose quotes, by name. The mapping, or any of its entries, may be a function
+        without arguments; where that raises `KeyError`, `IndexError`, `ValueError` or `TypeError`,
+        the sentence is about something that this corpus does not have.
+    claims : mapping of str to bool, optional
+        What the prose says in words, each as a short sentence: whether it holds. Functions as in
+        `values`.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is neither a number nor a text.
+    """
+    from IPython.display import display
+
+    found = {name: value for name, value in _computed(values).items() if value is not None}
+    held = {name: value is not None and bool(value) for name, value in _computed(claims).items()}
+    for name, value in found.items():
+        found[name] = value = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(value, int | float | str):
+            raise ArgumentError(f"values[{name!r}] must be a number or a text, not {value!r}")
+    shown: dict[str, Any] = {_RECORD: {"values": found, "claims": held}}
+    wrong = [f"- {name}" for name, true in held.items() if not true]
+    if wrong or (values and not found) or (claims and not held):
+        head = "Sentences of this chapter do not hold, or make no sense, with these parameters"
+        tail = (
+            "Numbers within sentences are those of the bundled corpus; those in tables and figures "
+            "are of this run."
+        )
+        parts = [f"**{head}{':' if wrong else '.'}**", "\n".join(wrong), tail]
+        shown["text/markdown"] = "\n\n".join(filter(None, parts))
+    display(shown, raw=True)
+
+
+def _computed(given: Any) -> dict[str, Any]:
+    """Return the entries of a mapping, with functions called; None for what does not exist."""
+
+    def value(of: Any) -> Any:
+        try:
+            return of() if callable(of) else of
+        except (LookupError, ValueError, TypeError):
+            return None
+
+    return {name: value(of) for name, of in (value(given) or {}).items()}
 
 
 def say(text: str) -> None:

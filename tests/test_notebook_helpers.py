@@ -20,8 +20,27 @@ from biasmir_utils.experiments import nearest_in_other_tracks
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     objects: list = []
-    monkeypatch.setattr("IPython.display.display", objects.append)
+    monkeypatch.setattr("IPython.display.display", lambda one, **_: objects.append(one))
     return objects
+
+
+def test_what_a_chapter_says_is_recorded_and_what_does_not_hold_is_named(shown: list):
+    clips: list[str] = []
+    values = {"size": np.int64(3), "deepest": "cello", "first": lambda: clips[0]}
+    notebook.check_text(values, {"It falls": np.bool_(True)})
+    (recorded,) = shown.pop().values()
+    assert recorded == {"values": {"size": 3, "deepest": "cello"}, "claims": {"It falls": True}}
+    assert type(recorded["values"]["size"]) is int
+    assert type(recorded["claims"]["It falls"]) is bool
+    wrong = {"It falls": True, "It rises": 1 > 2, "The first is a cello": lambda: clips[0] == "c"}
+    notebook.check_text(claims=wrong)
+    said = shown.pop()["text/markdown"]
+    assert "- It rises\n- The first is a cello\n" in said
+    assert "- It falls" not in said
+    notebook.check_text(values=lambda: {"first": clips[0]})
+    assert "make no sense, with these parameters" in shown.pop()["text/markdown"]
+    with pytest.raises(ArgumentError, match=r"values\['two'\] must be a number or a text"):
+        notebook.check_text({"two": [1, 2]})
 
 
 def test_prose_is_one_line_for_each_paragraph_and_percent_signs_are_written_alike(shown: list):

@@ -2,8 +2,9 @@
 
     python tools/build.py [--out FOLDER]
 
-The pages are copied beside the executed notebooks in _build/staged; Jupyter Book makes the book
-from that tree, with execution off and every warning an error.
+The pages are copied beside the executed notebooks in _build/staged, and the prose of the chapters
+into these; Jupyter Book makes the book from that tree, with execution off and every warning an
+error. A number in a sentence that the run did not give is an error, too (tools/notebooks.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+
 import explorer
+import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = "_config.yml _toc.yml CITATION.cff CONTRIBUTING.md CHANGELOG.md book data/*/README.md"
@@ -37,6 +41,27 @@ def stage(staged: Path) -> None:
             else:
                 shutil.copy2(path, target)
     explorer.write_data(staged / explorer.FOLDER)
+
+
+def take_prose(executed: Path, sources: Path) -> list[str]:
+    """Give executed notebooks the prose of their sources; return what in it is not true of the run.
+
+    One whose code was changed since it was run stays as it is.
+    """
+    wrong = []
+    for copy in sorted(executed.glob("*.ipynb")):
+        ran, source = notebooks.read(copy), notebooks.normalise(notebooks.read(sources / copy.name))
+        new = notebooks.with_outputs(source, ran)
+        if new is None:
+            print(f"notebooks/{copy.name}: its code has changed since it was run")
+            new = ran
+        else:
+            before = copy.stat()
+            nbformat.write(new, copy)
+            # tools/execute.py tells by its time whether it has to be run.
+            os.utime(copy, (before.st_atime, before.st_mtime))
+        wrong += [f"notebooks/{copy.name}: {one}" for one in notebooks.check(new, ran)]
+    return wrong
 
 
 def build(out: Path) -> Path:
@@ -63,6 +88,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT, help="where the folder _build goes")
     out = parser.parse_args().out.resolve()
     stage(out / "_build" / "staged")
+    wrong = take_prose(out / "_build" / "staged" / "notebooks", ROOT / "notebooks")
+    if wrong:
+        said = "\n".join(wrong)
+        sys.exit(f"{said}\npython tools/notebooks.py --fix writes the numbers anew")
     html = build(out)
     print(f"The book is ready: open {os.path.relpath(html / 'index.html')} in a browser.")
 

@@ -2,8 +2,9 @@
 
     python tools/execute.py [--out FOLDER] [PART ...]
 
-A notebook is left out when nothing that it is made from (itself, the package, the bundled data, the
-pinned versions) is newer than its last run. With PARTs, only notebooks are run whose name has one.
+A notebook is left out when its code is what was run last and nothing else that it is made from (the
+package, the bundled data, the pinned versions) is newer. With PARTs, only notebooks are run whose
+name has one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import nbformat
 import papermill
 import psutil
+
+import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 # A cell that takes longer hangs: whole chapters are meant to take a minute.
@@ -94,9 +97,11 @@ def _peak_memory() -> Iterator[list[int]]:
 
 def is_current(source: Path, target: Path) -> bool:
     """Tell whether nothing that `target` was made from has changed since."""
-    parts = [source, ROOT / "constraints.txt", *(ROOT / "biasmir_utils").rglob("*.py")]
+    parts = [ROOT / "constraints.txt", *(ROOT / "biasmir_utils").rglob("*.py")]
     parts += [path for path in (ROOT / "data").rglob("*") if path.is_file()]
-    return target.is_file() and max(p.stat().st_mtime for p in parts) < target.stat().st_mtime
+    if not target.is_file() or max(p.stat().st_mtime for p in parts) >= target.stat().st_mtime:
+        return False
+    return notebooks.with_outputs(notebooks.read(source), notebooks.read(target)) is not None
 
 
 def main() -> None:

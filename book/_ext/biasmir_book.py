@@ -1,4 +1,4 @@
-"""The book's Sphinx extension: parts of pages that come from the program, links to the glossary.
+"""The book's Sphinx extension: parts of pages from the program, captions, links to the glossary.
 
 Pages take the parts by name, ``{{ models }}``; they are made at every build, so that they cannot
 say anything else than the program does. The commands' page is made by sphinx-click, the pages of
@@ -28,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for needed in ("sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_click"):
         app.setup_extension(needed)
     app.connect("config-inited", _offer_parts)
+    app.connect("source-read", _number_captions)
     app.connect("sphinx-click-process-epilog", _list_names)
     # After numpydoc, and after the extensions that put the page together.
     app.connect("autodoc-process-docstring", _mend_docstring, priority=900)
@@ -49,6 +50,32 @@ def _offer_parts(app: Sphinx, config: Config) -> None:
     ):
         if path.is_file():
             config.myst_substitutions[name] = part(path)
+
+
+def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
+    """Move the captions of a notebook into its figures, and take out the names of its numbers.
+
+    A cell of prose tagged `caption` is read under the figure of the cell before it, everywhere; in
+    the book it is part of that figure, which has a number.
+    """
+    if not str(app.env.doc2path(docname)).endswith(".ipynb"):
+        return
+    notebook = json.loads(content[0])
+    cells: list[dict[str, Any]] = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"(?<=\S)<!--.*?-->", "", "".join(cell["source"]), flags=re.S)
+        if "caption" not in cell["metadata"].get("tags", []):
+            cells.append(cell)
+            continue
+        figure = cells[-1]["metadata"].get("mystnb", {}).get("figure") if cells else None
+        if figure is None or "caption" in figure:
+            logging.getLogger(__name__).warning(
+                "a caption stands under no figure: %.60s", cell["source"], location=docname
+            )
+            continue
+        figure["caption"] = cell["source"]
+    content[0] = json.dumps({**notebook, "cells": cells})
 
 
 def models_table() -> str:

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import yaml
 
+import notebooks
 from biasmir_book import term_anchor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,6 +41,18 @@ def code_cells(path: Path):
 
 def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
+
+
+def checks_its_text(path: Path) -> bool:
+    """Tell whether a chapter's prose is Markdown only; the other chapters follow."""
+    return any("check_text(" in cell.source for cell in code_cells(path))
+
+
+@pytest.fixture
+def new_form(chapter) -> Path:
+    if not checks_its_text(chapter):
+        pytest.skip("a chapter whose cells still write sentences")
+    return chapter
 
 
 def glossary_terms() -> list[str]:
@@ -92,16 +105,9 @@ def test_visible_code_is_short(chapter):
             assert len([line for line in cell.source.splitlines() if line.strip()]) <= 10
 
 
-def test_what_unfolds_a_cell_says_what_is_in_it(chapter):
-    """The same words in all chapters, for the parameters and the solutions; else the book's own."""
-    for cell in code_cells(chapter):
-        if "remove-cell" in tags(cell):
-            continue
-        what = {"parameters": "the parameters", "hide-cell": "the solution"}
-        (said,) = [what[tag] for tag in what if tag in tags(cell)] or [None]
-        settings = cell.metadata.get("mystnb", {})
-        prompts = (settings.get("code_prompt_show"), settings.get("code_prompt_hide"))
-        assert prompts == ((f"Show {said}", f"Hide {said}") if said else (None, None)), cell.source
+def test_metadata_says_to_jupyterlab_and_colab_what_the_tags_say_to_the_book(chapter):
+    """`python tools/notebooks.py --fix` sets it."""
+    assert notebooks.normalise(read(chapter)) == read(chapter)
 
 
 def test_prose_is_plain_markdown_under_one_title(chapter):
@@ -113,14 +119,51 @@ def test_prose_is_plain_markdown_under_one_title(chapter):
 
 
 def test_figures_have_caption_name_and_alternative_text(chapter):
-    settings = [cell.metadata.get("mystnb", {}) for cell in code_cells(chapter)]
-    figures = [one for one in settings if "figure" in one]
+    cells, figures = read(chapter).cells, 0
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        settings = cell.metadata.get("mystnb", {})
+        if "figure" not in settings:
+            continue
+        figures += 1
+        caption = settings["figure"].get("caption")
+        if checks_its_text(chapter):
+            assert caption is None
+            assert after.cell_type == "markdown"
+            assert after.metadata.tags == ["caption"]
+            caption = after.source
+            assert "\n\n" not in caption.strip()
+        assert len(caption) > 20
+        assert re.fullmatch(r"fig-[a-z0-9-]+", settings["figure"]["name"])
+        assert len(settings["image"]["alt"]) > 20
+        assert settings["image"]["alt"] != caption
     assert figures
-    for one in figures:
-        assert len(one["figure"]["caption"]) > 20
-        assert re.fullmatch(r"fig-[a-z0-9-]+", one["figure"]["name"])
-        assert len(one["image"]["alt"]) > 20
-        assert one["image"]["alt"] != one["figure"]["caption"]
+    captions = [cell for cell in cells if "caption" in tags(cell)]
+    assert len(captions) == (figures if checks_its_text(chapter) else 0)
+
+
+# In the form whose prose is Markdown only
+
+
+def test_no_code_writes_a_sentence_and_one_call_checks_them_all(new_form):
+    cells = code_cells(new_form)
+    for cell in cells:
+        assert not re.search(r"\b(say|holds|number|listed|reveal)\b\(", cell.source), cell.source
+    (check,) = (cell for cell in cells if "check_text(" in cell.source)
+    assert tags(check) == {"remove-cell"}
+    for text in prose(new_form):
+        for paragraph in text.split("\n\n"):
+            if not paragraph.lstrip().startswith(("|", "- ")):
+                assert paragraph.count("<!--") <= 6, "the rest belongs to a table or a figure"
+
+
+def test_what_is_hidden_is_one_call(new_form):
+    """But for the set-up: the cells up to the first that a reader sees, or the first heading."""
+    cells = read(new_form).cells
+    begun = next(n for n, cell in enumerate(cells) if cell.source.startswith("## "))
+    for cell in cells[begun:]:
+        folded = tags(cell) & {"hide-input", "remove-input"}
+        if cell.cell_type == "code" and folded and "parameters" not in tags(cell):
+            assert len(ast.parse(cell.source).body) == 1, cell.source
 
 
 # As a reader meets it
@@ -136,19 +179,38 @@ def test_it_opens_with_what_is_learned_what_is_needed_and_how_long_it_takes(chap
     assert places == sorted(places)
     how_long = opening[places[2] :]
     assert re.search(r"(minutes|hour)\b.* to read", how_long)
-    assert "](../book/timings.md)" in how_long, "what the computing takes is measured"
+    if checks_its_text(chapter):
+        assert re.search(r"Run all cells: about \d+ s on two cores\b", " ".join(how_long.split()))
+    else:
+        assert "](../book/timings.md)" in how_long, "what the computing takes is measured"
 
 
-def test_it_closes_with_a_take_away_and_two_to_four_exercises_with_folded_solutions(chapter):
+def test_it_closes_with_a_take_away_and_exercises_with_folded_solutions(chapter):
     headings = re.findall(r"^## .*$", "\n".join(prose(chapter)), re.MULTILINE)
     assert headings[-2:] == ["## To take away", "## Exercises"]
     cells = read(chapter).cells
     starts = [at for at, cell in enumerate(cells) if re.match(r"\*\*\d\. ", cell.source)]
-    assert 2 <= len(starts) <= 4
     for number, at in enumerate(starts, start=1):
         assert cells[at].source.startswith(f"**{number}. ")
+    if checks_its_text(chapter):
+        check_exercises(cells[starts[0] :], len(starts))
+        return
+    assert 2 <= len(starts) <= 4
+    for at in starts:
         assert cells[at + 1].metadata.tags == ["hide-cell"]
         assert "say(" in cells[at + 1].source, "an answer in words, not numbers alone"
+
+
+def check_exercises(cells: list, count: int) -> None:
+    """Two to think about, one to derive, one to code against an assert, and one open project."""
+    assert count == 5
+    folds = sum(cell.source.count("<details><summary>") for cell in cells)
+    assert folds >= 4, "all but the project have an answer"
+    turns = [at for at, cell in enumerate(cells) if cell.source.startswith("# Your turn")]
+    assert turns
+    for at in turns:
+        assert cells[at + 1].metadata.tags == ["hide-cell"]
+    assert any("assert " in cell.source for cell in cells if cell.cell_type == "code")
 
 
 def test_links_lead_to_files_sections_and_terms(chapter):

@@ -94,7 +94,9 @@ def corpora(tmp_path_factory) -> Path:
 def shown(monkeypatch, tmp_path) -> list[str]:
     """What chapters display."""
     texts: list[str] = []
-    monkeypatch.setattr("IPython.display.display", lambda one: texts.append(str(one.data)))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda one, **_: texts.append(str(getattr(one, "data", one)))
+    )
     monkeypatch.chdir(tmp_path)
     return texts
 

@@ -15,11 +15,13 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
+from bs4 import BeautifulSoup
 from papermill import PapermillExecutionError
 
 import build
 import execute
 import explorer
+import notebooks
 import sounds
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.notebook import encode_excerpt
@@ -82,7 +84,7 @@ def test_only_what_is_older_than_its_sources_is_run_again(tmp_path, monkeypatch)
     def run(source: Path, target: Path) -> dict[str, float]:
         ran.append(source.stem)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.touch()
+        shutil.copyfile(source, target)
         return {"seconds": 1.0, "slowest_cell": 1.0, "peak_megabytes": 1.0}
 
     def times(path: Path, by: float) -> None:
@@ -94,7 +96,13 @@ def test_only_what_is_older_than_its_sources_is_run_again(tmp_path, monkeypatch)
     execute.main()
     execute.main()
     assert ran == ["a", "b"]
-    times(tmp_path / "notebooks" / "b.ipynb", 200)
+    changed = nbformat.read(tmp_path / "notebooks" / "b.ipynb", 4)
+    changed.cells[0].source += ", in other words"
+    nbformat.write(changed, tmp_path / "notebooks" / "b.ipynb")
+    execute.main()
+    assert ran == ["a", "b"], "no prose is run"
+    changed.cells[1].source = "2"
+    nbformat.write(changed, tmp_path / "notebooks" / "b.ipynb")
     execute.main()
     assert ran == ["a", "b", "b"]
     module = tmp_path / "biasmir_utils" / "a.py"
@@ -106,6 +114,85 @@ def test_only_what_is_older_than_its_sources_is_run_again(tmp_path, monkeypatch)
     assert ran == ["a", "b", "b", "a"]
     runs = json.loads((tmp_path / "_build" / "staged" / "timings.json").read_text())
     assert set(runs) == {"a.ipynb", "b.ipynb"}
+
+
+# Numbers in sentences, captions, what is folded
+
+MINUS, SPACE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+VALUES = {
+    "home": 0.8168,
+    "change": -0.04,
+    "none": -0.001,
+    "share": 0.81,
+    "size": 1024,
+    "name": "a b",
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("0.817<!-- home .3f -->.", None, None),
+        ("(0.82<!-- home .3f -->)", "(0.817<!-- home .3f -->)", "0.82 should be 0.817 (home)"),
+        (f"*+0.1<!-- change +.2f -->*{MINUS}", f"*{MINUS}0.04<!-- change +.2f -->*{MINUS}", "+0.1"),
+        ("`x`<!-- none +.2f -->", "`0.00`<!-- none +.2f -->", "x should be 0.00"),
+        ("81 %<!-- share .0% -->", f"81{SPACE}%<!-- share .0% -->", None),
+        ("1024<!--size\n,d-->", "1,024<!--size\n,d-->", "1024 should be 1,024"),
+        ("1<!-- size d -->/2<!-- size d -->", "1024<!-- size d -->/1024<!-- size d -->", "1"),
+        ("the a b<!-- name -->", None, None),
+        ("the b<!-- name -->", None, "b should be a b (name)"),
+        ("0.8<!-- homes .3f -->", None, "no value 'homes' was recorded"),
+        ("0.8<!-- name .3f -->", None, "Unknown format code"),
+        ("0.8 <!-- home .3f -->", None, "no mark of a number"),
+    ],
+)  # fmt: skip
+def test_a_number_in_a_sentence_is_the_one_that_was_recorded(old, new, said):
+    text, wrong = notebooks.renew(f"It is {old}", VALUES)
+    assert text == f"It is {new or old}"
+    assert len(wrong) == 0 if said is None else said in wrong[0]
+
+
+CHECK = """
+from biasmir_utils.notebook import check_text
+check_text(values={"fall": 0.1, "depth": 2}, claims={"It falls": True, "It rises": False})
+"""
+
+
+def test_prose_is_compared_with_the_run_and_mended(tmp_path, monkeypatch):
+    """By the tool in the sources, and by the build, which takes prose from there."""
+    path = write_notebook(tmp_path / "notebooks" / "a.ipynb", "1 + 1", CHECK)
+    copy = tmp_path / notebooks.EXECUTED / "a.ipynb"
+    execute.execute(path, copy)
+    run = notebooks.read(path)
+    run.cells[0].source += "\n\nIt falls by 0.2<!-- fall .1f -->."
+    run.cells[1].metadata.tags = ["hide-cell"]
+    run.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(run, path)
+    left = ["does not hold: It rises", "depth is in no sentence"]
+    stale = [left[0], "0.2 should be 0.1 (fall)", left[1]]
+    assert build.take_prose(copy.parent, path.parent) == [f"notebooks/a.ipynb: {x}" for x in stale]
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    for option, expected in (([], stale), (["--fix"], left), ([], left)):
+        monkeypatch.setattr(sys, "argv", ["notebooks.py", str(copy.parent), *option])
+        with pytest.raises(SystemExit) as ended:
+            notebooks.main()
+        assert str(ended.value).split("\n") == [f"notebooks/a.ipynb: {x}" for x in expected]
+    mended = notebooks.read(path)
+    assert mended.cells[0].source.endswith("It falls by 0.1<!-- fall .1f -->.")
+    assert mended.cells[1].outputs == []
+    assert mended.cells[1].metadata == {
+        "cellView": "form",
+        "jupyter": {"outputs_hidden": True, "source_hidden": True},
+        "mystnb": {
+            "code_prompt_hide": "Hide the solution",
+            "code_prompt_show": "Show the solution",
+        },
+        "tags": ["hide-cell"],
+    }
+    build.take_prose(copy.parent, path.parent)
+    staged = notebooks.read(copy)
+    assert staged.cells[0].source == mended.cells[0].source
+    assert staged.cells[1].outputs[0].data == {"text/plain": "2"}
 
 
 # Building
@@ -144,8 +231,11 @@ def small(tmp_path):
     (staged / "_toc.yml").write_text("\n".join(files))
     (staged / "glossary.md").write_text("# Glossary\n\n```{glossary}\nfall\n  What is lost.\n```\n")
 
-    def make(cell: str = "print('said')", text: str = "") -> Path:
+    def make(cell: str = "print('said')", text: str = "", cells: list = ()) -> Path:
         source = write_notebook(tmp_path / "a.ipynb", cell)
+        notebook = notebooks.read(source)
+        notebook.cells += cells
+        nbformat.write(notebook, source)
         execute.execute(source, staged / "notebooks" / "a.ipynb")
         (staged / "start.md").write_text(START + text)
         return build.build(tmp_path)
@@ -158,6 +248,23 @@ def test_links_to_sections_and_terms_are_followed(small):
     assert 'href="notebooks/a.html#the-end-of-it"' in page
     assert 'href="glossary.html#term-fall"' in page
     assert "See https://github.com/OWNER/small," in page
+
+
+def test_a_caption_under_a_figure_becomes_the_figures_own(small, tmp_path):
+    figure = nbformat.v4.new_code_cell(
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        metadata={"mystnb": {"figure": {"name": "fig-a"}, "image": {"alt": "A line that rises"}}},
+    )
+    said = "**By 1.0<!-- rise .1f --> it rises**, unlike a [fall](../glossary.md#fall)."
+    caption = nbformat.v4.new_markdown_cell(said, metadata={"tags": ["caption"]})
+    small(cells=[figure, caption])
+    page = BeautifulSoup((tmp_path / "_build/html/notebooks/a.html").read_text(), "html.parser")
+    assert page.find("figcaption").p.get_text() == "Fig. 1 By 1.0 it rises, unlike a fall.#"
+    assert page.select_one("figure figcaption a.term")
+    assert page.get_text().count("it rises") == 1
+    assert "<!-- rise" not in str(page)
+    with pytest.raises(SystemExit, match="a caption stands under no figure"):
+        small(cells=[caption])
 
 
 def test_what_a_reader_would_stumble_over_is_an_error(small):
