@@ -44,6 +44,9 @@ PRESENT, ABSENT, UNOBSERVED = 1, 0, -1
 # A recogniser needs as many clips of each class as the cross-validation has folds.
 MIN_CLIPS = 3
 MIN_NUMBERS = 10
+# Least spread that a feature counts as having, as a share of the median one. Less, and the few test
+# clips in which a feature does vary would be far out: nets that end in a rectifier have many such.
+LEAST_SPREAD = 0.1
 
 Array = NDArray[Any]
 Rows = NDArray[np.intp]
@@ -545,7 +548,8 @@ class FeatureSpace:
         Rows of both datasets: they decide means, scales and bandwidth.
     random : Fastfood or None
         Unfitted map to random features; its bandwidth is the median distance of the
-        standardised training rows of both datasets. None: the rows are taken as they are.
+        standardised training rows of both datasets (see `floored`). None: the rows are taken as
+        they are.
     """
 
     def __init__(self, train: Sequence[Array], random: Fastfood | None) -> None:
@@ -584,7 +588,24 @@ class FeatureSpace:
 
 
 def _scaler(X: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of each feature, 1 for the latter where constant."""
-    scale = X.std(axis=0)
-    scale[scale <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)] = 1.0
-    return X.mean(axis=0), scale
+    """Return the mean of each feature, and what it is divided by."""
+    deviation = X.std(axis=0)
+    deviation[deviation <= 10 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)] = 0.0
+    return X.mean(axis=0), floored(deviation)
+
+
+def floored(deviation: Array) -> Array:
+    """Return what features are divided by: their standard deviations, but for the smallest.
+
+    Parameters
+    ----------
+    deviation : ndarray, (n_features,)
+        0 where a feature is constant.
+
+    Returns
+    -------
+    ndarray, (n_features,)
+        At least `LEAST_SPREAD` times the median of those that are not 0; 1 where all are.
+    """
+    varying = deviation[deviation > 0]
+    return np.maximum(deviation, LEAST_SPREAD * np.median(varying) if len(varying) else 1.0)

@@ -30,6 +30,7 @@ objective); Wang, Richard and McFee, ISMIR 2023 (the protocol).
 from __future__ import annotations
 
 import pkgutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -57,7 +58,7 @@ from sklearn.utils.validation import (
 from biasmir_utils.corrections import Option, ThinMap
 from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.metrics import column_roc_auc
-from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS
+from biasmir_utils.experiments.protocol import CATEGORY, LABEL, NUMBER, TAGS, floored
 
 Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
@@ -698,8 +699,45 @@ class PerceptronRegressor(_StopsEarly, MLPRegressor):
     """scikit-learn's, that can be trained on a few rows, too."""
 
 
+FAR = 3
+"""How many times as far out as any training row another one is warned of."""
+
+
+class Standardiser(StandardScaler):
+    """scikit-learn's, with a floor under the scales, and a warning of rows beyond all of the fit.
+
+    Attributes
+    ----------
+    scale_ : ndarray, (n_features,)
+        The standard deviations, at least a tenth of their median; see `protocol.floored`.
+    reach_ : float
+        How far from the mean any row of the fit is in any feature, in these scales.
+    """
+
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> Standardiser:
+        """Find means and scales of rows, (n_clips, n_features)."""
+        super().fit(X, y, sample_weight)
+        is_constant = self.scale_ != np.sqrt(self.var_)  # there scikit-learn's is 1
+        self.scale_ = floored(np.where(is_constant, 0.0, self.scale_))
+        self.reach_ = float(np.abs(super().transform(X)).max())
+        return self
+
+    def transform(self, X: ArrayLike, copy: bool | None = None) -> Array:
+        """Return rows, (n_clips, n_features), in these scales."""
+        rows: Array = super().transform(X, copy)
+        farthest = np.abs(rows).max(axis=1)
+        if beyond := int((farthest > FAR * self.reach_).sum()):
+            warnings.warn(
+                f"{beyond} of {len(rows)} clips lie far beyond what the recogniser was trained on: "
+                f"up to {farthest.max():,.0f} standard deviations from the mean of a dimension, in "
+                f"training {self.reach_:,.0f} at most; what it says of them is extrapolated",
+                stacklevel=2,
+            )
+        return rows
+
+
 def _scaled(make: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Any]:
-    return lambda: make_pipeline(StandardScaler(), make(*arguments, **options))
+    return lambda: make_pipeline(Standardiser(), make(*arguments, **options))
 
 
 _NEIGHBOURS = _scaled(NeighboursClassifier, N_NEIGHBOURS, weights="distance")

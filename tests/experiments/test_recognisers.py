@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -11,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -354,6 +355,44 @@ def test_every_recogniser_learns_what_is_there(kind, name):
         assert roc_auc(own, score[:, k]) > 0.75
     known = probability[~np.isnan(probability)]
     assert ((known >= 0) & (known <= 1)).all()
+
+
+@pytest.mark.parametrize("name", ["ridge", "svm", "knn", "mlp"])
+@pytest.mark.parametrize("kind", ["label", "number"])
+def test_dimensions_that_hardly_vary_in_training_are_not_blown_up(kind, name):
+    X, y = data(kind, n=200)
+    fresh, truth = data(kind, n=200, seed=1)
+    X, fresh = X[:, :6] / X[:, :6].std(axis=0), fresh[:, :6] / X[:, :6].std(axis=0)
+    rng = np.random.default_rng(2)
+    still = np.column_stack([np.zeros(200), 1e-6 * rng.normal(size=200)])
+    moving = 0.05 * rng.normal(size=(200, 2))
+
+    def score(train, test):
+        model = make_recogniser(name, kind, seed=3).fit(train, y)
+        found = recogniser_scores(model, test, kind)[0]
+        return r2_score(truth, found) if kind == "number" else roc_auc(truth, found)
+
+    # Nothing of this is under the floor: the numbers are those of scikit-learn's scaler.
+    plain = make_recogniser(name, kind, seed=3)
+    plain.steps[0] = ("scaler", StandardScaler())
+    own = make_recogniser(name, kind, seed=3).fit(X, y)
+    expected = recogniser_scores(plain.fit(X, y), fresh, kind)[0]
+    assert np.array_equal(recogniser_scores(own, fresh, kind)[0], expected)
+    assert score(np.hstack([X, still]), np.hstack([fresh, moving])) > score(X, fresh) - 0.2
+
+
+def test_clips_beyond_all_of_training_are_warned_of(tiny_corpus):
+    h5 = tiny_corpus / "embeddings" / "toy.h5"
+    with h5py.File(h5, "r+") as file:
+        file["beta/toy/features"][:, 1] *= 100
+    warned = evaluate(Corpus.load(tiny_corpus), "toy", recogniser="ridge", jobs=1).record[
+        "warnings"
+    ]
+    assert all("clips lie far beyond what the recogniser was trained on" in w for w in warned)
+    assert {warning.split(":")[0] for warning in warned} == {
+        f"toy, {label}, alpha/beta" for label in ("piano", "voice")
+    }
+    assert not evaluate(Corpus.load(tiny_corpus), "toy", jobs=1).record["warnings"]
 
 
 def test_defaults():
