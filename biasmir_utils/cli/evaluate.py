@@ -49,6 +49,14 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     "classwise: on positives only; unlabelled: without the other dataset's labels: recognisers "
     "trained on all clips of their own dataset, corrections fitted on clips of both drawn blindly.",
 )
+@click.option(
+    "--match",
+    type=click.Choice(["clips", "tracks"]),
+    default="clips",
+    show_default=True,
+    help="What the training clips of two datasets have as many of: clips, as in the paper, or "
+    "tracks, and as many clips of each.",
+)
 @_options.several("--labels", "labels", help="Default: all labels of the corpus.")
 @_options.several(
     "--target",

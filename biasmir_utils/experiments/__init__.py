@@ -63,6 +63,7 @@ from biasmir_utils.experiments.paper import (
 from biasmir_utils.experiments.protocol import (
     ExperimentData as ExperimentData,
     drawn_rows as drawn_rows,
+    own_rows as own_rows,
     resample_by_group as resample_by_group,
     subject_rows as subject_rows,
     training_rows as training_rows,

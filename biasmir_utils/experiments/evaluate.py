@@ -59,6 +59,8 @@ PAPER_SEED = 42
 # Fewest seeds that tell how much the resampling matters.
 REPORT_SEEDS = 5
 NO_CORRECTION = Correction("none")
+UNEQUAL = 1.25
+"""From which ratio of effective numbers of tracks on it is said that they differ."""
 N_FOLDS = 3
 
 
@@ -82,6 +84,8 @@ class Task:
         Of the resampling and of the random features.
     report : bool
         Whether to judge the corrections on held-out rows and to choose thresholds.
+    match : {'clips', 'tracks'}
+        What the training rows of both datasets have as many of.
     """
 
     embedding: str
@@ -91,6 +95,7 @@ class Task:
     recogniser: str
     seed: int
     report: bool = False
+    match: str = protocol.CLIPS
 
     @property
     def kernel(self) -> str | None:
@@ -146,6 +151,8 @@ class Plan:
         As they were given, for the record.
     report : bool
         Whether the corrections are judged in full; see `Report`.
+    warnings : list of str
+        Where the training clips that are matched come from unequal numbers of tracks.
     """
 
     data: protocol.ExperimentData
@@ -153,6 +160,7 @@ class Plan:
     skipped: list[Row]
     parameters: dict[str, Any]
     report: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
@@ -187,6 +195,7 @@ def plan_evaluation(
     seed: int = PAPER_SEED,
     seeds: int = 1,
     report: bool = False,
+    match: str = protocol.CLIPS,
 ) -> Plan:
     """List the tasks of an evaluation; see `evaluate` for the parameters and errors."""
     embeddings = _unique([embeddings] if isinstance(embeddings, str) else embeddings)
@@ -200,6 +209,8 @@ def plan_evaluation(
             raise ArgumentError(
                 f"mode {mode!r}: expected one of {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
             )
+    if match not in (protocol.CLIPS, protocol.TRACKS):
+        raise ArgumentError(f"match {match!r}: expected {protocol.CLIPS} or {protocol.TRACKS}")
     if seeds < 1:
         raise ArgumentError(f"seeds must be at least 1, not {seeds}")
     if len(corpus.datasets) < 2:
@@ -220,7 +231,7 @@ def plan_evaluation(
             f"the mode classwise fits corrections on a label's positives; there are none of {kind}"
         )
     every_seed = list(range(seed, seed + seeds))
-    possible, skipped = _possible(data, every_seed)
+    possible, skipped = _possible(data, every_seed, match, UNLABELLED in modes)
     # Nothing is fitted for `none`: what is left of a mode is the recognisers' training rows.
     plain = _unique(mode if mode == UNLABELLED else "none" for mode in modes)
     spaces: dict[str | None, list[Variant]] = {}
@@ -228,7 +239,7 @@ def plan_evaluation(
         own = modes if spec.corrects else plain
         spaces.setdefault(spec.kernel, []).extend((spec, mode) for mode in own)
     tasks = [
-        Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report)
+        Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report, match)
         for one_seed in every_seed
         for embedding in embeddings
         for subject, pair in possible
@@ -244,19 +255,55 @@ def plan_evaluation(
         "recogniser": recogniser,
         "seed": seed,
         "seeds": every_seed,
+        "match": match,
     }
-    return Plan(data, tasks, skipped, parameters, report)
+    warned = [] if match == protocol.TRACKS else _unequal_tracks(data, possible, seed, modes)
+    return Plan(data, tasks, skipped, parameters, report, warned)
+
+
+def _unequal_tracks(
+    data: protocol.ExperimentData,
+    possible: Sequence[tuple[protocol.Subject, tuple[str, str]]],
+    seed: int,
+    modes: Sequence[str],
+) -> list[str]:
+    """Return for which pairs of datasets equally many clips come from unequally many tracks."""
+    rows_of = protocol.own_rows if set(modes) == {UNLABELLED} else protocol.subject_rows
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    for subject, names in possible:
+        pair = [data.datasets[name] for name in names]
+        rows = rows_of(subject.name, subject.kind, pair, seed)
+        chosen = [own.positives if subject.kind == LABEL else own.all for own in rows]
+        tracks = [clips.tracks[own] for clips, own in zip(pair, chosen, strict=True)]
+        found.setdefault(names, []).append([protocol.effective_tracks(own) for own in tracks])
+    texts = []
+    for names, numbers in found.items():
+        of_each = np.array(numbers)
+        differ = of_each.max(axis=1) > UNEQUAL * of_each.min(axis=1)
+        if differ.any():
+            told = " and ".join(
+                f"{n:.0f} in {name}" for n, name in zip(of_each.mean(axis=0), names, strict=True)
+            )
+            texts.append(
+                f"{'/'.join(names)}: the training clips are of unequal numbers of tracks (for "
+                f"{differ.sum()} of {len(differ)} targets by more than a quarter; effective "
+                f"tracks{' of the positives' if data.subjects[0].kind == LABEL else ''}, on "
+                f"average: {told}). A fall on one test set holds this difference, too, the mean "
+                "over both directions hardly; --match tracks draws as many tracks"
+            )
+    return texts
 
 
 def _possible(
-    data: protocol.ExperimentData, seeds: Sequence[int]
+    data: protocol.ExperimentData, seeds: Sequence[int], match: str, blindly: bool
 ) -> tuple[list[tuple[protocol.Subject, tuple[str, str]]], list[Row]]:
     """Return what can be evaluated on which pairs with every seed, and what cannot, and why."""
     possible, skipped = [], []
     for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
         both = [data.datasets[name] for name in pair]
         reasons = (
-            protocol.why_impossible(subject.name, both, seed, subject.kind) for seed in seeds
+            protocol.why_impossible(subject.name, both, seed, subject.kind, match, blindly)
+            for seed in seeds
         )
         if reason := next(filter(None, reasons), None):
             skipped.append({"label": subject.name, "pair": list(pair), "reason": reason})
@@ -404,9 +451,9 @@ def _fit_corrections(
     """
     blindly = variants[0][1] == UNLABELLED
     rows = (protocol.own_rows if blindly else protocol.subject_rows)(
-        task.subject.name, task.subject.kind, pair, task.seed
+        task.subject.name, task.subject.kind, pair, task.seed, task.match
     )
-    drawn = protocol.drawn_rows(pair, task.seed) if blindly else rows
+    drawn = protocol.drawn_rows(pair, task.seed, task.match) if blindly else rows
     raw = [X[chosen.all] for X, chosen in zip(features, drawn, strict=True)]
     fitted: dict[Variant, Any] = {}
     try:

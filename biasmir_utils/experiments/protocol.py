@@ -13,6 +13,9 @@ idea, that a training set is no larger than what the other dataset has to offer:
 - a category: as many training clips of each class from both datasets;
 - a number: as many training clips from each dataset that have the number.
 
+Clips of one track resemble each other, so as many clips of fewer tracks teach less; the choice
+`match="tracks"` cuts both down to as many tracks, and as many clips of each (`matched_by_track`).
+
 All of that looks at the labels of both datasets. The mode `unlabelled` does not look at the
 target's: a recogniser is trained on all that its own dataset has (`own_rows`), a correction is
 fitted on rows of both datasets that were drawn without their labels (`drawn_rows`).
@@ -41,6 +44,8 @@ LABEL, TAGS, CATEGORY, NUMBER = "label", "tags", "category", "number"
 LABELS = "labels"
 GROUP = "group"
 PRESENT, ABSENT, UNOBSERVED = 1, 0, -1
+CLIPS, TRACKS = "clips", "tracks"
+"""What training rows of two datasets are matched by."""
 # A recogniser needs as many clips of each class as the cross-validation has folds.
 MIN_CLIPS = 3
 MIN_NUMBERS = 10
@@ -349,6 +354,81 @@ def resample_by_group(groups: ArrayLike, size: int, seed: int) -> Rows:
     return np.concatenate(chosen) if chosen else np.empty(0, dtype=np.intp)
 
 
+def matched_by_track(
+    datasets: Sequence[DatasetClips], available: Sequence[Rows], seed: int
+) -> list[Rows]:
+    """Choose rows such that all datasets have as many tracks, and as many clips of each.
+
+    As many tracks are drawn as the dataset with the fewest has, such that every group keeps its
+    share of them (see `resample_by_group`). Tracks with many clips are put beside those with
+    many, and of each as many clips drawn as all have.
+
+    Parameters
+    ----------
+    datasets : sequence of DatasetClips
+    available : sequence of ndarray of int
+        Rows of each to choose from.
+    seed : int
+        Used anew for each dataset.
+
+    Returns
+    -------
+    list of ndarray of int
+        For each dataset rows, track after track.
+    """
+    tracks = [
+        np.unique(clips.tracks[rows].astype(str), True, True, True)[1:]
+        for clips, rows in zip(datasets, available, strict=True)
+    ]
+    fewest = min(len(first) for first, _, _ in tracks)
+    drawn = [
+        resample_by_group(clips.groups[rows[first]], fewest, seed)
+        for clips, rows, (first, _, _) in zip(datasets, available, tracks, strict=True)
+    ]
+    # A group's share is rounded down.
+    fewest = min(map(len, drawn))
+    drawn = [
+        own[np.sort(np.random.default_rng(seed).permutation(len(own))[:fewest])] for own in drawn
+    ]
+    sizes = [count[own] for (_, _, count), own in zip(tracks, drawn, strict=True)]
+    taken = np.min([np.sort(size) for size in sizes], axis=0)
+    found = []
+    for rows, (_, track, _), own, size in zip(available, tracks, drawn, sizes, strict=True):
+        quota = np.empty(fewest, dtype=np.intp)
+        quota[np.argsort(size, kind="stable")] = taken
+        rng = np.random.default_rng(seed)
+        clips_of = [
+            rng.permutation(rows[track == code])[:n] for code, n in zip(own, quota, strict=True)
+        ]
+        found.append(np.concatenate([np.empty(0, np.intp), *clips_of]))
+    return found
+
+
+def _alike(
+    datasets: Sequence[DatasetClips], available: Sequence[Rows], seed: int, match: str
+) -> list[Rows]:
+    """Return as many rows of each dataset: as many clips, or as many tracks with as many."""
+    if match == TRACKS:
+        return matched_by_track(datasets, available, seed)
+    size = min(len(rows) for rows in available)
+    return [
+        rows[resample_by_group(clips.groups[rows], size, seed)]
+        for clips, rows in zip(datasets, available, strict=True)
+    ]
+
+
+def effective_tracks(track: ArrayLike) -> float:
+    """Return how many tracks of equally many clips would be as uneven: Kish's effective number.
+
+    Parameters
+    ----------
+    track : array-like, (n_clips,)
+        Track of each clip.
+    """
+    counts = np.unique(np.asarray(track).astype(str), return_counts=True)[1]
+    return float(counts.sum() ** 2 / max(1, (counts**2).sum()))
+
+
 @dataclass(frozen=True)
 class TrainingRows:
     """Rows that a recogniser or a correction of one dataset is trained on.
@@ -376,6 +456,7 @@ def training_rows(
     datasets: Sequence[DatasetClips],
     seed: int,
     codes: Sequence[int] = (PRESENT, ABSENT),
+    match: str = CLIPS,
 ) -> list[TrainingRows]:
     """Cut datasets down to the counts of each value that they share, as the protocol does.
 
@@ -388,6 +469,8 @@ def training_rows(
         Used anew for each dataset and value.
     codes : sequence of int
         The values, in the order in which their rows come.
+    match : {'clips', 'tracks'}
+        What there are as many of.
 
     Returns
     -------
@@ -397,9 +480,8 @@ def training_rows(
     parts: list[list[Rows]] = [[np.empty(0, np.intp)] for _ in datasets]
     for code in codes:
         available = [clips.train_rows(label, code) for clips in datasets]
-        size = min(len(rows) for rows in available)
-        for part, clips, rows in zip(parts, datasets, available, strict=True):
-            part.append(rows[resample_by_group(clips.groups[rows], size, seed)])
+        for part, rows in zip(parts, _alike(datasets, available, seed, match), strict=True):
+            part.append(rows)
     chosen = [np.concatenate(part) for part in parts]
     return [
         TrainingRows(rows, clips.labels[label][rows])
@@ -408,7 +490,7 @@ def training_rows(
 
 
 def subject_rows(
-    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
+    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int, match: str = CLIPS
 ) -> list[TrainingRows]:
     """Return the training rows of each of the datasets for anything that is recognised.
 
@@ -419,16 +501,16 @@ def subject_rows(
     kind : {'label', 'tags', 'category', 'number'}
     datasets : sequence of DatasetClips
     seed : int
+    match : {'clips', 'tracks'}
+        What there are as many of.
     """
     if kind == LABEL:
-        return training_rows(name, datasets, seed)
+        return training_rows(name, datasets, seed, match=match)
     if kind == CATEGORY:
-        return training_rows(name, datasets, seed, shared_classes(name, datasets))
+        return training_rows(name, datasets, seed, shared_classes(name, datasets), match)
     available = [clips.train_rows(name) for clips in datasets]
-    size = min(len(rows) for rows in available)
     chosen = []
-    for clips, rows in zip(datasets, available, strict=True):
-        kept = rows[resample_by_group(clips.groups[rows], size, seed)]
+    for clips, kept in zip(datasets, _alike(datasets, available, seed, match), strict=True):
         # Folds are not shuffled, and these rows are in the order of their groups.
         kept = np.random.default_rng(seed).permutation(kept)
         chosen.append(TrainingRows(kept, clips.labels[name][kept]))
@@ -436,17 +518,25 @@ def subject_rows(
 
 
 def own_rows(
-    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int
+    name: str, kind: str, datasets: Sequence[DatasetClips], seed: int, match: str = CLIPS
 ) -> list[TrainingRows]:
     """Return all training rows of each of the datasets, none cut down to another's counts.
 
     Their order follows the rules of `subject_rows`. Of a category only the classes that the
-    datasets share are there, since there is nothing to test the others on.
+    datasets share are there, since there is nothing to test the others on. With `match='tracks'`
+    they are those of the `drawn_rows`: as many tracks, whatever their labels.
     """
     if kind == CATEGORY:
         codes = shared_classes(name, datasets)
-        return [training_rows(name, [clips], seed, codes)[0] for clips in datasets]
-    return [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
+        found = [training_rows(name, [clips], seed, codes)[0] for clips in datasets]
+    else:
+        found = [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
+    if match == TRACKS:
+        drawn = drawn_rows(datasets, seed, match)
+        for k, (rows, own) in enumerate(zip(found, drawn, strict=True)):
+            kept = np.isin(rows.all, own.all)
+            found[k] = TrainingRows(rows.all[kept], np.asarray(rows.y)[kept])
+    return found
 
 
 def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
@@ -463,9 +553,18 @@ def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
     ]
 
 
-def drawn_rows(datasets: Sequence[DatasetClips], seed: int) -> list[TrainingRows]:
-    """Return training rows drawn uniformly, as many from each dataset, without their labels."""
+def drawn_rows(
+    datasets: Sequence[DatasetClips], seed: int, match: str = CLIPS
+) -> list[TrainingRows]:
+    """Return training rows drawn without their labels, as many from each dataset.
+
+    They are drawn uniformly, or, with `match='tracks'`, see `matched_by_track`.
+    """
     train = [np.flatnonzero(clips.is_train) for clips in datasets]
+    if match == TRACKS:
+        return [
+            TrainingRows(np.sort(rows), None) for rows in matched_by_track(datasets, train, seed)
+        ]
     size = min(len(rows) for rows in train)
     return [
         TrainingRows(np.sort(np.random.default_rng(seed).permutation(rows)[:size]), None)
@@ -474,9 +573,23 @@ def drawn_rows(datasets: Sequence[DatasetClips], seed: int) -> list[TrainingRows
 
 
 def why_impossible(
-    name: str, pair: Sequence[DatasetClips], seed: int, kind: str = LABEL
+    name: str,
+    pair: Sequence[DatasetClips],
+    seed: int,
+    kind: str = LABEL,
+    match: str = CLIPS,
+    blindly: bool = False,
 ) -> str | None:
-    """Return why something cannot be evaluated on a pair of datasets, None if it can."""
+    """Return why something cannot be evaluated on a pair of datasets, None if it can.
+
+    Parameters
+    ----------
+    name, kind, seed, match
+        As for `subject_rows`.
+    pair : sequence of DatasetClips
+    blindly : bool
+        Whether to look at the rows that are drawn without labels (`own_rows`), too.
+    """
     if kind == CATEGORY:
         n_classes = len(shared_classes(name, pair))
         if n_classes < 2:
@@ -497,10 +610,12 @@ def why_impossible(
             return None
     what = "clips of a tag" if kind == TAGS else "clips"
     advice = "; choose the tags with --labels" if kind == TAGS else ""
-    chosen = subject_rows(name, kind, pair, seed)
+    chosen = list(zip(pair, subject_rows(name, kind, pair, seed, match), strict=True))
+    if blindly and match == TRACKS:  # else all rows are there
+        chosen += zip(pair, own_rows(name, kind, pair, seed, match), strict=True)
     values = ((PRESENT, "positive"), (ABSENT, "negative"))
     for where, (clips, rows), (value, word) in itertools.product(
-        ("", " after the resampling"), zip(pair, chosen, strict=True), values
+        ("", " after the resampling"), chosen, values
     ):
         truth = clips.labels[name]
         n = int(np.min((truth[rows.all if where else clips.train_rows(name)] == value).sum(axis=0)))

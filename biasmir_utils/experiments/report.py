@@ -248,6 +248,7 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
         | {"fewest": min(n_tested[name]), "most": max(n_tested[name])}
         for name, clips in track_of.items()
     }
+    facts["unequal_tracks"] = plan.warnings
     facts |= {"grouped": bool(corpus.groups), "warnings": list(corpus.warnings)}
     facts["corrected"] = {
         name: record["source"] for name, record in records.items() if "correction" in record

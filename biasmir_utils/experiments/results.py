@@ -229,7 +229,9 @@ def changes(results: pd.DataFrame, baseline: str = "none", metric: str = "roc_au
 def summarise(results: pd.DataFrame) -> str:
     """Return a text: the main metric's mean over labels for each train-test pair, and the falls.
 
-    The main metric is ROC-AUC, for numbers R2.
+    The mean fall of two datasets over both directions comes before that on each test set, which
+    also holds what else differs, such as the number of tracks that were trained on. The main metric
+    is ROC-AUC, for numbers R2.
     """
     if results.empty:
         return "no results"
@@ -239,10 +241,15 @@ def summarise(results: pd.DataFrame) -> str:
     labels, seeds = results["label"].nunique(), results["seed"].nunique()
     settings = mean_over_labels(results, metric).index.to_frame(index=False).to_dict("records")
     columns = {"": [_setting_name(setting) for setting in settings]}
-    for what, rows, column, form in (("", results, metric, ".3f"), ("fall ", fall, "fall", "+.3f")):
+    for what, rows, column, form in (
+        ("", results, metric, ".3f"),
+        ("mean fall ", _mean_falls(fall), "fall", "+.3f"),
+        ("fall ", fall, "fall", "+.3f"),
+    ):
         known = rows.dropna(subset=[column]).groupby(["train_set", "test_set"])["label"].nunique()
         for pair, values in mean_over_labels(rows, column).items() if len(rows) else ():
-            name, n = f"{what}{'>'.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
+            between = "/" if what.startswith("mean") else ">"
+            name, n = f"{what}{between.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
             name += "" if n == labels else f" (n={n})"
             columns[name] = [format(value, form) for value in values]
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
@@ -251,6 +258,18 @@ def summarise(results: pd.DataFrame) -> str:
         f"Mean {heading} over {over}, train>test; fall = in-domain minus cross-dataset "
         f"on that test set\n{text}"
     )
+
+
+def _mean_falls(fall: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of both directions, in the row of the first; NaN where one has none."""
+    keys = [name for name in KEY_COLUMNS if name in fall and name not in ("train_set", "test_set")]
+    keys = [name for name in keys if name != "partner"]
+    ways = ["train_set", "test_set"]
+    back = fall.rename(columns=dict(zip(ways, ways[::-1], strict=True)))[[*keys, *ways, "fall"]]
+    both = fall.merge(back, on=[*keys, *ways], suffixes=("", "_back"))
+    order = {name: k for k, name in enumerate(dict.fromkeys(fall["train_set"]))}
+    both = both[both["train_set"].map(order) < both["test_set"].map(order)]
+    return both.assign(fall=(both["fall"] + both["fall_back"]) / 2)
 
 
 def _setting_name(setting: Mapping[Hashable, Any]) -> str:

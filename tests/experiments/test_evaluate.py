@@ -22,6 +22,7 @@ from biasmir_utils.experiments import (
     plan_evaluation,
     read_table,
     recognition_metrics,
+    report_markdown,
     result_columns,
     run_plan,
     write_table,
@@ -332,6 +333,28 @@ def test_with_a_free_intercept_rows_that_move_alike_change_nothing(corpus):
         aucs = [part["roc_auc"].to_numpy() for _, part in found.groupby("correction", sort=False)]
         same = [np.allclose(one, aucs[0], atol=1e-12) for one in aucs[1:]]
         assert same == 2 * [recogniser != "logistic"]
+
+
+def test_unequal_numbers_of_tracks_are_told_of_and_can_be_matched(tmp_path):
+    table, X = made_table(n=360)
+    number = np.arange(len(table)) % 360
+    of_four = (table["dataset"] == "one") & (table["split"] == "train")
+    table["track"] = np.where(of_four, number // 6, number).astype(str)
+    table["track"] = table["split"] + table["track"]
+    corpus = write_corpus(tmp_path, table, X)
+    by_clip = evaluate(corpus, "toy", jobs=1, report=True)
+    (told,) = by_clip.record["warnings"]
+    assert "one/two: the training clips are of unequal numbers of tracks (for 2 of 2" in told
+    assert told in report_markdown(by_clip.report, by_clip.record).replace("\\", "")
+    matched = evaluate(corpus, "toy", match="tracks", modes=("global", "unlabelled"), jobs=1)
+    assert matched.record["parameters"]["match"] == "tracks"
+    assert not matched.record["warnings"]
+    assert matched.results["n_train"].max() < by_clip.results["n_train"].min()
+    summary, both = evaluate(corpus, "toy", jobs=1).summary(), falls(by_clip.results)["fall"].mean()
+    assert "mean fall one/two fall" in " ".join(summary.split())
+    assert f" {both:+.3f} " in summary
+    with pytest.raises(ArgumentError, match="match 'track': expected clips or tracks"):
+        evaluate(corpus, "toy", match="track")
 
 
 def test_the_seed_decides_the_resampling(corpus):

@@ -57,6 +57,7 @@ def test_evaluate_writes_results_record_and_scores(tiny_corpus, tmp_path):
         "recogniser": "logistic",
         "seed": 7,
         "seeds": [7],
+        "match": "clips",
         "target": ["labels"],
     }
     assert record["left_out"] == {"alpha": 0, "beta": 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from biasmir_utils.experiments import (
     ExperimentData,
     drawn_rows,
     evaluate,
+    own_rows,
     resample_by_group,
     subject_rows,
     training_rows,
@@ -126,6 +128,46 @@ def test_rows_drawn_without_labels_are_training_rows_and_alike_for_every_label(c
         assert len(set(part.all)) == 90
         clips.labels["piano"][:] = 0
     np.testing.assert_array_equal(drawn_rows(pair, seed=0)[0].all, rows[0].all)
+
+
+@pytest.mark.parametrize("target", ["labels", "group", "tempo", "tags"])
+def test_tracks_are_matched_and_as_many_clips_of_each(corpus, target):
+    """As tracks of one clip and of three, with other clips of theirs in the other labels."""
+    pair = [
+        replace(clips, tracks=np.array([f"t{i // size:02d}" for i in range(len(clips.clips))]))
+        for clips, size in zip(pair_of(corpus, target), (1, 3), strict=True)
+    ]
+    name, kind = {"labels": ("piano", "label"), "group": ("group", "category")}.get(
+        target, (target, {"tempo": "number"}.get(target, target))
+    )
+
+    def sizes(rows, code):
+        chosen = [r.all if code is None else r.all[np.asarray(r.y) == code] for r in rows]
+        return [
+            sorted(np.unique(c.tracks[own], return_counts=True)[1])
+            for c, own in zip(pair, chosen, strict=True)
+        ]
+
+    rows = subject_rows(name, kind, pair, 1, "tracks")
+    for code in (0, 1) if kind in ("label", "category") else (None,):
+        one, other = sizes(rows, code)
+        assert one == other
+        there = [
+            c.tracks[c.train_rows(name, code)] if code is not None else c.tracks[c.train_rows(name)]
+            for c in pair
+        ]
+        fewest = min(len(set(tracks)) for tracks in there)
+        assert fewest - 4 < len(one) <= fewest
+    again = subject_rows(name, kind, pair, 1, "tracks")
+    assert all((a.all == b.all).all() for a, b in zip(rows, again, strict=True))
+    blindly = drawn_rows(pair, 1, "tracks")
+    one, other = sizes(blindly, None)
+    assert one == other
+    for clips, own, part in zip(
+        pair, own_rows(name, kind, pair, 1, "tracks"), blindly, strict=True
+    ):
+        assert set(own.all) <= set(part.all)
+        assert (own.y == clips.labels[name][own.all]).all() or kind == "number"
 
 
 @pytest.fixture(scope="module")
