@@ -56,6 +56,7 @@ from biasmir_utils.experiments.paper import (
     compare as compare,
     comparison_text as comparison_text,
     published_claims as published_claims,
+    published_cosines as published_cosines,
     published_figures as published_figures,
     reproduce as reproduce,
     write_comparison as write_comparison,

@@ -408,6 +408,20 @@ def published_figures(quantity: str) -> pd.DataFrame:
     return table[table["quantity"] == quantity].reset_index(drop=True)
 
 
+def published_cosines() -> pd.DataFrame:
+    """Return the published cosines between the dataset's direction and a recogniser's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `embedding` (OpenL3 and YAMNet), `train_set`, `label` and `cosine`, in [-1, 1]: of
+        the LDA that tells the two datasets apart and the in-domain recogniser of the label.
+    """
+    table = _read("published_cosines.csv").melt("label", var_name="cell", value_name="cosine")
+    table[["embedding", "train_set"]] = table["cell"].str.split(">", expand=True)
+    return table[["embedding", "train_set", "label", "cosine"]]
+
+
 def published_claims() -> pd.DataFrame:
     """Return the paper's claims as its own means answer them, without intervals.
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import SETS, group_agreement
 from biasmir_utils.datasets import DATASETS, INSTRUMENTS
-from biasmir_utils.experiments import published_claims, published_figures
+from biasmir_utils.experiments import published_claims, published_cosines, published_figures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -101,9 +101,11 @@ def test_published_cosines(shared):
     protocol = (shared / "spec" / "paper-protocol.md").read_text(encoding="utf-8")
     (vggish,) = re.findall(r"VGGish (0\.\d+) / (0\.\d+), OpenL3", protocol)
     assert f"are {' and '.join(vggish)} for VGGish with 128 dimensions, {said}" in page("04")
-    assert f"is {vggish[0]} for VGGish, {' and '.join(openl3)} for OpenL3" in page("06")
-    assert f"{' and '.join(openl3)} for OpenL3 (trained on IRMAS and on OpenMIC-2018)" in page("06")
-    assert f"and {yamnet[0]} for YAMNet" in page("06")
+    assert f"absolute values, {vggish[0]} for both training sets" in page("00")
+    retyped = published_cosines().rename(columns={"label": "instrument"})
+    both = table.merge(retyped, on=["embedding", "train_set", "instrument"], validate="1:1")
+    assert len(both) == len(table) == len(retyped)
+    assert (both["cosine"] - both["cosine_similarity"]).abs().max() <= 5.001e-6
 
 
 def test_counts_of_the_real_datasets():
@@ -142,7 +144,7 @@ def test_counts_of_the_demonstration_corpus(demo):
 def test_counts_of_the_counterfactual_corpus():
     corpus = Corpus.load(ROOT / "data" / "counterfactual")
     assert corpus.clips.groupby("dataset")["clip"].nunique().unique().tolist() == [400]
-    text = re.sub(r"\]\([^)]*\)|\[", "", page("09"))
+    text = re.sub(r"\]\([^)]*\)|\[", "", page("08"))
     assert "holds 400 such pieces, one clip of ten seconds each, in four datasets" in text
 
 
