@@ -717,8 +717,9 @@ class Standardiser(StandardScaler):
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: Any = None) -> Standardiser:
         """Find means and scales of rows, (n_clips, n_features)."""
         super().fit(X, y, sample_weight)
-        is_constant = self.scale_ != np.sqrt(self.var_)  # there scikit-learn's is 1
-        self.scale_ = floored(np.where(is_constant, 0.0, self.scale_))
+        deviation = np.sqrt(self.var_)
+        is_constant = self.scale_ != deviation  # type: ignore[has-type]
+        self.scale_ = floored(np.where(is_constant, 0.0, deviation))
         self.reach_ = float(np.abs(super().transform(X)).max())
         return self
 
