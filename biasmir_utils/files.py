@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, LockedError
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 BROKEN_ARRAYS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
@@ -202,14 +202,18 @@ def locked(
 
     Raises
     ------
-    BlockingIOError
+    LockedError
         If another process holds it, and still does after the wait.
     """
     path = Path(path)
     end, told = time.monotonic() + wait, False
     while (file := _open_locked(path)) is None:
         if time.monotonic() >= end:
-            raise BlockingIOError(f"{path}: another process holds this lock")
+            raise LockedError(
+                f"{path}: another process is at work in this folder"
+                + (f", also after a wait of {wait:.0f} s" if wait else "")
+                + "; try again when it has ended"
+            )
         if not told:
             waiting()
             told = True

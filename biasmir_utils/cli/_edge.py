@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -41,7 +42,8 @@ class Edge(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; errors of ours and of the system become one line."""
         try:
-            with _stoppable(ctx):
+            with _stoppable(ctx), warnings.catch_warnings():
+                warnings.showwarning = _echo_warning  # type: ignore[assignment]
                 return super().invoke(ctx)
         except BrokenPipeError:  # `biasmir info C | head`; click ends it quietly
             raise
@@ -50,6 +52,8 @@ class Edge(click.Group):
         except OSError as error:
             named = dict.fromkeys(map(str, filter(None, (error.filename, error.filename2))))
             what = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                what = "a file is where a folder is expected; choose another place, or remove it"
             message = ": ".join(filter(None, [" -> ".join(named), what]))
         except UnicodeEncodeError as error:
             around = error.object[max(0, error.start - 20) : error.end]
@@ -73,6 +77,11 @@ def echo(text: str, err: bool = False) -> None:
     except OSError as error:
         error.filename = error.filename or ("standard error" if err else "standard output")
         raise
+
+
+def _echo_warning(message: Warning | str, *others: Any) -> None:
+    """Print a warning that nobody has caught as a line of its own."""
+    echo(f"Warning: {message}", err=True)
 
 
 def when_stopped(explain: Callable[[], str]) -> None:
@@ -103,7 +112,7 @@ def _stoppable(ctx: click.Context) -> Iterator[None]:
         # here may be that they have ended; and an import that is broken off raises what it likes.
         if not received and not isinstance(error, KeyboardInterrupt):
             raise
-        click.echo("\n" + ctx.meta.get(__name__, lambda: "Stopped.")(), err=True)
+        echo("\n" + ctx.meta.get(__name__, lambda: "Stopped.")(), err=True)
         raise SystemExit(128 + (received or [signal.SIGINT])[0]) from None
     finally:
         for number, handler in before.items():

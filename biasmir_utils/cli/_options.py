@@ -30,6 +30,21 @@ FOLDER: click.Path = click.Path(path_type=Path, file_okay=False)
 SEED = click.IntRange(0, 2**32 - 1)
 
 
+class Name(click.ParamType):
+    """A name in somebody's data, in any Unicode form; see `corpus.as_text`."""
+
+    name = "text"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> str:
+        """Return the name as it is matched."""
+        from biasmir_utils.corpus import as_text
+
+        return as_text(value)
+
+
+NAME = Name()
+
+
 class SeveralOption(click.Option):
     """An option with one or more values, given to the command as a tuple."""
 
@@ -110,7 +125,7 @@ from_dir = click.option(
     type=FOLDER,
     help="Folder that has the files already; nothing is downloaded.",
 )
-embeddings = several("--embedding", "embeddings", help="Default: all of the corpus.")
+embeddings = several("--embedding", "embeddings", type=NAME, help="Default: all of the corpus.")
 jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes; default: all cores.")
 scheduler = click.option(
     "--scheduler",

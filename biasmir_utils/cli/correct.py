@@ -37,6 +37,7 @@ class _OneCorrection(_options.SeveralCommand):
 @_options.corpus
 @click.option(
     "--correction",
+    type=_options.NAME,
     metavar="NAME[:option=value,...]",
     help="Fitted to CORPUS, such as leace, mlda, leace:groups=auto, klda, coral:unseen=own.",
 )
@@ -54,7 +55,7 @@ class _OneCorrection(_options.SeveralCommand):
     show_default=True,
     help="Fit to the training clips, or to all.",
 )
-@click.option("--label", help="The label that given=label conditions on.")
+@click.option("--label", type=_options.NAME, help="The label that given=label conditions on.")
 @_options.seed("Of random features and found groups.")
 @click.option("--out", type=_options.PATH, required=True, help="Folder of the new corpus.")
 def correct(

@@ -35,6 +35,7 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
 @_options.several(
     "--correction",
     "corrections",
+    type=_options.NAME,
     default=("none",),
     show_default="none",
     help="NAME[:option=value,...], such as none lda mlda leace lda:alpha=0.5, or a set of them: "
@@ -57,10 +58,13 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     help="What the training clips of two datasets have as many of: clips, as in the paper, or "
     "tracks, and as many clips of each.",
 )
-@_options.several("--labels", "labels", help="Default: all labels of the corpus.")
+@_options.several(
+    "--labels", "labels", type=_options.NAME, help="Default: all labels of the corpus."
+)
 @_options.several(
     "--target",
     "target",
+    type=_options.NAME,
     default=("labels",),
     show_default="labels",
     help="labels: one recogniser for each; tags: one model for all labels; or names of the "

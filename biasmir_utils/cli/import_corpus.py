@@ -27,7 +27,9 @@ STEP = 4
     type=_options.PATH,
     help="Matrix of an embedding, .npy, .npz or .parquet; may be given several times.",
 )
-@_options.several("--embedding", "embeddings", help="Name of each matrix, in the same order.")
+@_options.several(
+    "--embedding", "embeddings", type=_options.NAME, help="Name of each matrix, in the same order."
+)
 @click.option(
     "--audio-root",
     type=_options.PATH,

@@ -42,10 +42,8 @@ from biasmir_utils.corpus.embedding_file import (
     read_skipped,
     write_embedding_file,
 )
-from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.errors import ArgumentError, CorpusError, alike
 from biasmir_utils.files import check_outputs, found_path, locked, move_files, sha256
-
-NO_GROUP = "(none)"
 
 
 class Corpus:
@@ -134,6 +132,14 @@ class Corpus:
     def labels(self) -> list[str]:
         """The names of the targets of kind `label`, in order."""
         return [target.name for target in self.targets if target.kind == "label"]
+
+    @property
+    def no_group(self) -> str:
+        """What tables call the clips without a group: `(none)`, unless a group has that name."""
+        name = "(none)"
+        while name in self.groups:
+            name = f"({name})"
+        return name
 
     @property
     def embedding_names(self) -> list[str]:
@@ -285,9 +291,10 @@ class Corpus:
                 embedding_models=records,
             )
             candidate = check_description(changed_description, self.path / FILE_NAME)
-            Corpus(self.path, candidate)._check_keys(self.path / name)
+            registered = Corpus(self.path, candidate)
+            registered._check_keys(self.path / name)
             candidate.save(self.path)
-        return Corpus.load(self.path)
+        return registered
 
     def _check_keys(self, file: Path) -> None:
         """Raise `CorpusError` if an embedding file has nothing of the corpus's clips."""
@@ -312,7 +319,7 @@ class Corpus:
         clips = self.clips.assign(
             dataset=pd.Categorical(self.clips["dataset"], self.datasets),
             split=pd.Categorical(self.clips["split"], SPLITS),
-            group=self.clips["group"].fillna(NO_GROUP),
+            group=self.clips["group"].fillna(self.no_group),
         )
         keys = [clips["dataset"], clips["split"]]
         parts = clips.groupby(keys, observed=True)
@@ -340,7 +347,7 @@ class Corpus:
             sections.append(_titled("Other targets", others))
         if self.groups:
             table = parts["group"].value_counts().unstack(["dataset", "split"], fill_value=0)
-            names = [*self.groups, *([NO_GROUP] if NO_GROUP in table.index else [])]
+            names = [*self.groups, *({self.no_group} & {*table.index})]
             sections.append(_titled("Groups", table.reindex(names, fill_value=0)))
         embeddings = {}
         for name in self.embedding_names:
@@ -355,9 +362,9 @@ class Corpus:
         none = ["none yet (see `biasmir extract`)"]
         sections.append(_titled("Embeddings", table if embeddings else none))
         for name in self.embedding_names:
-            reasons = self.missing(name)["reason"].value_counts()
-            if len(reasons):
-                lines = [f"{count} x {reason}" for reason, count in reasons.items()]
+            reasons = alike(self.missing(name)["reason"])
+            if reasons:
+                lines = [f"{len(rows)} x {reason}" for reason, rows in reasons.items()]
                 sections.append(_titled(f"Clips without {name}", lines))
         if self.warnings:
             sections.append(_titled("Warnings", self.warnings))

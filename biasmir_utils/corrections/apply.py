@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile, write_embedding_file
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.methods import METHODS
 from biasmir_utils.corrections.moments import MomentCorrection, clips_to_fit, moments_of_corpus
@@ -338,7 +338,7 @@ def _write_corrected(
             for name, one in fitted.items():
                 models[name], told = _write_embedding(corpus, name, one, folder, what)
                 notes += [f"{name}: {note}" for note in told]
-            new = CorpusWriter(
+            CorpusWriter(
                 folder,
                 name=f"{corpus.name}+{what}",
                 title=f"{corpus.title}, corrected: {what}",
@@ -356,10 +356,9 @@ def _write_corrected(
                 },
                 licences=corpus.description.licences,
                 shared_tracks=corpus.shared_tracks,
+                embedding_files=[EmbeddingFile(f"embeddings/{n}.h5", True) for n in models],
+                embedding_models=models,
             ).write(table)
-            for name, model in models.items():
-                file = folder / "embeddings" / f"{name}.h5"
-                new.add_embedding_file(file, {name: model}, made_here=True)
     return Corpus.load(out)
 
 

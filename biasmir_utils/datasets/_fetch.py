@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from biasmir_utils.datasets import _download, base
-from biasmir_utils.errors import ArgumentError, DownloadError
+from biasmir_utils.errors import ArgumentError, DownloadError, LockedError
 from biasmir_utils.files import atomic_path, locked, write_json
 
 MIRROR_VARIABLE = "BIASMIR_BASE_URL"
@@ -101,7 +101,7 @@ def fetch(
                     if not files or file.name in files:
                         work.bring(file)
                         results[file.name] = place / file.to
-    except BlockingIOError as error:
+    except LockedError as error:
         raise DownloadError(
             f"{lock.parent}: another `biasmir fetch` is at work here; wait until it is done"
         ) from error

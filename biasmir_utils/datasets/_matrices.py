@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def match_rows(
         If the file cannot be read without unpickling, is no matrix of real numbers, rows and
         clips do not fit, or a number is not finite; it names row and clip.
     """
-    ids, values, names = _read_matrix(path)
+    ids, values, names = _read_matrix(path, order)
     taken = {str(name).casefold() for name in clips}
     # Arrays have numbers in the place of names, which are no names of columns.
     shared = [n for n in names if isinstance(n, str) and n.casefold() in taken]
@@ -150,13 +151,14 @@ def _check_order(index: pd.Index, path: Path) -> None:
         )
 
 
-def _read_matrix(path: Path) -> tuple[pd.DataFrame, NDArray[Any], list[Any]]:
+def _read_matrix(path: Path, order: pd.Index) -> tuple[pd.DataFrame, NDArray[Any], list[Any]]:
     """Return who each row belongs to, the values, and the columns' names.
 
     The first has columns `clip` and `dataset`, if they are told, and as its index the row of the
     file: several rows are of one where that holds the frames of a clip.
     """
-    readers = {".npy": _read_arrays, ".npz": _read_arrays, ".parquet": _read_columns}
+    columns = functools.partial(_read_columns, order=order)
+    readers: dict[str, Any] = {".npy": _read_arrays, ".npz": _read_arrays, ".parquet": columns}
     if path.suffix.lower() not in readers:
         raise CorpusError(f"{path}: expected a matrix of embeddings, {', '.join(readers)}")
     if not path.is_file():
@@ -206,10 +208,12 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
             ids = {name: file[name] for name in _KEYS if name in file.files}
             others = [] if "clip" in map(_KEYS.get, ids) else {*file.files} - {features, *ids}
             for name, array in ((name, file[name]) for name in sorted(others)):
-                if array.dtype.kind in "SU" and array.shape and array.size == len(values):
+                holds = {"S": "texts", "U": "texts", "i": "numbers", "u": "numbers"}
+                if array.dtype.kind in holds and array.shape and array.size == len(values):
                     raise CorpusError(
-                        f"{path}: the array {name!r} holds texts; if these are the clips, call it "
-                        f"'keys', or else take it out, and the rows are those of the table in order"
+                        f"{path}: the array {name!r} holds {holds[array.dtype.kind]}; if these are "
+                        f"the clips, call it 'keys', or else take it out, and the rows are those "
+                        f"of the table in order"
                     )
     except BROKEN_ARRAYS as error:
         if "pickle" in str(error) or "Python objects" in str(error):
@@ -228,7 +232,7 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
     return {name: pd.Series(array.tolist()) for name, array in ids.items()}, values, []
 
 
-def _read_columns(path: Path) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
+def _read_columns(path: Path, order: pd.Index) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
     table = read_table_file(path)
     ids = {name: table.pop(name) for name in _KEYS if name in table}
     for name, column in ids.items():
@@ -237,6 +241,13 @@ def _read_columns(path: Path) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
             raise CorpusError(f"{path}, row {row} (from 0): the column {name!r} is empty")
     if "clip" not in map(_KEYS.get, ids):
         _check_order(table.index, path)
+        if len(order) == len(table) and order.name != "line" and not order.equals(table.index):
+            raise CorpusError(
+                f"{path}: its index holds other numbers than that of the table of clips "
+                f"({table.index[0]}, ... and {order[0]}, ...), so whose the rows are is not known; "
+                f"name the clip of each row, or number both anew (with pandas: "
+                f"reset_index(drop=True))"
+            )
     index = (pq.read_schema(path).pandas_metadata or {}).get("index_columns", [])
     for level in index:
         name = as_text(level["name"] if isinstance(level, dict) else level)

@@ -41,6 +41,10 @@ SOUND_SUFFIXES = (
 )
 MOST_CATEGORIES = 50
 """A text column with more values than this is a remark, not a category."""
+FEW_POSITIVES = 5
+"""Positive test clips of a label, of which fewer are warned of."""
+DRAWS = 200
+"""How many splits are drawn, of which that is taken which shares out the labels best."""
 # What a CSV holds where a list or the like was written into it as it is printed.
 _WRITTEN_LIST = re.compile("[\\[{](.*[\"',].*)?[]}]", re.DOTALL)
 
@@ -167,8 +171,8 @@ def import_corpus(
     )
     given, rows = rows, check_clip_table(rows, writer.description, table)
     if not split_given:
-        notes += _draw_split(rows, table, test_share, seed, shared_tracks)
-    notes += guesses
+        notes += _draw_split(rows, table, targets, test_share, seed, shared_tracks)
+    notes += guesses + _few_to_test(rows, targets)
     notes += _remarks(given, rows, targets)
     content, models, sums = {}, {}, {table.name: sha256(table)}
     for embedding, path in matrices.items():
@@ -235,6 +239,16 @@ def _name_clips(
                 f"names each clip"
             )
         rows["clip"] = [np.nan if file is None else file.stem for file in files]
+        if (again := rows.duplicated(["dataset", "clip"]) & rows["clip"].notna()).any():
+            root = path.parent if audio_root is None else Path(audio_root)
+            notes.append(
+                f"no column 'clip', and several files are called "
+                f"{rows.loc[again, 'clip'].iloc[0]!r}: each clip is named by its path from {root}"
+            )
+            rows["clip"] = [
+                np.nan if file is None else Path(os.path.relpath(file, root)).as_posix()
+                for file in files
+            ]
     if "track" not in rows:
         rows["track"] = rows["clip"]
         notes.append(
@@ -330,10 +344,13 @@ def _guess(rows: pd.DataFrame, path: Path, name: str) -> tuple[str | None, list[
         lists = any(isinstance(cell, list | np.ndarray) for cell in present)
         way = f"note: {name!r} holds lists; if they name what is in a clip: --labels-from {name}"
         return None, [way] if lists else []
-    repeats = 2 <= as_texts(column, path).nunique() <= min(MOST_CATEGORIES, len(present) // 2)
+    texts = as_texts(column, path)
+    repeats = 2 <= texts.nunique() <= min(MOST_CATEGORIES, len(present) // 2)
     kind = "category" if repeats else None
     if not 0 < wrong.sum() < len(present) / 2:
-        return kind, []
+        listed = texts.dropna()[lambda cells: cells.str.contains(";")]
+        way = f"note: {name!r} holds cells such as {next(iter(listed), '')!r}; if they name what is"
+        return kind, [f"{way} in a clip: --labels-from {name}"] if len(listed) else []
     row = int(wrong.argmax())
     kept = f"taken for a {kind}" if kind else "kept as metadata"
     others = f", and {wrong.sum() - 1} more such cell(s)" if wrong.sum() > 1 else ""
@@ -395,11 +412,42 @@ def _unknown(cells: pd.Series, of: int, then: str = "count as not observed") -> 
     return [f"{told} {cells.iloc[0]!r}, and {then}"] if len(cells) else []
 
 
-def _draw_split(
-    rows: pd.DataFrame, path: Path, test_share: float, seed: int, shared_tracks: bool
-) -> list[str]:
-    """Draw tracks of each dataset for the test part; return what was drawn."""
+def _few_to_test(rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
+    """Say which labels have too few positive test clips in a dataset for a score to mean much."""
+    labels = [target.name for target in targets if target.kind == "label"]
+    positive = rows[labels].ge(0.5).where(rows["split"] == "test", False).groupby(rows["dataset"])
     notes = []
+    for dataset, counts in positive.sum().iterrows():
+        few = ", ".join(f"{name} ({n})" for name, n in counts.items() if n < FEW_POSITIVES)
+        if few:
+            notes.append(
+                f"WARNING: fewer than {FEW_POSITIVES} positive test clips in {dataset}, on which a "
+                f"score says little: {few}"
+            )
+    return notes
+
+
+def _draw_split(
+    rows: pd.DataFrame,
+    path: Path,
+    targets: Sequence[Target],
+    test_share: float,
+    seed: int,
+    shared_tracks: bool,
+) -> list[str]:
+    """Draw tracks of each dataset for the test part, its share of each label; say what was drawn.
+
+    Of some draws the one is taken in which labels and categories are shared out best.
+    """
+    notes = []
+    held = [rows[one.name].ge(0.5) for one in targets if one.kind == "label"]
+    held += [rows[one.name].lt(0.5) for one in targets if one.kind == "label"]
+    held += [
+        rows[one.name] == value
+        for one in targets
+        if one.kind == "category"
+        for value in rows[one.name].dropna().unique()
+    ]
     drawn_from = pd.Series("all datasets", rows.index) if shared_tracks else rows["dataset"]
     for dataset in dict.fromkeys(drawn_from):
         here = drawn_from == dataset
@@ -412,10 +460,18 @@ def _draw_split(
             )
         rng = np.random.default_rng([seed, *dataset.encode()])
         n_test = min(max(1, round(test_share * len(tracks))), len(tracks) - 1)
-        drawn = {tracks[i] for i in rng.permutation(len(tracks))[:n_test]}
+        draws = [rng.permutation(len(tracks))[:n_test] for _ in range(DRAWS if held else 1)]
+        if held:
+            of_track = pd.DataFrame(dict(enumerate(held))).loc[here].groupby(rows["track"]).sum()
+            counts = of_track.loc[tracks].to_numpy(float)
+            shares = np.array([counts[draw].sum(0) for draw in draws]) / counts.sum(0).clip(1)
+            in_one_part = (shares == 0) | (shares == 1)
+            draws = [draws[((shares - test_share) ** 2 + in_one_part).sum(axis=1).argmin()]]
+        drawn = {tracks[i] for i in draws[0]}
         rows.loc[here & rows["track"].isin(drawn), "split"] = "test"
         notes.append(
             f"no column 'split': {n_test} of {len(tracks)} tracks of {dataset} were drawn for the "
             f"test part (seed {seed})"
+            + (", with their share of each label where it could be" if held else "")
         )
     return notes

@@ -43,7 +43,14 @@ from biasmir_utils.corpus import (
 )
 from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
 from biasmir_utils.embeddings.names import load
-from biasmir_utils.errors import ArgumentError, BiasMIRError, ClusterError, CorpusError, ModelError
+from biasmir_utils.errors import (
+    ArgumentError,
+    BiasMIRError,
+    ClusterError,
+    CorpusError,
+    LockedError,
+    ModelError,
+)
 from biasmir_utils.files import BROKEN_ARRAYS, atomic_path, found_path, locked
 
 Clip = tuple[str, str]
@@ -756,7 +763,7 @@ def _parts_of(target: Path) -> Iterator[Path]:
             yield folder
             for part in folder.glob("part-*.h5"):
                 part.unlink()
-    except BlockingIOError as error:
+    except LockedError as error:
         raise CorpusError(
             f"{folder}: another process is extracting this embedding for this corpus; wait for "
             f"it to end"

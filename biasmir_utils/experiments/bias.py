@@ -45,8 +45,6 @@ from biasmir_utils.experiments.metrics import roc_auc
 from biasmir_utils.experiments.protocol import ExperimentData, training_rows, why_impossible
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
 
-_NO_GROUP = "(none)"
-
 
 def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> Any:
     """Return the cosine of the angle between directions.
@@ -139,12 +137,12 @@ def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index: groups in the corpus's order, then `(none)` if clips lack a group. Columns:
+        Index: groups in the corpus's order, then `Corpus.no_group` if clips lack one. Columns:
         datasets.
     """
     clips = _clips(corpus, split)
     counts = pd.crosstab(clips["group"], clips["dataset"])
-    groups = [*corpus.groups, *([_NO_GROUP] if _NO_GROUP in counts.index else [])]
+    groups = [*corpus.groups, *([corpus.no_group] if corpus.no_group in counts.index else [])]
     return counts.reindex(index=groups, columns=corpus.datasets, fill_value=0)
 
 
@@ -176,7 +174,7 @@ def label_counts(
 
     if not by_group:
         return counted(clips)
-    there = set(clips["group"]) & {_NO_GROUP}
+    there = set(clips["group"]) & {corpus.no_group}
     tables = {name: counted(clips[clips["group"] == name]) for name in (*corpus.groups, *there)}
     return pd.concat(tables, names=["group", "label"])
 
@@ -185,7 +183,7 @@ def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
     """Return the clips of a split, those without a group in one of their own."""
     if split not in ("train", "test", None):
         raise ArgumentError(f"split must be 'train', 'test' or None, not {split!r}.")
-    clips = corpus.clips.assign(group=corpus.clips["group"].astype(object).fillna(_NO_GROUP))
+    clips = corpus.clips.assign(group=corpus.clips["group"].astype(object).fillna(corpus.no_group))
     return clips if split is None else clips[clips["split"] == split]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +38,10 @@ def test_info_prints_the_summary(tiny_corpus):
 ENDS = {
     "ours": (ArgumentError("no such \x1b[2Jname"), r"no such \\x1b\[2Jname"),
     "a file": (PermissionError(13, "Permission denied", "a.csv"), "a.csv: Permission denied"),
+    "a folder": (
+        FileExistsError(17, "File exists", "out"),
+        "out: a file is where a folder is expected; choose another place, or remove it",
+    ),
     "two files": (OSError(13, "no", "a", None, "b"), "a -> b: Permission denied"),
     "a library's": (OSError("Can't write\ndata (errno = 28)"), r"Can't write data \(errno = 28\)"),
     "memory": (MemoryError("Unable to allocate 7 TiB"), "not enough memory: Unable .* 7 TiB"),
@@ -52,6 +58,27 @@ def test_an_error_is_one_line_without_a_traceback(tmp_path, monkeypatch, error, 
     done = CliRunner().invoke(main, ["info", str(tmp_path)])
     assert done.exit_code == 1
     assert re.fullmatch(f"Error: {told}\n", done.stderr)
+
+
+def test_warnings_are_lines_without_control_characters(tiny_corpus, monkeypatch):
+    warn = functools.partial(warnings.warn, "of \x1b[2J", stacklevel=1)
+    monkeypatch.setattr(Corpus, "summary", lambda self: warn() or "")
+    done = CliRunner().invoke(main, ["info", str(tiny_corpus)])
+    assert (done.exit_code, done.stderr) == (0, "Warning: of \\x1b[2J\n")
+
+
+def test_names_are_found_in_any_unicode_form(tiny_corpus, tmp_path):
+    about = (tiny_corpus / "corpus.json").read_text()
+    (tiny_corpus / "corpus.json").write_text(about.replace('"piano"', '"caf\u00e9"'))
+    table = pd.read_parquet(tiny_corpus / "clips.parquet").rename(columns={"piano": "caf\u00e9"})
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    name, out = "cafe\u0301", ["--out", str(tmp_path / "out.csv")]
+    evaluation = ["evaluate", str(tiny_corpus), "--embedding", "toy", "--dry-run", *out]
+    conditional = ["correct", str(tiny_corpus), "--embedding", "toy", "--out", str(tmp_path / "c")]
+    conditional += ["--correction", "leace:given=label", "--label", name]
+    for command in ([*evaluation, "--labels", name], conditional):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
 
 
 def test_a_full_disk_names_the_file(tiny_corpus, tmp_path, monkeypatch):

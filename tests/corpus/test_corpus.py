@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
@@ -28,7 +31,8 @@ from biasmir_utils.corpus import (
     write_embedding_file,
 )
 from biasmir_utils.corrections import moments_of_corpus
-from biasmir_utils.errors import ArgumentError, CorpusError
+from biasmir_utils.errors import ArgumentError, CorpusError, LockedError
+from biasmir_utils.experiments import group_counts
 
 
 def edit_description(folder: Path, **changes: object) -> None:
@@ -195,6 +199,38 @@ def test_summary_names_counts_gaps_and_warnings(tiny_corpus):
     assert "1 x too short" in text
     assert "tempo (number, bpm): 240 clips" in text
     assert "(none)" in text
+
+
+def test_what_is_missing_is_listed_by_kind_with_its_range(tiny_corpus, corpus):
+    clips = corpus.clips.loc[corpus.clips["dataset"] == "alpha", "clip"].tolist()
+    reasons = [f"too short: {i / 8:.3f} s" for i in range(8)] + ["no such file: 7.wav"]
+    skipped = {"alpha": dict(zip(clips, reasons, strict=False))}
+    content = {"alpha": (clips[9:], np.ones((len(clips) - 9, 2)))}
+    write_embedding_file(tiny_corpus / "e.h5", "e", content, skipped=skipped)
+    text = corpus.add_embedding_file(tiny_corpus / "e.h5").summary()
+    assert "  8 x too short: 0.000 to 0.875 s\n  1 x no such file: 7.wav\n" in text
+
+
+def test_a_group_called_none_is_not_the_lack_of_one(tiny_corpus):
+    about = json.loads((tiny_corpus / "corpus.json").read_text())
+    about["groups"][0] = "(none)"
+    (tiny_corpus / "corpus.json").write_text(json.dumps(about))
+    table = pd.read_parquet(tiny_corpus / "clips.parquet").replace({"group": {"rock": "(none)"}})
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    corpus = Corpus.load(tiny_corpus)
+    counts = group_counts(corpus, split=None)
+    assert counts.index.tolist() == ["(none)", "jazz", "folk", "((none))"]
+    assert counts.loc["((none))"].sum() == table["group"].isna().sum()
+    assert re.search(r"\n  \(none\) .*\n(  .*\n)*  \(\(none\)\) ", corpus.summary())
+
+
+def test_who_waits_for_another_process_in_vain_is_told(tiny_corpus, monkeypatch):
+    corpus = Corpus.load(tiny_corpus)
+    monkeypatch.setattr(time, "monotonic", itertools.count(0, 100).__next__)
+    with open(tiny_corpus / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match=r"\.lock: another process .* 60 s; try again when"):
+            corpus.add_embedding_file(tiny_corpus / "embeddings" / "toy.h5")
 
 
 def test_a_folder_that_is_no_corpus(tmp_path):

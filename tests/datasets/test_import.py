@@ -155,6 +155,20 @@ def test_the_drawn_split_keeps_tracks_together_and_ignores_the_order_of_rows(tmp
     assert one.clips.groupby("dataset")["split"].nunique().tolist() == [2, 2]
 
 
+def test_a_drawn_split_shares_out_the_labels_and_says_where_a_test_is_small(tmp_path):
+    names = ["rare"] * 4 + ["bird"] * 8 + ["frog"] * 28
+    body = [[f"{i:02d}", f"t{i // 2:02d}", *(str(int(n == name)) for n in ("rare", "bird"))]
+            for i, name in enumerate(names)]  # fmt: skip
+    table = write_csv(tmp_path / "pond.csv", body, ["clip", "track", "rare", "bird"])
+    for seed in range(4):
+        output = run(tmp_path / str(seed), "--clips", table, "--seed", seed)
+        clips = Corpus.load(tmp_path / str(seed)).clips
+        test = clips[clips["split"] == "test"]
+        assert test[["rare", "bird"]].sum().tolist() == [2, 2]
+        assert "fewer than 5 positive test clips in pond" in output
+        assert "rare (2), bird (2)" in output
+
+
 def test_every_dataset_has_a_draw_of_its_own(tmp_path):
     body = [[dataset, f"c{i}", str(i % 2)] for dataset in "ab" for i in range(40)]
     table = write_csv(tmp_path / "two.csv", body, ["dataset", "clip", "bird"])
@@ -366,6 +380,13 @@ def test_what_a_column_looks_like(tmp_path, cells, kind):
     assert sum(note.startswith("note: ") for note in notes) == ("x" in cells)
 
 
+def test_names_parted_by_semicolons_are_pointed_out(tmp_path):
+    body = column("remark", ["piano;violin", "piano", "violin;cello", ""])
+    output = run(tmp_path / "out", "--clips", write_csv(tmp_path / "clips.csv", body))
+    assert "'remark' holds cells such as 'piano;violin'" in output
+    assert "--labels-from remark" in output
+
+
 def test_labels_from_a_column_of_names(tmp_path):
     body = [["a", "piano; voice"], ["b", "voice"], ["c", ""], ["d", " piano ;"]]
     table = write_csv(tmp_path / "clips.csv", body, ["clip", "instrument"])
@@ -554,6 +575,16 @@ def test_audio_by_its_path_stays_in_place(tmp_path):
     elsewhere = write_csv(tmp_path / "clips.csv", body, ["audio", "split"])
     moved = import_corpus(tmp_path / "two", elsewhere, audio_root=folder)
     assert moved.clips["audio"].tolist() == audio
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    names = ["d1/a.wav", "d2/a.wav", "b.wav"]
+    folder = sounds(tmp_path / "music", *names)
+    body = [[name, split] for name, split in zip(names, ("train", "test", "train"), strict=True)]
+    table = write_csv(tmp_path / "clips.csv", body, ["audio", "split"])
+    output = run(tmp_path / "out", "--clips", table, "--audio-root", folder)
+    assert f"several files are called 'a': each clip is named by its path from {folder}" in output
+    assert Corpus.load(tmp_path / "out").clips["clip"].tolist() == names
 
 
 def test_audio_by_the_name_of_the_clip(tmp_path):
@@ -751,6 +782,22 @@ def test_a_shuffled_table_and_features_without_keys(tmp_path):
     np.testing.assert_array_equal(corpus.embedding("e"), X[ORDER].astype(np.float32))
 
 
+def test_indexes_without_names_have_to_hold_the_same_numbers(tmp_path):
+    table = pd.read_csv(write_csv(tmp_path / "clips.csv"), dtype={"clip": str})
+    table.set_axis(range(10, 18)).to_parquet(tmp_path / "clips.parquet")
+    features = pd.DataFrame(X, columns=list("xyz"))
+    features.to_parquet(tmp_path / "X.parquet")
+    with pytest.raises(CorpusError, match=r"other numbers .*\(0, ... and 10, ...\)"):
+        import_corpus(
+            tmp_path / "out", tmp_path / "clips.parquet", features={"e": tmp_path / "X.parquet"}
+        )
+    features.set_axis(range(10, 18)).to_parquet(tmp_path / "X.parquet")
+    corpus = import_corpus(
+        tmp_path / "out", tmp_path / "clips.parquet", features={"e": tmp_path / "X.parquet"}
+    )
+    np.testing.assert_array_equal(corpus.embedding("e"), X.astype(np.float32))
+
+
 def test_columns_of_the_table_may_be_features_if_asked_for(tmp_path):
     table = write_csv(tmp_path / "clips.csv")
     path = save(tmp_path / "X.parquet", tempo=np.arange(8.0))
@@ -793,7 +840,7 @@ def test_an_embedding_that_is_constant_is_warned_of(tmp_path):
         tmp_path / "out", "--clips", table,
         "--features", *paths, save(tmp_path / "c.npy"), "--embedding", "zero", "half", "fine",
     )  # fmt: skip
-    warned = [line for line in output.splitlines() if line.startswith("WARNING")]
+    warned = [line for line in output.splitlines() if "are equal" in line]
     assert [line.split(", so ")[0] for line in warned] == [
         "WARNING: zero: all rows of studio, stage are equal",
         "WARNING: half: all rows of stage are equal",
@@ -889,6 +936,8 @@ def test_keys_that_do_not_fit(tmp_path):
     assert "the first dataset here is 'one', and there 'studio'" in told
     told = embedding_refused(tmp_path, save(tmp_path / "a.npz", clip_name=np.array(["a"] * 8)))
     assert "the array 'clip_name' holds texts; if these are the clips, call it 'keys'" in told
+    told = embedding_refused(tmp_path, save(tmp_path / "i.npz", clip_id=np.arange(8)))
+    assert "the array 'clip_id' holds numbers; if these are the clips, call it 'keys'" in told
     told = embedding_refused(tmp_path, save(tmp_path / "b.npz", clip_name=np.array([["a"]] * 8)))
     assert "the array 'clip_name' holds texts" in told
     path = save(tmp_path / "d.npz", clip_name=np.array(["a"] * 8), datasets=np.array(["d"] * 8))
