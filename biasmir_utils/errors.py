@@ -47,7 +47,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 _NUMBER = re.compile(r"(?<![\w./-])\d+(?:[.,]\d+)*(?![\w/]|\.\w)")
 
 
-def alike(messages: Iterable[str]) -> dict[str, list[int]]:
+def by_kind(messages: Iterable[str]) -> dict[str, list[int]]:
     """Return messages that differ in their numbers only as one, which tells the range of each.
 
     Parameters

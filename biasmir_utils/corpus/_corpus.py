@@ -42,7 +42,7 @@ from biasmir_utils.corpus.embedding_file import (
     read_skipped,
     write_embedding_file,
 )
-from biasmir_utils.errors import ArgumentError, CorpusError, alike
+from biasmir_utils.errors import ArgumentError, CorpusError, by_kind
 from biasmir_utils.files import check_outputs, found_path, locked, move_files, sha256
 
 
@@ -362,7 +362,7 @@ class Corpus:
         none = ["none yet (see `biasmir extract`)"]
         sections.append(_titled("Embeddings", table if embeddings else none))
         for name in self.embedding_names:
-            reasons = alike(self.missing(name)["reason"])
+            reasons = by_kind(self.missing(name)["reason"])
             if reasons:
                 lines = [f"{len(rows)} x {reason}" for reason, rows in reasons.items()]
                 sections.append(_titled(f"Clips without {name}", lines))
