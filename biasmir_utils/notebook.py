@@ -403,6 +403,61 @@ def describe(corpus: Corpus, row: int) -> str:
     return f"{clip['dataset']}: {labels}{group}"
 
 
+def examples(corpus: Corpus, label: str, each: int = 1) -> list[int]:
+    """Find clips with a label that can be heard, as many of each dataset.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Where the clips are looked for.
+    label : str
+    each : int
+        Clips of each dataset, at most.
+
+    Returns
+    -------
+    list of int
+        Their rows in `corpus.clips`, by turns from the datasets; none where one has none.
+    """
+    heard = corpus.clips[corpus.clips["audio"].notna()]
+    counts = [
+        int((heard.loc[heard["dataset"] == one, label] >= 0.5).sum()) for one in corpus.datasets
+    ]
+    turns = range(min([each, *counts]))
+    return [example(corpus, one, label, turn) for turn in turns for one in corpus.datasets]
+
+
+def hear(corpus: Corpus, rows: Iterable[int], words: Iterable[str] = ()) -> None:
+    """Display players of some clips under what they are; of none, a sentence that says so.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    rows : iterable of int
+        Rows of `corpus.clips` that can be heard.
+    words : iterable of str, optional
+        What stands before the description of each.
+    """
+    from IPython.display import Markdown, display
+
+    chosen = list(rows)
+    before = [*words, *[""] * len(chosen)][: len(chosen)]
+    told = [
+        f"{word} {describe(corpus, row)}".strip() for word, row in zip(before, chosen, strict=True)
+    ]
+    if chosen:
+        paths = [corpus.audio_path(row) for row in chosen]
+        players(
+            {
+                text[0].upper() + text[1:]: path
+                for text, path in zip(told, paths, strict=True)
+                if path
+            }
+        )
+    else:
+        display(Markdown("*This corpus has no clip that could be heard here.*"))
+
+
 def players(clips: Mapping[str, Path | str], seconds: float | None = None) -> None:
     """Display players beside one another, each under its label; nothing plays by itself.
 

@@ -216,6 +216,18 @@ class TestExamples:
         texts = [notebook.describe(corpus, row) for row in (3, 4, 7)]
         assert texts == ["alpha: piano and voice, folk", "alpha: piano", "alpha: no label"]
 
+    def test_as_many_of_each_dataset_are_heard_or_it_is_said(self, shown: list, repository: Path):
+        demo = Corpus.load(repository / "data" / "demo")
+        rows = notebook.examples(demo, "cello", each=2)
+        assert demo.clips.loc[rows, "dataset"].tolist() == [*demo.datasets] * 2
+        assert (demo.clips.loc[rows, "cello"] >= 0.5).all()
+        notebook.hear(demo, rows[:2], ["First."])
+        captions = [one.text for one in BeautifulSoup(shown[0].data, "html.parser")("figcaption")]
+        first, second = (notebook.describe(demo, row) for row in rows[:2])
+        assert captions == [f"First. {first}", second[0].upper() + second[1:]]
+        notebook.hear(demo, notebook.examples(demo, "cello", each=0))
+        assert "no clip" in shown[1].data
+
 
 class TestNeighbours:
     def test_they_are_those_of_the_full_sort_without_the_own_track(self):

@@ -14,6 +14,11 @@ from biasmir_utils.plots.clips import (
     spectrogram as spectrogram,
     toy_domains as toy_domains,
 )
+from biasmir_utils.plots.explained import (
+    embedding_steps as embedding_steps,
+    leaking_folds as leaking_folds,
+    roc_and_pairs as roc_and_pairs,
+)
 from biasmir_utils.plots.scores import (
     by_size as by_size,
     change_by_label as change_by_label,

@@ -61,6 +61,8 @@ def dots_and_whiskers(
     legend: str | None = None,
     skip: int = 0,
     missing: str = "no score",
+    again: Sequence[pd.DataFrame] = (),
+    again_name: str = "another split",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a value with its interval for each row, and for each category beside one another.
@@ -95,6 +97,10 @@ def dots_and_whiskers(
         other figures.
     missing : str
         What stands where there is no value (NaN): the reason, such as "one session only".
+    again : sequence of pandas.DataFrame
+        Tables with the same columns, the same measured again: small open marks on the same lines.
+    again_name : str
+        Their name in the legend.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
 
@@ -117,8 +123,14 @@ def dots_and_whiskers(
         for height in heights[part[value].isna()]:  # in colour: one sees whose gap it is
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
             ax.annotate(missing, (0.01, height), **place, color=look.colour)
+    open_mark: dict[str, Any] = {"markersize": 6, "markerfacecolor": "white", "zorder": 4}
+    for other in again:
+        for _, look, part, heights in placed(other, row, rows, by, kinds, 0.8):
+            mark(ax, part[value], heights, look, "_again", **open_mark)
     if by is None and not baseline:  # then the axis tells what the dots are
         handles = []
+    if again:
+        handles.append(key(Look(INK, "o"), again_name, markersize=6, markerfacecolor="white"))
     stroke = {"markersize": 11, "markeredgewidth": 2.4, "zorder": 2}
     for _, _, part, heights in shown if baseline else ():
         handles += mark(ax, part[baseline], heights, Look(INK, "|"), baseline_name, **stroke)

@@ -30,6 +30,8 @@ def run(chapter: str, parameters: dict[str, object]) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     exec(cells[0].source, names)
     assert set(parameters) <= set(names)
+    if "RECORDINGS" in names:
+        names["RECORDINGS"] = str(ROOT / "data" / "recordings")
     names |= parameters
     for number, cell in enumerate(cells[1:]):
         try:

@@ -222,3 +222,12 @@ def test_a_gap_is_told_where_the_dot_would_be():
     ax = plots.dots_and_whiskers(scores, missing="one session")
     (told,) = [text for text in ax.texts if text.get_text() == "one session"]
     assert told.xy[1] == ax.get_yticks()[1]
+
+
+def test_what_was_measured_again_is_open_and_named():
+    own, other = (table("label roc_auc", ("flute", x), ("organ", x + 0.1)) for x in (0.6, 0.7))
+    ax = plots.dots_and_whiskers(own, again=[other], again_name="another split")
+    (again,) = (line for line in ax.get_lines() if line.get_markerfacecolor() == "white")
+    np.testing.assert_allclose(again.get_xdata(), [0.7, 0.8])
+    np.testing.assert_allclose(again.get_ydata(), ax.get_yticks())
+    assert "another split" in legend(ax.figure)
