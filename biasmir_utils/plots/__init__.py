@@ -12,6 +12,7 @@ from biasmir_utils.plots.clips import (
     frames as frames,
     projection as projection,
     spectrogram as spectrogram,
+    toy_correction as toy_correction,
     toy_domains as toy_domains,
 )
 from biasmir_utils.plots.explained import (
@@ -41,7 +42,7 @@ from biasmir_utils.plots.shifts import (
     group_shares as group_shares,
     label_by_group as label_by_group,
     shift_arrows as shift_arrows,
-    singular_values as singular_values,
+    transfer_grids as transfer_grids,
 )
 from biasmir_utils.plots.style import Look as Look, looks as looks, style as style
 

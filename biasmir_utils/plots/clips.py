@@ -13,6 +13,7 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
+    WIDTH,
     Order,
     key,
     legend_below,
@@ -209,6 +210,50 @@ def toy_domains(
     if legend:
         legend_below(ax)
     return ax
+
+
+@style()
+def toy_correction(
+    domain: ArrayLike,
+    y: ArrayLike,
+    steps: Mapping[str, tuple[ArrayLike, ArrayLike | None, tuple[float, float, float]]],
+) -> Figure:
+    """Draw a toy before and after a correction; under each, the scores of the second domain.
+
+    Parameters
+    ----------
+    domain, y
+        As of `toy_domains`.
+    steps : mapping of str to (X, direction, boundary)
+        A column for each, under its title: points, direction and recogniser as of `toy_domains`.
+
+    Returns
+    -------
+    matplotlib Figure
+        Above the points; below, for negatives and positives of the second domain, the number of
+        clips by score. The dashed line is where the recogniser says yes, in both.
+    """
+    import matplotlib.pyplot as plt
+
+    domains, positive = np.asarray(domain), np.asarray(y).astype(bool)
+    second, look = list(looks(domains.tolist()).items())[-1]
+    size = {"figsize": (WIDTH, 6.2), "height_ratios": (3, 1)}
+    figure, axes = plt.subplots(2, len(steps), squeeze=False, **size)
+    for (title, (X, direction, boundary)), (above, below) in zip(
+        steps.items(), axes.T, strict=True
+    ):
+        shown: dict[str, Any] = {"title": title, "legend": above is axes[0, 0], "ax": above}
+        toy_domains(X, domains, positive, direction=direction, boundary=boundary, **shown)
+        score = np.asarray(X) @ boundary[:2] + boundary[2]
+        bins = np.histogram_bin_edges(score[domains == second], bins=24)
+        for value, colour in ((False, "white"), (True, look.colour)):
+            fill: dict[str, Any] = {"facecolor": colour, "edgecolor": look.colour, "alpha": 0.75}
+            own = score[(domains == second) & (positive == value)]
+            below.hist(own, bins, histtype="stepfilled", linewidth=1.6, **fill)
+        below.axvline(0, color=INK, linestyle="--", linewidth=2)
+        below.set(xlabel=f"score of {second}'s clips", yticks=[])
+        below.grid(visible=False)
+    return figure
 
 
 @style()

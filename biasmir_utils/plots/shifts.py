@@ -121,7 +121,7 @@ def cosine_similarities(
     ----------
     table : pandas.DataFrame
         Columns `embedding`, `label`, `train_set` and `cosine` in [-1, 1], one row for each
-        combination; its absolute value is drawn.
+        combination; its absolute value is drawn, on a logarithmic axis.
     chance : mapping of str to float, optional
         For each embedding, the mean absolute cosine of two random directions, drawn as a
         stroke.
@@ -149,43 +149,48 @@ def cosine_similarities(
         wide = {"markersize": 34, "markeredgewidth": 2.4, "zorder": 2}
         mark(ax, [chance[name] for name in rows], range(len(rows)), stroke, text, **wide)
         handles.append(key(stroke, text, markersize=14, markeredgewidth=2.4))
-    ax.set(xlabel="absolute cosine similarity")
+    ax.set(xlabel="absolute cosine similarity", xscale="log")
     list_rows(ax, rows)
-    ax.set_xlim(left=0)
     legend_below(ax, handles, columns=3)
     return ax
 
 
 @style()
-def singular_values(values: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
-    """Draw the singular values of stacked unit directions, a line for each embedding.
+def transfer_grids(
+    table: pd.DataFrame, *, groups: Order = None, embeddings: Order = None
+) -> Figure:
+    """Draw how well the direction of one group tells the datasets apart in each group.
 
     Parameters
     ----------
-    values : mapping of str to array-like
-        Descending singular values. The squares of G unit directions sum to G: G equal values
-        of 1 are G directions at right angles, one value of the root of G and else zeros are
-        one direction G times.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
+    table : pandas.DataFrame
+        Columns `embedding`, `fitted_on`, `tested_on` and `roc_auc`, as `direction_transfer` gives
+        them.
+    groups, embeddings : sequence, optional
+        Rows and columns, and panels, in the order to draw.
 
     Returns
     -------
-    matplotlib Axes
-        With a line for each embedding.
+    matplotlib Figure
+        A heat map for each embedding, tinted from 0.5, chance, to 1.
     """
-    ax = new_axes(ax, height=4.2)
-    heights = {name: np.asarray(part, dtype=float) for name, part in values.items()}
-    for name, look in looks(heights).items():
-        places = range(1, len(heights[name]) + 1)
-        mark(ax, places, heights[name], look, name, linestyle=look.line, zorder=2)
-    line: dict[str, Any] = {"color": MUTED, "linestyle": ":", "linewidth": 1.4, "zorder": 1}
-    ax.axhline(1, **line, label="all at right angles")
-    ax.set(xlabel="position", ylabel="singular value")
-    ax.set_xticks(range(1, max(map(len, heights.values())) + 1))
-    ax.set_ylim(bottom=0)
-    legend_below(ax)
-    return ax
+    check_table(table, ["embedding", "fitted_on", "tested_on"], "roc_auc")
+    rows, names = order_of(table, "fitted_on", groups), order_of(table, "embedding", embeddings)
+    words = [str(name).replace("_", " ") for name in rows]
+    down = -(-len(names) // 2)
+    figure, axes = panels(len(names), 1.8 + 2.2 * down, across=2, sharex=True, sharey=True)
+    for ax, name in zip(axes, names, strict=True):
+        own = table[table["embedding"] == name]
+        wide = own.pivot(index="fitted_on", columns="tested_on", values="roc_auc")
+        wide = wide.reindex(index=rows, columns=rows)
+        number_grid(ax, wide, wide.map("{:.2f}".format), "Blues", (0.5, 1), fontsize=11)
+        ax.set_title(str(name))
+        ax.set_xticklabels(words, rotation=90)
+        ax.set_yticklabels(words, rotation=0)
+        ax.tick_params(length=0)
+    figure.supxlabel("tested on the clips of")
+    figure.supylabel("direction from the clips of")
+    return figure
 
 
 @style()

@@ -70,6 +70,18 @@ class TestPoints:
             assert 2 * x + 0.1 * y == pytest.approx(1)
 
 
+def test_a_toy_has_the_scores_of_its_second_domain_beneath():
+    X = [[0.0, 0.0], [5.0, 0.0], [1.0, 0.0], [3.0, 0.0]]
+    steps = {"before": (X, (1, 0), (1.0, 0.0, -2.0)), "after": (X, None, (1.0, 0.0, 0.0))}
+    figure = plots.toy_correction(list("AABB"), [0, 1, 0, 1], steps)
+    above, _, scores, moved = figure.axes
+    assert above.get_title() == "before"
+    assert scores.get_xlabel() == "score of B's clips"
+    for ax, ends in ((scores, (-1, 1)), (moved, (1, 3))):
+        points = np.concatenate([patch.get_xy()[:, 0] for patch in ax.patches])
+        assert (points.min(), points.max()) == pytest.approx(ends)
+
+
 class TestDomainMeans:
     @pytest.fixture
     def toy(self):

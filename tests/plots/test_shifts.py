@@ -56,10 +56,12 @@ def test_cosines_are_absolute_and_in_the_row_of_their_embedding():
     assert lines(ax)["two random directions"][:, 0].tolist() == [0.02, 0.09]
 
 
-def test_singular_values_are_drawn_in_order():
-    ax = plots.singular_values({"yamnet": [1.5, 1.1, 0.2], "mfcc": [1.2, 0.9]})
-    assert lines(ax)["yamnet"].tolist() == [[1, 1.5], [2, 1.1], [3, 0.2]]
-    assert lines(ax)["mfcc"].tolist() == [[1, 1.2], [2, 0.9]]
+def test_each_embedding_has_a_grid_of_groups_by_groups():
+    pairs = [("jazz", "jazz", 1.0), ("jazz", "pop", 0.7), ("pop", "jazz", 0.6), ("pop", "pop", 0.9)]
+    found = table("embedding fitted_on tested_on roc_auc", *[("mfcc", *one) for one in pairs])
+    (grid,) = plots.transfer_grids(found, groups=["pop", "jazz"]).axes
+    assert texts(grid) == ["pop", "jazz"]
+    assert [text.get_text() for text in grid.texts] == ["0.90", "0.60", "0.70", "1.00"]
 
 
 def test_arrows_go_from_home_to_away():

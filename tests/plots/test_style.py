@@ -90,7 +90,7 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
     import nbformat
     from nbclient import NotebookClient
 
-    draw = "plots.singular_values({'a': [1.0, 0.5]});"
+    draw = "plots.score_distributions({'a': [1.0, 0.5]});"
     cells = [nbformat.v4.new_code_cell(f"from biasmir_utils import plots\n{draw}")]
     cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
     notebook = nbformat.v4.new_notebook(cells=cells)
