@@ -113,7 +113,7 @@ def shown(monkeypatch, tmp_path) -> list[str]:
         ("03", "birds", {"EMBEDDINGS": "mfcc"}),
         ("04", "page", {"EMBEDDINGS": "mine", "SEED": 7}),
         ("05", "page", {"EMBEDDINGS": "mine", "SEED": 7}),
-        ("05", "birds", {"EMBEDDINGS": "mfcc", "KERNEL_EMBEDDINGS": "mfcc"}),
+        ("05", "birds", {"EMBEDDINGS": "mfcc"}),
         ("07", "page", {"EMBEDDINGS": "mine", "SEED": 7}),
         ("08", "birds", {"LABEL": "robin", "REPORTED": "robin", "SEED": 7}),
         ("09", "four", {"EMBEDDINGS": "mine", "SEED": 7}),
