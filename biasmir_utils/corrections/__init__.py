@@ -74,6 +74,7 @@ from biasmir_utils.corrections.moments import (
     moments_of_corpus as moments_of_corpus,
 )
 from biasmir_utils.corrections.names import (
+    PLACEBO as PLACEBO,
     Correction as Correction,
     fit_correction as fit_correction,
     make_correction as make_correction,

@@ -33,7 +33,7 @@ from biasmir_utils.errors import ArgumentError, did_you_mean
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.
 KERNELS = {"fastfood": "gaussian", "orthogonal": "signs"}
-PLACEBO = "placebo:"
+PLACEBO = "placebo"
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Correction:
         parts = [f"{key}={_text(value)}" for key, value in options.items() if value is not None]
         text = f"{self.method}:{','.join(parts)}".rstrip(":")
         text = next((alias for alias, full in ALIASES.items() if full == text), text)
-        return PLACEBO * self.placebo + text
+        return f"{PLACEBO}:{text}" if self.placebo else text
 
     def __str__(self) -> str:
         """Return the full name, from which `parse_correction` gives this correction again."""
         if self.alpha == 1.0:
             return self.name
-        joint = "," if ":" in self.name.removeprefix(PLACEBO) else ":"
+        joint = "," if ":" in self.name.removeprefix(f"{PLACEBO}:") else ":"
         return f"{self.name}{joint}alpha={self.alpha:.12g}"
 
     @property
@@ -166,8 +166,8 @@ def parse_correction(text: str | Correction) -> Correction:
     """
     if isinstance(text, Correction):
         return text
-    if text.startswith(PLACEBO):
-        spec = parse_correction(text.removeprefix(PLACEBO))
+    if text.startswith(f"{PLACEBO}:"):
+        spec = parse_correction(text.removeprefix(f"{PLACEBO}:"))
         if spec.placebo or METHODS[spec.method].information == INFORMATION[0]:
             raise ArgumentError(f"correction {text!r}: {spec} looks at no dataset to be permuted.")
         return replace(spec, placebo=True)

@@ -58,7 +58,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from biasmir_utils.corrections import INFORMATION, Correction, parse_correction
+from biasmir_utils.corrections import INFORMATION, PLACEBO, Correction, parse_correction
 from biasmir_utils.experiments import stats
 from biasmir_utils.experiments.evaluate import (
     REPORT_SEEDS,
@@ -97,8 +97,8 @@ WHERE = {"across": (1, 0), "inside": (0, 1), "pooled": (2, 2)}
 """For each training set the position of the test set: the other dataset, the same, or both."""
 NONE = "none"
 """No correction; its mode tells which clips its recognisers are trained on."""
-SHIFT, PLACEBO = "shift", "placebo"
-"""Controls: what the origin alone does, and what the same correction of no difference does."""
+SHIFT = "shift"
+"""The control that moves the origin only."""
 SIGNIFICANT = 0.05
 FEW_TRACKS = 20
 """Test tracks under which intervals that are drawn from them are too narrow."""
