@@ -66,7 +66,7 @@ lock: $(TEST) ## Bring constraints.txt in line with pyproject.toml (LOCK_ARGS=--
 
 picture: $(BOOK) ## Measure the main result again and draw its picture, book/images/gap.svg
 	@$(VENV)/bin/biasmir evaluate data/demo --embedding yamnet musicnn msd_vgg mfcc \
-	    --out _build/picture/results.csv
+	    --correction none lda leace center --out _build/picture/results.csv
 	@$(PY) tools/picture.py _build/picture/results.csv
 
 screenshots: $(TEST) ## Photograph every page of the built book at 1,280 and 390 px (needs Chromium)

@@ -20,13 +20,14 @@ import nbformat
 
 import explorer
 import notebooks
+import sliders
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = "_config.yml _toc.yml CITATION.cff CONTRIBUTING.md CHANGELOG.md book data/*/README.md"
 
 
 def stage(staged: Path) -> None:
-    """Copy the pages beside the executed notebooks, and compute the explorer's data."""
+    """Copy the pages beside the executed notebooks, and compute what two of them show."""
     for name in ("book", "data"):
         shutil.rmtree(staged / name, ignore_errors=True)
     for notebook in (staged / "notebooks").glob("*.ipynb"):
@@ -41,6 +42,7 @@ def stage(staged: Path) -> None:
             else:
                 shutil.copy2(path, target)
     explorer.write_data(staged / explorer.FOLDER)
+    sliders.write_data(staged / sliders.FOLDER, explorer.demo_corpus())
 
 
 def take_prose(executed: Path, sources: Path) -> list[str]:

@@ -25,7 +25,7 @@ from biasmir_utils.plots import looks
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path("book", "extra", "explorer")
-EXCERPTS = "excerpts.json"
+EXCERPTS, FALLS = "excerpts.json", "falls.json"
 
 CORRECTIONS = {
     "none": "none, as they are",
@@ -81,6 +81,8 @@ def write_data(folder: Path) -> Path:
         "colours": colours(corpus),
         "corrections": CORRECTIONS,
         "embeddings": {name: views(corpus, name) for name in corpus.embedding_names},
+        # tools/picture.py noted them: mean over labels and both test sets.
+        "falls": json.loads((folder / FALLS).read_text(encoding="utf-8")),
     }
     target = folder / "data.js"
     text = json.dumps(data, separators=(",", ":"))

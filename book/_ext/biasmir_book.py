@@ -1,4 +1,4 @@
-"""The book's Sphinx extension: parts of pages from the program, captions, links to the glossary.
+"""The book's Sphinx extension: parts of pages from the program, captions, cards, links to terms.
 
 Pages take the parts by name, ``{{ models }}``; they are made at every build, so that they cannot
 say anything else than the program does. The commands' page is made by sphinx-click, the pages of
@@ -7,7 +7,10 @@ functions by autodoc and numpydoc.
 
 from __future__ import annotations
 
+import base64
+import html
 import inspect
+import io
 import json
 import re
 from pathlib import Path
@@ -37,11 +40,30 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
+# Where the sources are, while nobody has said where: see "Publishing" in CONTRIBUTING.md.
+NOWHERE = "https://github.com/OWNER/"
+
+
 def _offer_parts(app: Sphinx, config: Config) -> None:
-    source = Path(app.srcdir)
+    source, options = Path(app.srcdir), config.html_theme_options
+    address = options["repository_url"]
+    run = "../notebooks/quickstart.html"
+    if address.startswith(NOWHERE):
+        # Buttons and sentences that would lead nowhere.
+        address = ""
+        options.update(
+            {f"use_{one}_button": False for one in ("repository", "edit_page", "issues")}
+        )
+        options["launch_buttons"] = {}
+    else:
+        run = address.replace("https://github.com", "https://mybinder.org/v2/gh")
+        run += "/main?urlpath=lab/tree/notebooks/quickstart.ipynb"
     config.myst_substitutions = {
         **config.myst_substitutions,
-        "repository": config.html_theme_options["repository_url"],
+        "repository": f", {address}," if address else "",
+        "buttons": '<p class="buttons"><a class="first" href="#chapters">Read</a>'
+        f'<a href="explorer.html">Listen</a><a href="{run}">Run</a></p>',
+        "chapters": chapter_cards(source / "notebooks", Path(app.outdir) / "_images"),
         "models": models_table(),
     }
     for name, path, part in (
@@ -53,7 +75,7 @@ def _offer_parts(app: Sphinx, config: Config) -> None:
 
 
 def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Move the captions of a notebook into its figures, and take out the names of its numbers.
+    """Move captions into figures, take out the names of numbers, give wide tables room.
 
     A cell of prose tagged `caption` is read under the figure of the cell before it, everywhere; in
     the book it is part of that figure, which has a number.
@@ -65,6 +87,8 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = re.sub(r"(?<=\S)<!--.*?-->", "", "".join(cell["source"]), flags=re.S)
+        if any(_is_wide(output) for output in cell.get("outputs", [])):
+            cell["metadata"].setdefault("tags", []).append("full-width")
         if "caption" not in cell["metadata"].get("tags", []):
             cells.append(cell)
             continue
@@ -76,6 +100,54 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
             continue
         figure["caption"] = cell["source"]
     content[0] = json.dumps({**notebook, "cells": cells})
+
+
+def _is_wide(output: dict[str, Any]) -> bool:
+    """Tell whether an output is a table of many columns, which may use the margin, too."""
+    table = "".join(output.get("data", {}).get("text/html", ""))
+    return table.count('<th scope="col"') >= 7
+
+
+def chapter_cards(notebooks: Path, pictures: Path) -> str:
+    """Return a card for each chapter: title, question, minutes, and its first figure, small."""
+    cards = []
+    for path in sorted(notebooks.glob("[0-9]*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        title, question, *_ = "".join(cells[0]["source"]).split("\n\n")
+        text = " ".join("".join(cells[0]["source"]).split())
+        (minutes,) = re.findall(r"\*\*How long\.\*\* (.*?) to read", text) or ["Some time"]
+        figures = [
+            output["data"]["image/png"]
+            for cell in cells
+            if "figure" in cell["metadata"].get("mystnb", {})
+            for output in cell.get("outputs", [])
+            if "image/png" in output.get("data", {})
+        ]
+        picture = ""
+        if figures:
+            _make_small(figures[0], pictures / f"{path.stem}.png")
+            picture = f'<img src="../_images/{path.stem}.png" alt="" role="presentation">'
+        cards.append(
+            f'<li><a href="../notebooks/{path.stem}.html">{picture}'
+            f"<strong>{_plain(title)}</strong></a><p>{_plain(question)}</p>"
+            f"<p><small>{minutes} to read</small></p></li>"
+        )
+    return f'<ol class="chapters">\n{"".join(cards)}\n</ol>'
+
+
+def _plain(markdown: str) -> str:
+    """Return a line of Markdown as text, without marks of headings and emphasis."""
+    return html.escape(" ".join(markdown.strip("# *\n").split()))
+
+
+def _make_small(picture: str, target: Path) -> None:
+    """Write a picture of a notebook for a card, 360 pixels wide."""
+    from PIL import Image
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        image.thumbnail((360, 360))
+        image.save(target)
 
 
 def models_table() -> str:
@@ -96,10 +168,11 @@ def citation(path: Path) -> str:
     authors = [one.get("name") or f"{one['given-names']} {one['family-names']}"
                for one in entry["authors"]]  # fmt: skip
     version, address = entry["version"], entry["repository-code"]
+    address = "" if address.startswith(NOWHERE) else address
     year = str(entry.get("date-released", ""))[:4]
     lines = [
         f"> {', '.join(authors)}{f' ({year})' if year else ''}. *{entry['title']}*, version "
-        f"{version}. <{address}>",
+        f"{version}.{f' <{address}>' if address else ''}",
         "",
         "```bibtex",
         "@software{biasmir,",
@@ -107,7 +180,7 @@ def citation(path: Path) -> str:
         f"  title = {{{{{entry['title']}}}}},",
         *([f"  year = {{{year}}},"] if year else []),
         f"  version = {{{version}}},",
-        f"  url = {{{address}}},",
+        *([f"  url = {{{address}}},"] if address else []),
         "}",
         "```",
     ]
@@ -217,6 +290,28 @@ class LinkTerms(SphinxPostTransform):
             node.replace_self(link)
 
 
+def _description(app: Sphinx, context: dict[str, Any], doctree: Any) -> str:
+    """Return what is shown of a page where somebody sends a link to it: words, and a picture."""
+    paragraphs = doctree.findall(nodes.paragraph) if doctree is not None else ()
+    texts = [" ".join(one.astext().split()) for one in paragraphs]
+    said = html.escape(next((text for text in texts if len(text) > 60), app.config.html_title))
+    said = said if len(said) <= 200 else said[:197].rsplit(" ", 1)[0] + " ..."
+    address = app.config.html_theme_options["repository_url"]
+    # The picture has to have a whole address: the one where .github/workflows/book.yml publishes.
+    owner, _, name = address.removeprefix("https://github.com/").partition("/")
+    base = app.config.html_baseurl or f"https://{owner}.github.io/{name}/"
+    base = "" if address.startswith(NOWHERE) else base
+    tags = {
+        "og:type": "article",
+        "og:title": html.escape(re.sub("<[^>]*>", "", context.get("title", "BiasMIR"))),
+        "og:description": said,
+        "og:image": f"{base}_static/preview.png",
+        "twitter:card": "summary_large_image",
+    }
+    lines = [f'<meta property="{key}" content="{value}" />' for key, value in tags.items()]
+    return "\n".join(["", f'<meta name="description" content="{said}" />', *lines, ""])
+
+
 def _mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
@@ -231,6 +326,7 @@ def _mend_page(
     if "body" in context:
         # The role that docutils writes is deprecated, and not allowed in a list.
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+    context["metatags"] = context.get("metatags", "") + _description(app, context, doctree)
     contents = context.get("generate_toctree_html")
     if contents is not None:
         context["generate_toctree_html"] = lambda *given, **named: str(

@@ -14,7 +14,8 @@ import notebooks
 from biasmir_book import term_anchor
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 # Tags by which a reader of the book does not see the code of a cell at first.
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -65,7 +66,16 @@ def glossary_terms() -> list[str]:
 
 def test_every_notebook_is_a_chapter_in_order():
     listed = re.findall(r"file: notebooks/(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    assert listed == [path.stem for path in NOTEBOOKS]
+    assert listed == [QUICKSTART.stem, *(path.stem for path in NOTEBOOKS)]
+
+
+def test_the_quickstart_is_one_cell_one_table_and_one_picture():
+    assert notebooks.normalise(read(QUICKSTART)) == read(QUICKSTART)
+    cells = [cell for cell in code_cells(QUICKSTART) if not tags(cell)]
+    assert [len(cell.source.splitlines()) <= 10 for cell in cells] == [True, True]
+    assert "show_table(" in cells[0].source
+    assert "figure" in cells[1].metadata.mystnb
+    assert len(ast.parse(cells[1].source).body) == 1
 
 
 def test_it_is_valid_and_committed_without_outputs(chapter):

@@ -200,7 +200,8 @@ def test_prose_is_compared_with_the_run_and_mended(tmp_path, monkeypatch):
 CONFIG = """
 title: A small book
 only_build_toc_files: true
-repository: {url: "https://github.com/OWNER/small", branch: main}
+repository: {url: "https://github.com/you/small", branch: main}
+html: {use_edit_page_button: true}
 execute: {execute_notebooks: "off", stderr_output: error}
 sphinx:
   recursive_update: true
@@ -247,7 +248,9 @@ def test_links_to_sections_and_terms_are_followed(small):
     page = (small() / "start.html").read_text()
     assert 'href="notebooks/a.html#the-end-of-it"' in page
     assert 'href="glossary.html#term-fall"' in page
-    assert "See https://github.com/OWNER/small," in page
+    assert "See , https://github.com/you/small," in page
+    assert "https://github.com/you/small/edit/main/start.md" in page
+    assert 'content="https://you.github.io/small/_static/preview.png"' in page
 
 
 def test_a_caption_under_a_figure_becomes_the_figures_own(small, tmp_path):
@@ -290,7 +293,8 @@ def demo() -> Corpus:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
-    shutil.copy2(ROOT / explorer.FOLDER / explorer.EXCERPTS, folder)
+    for name in (explorer.EXCERPTS, explorer.FALLS):
+        shutil.copy2(ROOT / explorer.FOLDER / name, folder)
     text = explorer.write_data(folder).read_text(encoding="ascii")
     head, tail = "window.BIASMIR_EXPLORER = ", ";\n"
     assert text.startswith(head)

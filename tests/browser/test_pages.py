@@ -23,6 +23,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from sklearn.metrics import roc_auc_score
 
 from biasmir_book import public_names
 from screenshots import pages, visit
@@ -94,20 +95,59 @@ def test_every_page_of_the_contents_is_built_and_the_first_leads_to_the_introduc
 
 
 def test_pages_can_be_edited_complained_about_and_launched(html):
+    """Once it is said where the sources are; until then, nothing that leads nowhere is shown."""
     slug = ADDRESS.removeprefix("https://github.com/")
     for page in pages(html):
         if page.stem in ("genindex", "search"):
             continue
         text = soup(page)
         links = {link["href"] for link in text.find_all("a", href=True)}
+        assert text.select("a.logo img[src$='logo.svg']"), page.name
+        if slug.startswith("OWNER/"):
+            assert "OWNER" not in text.select_one("main").get_text(), page.name
+            assert not [link for link in links if "OWNER" in link], page.name
+            continue
         assert any(link.startswith(f"{ADDRESS}/edit/main/") for link in links), page.name
         assert any(link.startswith(f"{ADDRESS}/issues/new?title=") for link in links), page.name
-        assert text.select("a.logo img[src$='logo.svg']"), page.name
         if page.parent.name == "notebooks":
             name = f"notebooks/{page.stem}.ipynb"
             colab = f"https://colab.research.google.com/github/{slug}/blob/main/{name}"
             binder = f"https://mybinder.org/v2/gh/{slug}/main?urlpath=lab/tree/{name}"
             assert {f"{ADDRESS}/edit/main/{name}", colab, binder} <= links
+
+
+def test_a_link_to_a_page_is_shown_with_words_and_a_picture(html):
+    for page in pages(html):
+        about = {
+            one.get("property") or one["name"]: one["content"]
+            for one in soup(page).select("meta[property], meta[name=description]")
+        }
+        assert len(about["description"]) <= 201, page.name
+        assert about["og:description"] == about["description"]
+        assert re.search(r"\w", about["og:title"])
+        assert (html / "_static" / about["og:image"].rsplit("/", 1)[1]).is_file()
+    first = soup(html / "book" / "introduction.html")
+    assert "measure how much" in first.select_one("meta[name=description]")["content"]
+
+
+def test_the_first_page_has_a_card_for_each_chapter(html):
+    cards = soup(html / "book" / "introduction.html").select("ol.chapters li")
+    stems = [Path(name).stem for name in NOTEBOOKS if name[0].isdigit()]
+    assert [Path(card.a["href"]).stem for card in cards] == stems
+    for card in cards:
+        assert (html / "book" / card.img["src"]).is_file()
+        assert re.search(r"(minutes|hour) to read", card.get_text())
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_700_pixels_say_what_it_is_and_what_to_do(html, new_page, width):
+    page = new_page(width)
+    visit(page, (html / "book" / "introduction.html").as_uri())
+    parts = ["h1", ".buttons a >> nth=2", "audio >> nth=0", "audio >> nth=1"]
+    boxes = {one: page.locator(f".bd-article {one}").bounding_box() for one in parts}
+    figure = page.locator("#fig-gap img").bounding_box()
+    assert all(box["y"] + box["height"] <= 700 for box in boxes.values()), boxes
+    assert figure["y"] + (figure["height"] if width == 1280 else 0) <= 700
 
 
 def test_the_bibliography_has_an_address_for_every_work(html):
@@ -125,7 +165,9 @@ def test_chapters_number_their_figures_and_link_their_terms(html):
         figures = [one for one in page.select(".bd-article figure") if one.find("img")]
         assert figures, name
         for figure in figures:
-            assert re.match(r"Fig\. \d+\.\d+", figure.find("figcaption").get_text(" ", strip=True))
+            assert re.match(
+                r"Fig\. \d+(\.\d+)? ", figure.find("figcaption").get_text(" ", strip=True)
+            )
         links = page.select("a.term")
         written = (ROOT / "notebooks" / name).read_text(encoding="utf-8")
         assert len(links) == written.count("](../book/glossary.md#"), name
@@ -215,8 +257,9 @@ def test_how_to_cite_is_what_the_citation_file_says(html):
     text = soup(html / "book" / "cite.html").find("article").get_text(" ", strip=True)
     paper = entry["references"][0]
     names = [author["family-names"] for author in paper["authors"]]
-    for said in (entry["title"], str(entry["version"]), entry["repository-code"], paper["doi"]):
+    for said in (entry["title"], str(entry["version"]), paper["doi"]):
         assert said in text
+    assert (entry["repository-code"] in text) == ("OWNER" not in entry["repository-code"])
     assert all(name in text for name in names)
 
 
@@ -370,6 +413,46 @@ def test_the_search_finds_pages(where, served, html, new_page):
     assert wrong == []
 
 
+# Two sliders
+
+
+def test_a_full_dose_helps_or_destroys_and_a_threshold_moves_all_but_the_roc_auc(html, new_page):
+    page = new_page()
+    wrong = watch(page)
+    page.goto((html / "book" / "sliders.html").as_uri())
+
+    def dose(toy: str, value: int) -> list[float]:
+        page.locator("[data-part=toy]").select_option(toy)
+        page.locator("[data-part=dose]").fill(str(value))
+        said = page.locator("[data-part=dose-said]").inner_text()
+        return [float(number) for number in re.findall(r"\d\.\d\d", said)]
+
+    assert dose("a shift beside the task", 0)[0] == 0
+    for toy, better in (("a shift beside the task", True), ("a shift along the task", False)):
+        none, half, full = (dose(toy, value) for value in (0, 10, 20))
+        assert (none[0], half[0], full[0]) == (0, 0.5, 1)
+        assert (full[2] > none[2]) == better
+        assert (full[1] >= none[1]) == better
+    assert dose("a faint direction", 0)[1:] == dose("a faint direction", 20)[1:]
+
+    def rates(value: str) -> list[list[str]]:
+        page.locator("[data-part=threshold]").fill(value)
+        rows = page.locator("[data-part=rates] tr")
+        return [row.locator("td").all_inner_texts() for row in rows.all()]
+
+    low, high = rates("-1"), rates("1")
+    for one, other, side in zip(low, high, ("same", "other"), strict=True):
+        assert int(one[0][:-2]) > int(other[0][:-2]), side
+        assert int(one[1][:-2]) < int(other[1][:-2]), side
+        assert one[3] == other[3]
+    data = page.evaluate("window.BIASMIR_SLIDERS.threshold.sides")
+    (same, _) = data
+    found = [score > 1 for score, y in zip(same["score"], same["y"], strict=True) if y]
+    assert high[0][0] == f"{100 * sum(found) / len(found):.0f}\N{NO-BREAK SPACE}%"
+    assert float(low[0][3]) == pytest.approx(roc_auc_score(same["y"], same["score"]), abs=0.006)
+    assert wrong == []
+
+
 # The explorer
 
 
@@ -417,6 +500,16 @@ def loneliest(page) -> tuple[int, dict[str, float]]:
 
     number = max(range(1, len(at)), key=room)
     return number, {"x": at[number][0], "y": at[number][1]}
+
+
+def test_it_opens_on_the_fall(explorer):
+    said = part(explorer, "reading").inner_text()
+    falls = explorer.evaluate("window.BIASMIR_EXPLORER.falls")
+    assert f"on musicnn lose {falls['musicnn']['none']:.3f} of their mean ROC-AUC." in said
+    part(explorer, "correction").select_option("leace")
+    said = part(explorer, "reading").inner_text()
+    both = [f"{falls['musicnn'][name]:.3f}" for name in ("leace", "none")]
+    assert "lose {} of their mean ROC-AUC ({} uncorrected).".format(*both) in said
 
 
 def test_pointing_names_a_clip_and_a_click_plays_and_stops_it(explorer):

@@ -192,13 +192,15 @@
   function showView() {
     const [embedding, correction] = [choice.embedding.value, choice.correction.value];
     root.dataset.view = `${embedding} ${correction}`;
-    const auc = data.embeddings[embedding][correction].auc.toFixed(3);
-    const none = data.embeddings[embedding].none.auc.toFixed(3);
+    const of = (table, key) => table[embedding][key];
+    const before = (value) => (correction === "none" ? "" : ` (${value.toFixed(3)} uncorrected)`);
+    const fall = of(data.falls, correction);
+    const { auc } = of(data.embeddings, correction);
     reading.textContent =
-      correction === "none"
-        ? `A linear probe reads the dataset from ${embedding} with a ROC-AUC of ${auc}.`
-        : `A linear probe reads the dataset from ${embedding} with a ROC-AUC of ${auc}; ` +
-          `it was ${none} before the correction.`;
+      `Trained on the other dataset, recognisers of ten instruments on ${embedding} lose ` +
+      `${fall.toFixed(3)} of their mean ROC-AUC${before(of(data.falls, "none"))}. A linear probe ` +
+      `reads the dataset with a ROC-AUC of ${auc.toFixed(3)}` +
+      `${before(of(data.embeddings, "none").auc)}.`;
     glide(view(embedding, correction));
   }
 
