@@ -112,7 +112,8 @@ class DomainCenter(DomainMap):
     ``(x - mean_d) s / s_d + mean``: the mean of all rows and s, the standard deviation within the
     domains, are the same for all, and the rows stay in their units (per-domain z-scores up to
     one common shift and scale). Without `scale` it is the least change that makes the domains'
-    means equal when the domain is known.
+    means equal when the domain is known. What else tells them apart, such as the spread,
+    stays, and may be read by something that is not linear as well as before.
 
     Needs the domain of each row in `fit` and in `transform`, no labels.
 
@@ -539,7 +540,9 @@ class GaussianOT(CovarianceMap):
 
     A row x of domain d becomes ``T (x - mean_d) + mean`` with
     ``T = C_d^(-1/2) (C_d^(1/2) C C_d^(1/2))^(1/2) C_d^(-1/2)``: of all maps that give the domain
-    the target's mean and covariance, the one that moves the rows least.
+    this target's mean and covariance, the one that moves the rows least. Another target may be
+    nearer: the barycentre counts domains alike, not rows, and moves more than `CORAL` where one
+    domain has most of the rows.
 
     Needs the domain of each row in `fit` and in `transform`, no labels. The cost is that of a few
     eigenproblems of min(n, D) dimensions for each domain, with more than two domains for each

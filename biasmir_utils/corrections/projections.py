@@ -374,8 +374,8 @@ class DomainLDA(DifferenceProjection, base.DomainTransformer):
     with `sample_group` the groups of these rows as well. Nothing at transform time.
 
     Guarantee: with alpha 1, nothing is left along the directions, on any row: v'x' = 0. None on
-    the means, which stay apart unless v is parallel to their difference, nor on what a linear
-    classifier of the domain then finds.
+    the means, which often stay apart (not if v is parallel to their difference, and shrinkage
+    makes it nearly that), nor on what a linear classifier of the domain then finds.
 
     References
     ----------
@@ -624,10 +624,11 @@ class LEACE(DifferenceCorrection):
     the domain has a lower expected loss there than the best constant, for the squared, the
     logistic and any other convex loss. That is no statement on accuracy or ROC-AUC: domains of
     equal means may differ in their spread, and a threshold may then tell them apart better than
-    chance. On fresh rows it holds as nearly as the means were estimated. Without shrinkage it is,
-    among the affine maps with this property, the one that changes the rows least in mean squared
-    distance. With `given`, all of this holds for what of the domain the labels or groups do not
-    explain.
+    chance. On fresh rows it holds as nearly as the means were estimated. Without shrinkage and
+    groups it is, among the affine maps with this property, the one that changes the rows least in
+    mean squared distance; with groups it would be with the covariance of all rows in place of the
+    one within the domains, which is used here and gives another map. With `given`, all of this
+    holds for what of the domain the labels or groups do not explain.
 
     References
     ----------

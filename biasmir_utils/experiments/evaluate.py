@@ -257,7 +257,7 @@ def plan_evaluation(
         "seeds": every_seed,
         "match": match,
     }
-    warned = [] if match == protocol.TRACKS else _unequal_tracks(data, possible, seed, modes)
+    warned = [] if match == protocol.TRACKS else _unequal_tracks(data, possible, seed)
     return Plan(data, tasks, skipped, parameters, report, warned)
 
 
@@ -265,31 +265,26 @@ def _unequal_tracks(
     data: protocol.ExperimentData,
     possible: Sequence[tuple[protocol.Subject, tuple[str, str]]],
     seed: int,
-    modes: Sequence[str],
 ) -> list[str]:
     """Return for which pairs of datasets equally many clips come from unequally many tracks."""
-    rows_of = protocol.own_rows if set(modes) == {UNLABELLED} else protocol.subject_rows
     found: dict[tuple[str, str], list[list[float]]] = {}
     for subject, names in possible:
         pair = [data.datasets[name] for name in names]
-        rows = rows_of(subject.name, subject.kind, pair, seed)
+        rows = protocol.subject_rows(subject.name, subject.kind, pair, seed)
         chosen = [own.positives if subject.kind == LABEL else own.all for own in rows]
-        tracks = [clips.tracks[own] for clips, own in zip(pair, chosen, strict=True)]
-        found.setdefault(names, []).append([protocol.effective_tracks(own) for own in tracks])
-    texts = []
-    for names, numbers in found.items():
-        of_each = np.array(numbers)
-        differ = of_each.max(axis=1) > UNEQUAL * of_each.min(axis=1)
-        if differ.any():
-            told = " and ".join(
-                f"{n:.0f} in {name}" for n, name in zip(of_each.mean(axis=0), names, strict=True)
-            )
+        found.setdefault(names, []).append(
+            [protocol.effective_tracks(c.tracks[own]) for c, own in zip(pair, chosen, strict=True)]
+        )
+    texts, what = [], "the positives" if data.subjects[0].kind == LABEL else "them"
+    for (one, other), numbers in found.items():
+        (few, many), n = np.sort(numbers, axis=1).T, np.mean(numbers, axis=0)
+        if n_differ := int((many > UNEQUAL * few).sum()):
             texts.append(
-                f"{'/'.join(names)}: the training clips are of unequal numbers of tracks (for "
-                f"{differ.sum()} of {len(differ)} targets by more than a quarter; effective "
-                f"tracks{' of the positives' if data.subjects[0].kind == LABEL else ''}, on "
-                f"average: {told}). A fall on one test set holds this difference, too, the mean "
-                "over both directions hardly; --match tracks draws as many tracks"
+                f"{one}/{other}: the training clips are of unequal numbers of tracks (for "
+                f"{n_differ} of {len(few)} targets by more than a quarter; effective tracks "
+                f"of {what}, on average: {n[0]:.0f} in {one} and {n[1]:.0f} in {other}). "
+                "A fall on one test set holds this difference, too, the mean over both hardly; "
+                "--match tracks draws as many tracks"
             )
     return texts
 

@@ -241,15 +241,15 @@ def summarise(results: pd.DataFrame) -> str:
     labels, seeds = results["label"].nunique(), results["seed"].nunique()
     settings = mean_over_labels(results, metric).index.to_frame(index=False).to_dict("records")
     columns = {"": [_setting_name(setting) for setting in settings]}
-    for what, rows, column, form in (
-        ("", results, metric, ".3f"),
-        ("mean fall ", _mean_falls(fall), "fall", "+.3f"),
-        ("fall ", fall, "fall", "+.3f"),
-    ):
+    ways: Any = mean_over_labels(fall, "fall") if len(fall) else pd.DataFrame()
+    for what, rows, column, form in (("", results, metric, ".3f"), ("fall ", fall, "fall", "+.3f")):
+        for k, (one, other) in enumerate(ways if rows is fall else ()):
+            if (other, one) in list(ways)[k + 1 :]:
+                both = (ways[one, other] + ways[other, one]) / 2
+                columns[f"mean fall {one}/{other}"] = [format(value, form) for value in both]
         known = rows.dropna(subset=[column]).groupby(["train_set", "test_set"])["label"].nunique()
         for pair, values in mean_over_labels(rows, column).items() if len(rows) else ():
-            between = "/" if what.startswith("mean") else ">"
-            name, n = f"{what}{between.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
+            name, n = f"{what}{'>'.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
             name += "" if n == labels else f" (n={n})"
             columns[name] = [format(value, form) for value in values]
     over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
@@ -258,18 +258,6 @@ def summarise(results: pd.DataFrame) -> str:
         f"Mean {heading} over {over}, train>test; fall = in-domain minus cross-dataset "
         f"on that test set\n{text}"
     )
-
-
-def _mean_falls(fall: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean of both directions, in the row of the first; NaN where one has none."""
-    keys = [name for name in KEY_COLUMNS if name in fall and name not in ("train_set", "test_set")]
-    keys = [name for name in keys if name != "partner"]
-    ways = ["train_set", "test_set"]
-    back = fall.rename(columns=dict(zip(ways, ways[::-1], strict=True)))[[*keys, *ways, "fall"]]
-    both = fall.merge(back, on=[*keys, *ways], suffixes=("", "_back"))
-    order = {name: k for k, name in enumerate(dict.fromkeys(fall["train_set"]))}
-    both = both[both["train_set"].map(order) < both["test_set"].map(order)]
-    return both.assign(fall=(both["fall"] + both["fall_back"]) / 2)
 
 
 def _setting_name(setting: Mapping[Hashable, Any]) -> str:

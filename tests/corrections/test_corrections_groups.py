@@ -49,6 +49,23 @@ def test_known_groups_are_found_through_the_shift(genres: int, seed: int) -> Non
     assert len(np.unique(found)) == genres
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_group_is_an_answer_and_shares_may_be_unequal(seed: int) -> None:
+    """A Gaussian is one group; two that are .85 and .15 of a dataset, .3 and .7 of another, two."""
+    rng = np.random.default_rng([6, seed])
+    X, domain = rng.normal(size=(800, 10)), np.arange(800) % 2
+    X += 2 * np.outer(domain, rng.normal(size=10))
+    clusters = SharedClusters(random_state=seed)
+    with pytest.warns(DomainWarning, match="that one Gaussian would not show"):
+        assert clusters.fit(X, sample_domain=domain).n_groups_ == 1
+    assert len(clusters.reference_) == 10
+    genre = rng.random(800) > np.where(domain == 0, 0.85, 0.3)
+    X += 6 * np.outer(genre, np.full(10, 10**-0.5))  # spread, since features are standardised
+    clusters.fit(X, sample_domain=domain)
+    assert adjusted_rand_score(genre, clusters.labels_) > 0.9
+    assert np.nanmax(clusters.silhouettes_) > clusters.reference_.max()
+
+
 def test_the_floor_counts_domains_as_if_of_one_size() -> None:
     # Of 300 and 100 rows: two clusters that both share alike, and one with as many rows of each,
     # which is 0.1 of the large domain and 0.3 of the small one: a share of 0.25.
@@ -175,4 +192,6 @@ def test_on_the_demonstration_corpus_the_groups_are_not_its_genres(repository: P
     low, high = found["adjusted_rand"].min(), found["adjusted_rand"].max()
     assert told.groups() == (f"{low:.2f}", f"{high:.2f}")
     assert found["adjusted_rand_label"].idxmax() == "yamnet"
-    assert (found["adjusted_rand_label"] > found["adjusted_rand"]).all()
+    several = found[found["groups"] > 1]
+    assert (several["adjusted_rand_label"] > several["adjusted_rand"]).all()
+    assert len(several) == 3
