@@ -9,9 +9,9 @@ import types
 from biasmir_utils.plots.clips import (
     category_means as category_means,
     domain_means as domain_means,
-    frames as frames,
     projection as projection,
     spectrogram as spectrogram,
+    spectrograms as spectrograms,
     toy_correction as toy_correction,
     toy_domains as toy_domains,
 )

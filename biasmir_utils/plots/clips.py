@@ -1,4 +1,4 @@
-"""Clips seen: as points in a plane, in a toy, as a spectrogram, as frames of an embedding."""
+"""Clips seen: as points in a plane, in a toy, as a spectrogram."""
 
 from __future__ import annotations
 
@@ -388,49 +388,19 @@ def spectrogram(
 
 
 @style()
-def frames(
-    features: ArrayLike,
-    *,
-    hop: float = 0.0,
-    xlabel: str = "dimension of the embedding",
-    bar: str = "value",
-) -> Figure:
-    """Draw the frames of a clip as rows of a heat map, with their mean as a further row.
+def spectrograms(sounds: Mapping[str, tuple[ArrayLike, float]]) -> Figure:
+    """Draw mel spectrograms below one another, see `spectrogram`.
 
     Parameters
     ----------
-    features : array-like, (n_frames, D)
-        The clip's frames, in their order in time.
-    hop : float
-        Seconds from one frame to the next, to label the rows with their time; 0 numbers them.
-    xlabel : str
-        What the columns are, where they are not all dimensions in their order.
-    bar : str
-        What the colours say.
+    sounds : mapping of str to (waveform, sample_rate)
+        Under the title of each.
 
     Returns
     -------
     matplotlib Figure
-        Two axes with one image each: the frames above, their mean beneath, on one scale.
     """
-    values = np.asarray(features, dtype=float)
-    if values.ndim != 2 or not len(values):
-        raise ArgumentError(f"features: expected shape (n_frames, D), found {values.shape}")
-    n = len(values)
-    ratios = [max(n, 2), max(n / 6, 1)]
-    figure, (above, below) = panels(
-        2, 2.0 + min(0.35 * n, 3.0), across=1, sharex=True, height_ratios=ratios
-    )
-    look: dict[str, Any] = {"aspect": "auto", "cmap": "viridis", "interpolation": "nearest"}
-    look |= {"vmin": values.min(), "vmax": values.max()}
-    image = above.imshow(values, **look)
-    below.imshow(values.mean(axis=0, keepdims=True), **look)
-    shown = np.arange(0, n, max(1, int(np.ceil(n / 8))))
-    above.set_yticks(shown, [f"{at * hop:.3g} s" if hop else str(at + 1) for at in shown])
-    above.set(ylabel="frame at" if hop else "frame")
-    below.set_yticks([0], ["mean"])
-    below.set_xlabel(xlabel)
-    for ax in (above, below):
-        ax.grid(visible=False)
-    figure.colorbar(image, ax=[above, below], label=bar, fraction=0.06)
+    figure, axes = panels(len(sounds), 2.5 * len(sounds), across=1)
+    for ax, (title, (waveform, rate)) in zip(axes, sounds.items(), strict=True):
+        spectrogram(waveform, rate, title=title, ax=ax)
     return figure

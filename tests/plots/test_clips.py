@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn import legend, lines, texts
+from drawn import legend, lines
 from matplotlib.colors import to_hex
 
 from biasmir_utils import plots
@@ -141,13 +141,8 @@ class TestSound:
         assert difference.max() == pytest.approx(20 * np.log10(2), abs=0.01)
         assert image.get_clim() == louder.images[0].get_clim(), "levels can be compared"
 
-    def test_frames_are_rows_and_the_mean_is_theirs(self):
-        values = np.random.default_rng(2).gamma(1.0, size=(4, 30)).astype(np.float32)
-        figure = plots.frames(values, hop=0.5, xlabel="chosen")
-        above, below = figure.axes[:2]
-        np.testing.assert_allclose(above.images[0].get_array(), values)
-        np.testing.assert_allclose(below.images[0].get_array()[0], values.mean(axis=0), rtol=1e-6)
-        assert above.images[0].get_clim() == below.images[0].get_clim()
-        assert texts(above) == ["0 s", "0.5 s", "1 s", "1.5 s"]
-        assert texts(below) == ["mean"]
-        assert below.get_xlabel() == "chosen"
+    def test_several_stand_below_one_another_under_their_titles(self):
+        tone = np.sin(np.arange(8000) / 5)
+        figure = plots.spectrograms({"one": (tone, 8000), "two": (tone[:4000], 8000)})
+        assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+        assert [ax.images[0].get_extent()[1] for ax in figure.axes] == [1, 0.5]
