@@ -1,10 +1,12 @@
 """The program `biasmir`, also as `python -m biasmir_utils`."""
 
+import os
 import sys
 
 
 def run() -> None:
     """Run the command line; Ctrl-C ends it with one line from its first import on."""
+    sys.path.append(os.getcwd())  # for modules that are named on the command line
     try:
         from biasmir_utils.cli import main
 

@@ -258,7 +258,12 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 sum of a file as a hexadecimal string."""
+    """Return the SHA-256 sum of a file, or of a folder's sorted relative names and their sums."""
+    if os.path.isdir(path):
+        digest = hashlib.sha256()
+        for one in sorted(one for one in Path(path).rglob("*") if one.is_file()):
+            digest.update(f"{one.relative_to(path).as_posix()}\0{sha256(one)}\n".encode())
+        return digest.hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

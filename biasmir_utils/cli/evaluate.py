@@ -18,6 +18,12 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     with formatter.section("Corrections"):
         formatter.write_text(", ".join(METHODS))
         formatter.write_dl(list(ALIASES.items()))
+        formatter.write_paragraph()
+        formatter.write_text(
+            "placebo:NAME is the control for a correction: fitted with the datasets of whole "
+            "tracks permuted. to=partner moves rows to the dataset that a recogniser is not "
+            "trained on."
+        )
     with formatter.section("Sets of them"):
         formatter.write_dl([(name, " ".join(members)) for name, members in SETS.items()])
         formatter.write_paragraph()

@@ -33,7 +33,8 @@ def _list_embeddings(formatter: click.HelpFormatter) -> None:
     "embeddings",
     required=True,
     metavar="NAME",
-    help="One or more of those listed below.",
+    help="One or more of those listed below; or package.module:Name, a callable, an object with a "
+    "method embed, or load_model of a HEAR module: its code is run.",
 )
 @click.option(
     "--model",
@@ -69,15 +70,11 @@ def extract(corpus: Path, embeddings: tuple[str, ...], quiet: bool, **options: A
     are left out with their reason. Started again, the command embeds only what is missing, or has
     changed since it was left out, also after it was killed.
     """
-    from biasmir_utils.embeddings import available, extract as run
-    from biasmir_utils.errors import ArgumentError, did_you_mean
+    from biasmir_utils.embeddings import check_known, extract as run
+    from biasmir_utils.errors import ArgumentError
 
     for name in embeddings:
-        if name not in available():
-            raise ArgumentError(
-                f"unknown embedding {name!r}; expected one or more of {', '.join(available())}."
-                f"{did_you_mean(name, available())}"
-            )
+        check_known(name)
     if len(embeddings) > 1 and (options["model"] is not None or options["hop"] is not None):
         raise ArgumentError(
             f"--model and --hop go with one embedding, found {len(embeddings)}; run the command "

@@ -11,6 +11,7 @@ A correction of one's own is a class in a file of its own, registered by the dec
 `DomainLDA`         the LDA direction between domains, projected out: the paper's `lda`
 `MeanProjection`    the difference of the domains' means, projected out
 `LEACE`             the same information erased, with the least change
+`SPLINCE`           the same, and the covariance with the labels kept
 `DomainCenter`      equal means, domain by domain (with `scale`: z-scores)
 `CORAL`             equal means and covariances, domain by domain
 `GaussianOT`        the same by optimal transport
@@ -73,6 +74,7 @@ from biasmir_utils.corrections.moments import (
     moments_of_corpus as moments_of_corpus,
 )
 from biasmir_utils.corrections.names import (
+    PLACEBO as PLACEBO,
     Correction as Correction,
     fit_correction as fit_correction,
     make_correction as make_correction,
@@ -82,6 +84,7 @@ from biasmir_utils.corrections.names import (
 from biasmir_utils.corrections.projections import (
     INLP as INLP,
     LEACE as LEACE,
+    SPLINCE as SPLINCE,
     DomainLDA as DomainLDA,
     MeanProjection as MeanProjection,
     RandomProjection as RandomProjection,

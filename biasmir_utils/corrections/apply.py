@@ -213,7 +213,9 @@ def _fit(
             y,
             sample_domain=domain,
             sample_group=table.loc[rows, "group"].to_numpy(object),
+            sample_track=table.loc[rows, "track"].to_numpy(object),
             random_state=random_state,
+            draw=random_state,
         )
     return transformer, {
         "correction": str(spec),

@@ -218,6 +218,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
 
     _named_with_groups = False
     _needs_domains = True
+    needs_labels = False
+    """Whether the correction cannot be fitted without labels, whatever its parameters."""
 
     def fit(
         self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import t
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -30,6 +31,9 @@ from biasmir_utils.errors import ArgumentError
 
 IntArray = npt.NDArray[np.intp]
 SILHOUETTE_ROWS = 1000
+REFERENCE_ROWS = 400
+REFERENCES = 10
+ALIGNMENTS = 20
 
 
 def discover_groups(X: Any, sample_domain: Any, **options: Any) -> IntArray:
@@ -52,7 +56,8 @@ def discover_groups(X: Any, sample_domain: Any, **options: Any) -> IntArray:
     Warns
     -----
     DomainWarning
-        If the domains share no two clusters: all rows are one group then.
+        If the domains share no two clusters, or none that one Gaussian would not show: all rows are
+        one group then.
 
     Examples
     --------
@@ -77,7 +82,10 @@ class SharedClusters(base.Storable):
        deviation within the domains. What tells the domains apart in the mean is gone then, and
        cannot make the clusters.
     2. The rows are reduced to their first `n_components` principal components.
-    3. k-means finds k clusters.
+    3. k-means finds k clusters. Domains that hold them in unequal shares have their means at
+       unequal places among them, so the step between the domains is then taken from rows of the
+       same cluster (least squares of a centre for each cluster and a step for each domain), the
+       rows are moved by it, and put to the nearest centre again, until nothing changes.
     4. The floor: in each cluster every domain has at least `min_rows` rows, and at least the
        share `min_share` when the domains are counted as if they were of one size. While some
        cluster breaks the floor, the most one-sided one is given up, and its rows go to the
@@ -85,6 +93,11 @@ class SharedClusters(base.Storable):
     5. The rule for the number: of k = 2, ..., `max_groups`, the one with the largest mean
        silhouette after step 4 (of 1,000 rows, drawn once); of equal ones the smallest. If no two
        clusters are left for any k, there is one group.
+    6. The test of one group, with this rule only: the same search, for 2 clusters and the number
+       chosen, in 10 samples of 400 rows of one Gaussian with the variances of the components.
+       There is one group unless the silhouette is above their mean by 2.37 standard deviations,
+       the 97.5 % prediction limit. Rows of one group that are far from a Gaussian can pass for
+       several.
 
     Parameters
     ----------
@@ -113,6 +126,8 @@ class SharedClusters(base.Storable):
         Mean silhouette for each k that was tried, NaN where fewer than two clusters were left.
     tried_ : list of int
         These k.
+    reference_ : ndarray, (10,) or (0,)
+        The largest silhouettes of the samples of one Gaussian.
     domains_ : list
         The domains seen in `fit`, sorted.
     """
@@ -157,26 +172,32 @@ class SharedClusters(base.Storable):
         sample = np.sort(rng.permutation(len(X))[:SILHOUETTE_ROWS])
         seeds = rng.randint(0, 2**31 - 1, size=len(self.tried_))
         self.silhouettes_ = np.full(len(self.tried_), np.nan)
-        best, centers = -np.inf, points.mean(axis=0, keepdims=True)
+        best, labels = -np.inf, np.zeros(len(X), dtype=np.intp)
         for i, (k, seed) in enumerate(zip(self.tried_, seeds, strict=True)):
-            found = KMeans(k, n_init=4, random_state=int(seed)).fit(points).cluster_centers_
-            kept = self._keep_shared(points, found, domains)
-            nearest = _nearest(points[sample], kept)
-            if len(kept) > 1 and len(np.unique(nearest)) > 1:
-                self.silhouettes_[i] = silhouette_score(points[sample], nearest)
-                if self.silhouettes_[i] > best + 1e-12:
-                    best, centers = self.silhouettes_[i], kept
-        if len(centers) == 1:
+            moved, found = _aligned_clusters(points, domains, k, int(seed))
+            nearest = _nearest(moved, self._keep_shared(moved, found, domains))
+            self.silhouettes_[i] = _silhouette(moved[sample], nearest[sample])
+            if self.silhouettes_[i] > best + 1e-12:
+                best, labels = self.silhouettes_[i], nearest
+        limit = -np.inf
+        self.reference_: FloatArray = np.empty(0)
+        if self.n_groups == "auto" and np.isfinite(best):
+            chosen = self.tried_[int(np.nanargmax(self.silhouettes_))]
+            self.reference_ = _reference(points, domains, {2, chosen}, rng)
+            spread = self.reference_.std(ddof=1) * np.sqrt(1 + 1 / REFERENCES)
+            limit = self.reference_.mean() + t.ppf(0.975, REFERENCES - 1) * spread
+        if not best > limit:
+            labels = np.zeros(len(X), dtype=np.intp)
             base.warn(
                 "the domains share no two clusters of "
-                f"{self.min_rows} rows and a share of {self.min_share} of each domain: "
+                f"{self.min_rows} rows and a share of {self.min_share} of each domain"
+                f"{' that one Gaussian would not show, too' if np.isfinite(best) else ''}: "
                 "all rows are one group."
             )
-        labels = _nearest(points, centers)
-        order = np.argsort(-np.bincount(labels, minlength=len(centers)), kind="stable")
+        order = np.argsort(-np.bincount(labels), kind="stable")
         self.labels_: IntArray = np.argsort(order)[labels]
-        self.n_groups_ = len(centers)
-        self.counts_ = base.cell_counts(self.labels_, len(centers), domains)
+        self.n_groups_ = len(order)
+        self.counts_ = base.cell_counts(self.labels_, len(order), domains)
         return self
 
     def _reduced(self, X: FloatArray, domains: Labels, rng: np.random.RandomState) -> FloatArray:
@@ -205,6 +226,43 @@ class SharedClusters(base.Storable):
             worst = np.lexsort((counts.min(axis=1), np.where(broken, share, np.inf)))[0]
             centers = np.delete(centers, worst, axis=0)
         return centers
+
+
+def _aligned_clusters(
+    points: FloatArray, domains: Labels, k: int, seed: int, n_init: int = 4
+) -> tuple[FloatArray, FloatArray]:
+    """Return rows moved by the steps between the domains within k clusters, and the centres."""
+    model = KMeans(k, n_init=n_init, random_state=seed).fit(points)
+    labels, centers, moved = model.labels_, model.cluster_centers_, points
+    of_domain = np.eye(len(domains.names))[domains.codes]
+    for _ in range(ALIGNMENTS):
+        design = np.hstack([np.eye(k)[labels], of_domain])
+        solution = np.linalg.pinv(design.T @ design) @ (design.T @ points)
+        centers, moved = solution[:k], points - of_domain @ solution[k:]
+        before, labels = labels, _nearest(moved, centers)
+        if (labels == before).all():
+            break
+    return moved, centers
+
+
+def _reference(
+    points: FloatArray, domains: Labels, tried: set[int], rng: np.random.RandomState
+) -> FloatArray:
+    """Return the largest silhouettes of samples of one Gaussian with the rows' variances."""
+    rows = np.sort(rng.permutation(len(points))[:REFERENCE_ROWS])
+    own, found = domains[rows], np.empty((REFERENCES, len(tried)))
+    for one in found:
+        sample = rng.normal(size=(len(rows), points.shape[1])) * points.std(axis=0)
+        for i, k in enumerate(tried):
+            moved, centers = _aligned_clusters(sample, own, k, i, n_init=1)
+            one[i] = _silhouette(moved, _nearest(moved, centers))
+    return np.asarray(np.nanmax(found, axis=1))
+
+
+def _silhouette(points: FloatArray, labels: IntArray) -> float:
+    """Return the mean silhouette, NaN of a single cluster."""
+    several = 1 < len(np.unique(labels)) < len(points)
+    return float(silhouette_score(points, labels)) if several else np.nan
 
 
 def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:

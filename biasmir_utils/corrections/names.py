@@ -12,7 +12,8 @@ that methods share:
 - ``kernel=fastfood``: rows are mapped to random Fourier features first (`kernel=orthogonal`
   draws orthogonal basis functions, for less error at the same cost).
 
-Other options are parameters of the method, for instance ``lda:shrinkage=0.1``.
+Other options are parameters of the method, for instance ``lda:shrinkage=0.1``. ``placebo:NAME`` is
+the control for a correction: the same, fitted with the datasets of whole tracks permuted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from biasmir_utils.corrections.base import DomainTransformer
 from biasmir_utils.corrections.groups import AutoGroups, SharedClusters
@@ -29,6 +33,7 @@ from biasmir_utils.errors import ArgumentError, did_you_mean
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.
 KERNELS = {"fastfood": "gaussian", "orthogonal": "signs"}
+PLACEBO = "placebo"
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Correction:
         Key of `KERNELS`: the feature map that comes first.
     parameters : tuple of (str, value)
         The method's own parameters that were given, sorted by name.
+    placebo : bool
+        Whether it is fitted with the domains of whole tracks permuted.
     """
 
     method: str
@@ -55,6 +62,7 @@ class Correction:
     groups: str | None = None
     kernel: str | None = None
     parameters: tuple[tuple[str, Any], ...] = ()
+    placebo: bool = False
 
     @property
     def name(self) -> str:
@@ -62,13 +70,15 @@ class Correction:
         options = {"groups": self.groups, "kernel": self.kernel, **dict(self.parameters)}
         parts = [f"{key}={_text(value)}" for key, value in options.items() if value is not None]
         text = f"{self.method}:{','.join(parts)}".rstrip(":")
-        return next((alias for alias, full in ALIASES.items() if full == text), text)
+        text = next((alias for alias, full in ALIASES.items() if full == text), text)
+        return f"{PLACEBO}:{text}" if self.placebo else text
 
     def __str__(self) -> str:
         """Return the full name, from which `parse_correction` gives this correction again."""
         if self.alpha == 1.0:
             return self.name
-        return f"{self.name}{',' if ':' in self.name else ':'}alpha={self.alpha:.12g}"
+        joint = "," if ":" in self.name.removeprefix(f"{PLACEBO}:") else ":"
+        return f"{self.name}{joint}alpha={self.alpha:.12g}"
 
     @property
     def corrects(self) -> bool:
@@ -83,7 +93,7 @@ class Correction:
     @property
     def needs_labels(self) -> bool:
         """Whether `fit` must be given the labels of the rows."""
-        return self.given == "label"
+        return self.given == "label" or METHODS[self.method].make.needs_labels
 
     @property
     def information(self) -> str:
@@ -139,8 +149,8 @@ def parse_correction(text: str | Correction) -> Correction:
     Parameters
     ----------
     text : str
-        For instance ``lda``, ``mklda``, ``lda:groups=group,alpha=0.5``. A `Correction` is
-        returned as it is.
+        For instance ``lda``, ``mklda``, ``lda:groups=group,alpha=0.5``, ``placebo:leace``. A
+        `Correction` is returned as it is.
 
     Raises
     ------
@@ -150,12 +160,17 @@ def parse_correction(text: str | Correction) -> Correction:
     Examples
     --------
     >>> parse_correction("lda:groups=group,alpha=0.5")
-    Correction(method='lda', alpha=0.5, groups='group', kernel=None, parameters=())
+    Correction(method='lda', alpha=0.5, groups='group', kernel=None, parameters=(), placebo=False)
     >>> str(parse_correction("lda:kernel=fastfood"))
     'klda'
     """
     if isinstance(text, Correction):
         return text
+    if text.startswith(f"{PLACEBO}:"):
+        spec = parse_correction(text.removeprefix(f"{PLACEBO}:"))
+        if spec.placebo or METHODS[spec.method].information == INFORMATION[0]:
+            raise ArgumentError(f"correction {text!r}: {spec} looks at no dataset to be permuted.")
+        return replace(spec, placebo=True)
     name, options = _split(text)
     if name in ALIASES:
         name, implied = _split(ALIASES[name])
@@ -215,9 +230,11 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     Raises
     ------
     ArgumentError
-        If the name cannot be parsed.
+        If the name cannot be parsed, or is that of a placebo, which `fit_correction` makes.
     """
     correction = parse_correction(text)
+    if correction.placebo:
+        raise ArgumentError(f"{correction}: fit_correction fits it, which permutes the datasets.")
     make = METHODS[correction.method].make
     dose = {"alpha": correction.alpha} if "alpha" in make.options else {}
     transformer: DomainTransformer = make(**dose, **dict(correction.parameters))
@@ -236,6 +253,7 @@ def fit_correction(
     *,
     sample_domain: Any,
     sample_group: Any = None,
+    sample_track: Any = None,
     random_state: Any = 0,
     draw: int | None = None,
 ) -> DomainTransformer:
@@ -251,15 +269,19 @@ def fit_correction(
     X : array-like, (n_samples, n_features)
         Rows of all domains together.
     y : array-like, (n_samples, ...), or None
-        Labels; passed on with ``given=label`` only.
+        Labels; passed on to what needs them, as with ``given=label``.
     sample_domain : array-like, (n_samples,)
         Domain (dataset) of each row.
     sample_group : array-like, (n_samples,), or None
         Passed on with ``groups=group`` and ``given=group`` only; ``groups=auto`` finds its own.
+    sample_track : array-like, (n_samples,), or None
+        Track of each row, for a placebo; those of one name in two domains are two. None: each row
+        is a track.
     random_state : int, RandomState or None
         Seed of random features and of the search for groups.
     draw : int, optional
-        Seed of the random subspace of ``random``, unless the name has one.
+        Seed of the random subspace of ``random``, unless the name has one, and of a placebo's
+        permutation.
 
     Returns
     -------
@@ -272,6 +294,13 @@ def fit_correction(
         If the name cannot be parsed, or what it needs is not given.
     """
     spec = parse_correction(correction)
+    if spec.placebo:
+        # Whole tracks: clips of one track resemble each other in any dataset.
+        track = range(len(X)) if sample_track is None else sample_track
+        piece, _ = pd.factorize(pd.MultiIndex.from_arrays([sample_domain, track]))
+        of_piece = np.asarray(sample_domain)[np.unique(piece, return_index=True)[1]]
+        sample_domain = np.random.default_rng(draw or 0).permutation(of_piece)[piece]
+        spec = replace(spec, placebo=False)
     taken = METHODS[spec.method].make.options
     unless_named = {"singular": "warn", "random_state": draw}
     values = {k: one for k, one in unless_named.items() if k in taken and one is not None}

@@ -35,6 +35,8 @@ from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
 GIVEN = methods.Option((None, "label", "group"))
+# Share of a difference that must be left beside what is kept.
+LEAST_APART = 1e-8
 
 
 def orthonormal_rows(rows: FloatArray, tol: float) -> tuple[FloatArray, FloatArray]:
@@ -477,7 +479,10 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
     "meanproj",
     "project out the difference of the datasets' means",
     has_groups=True,
-    sets={"standard": ("meanproj",), "all": ("meanproj:groups=group", "meanproj:given=label")},
+    sets={
+        "standard": ("meanproj", "placebo:meanproj"),
+        "all": ("meanproj:groups=group", "meanproj:given=label"),
+    },
     place=3,
 )
 class MeanProjection(DifferenceCorrection):
@@ -546,17 +551,72 @@ class MeanProjection(DifferenceCorrection):
         self._keep(*mean_differences(moments))
 
 
+class Erasure(DifferenceProjection):
+    """Mixin of the corrections that read one thing off a row and subtract along another."""
+
+    mean_: FloatArray
+    left_: FloatArray
+
+    def _erase(
+        self,
+        rows: FloatArray,
+        of_group: list[Any],
+        covariance: Dense | DiagonalPlusRows | None,
+        largest: FloatArray,
+        mean: FloatArray,
+        kept: FloatArray | None = None,
+    ) -> None:
+        """Learn to erase differences of means; what is read has no covariance with `kept`."""
+        self.coef_, self.coef_groups_, self.mean_ = rows, of_group, mean
+        self.left_ = self.directions_ = np.empty((0, rows.shape[1]))
+        self._warn_of_equal_means(rows)
+        if covariance is not None and rows.any():
+            covariance = covariance.without(covariance.variance <= base.rounding(largest) ** 2)
+            # The rank is decided in standard deviations; features without one have no part in the
+            # directions, not even by the rounding of the basis.
+            deviation = np.sqrt(covariance.variance)
+            units = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
+            basis = orthonormal_rows(units, self.tol)[0] * deviation
+            self.directions_ = np.ascontiguousarray(np.linalg.qr(basis.T)[0].T)
+            wanted = self.directions_ if kept is None else np.vstack([self.directions_, kept])
+            try:
+                solved = covariance.solve(wanted)
+            except SingularCovarianceError:
+                solved = covariance.pseudo_solve(wanted)
+            if kept is not None:
+                solved = self._apart(solved, kept)
+            self.left_ = np.linalg.solve(self.directions_ @ solved.T, solved)
+        self.rank_ = len(self.directions_)
+
+    def _apart(self, solved: FloatArray, kept: FloatArray) -> FloatArray:
+        """Return the first of the solutions without what has a covariance with `kept`."""
+        own, other = np.split(solved, [len(self.directions_)])
+        apart = own - own @ kept.T @ np.linalg.pinv(other @ kept.T, hermitian=True) @ other
+        left, of = self.directions_ @ apart.T, self.directions_ @ own.T
+        if np.linalg.eigvals(np.linalg.solve(of, left)).real.min() < LEAST_APART:
+            raise ArgumentError(
+                "singular: the datasets differ along the covariance of the features with the label "
+                "only, which cannot be both erased and kept."
+            )
+        return apart
+
+    @property
+    def thin_map(self) -> base.ThinMap:
+        """The erasure at full dose."""
+        return base.ThinMap(self.left_, self.directions_, self.mean_)
+
+
 @Method(
     "leace",
     "erase the difference of the datasets' means with the least change",
     has_groups=True,
     sets={
-        "standard": ("leace", "leace:groups=group"),
+        "standard": ("leace", "leace:groups=group", "placebo:leace"),
         "all": ("leace:given=label", "leace:given=group", "leace:kernel=fastfood"),
     },
     place=4,
 )
-class LEACE(DifferenceCorrection):
+class LEACE(Erasure, DifferenceCorrection):
     r"""Remove the differences of the domains' means with the least change of the rows.
 
     With S the covariance of all rows, mu their mean and the columns of Q an orthonormal basis
@@ -666,37 +726,91 @@ class LEACE(DifferenceCorrection):
         matrix, _ = shrunk(moments.total_covariance(), moments.count, n, self.shrinkage)
         self._erase(rows, of_group, Dense(matrix), moments.largest, moments.mean())
 
-    def _erase(
-        self,
-        rows: FloatArray,
-        of_group: list[Any],
-        covariance: Dense | DiagonalPlusRows | None,
-        largest: FloatArray,
-        mean: FloatArray,
-    ) -> None:
-        self.coef_, self.coef_groups_, self.mean_ = rows, of_group, mean
-        self.left_: FloatArray = np.empty((0, rows.shape[1]))
-        self.directions_: FloatArray = self.left_
-        self._warn_of_equal_means(rows)
-        if covariance is not None and rows.any():
-            covariance = covariance.without(covariance.variance <= base.rounding(largest) ** 2)
-            # The rank is decided in standard deviations; features without one have no part in the
-            # directions, not even by the rounding of the basis.
-            deviation = np.sqrt(covariance.variance)
-            units = np.divide(rows, deviation, out=np.zeros_like(rows), where=deviation > 0)
-            basis = orthonormal_rows(units, self.tol)[0] * deviation
-            self.directions_ = np.ascontiguousarray(np.linalg.qr(basis.T)[0].T)
-            try:
-                solved = covariance.solve(self.directions_)
-            except SingularCovarianceError:
-                solved = covariance.pseudo_solve(self.directions_)
-            self.left_ = np.linalg.solve(self.directions_ @ solved.T, solved)
-        self.rank_ = len(self.directions_)
 
-    @property
-    def thin_map(self) -> base.ThinMap:
-        """The erasure at full dose."""
-        return base.ThinMap(self.left_, self.directions_, self.mean_)
+@Method(
+    "splince",
+    "erase as leace does, and keep the covariance with the labels",
+    information="labelled target",
+    place=4.5,
+)
+class SPLINCE(Erasure, base.DomainTransformer):
+    r"""Remove the differences of the domains' means, and keep the covariance with the labels.
+
+    With S the covariance of all rows, mu their mean, delta the difference of the domains' means
+    and the columns of K the covariances of the features with the labels, a row x becomes
+    ``x - alpha delta u'(x - mu) / (u' delta)`` with
+    ``u = S^-1 (delta - K (K' S^-1 K)^-1 K' S^-1 delta)``: as `LEACE`, but what is read off a row
+    has no covariance with the labels. With more domains the differences are removed together.
+
+    Needs rows of both domains with their labels, and no domain at transform time.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Dose in [0, 1]; 0 is the identity, 1 the erasure.
+    shrinkage : 'auto' or float in [0, 1], default 'auto'
+        As in `LEACE`.
+    tol : float, default 1e-8
+        As in `LEACE`.
+
+    Attributes
+    ----------
+    left_ : ndarray, (rank_, n_features)
+        What is read off a centred row.
+    directions_ : ndarray, (rank_, n_features)
+        The orthonormal rows along which the rows move.
+    mean_ : ndarray, (n_features,)
+        mu, which stays where it is.
+    rank_ : int
+        Number of directions that are taken out.
+    coef_ : ndarray, (n_differences, n_features)
+        The differences of the means.
+    domains_ : list
+        The domains seen in `fit`, sorted.
+
+    Raises
+    ------
+    ArgumentError
+        In `fit` without labels, and where the domains differ along K only.
+
+    Notes
+    -----
+    For two domains, with :math:`\delta` the difference of their means and K the covariances with
+    the labels,
+
+    .. math:: x' = x - \alpha\, \delta\, \frac{u^\top (x - \mu)}{u^\top \delta},
+        \qquad u = S^{-1} \bigl(\delta - K (K^\top S^{-1} K)^{-1} K^\top S^{-1} \delta\bigr).
+
+    Information used: rows of all domains, with their domain and their labels. Nothing at transform
+    time.
+
+    Guarantee: with alpha 1, and whatever the shrinkage, the features have no covariance with the
+    domain on the rows of `fit`, as after `LEACE`, and that with the labels is the one of before.
+    Without shrinkage it is, among the affine maps with both properties, the one that changes the
+    rows least in mean squared distance. On fresh rows all that holds as nearly as the means and
+    covariances were estimated. That a recogniser gets better is not said.
+
+    References
+    ----------
+    F. Holstege, S. Ravfogel and B. Wouters, "Preserving task-relevant information under linear
+    concept removal", NeurIPS 2025.
+    """
+
+    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
+    tol: float = parameter(methods.SHARE, default=1e-8)
+    needs_labels = True
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        mean, largest = X.mean(axis=0), base.largest_values(X)
+        if domains is None:
+            self._erase(np.empty((0, X.shape[1])), [], None, largest, mean)
+            return
+        labels = covariate_columns(y, len(X), "label")
+        kept = (labels - labels.mean(axis=0)).T @ (X - mean) / len(X)
+        rows, of_group = mean_differences(Moments(X.shape[1]).update(X, domains))
+        covariance = total_covariance(X, self.shrinkage)
+        self._erase(rows, of_group, covariance, largest, mean, without_rounding(kept, largest))
 
 
 @Method("inlp", "project out linear classifiers of the dataset, one after the other", place=7)

@@ -24,7 +24,7 @@ from pkgutil import iter_modules
 
 from biasmir_utils.embeddings.base import Embedding, FrontEnd, read_audio
 from biasmir_utils.embeddings.extraction import ExtractionReport, extract
-from biasmir_utils.embeddings.names import add_embedding, available, load
+from biasmir_utils.embeddings.names import add_embedding, available, check_known, load
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -35,6 +35,7 @@ __all__ = [
     "FrontEnd",
     "add_embedding",
     "available",
+    "check_known",
     "extract",
     "load",
     "read_audio",

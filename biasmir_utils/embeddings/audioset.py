@@ -66,7 +66,7 @@ class TFHubEmbedding(Embedding):
         folder = fetched or _local_folder(place, self.name, download, given=model is not None)
         super().__init__(
             source=place if _is_address(place) else f"local SavedModel folder {folder.name}",
-            sums={"folder sha256": _folder_sum(folder)},
+            sums={"folder sha256": sha256(folder)},
         )
         self._folder = folder
 
@@ -236,11 +236,3 @@ def _local_folder(place: str, name: str, download: bool, given: bool) -> Path:
             f"{place}: could not be downloaded ({error}); check the connection, or get the "
             f"model by other means and give its folder (--model FOLDER)"
         ) from error
-
-
-def _folder_sum(folder: Path) -> str:
-    """Return one SHA-256 for a folder: of the sorted relative names and sums of its files."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
-    return digest.hexdigest()

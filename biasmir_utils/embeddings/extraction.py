@@ -42,6 +42,7 @@ from biasmir_utils.corpus import (
     read_keys,
 )
 from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
+from biasmir_utils.embeddings.external import external_name
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import (
     ArgumentError,
@@ -186,7 +187,8 @@ def extract(
     ----------
     corpus : Corpus or path
     embedding : str or Embedding
-        A name of `available()`, or a loaded embedding.
+        A name as `load` takes it, or a loaded embedding. The corpus keeps `package.module:Name`
+        as `Name`, and `load_model` of a module of HEAR under the module's name.
     model, download, hop
         As in `load`; only for a name. A SavedModel is a program: take only one you trust.
     jobs : int or None
@@ -236,7 +238,8 @@ def extract(
             "loaded already"
         )
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    name = embedding if isinstance(embedding, str) else embedding.name
+    name = external_name(embedding) if isinstance(embedding, str) else embedding.name
+    asked["name"] = str(embedding)
     if model is not None and (path := Path(os.path.expanduser(model))).exists():
         asked["model"] = path.absolute()  # as workers will look for it
     check_path_names("embedding", [name], corpus.path)
@@ -248,7 +251,7 @@ def extract(
     again = _absent(clips, missing)  # what the next run tries again, and why
     unfinished = len(missing) > len(again) or _parts_folder(target).is_dir()
     if isinstance(embedding, str) and (unfinished or model is not None or hop is not None):
-        embedding = load(embedding, **asked)
+        embedding = load(**asked)
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
     now = {**(embedding.record if isinstance(embedding, Embedding) else record or {})}
     now["stored"] = stored
@@ -463,7 +466,7 @@ def _embedded_there(
             size -= size % _CLIPS_IN_A_BATCH
         size = min(_CLIPS_IN_A_PART, max(1, size))
         calls = (
-            (embedding.name, asked, record, dict(there[start : start + size]))
+            (asked, record, dict(there[start : start + size]))
             for start in range(0, len(there), size)
         )
         finished = workers.results(_embed_on_worker, calls)
@@ -474,7 +477,7 @@ def _embedded_there(
 
 
 def _embed_on_worker(
-    name: str, asked: Mapping[str, Any], record: Mapping[str, Any], clips: Mapping[Clip, Path]
+    asked: Mapping[str, Any], record: Mapping[str, Any], clips: Mapping[Clip, Path]
 ) -> list[list[_Outcome]]:
     """Embed some clips on a worker of a cluster: decode, front end, network."""
     from distributed import get_worker
@@ -482,12 +485,12 @@ def _embed_on_worker(
     worker = get_worker()
     for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(variable, str(worker.state.nthreads))  # read when TensorFlow starts
-    embedding = _load_once(name, **asked)
+    embedding = _load_once(**asked)
     if difference := _difference(record, {**embedding.record, "stored": record["stored"]}):
         raise ModelError(
-            f"worker {worker.address}: {name} is another model there, or has other parameters, "
-            f"than on the machine where the extraction was started ({difference}); give both the "
-            f"same file (--model)"
+            f"worker {worker.address}: {embedding.name} is another model there, or has other "
+            f"parameters, than on the machine where the extraction was started ({difference}); "
+            f"give both the same file (--model)"
         )
     for path in clips.values():
         if not path.exists():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 from biasmir_utils.embeddings.base import Embedding
+from biasmir_utils.embeddings.external import External
 from biasmir_utils.errors import ArgumentError, did_you_mean
 
 _Class = TypeVar("_Class", bound=type[Embedding])
@@ -50,6 +52,15 @@ def available() -> dict[str, type[Embedding]]:
     return dict(_CLASSES)
 
 
+def check_known(name: str) -> None:
+    """Raise `ArgumentError` for the name of no embedding; what follows a colon is found later."""
+    if ":" not in name and name not in _CLASSES:
+        raise ArgumentError(
+            f"unknown embedding {name!r}; expected one of {', '.join(_CLASSES)}, or "
+            f"package.module:Name.{did_you_mean(name, _CLASSES)}"
+        )
+
+
 def load(
     name: str,
     model: str | Path | None = None,
@@ -61,7 +72,8 @@ def load(
     Parameters
     ----------
     name : str
-        One of `available()`.
+        One of `available()`; or `package.module:Name`, which imports that module, and so runs its
+        code with your rights (see `biasmir_utils.embeddings.external`).
     model : str or path, optional
         A local model (folder or file), or an address, instead of the default one. A SavedModel
         (yamnet, vggish) is a program, which runs with your rights: take only one you trust.
@@ -83,12 +95,9 @@ def load(
     DownloadError
         If a download was allowed and failed.
     """
-    if name not in _CLASSES:
-        raise ArgumentError(
-            f"unknown embedding {name!r}; expected one of {', '.join(_CLASSES)}."
-            f"{did_you_mean(name, _CLASSES)}"
-        )
-    taken = inspect.signature(_CLASSES[name]).parameters
+    check_known(name)
+    make = functools.partial(External, name) if ":" in name else _CLASSES[name]
+    taken = inspect.signature(make).parameters
     given: dict[str, Any] = {"model": model and os.path.expanduser(model), "hop": hop}
     given = {option: value for option, value in given.items() if value is not None}
     for option, value in given.items():
@@ -96,4 +105,4 @@ def load(
             raise ArgumentError(f"embedding {name!r} takes no {option}, found {str(value)!r}")
     if download and "download" in taken:
         given["download"] = True
-    return _CLASSES[name](**given)
+    return make(**given)

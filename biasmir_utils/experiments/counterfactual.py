@@ -38,13 +38,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
 from sklearn.linear_model import RidgeCV
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import fit_correction, parse_correction
 from biasmir_utils.errors import ArgumentError, did_you_mean
 from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
-from biasmir_utils.experiments.recognisers import LogisticRecogniser, Span
+from biasmir_utils.experiments.recognisers import LogisticRecogniser, Span, make_recogniser
 from biasmir_utils.experiments.stats import track_weights, with_intervals
 
 PARTS = ("SoundFont", "production", "both together")
@@ -530,6 +531,7 @@ class _Trial:
 
     renderings: Renderings
     deal: Deal
+    recogniser: LogisticRecogniser
 
     def rows(self, side: int, rows: _Rows) -> FloatArray:
         """Return pieces as they are at home (0) or away (1)."""
@@ -650,6 +652,7 @@ def judge_on_renderings(
     deals: int = 2,
     n_replicates: int = 300,
     seed: int = 0,
+    recogniser: str = "logistic",
 ) -> pd.DataFrame:
     """Hold corrections, fitted on unpaired clips, against the true shift and the oracles.
 
@@ -673,6 +676,9 @@ def judge_on_renderings(
         that differences between home and away are paired. Corrections are not fitted anew.
     seed : int
         Of the deals (which take `seed`, `seed` + 1, ...), of random corrections and the bootstrap.
+    recogniser : {'logistic', 'logistic:intercept=free'}
+        With a penalised intercept, as the paper has it, or a free one, which does not see where
+        the origin lies: only so does subtracting one vector from all clips change no ROC-AUC.
 
     Returns
     -------
@@ -696,8 +702,13 @@ def judge_on_renderings(
     Raises
     ------
     ArgumentError
-        For an unknown name, or a feature map.
+        For an unknown name, a feature map, or another recogniser.
     """
+    model = make_recogniser(recogniser)
+    if not isinstance(model, LogisticRecogniser):
+        raise ArgumentError(
+            f"recogniser {recogniser!r}: expected 'logistic' or 'logistic:intercept=free'"
+        )
     names = [*dict.fromkeys(["none", *corrections])]
     if mapped := [name for name in names if parse_correction(name).kernel is not None]:
         raise ArgumentError(
@@ -722,7 +733,7 @@ def judge_on_renderings(
     two = replace(renderings, datasets=(renderings.datasets[0], away), X=renderings.X[both])
     collected: dict[tuple[str, str, str], list[FloatArray]] = {}
     for number, deal in enumerate(dealt):
-        trial = _Trial(two, deal)
+        trial = _Trial(two, deal, model)
         W = track_weights(trial.column("track", deal.test), n_replicates, seed)
         trained: dict[str, LogisticRecogniser] = {}
         without: dict[str, tuple[FloatArray, FloatArray]] = {}
@@ -793,8 +804,9 @@ def _recognise(
         known, seen = ~np.isnan(y_train), ~np.isnan(y_test)
         if label not in models:
             if known.tobytes() not in spans:  # one span serves all labels with the same clips
-                spans[known.tobytes()] = Span.of(X[known])
-            models[label] = LogisticRecogniser().fit_span(spans[known.tobytes()], y_train[known])
+                spans[known.tobytes()] = Span.of(X[known], trial.recogniser.is_free)
+            model = clone(trial.recogniser)
+            models[label] = model.fit_span(spans[known.tobytes()], y_train[known])
         weights, intercept = models[label].coef_[0], models[label].intercept_[0]
         home, away = (rows[seen] @ weights + intercept for rows in (X_home, X_away))
         truth, w = y_test[seen], W[:, seen]

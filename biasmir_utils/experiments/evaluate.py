@@ -61,6 +61,8 @@ REPORT_SEEDS = 5
 NO_CORRECTION = Correction("none")
 UNEQUAL = 1.25
 """From which ratio of effective numbers of tracks on it is said that they differ."""
+PARTNER = "partner"
+"""As the dataset that others are moved to: the one that the recogniser is not trained on."""
 N_FOLDS = 3
 
 
@@ -314,10 +316,10 @@ def _possible(
 def _check_moves_to(spec: Correction, corpus: Corpus) -> None:
     """Raise an `ArgumentError` if a correction moves rows to a dataset that there is not."""
     target = dict(spec.parameters).get("to")
-    if target is None or target in corpus.datasets:
+    if target is None or target in (*corpus.datasets, PARTNER):
         return
     # The name of the default target is the one that the method has without the option.
-    expected = [*corpus.datasets, METHODS[spec.method].make().get_params()["to"]]
+    expected = [*corpus.datasets, PARTNER, METHODS[spec.method].make().get_params()["to"]]
     if target not in expected:
         raise ArgumentError(
             f"correction {str(spec)!r}: to must be one of {', '.join(expected)}, not {target!r}."
@@ -392,10 +394,15 @@ def run_task(
             about: Row = {"embedding": task.embedding, "label": task.subject.name}
             about |= {"pair": "/".join(task.pair), "seed": task.seed}
             sound = {v: own for v, own in part.corrections.items() if v not in failed}
-            for variant, row in measure_corrections(
-                part.space, sound, pair, features, task.seed, task.subject.name
-            ):
-                result.judged.append({**about, **_setting(*variant), **row})
+            both = [
+                {v: own[0] for v, own in sound.items()},
+                {v: own[1] for v, own in sound.items() if own[1] is not own[0]},
+            ]
+            for fits in filter(None, both):
+                for variant, row in measure_corrections(
+                    part.space, fits, pair, features, task.seed, task.subject.name
+                ):
+                    result.judged.append({**about, **_setting(*variant), **row})
     texts = dict.fromkeys(str(warning.message) for warning in caught)
     result.warnings.extend(f"{task}: {text}" for text in texts)
     return replace(result, failed=bool(failed))
@@ -424,13 +431,14 @@ class _Part:
         These rows in the feature space.
     space : FeatureSpace
     corrections : dict
-        For each variant the fitted transformer; None for nothing to correct.
+        For each variant the fitted transformer of each training set, None for nothing to correct:
+        the same for both, but where rows are moved to the partner of the training set.
     """
 
     rows: Sequence[protocol.TrainingRows]
     X_train: Sequence[Array]
     space: protocol.FeatureSpace
-    corrections: dict[Variant, Any]
+    corrections: dict[Variant, list[Any]]
 
 
 def _fit_corrections(
@@ -467,24 +475,35 @@ def _fit_corrections(
         X_drawn = X_train = [space.train(X, side) for side, X in enumerate(raw)]
         if blindly:
             X_train = [space.train(features[side][rows[side].all], side) for side in (0, 1)]
-    corrections: dict[Variant, Any] = {}
+    corrections: dict[Variant, list[Any]] = {}
     for spec, mode in variants:
         # Doses of one correction share a fit.
         whole = replace(spec, alpha=1.0), mode
         if whole not in fitted:
             try:
-                fitted[whole] = (
-                    _fitted(task, pair, spec, mode, drawn, X_drawn) if spec.corrects else None
-                )
+                own = [
+                    _fitted(task, pair, one, mode, drawn, X_drawn) if spec.corrects else None
+                    for one in _for_each_training_set(spec, task.pair)
+                ]
+                fitted[whole] = (2 * own)[:2]
             except BiasMIRError as error:
                 fitted[whole] = error
         if isinstance(fitted[whole], BiasMIRError):
             skipped.append(_skipped(task, (spec, mode), fitted[whole]))
             continue
-        corrections[spec, mode] = correction = copy(fitted[whole])
-        if correction is not None:
+        copied = {id(one): copy(one) for one in fitted[whole]}
+        for correction in filter(None, copied.values()):
             correction.alpha = spec.alpha
+        corrections[spec, mode] = [copied[id(one)] for one in fitted[whole]]
     return [_Part(rows, X_train, space, corrections)] if corrections else []
+
+
+def _for_each_training_set(spec: Correction, pair: tuple[str, str]) -> list[Correction]:
+    """Return what to fit: one correction, or one for each training set if that is its partner."""
+    if ("to", PARTNER) not in spec.parameters:
+        return [spec]
+    others = dict(spec.parameters)
+    return [replace(spec, parameters=tuple((others | {"to": name}).items())) for name in pair[::-1]]
 
 
 def _fitted(
@@ -503,9 +522,9 @@ def _fitted(
     X = np.concatenate([X[part] for X, part in zip(X_drawn, parts, strict=True)])
     chosen = [rows.all[part] for rows, part in zip(drawn, parts, strict=True)]
     domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
-    group = np.concatenate(
-        [clips.group_names[rows] for clips, rows in zip(pair, chosen, strict=True)]
-    )
+    told = list(zip(pair, chosen, strict=True))
+    group = np.concatenate([clips.group_names[rows] for clips, rows in told])
+    track = np.concatenate([clips.tracks[rows] for clips, rows in told])
     if spec.needs_groups and all(name is None for name in group):
         # As one group the rows would give the ungrouped correction under another name.
         advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
@@ -514,8 +533,8 @@ def _fitted(
     if spec.needs_labels:
         if mode == UNLABELLED:
             raise ArgumentError(
-                "given=label needs the labels of both datasets, at which the mode unlabelled "
-                "does not look; use the mode global, or given=group"
+                f"{spec} needs the labels of both datasets, at which the mode unlabelled does not "
+                "look; use the mode global, or given=group"
             )
         y = np.concatenate([np.asarray(rows.y)[p] for rows, p in zip(drawn, parts, strict=True)])
         y = (y == protocol.PRESENT).astype(np.float64) if y.ndim == 2 else y
@@ -532,6 +551,7 @@ def _fitted(
         y,
         sample_domain=domain,
         sample_group=group,
+        sample_track=track,
         draw=int(draw),
     )
 
@@ -559,7 +579,8 @@ def _outcomes(
     def of_variant(spec: Correction, mode: str, fitted: Any) -> Iterator[tuple[Row, Scores]]:
         recogniser = recognisers.make_recogniser(task.recogniser, kind, task.seed)
         correction = fitted
-        thresholds = np.full(y.shape[1] if y.ndim == 2 else 1, np.nan)
+        # The source's threshold, and its share of positive clips, of each label.
+        thresholds = np.full((y.shape[1] if y.ndim == 2 else 1, 2), np.nan)
         if (
             isinstance(recogniser, LogisticRecogniser)
             and recogniser.solver == "newton"
@@ -580,7 +601,8 @@ def _outcomes(
                     out_of_fold = _out_of_fold(recogniser, rows, complete, kind)
             columns = (array.reshape(len(y), -1).T for array in (y, out_of_fold))
             for k, (own, score) in enumerate(zip(*columns, strict=True)):
-                thresholds[k] = best_threshold(own[own >= 0], score[own >= 0])
+                known = own >= 0
+                thresholds[k] = best_threshold(own[known], score[known]), own[known].mean()
         for test, clips in enumerate(pair):
             key = {
                 "embedding": task.embedding,
@@ -613,7 +635,7 @@ def _outcomes(
     for variant, fitted in part.corrections.items():
         if variant not in failed:
             try:
-                yield from [(variant, *one) for one in of_variant(*variant, fitted)]
+                yield from [(variant, *one) for one in of_variant(*variant, fitted[train])]
             except BiasMIRError as error:
                 failed[variant] = error
 
@@ -694,7 +716,8 @@ def _measured(
     """Yield the rows of the results (of tags one for each), each with the scores behind it.
 
     `names` are the tags, or the trained classes. A category has an entry of scores for each class,
-    called ``category=class``, with the column `said`, whether this class was recognised.
+    called ``category=class``, with the column `said`, whether this class was recognised. That of a
+    label has `said_at_rate` if a report is made, see `Answers`.
     """
     truth, score, probability = (columns[name] for name in ("y_true", "score", "probability"))
     identity = {name: value for name, value in key.items() if name not in ("n_train", "C")}
@@ -710,7 +733,10 @@ def _measured(
             yield from _measured(LABEL, (), {**key, "label": name}, seen, thresholds[k : k + 1])
     elif kind == LABEL:
         row |= {"n_pos_test": int(truth.sum()), **recognition_metrics(truth, score, probability)}
-        yield row, [({**identity, "threshold": float(thresholds[0])}, columns)]
+        threshold, rate = thresholds[0]
+        if not np.isnan(rate):
+            columns = {**columns, "said_at_rate": score > np.quantile(score, 1 - rate)}
+        yield row, [({**identity, "threshold": float(threshold)}, columns)]
     elif kind == CATEGORY:
         row |= {"n_classes": len(names), **recognition_metrics(truth, score, probability, CATEGORY)}
         said = score.argmax(axis=1)

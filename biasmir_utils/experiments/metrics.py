@@ -60,6 +60,9 @@ class Answers:
     right : ndarray of bool, (n_clips,)
         Whether the answer for the clip is right; of a class, whether the clip's own class was
         predicted.
+    said_at_rate : ndarray of bool, (n_clips,), or None
+        Whether the label was predicted for as many of the test set's clips as the recogniser's
+        training clips have it: those with the largest scores. No label of the test set is used.
     threshold : float
         Score above which the label is taken for present that was best on the source's training
         clips; NaN where none was chosen.
@@ -80,6 +83,7 @@ class Answers:
         self.probability = np.asarray(arrays.get("probability", np.nan), dtype=np.float64)
         self.said: Array = np.asarray(arrays.get("said", self.score > 0))
         self.right: Array = np.asarray(arrays.get("right", self.said == self.truth))
+        self.said_at_rate: Array | None = arrays.get("said_at_rate")  # type: ignore[assignment]
         self.threshold = threshold
         self.weights = np.asarray(
             np.ones((1, len(truth))) if weights is None else weights, dtype=np.float64
@@ -168,6 +172,12 @@ def _balanced_at_source(a: Answers) -> FloatArray:
     return np.where(np.isnan(a.threshold), np.nan, _balanced(a, a.score > a.threshold))
 
 
+def _balanced_at_rate(a: Answers) -> FloatArray:
+    if a.said_at_rate is None:
+        return np.full(len(a.weights), np.nan)
+    return _balanced(a, a.said_at_rate)
+
+
 def _f1(a: Answers) -> FloatArray:
     precision, recall = a.precision, a.recall
     return np.nan_to_num(ratio(2 * precision * recall, precision + recall))
@@ -250,6 +260,13 @@ METRICS: list[Metric] = [
         "balanced accuracy (source's threshold)",
         _YES_OR_NO,
         _balanced_at_source,
+        in_results=False,
+    ),
+    Metric(
+        "balanced_accuracy_rate",
+        "balanced accuracy (source's rate)",
+        _YES_OR_NO,
+        _balanced_at_rate,
         in_results=False,
     ),
     _of_results("precision", "precision", _YES_OR_NO, lambda a: a.precision),

@@ -7,15 +7,16 @@ datasets), and these:
 
 `changes`
     What each correction changes, mean over labels, over both directions and over seeds.
-    `baseline`: against what (`none`, with recognisers trained on the same clips; or the same
-    correction in the mode `unlabelled`); `where`: `across` datasets, `inside`, or `pooled` over
-    both test sets (the clips with the label of each dataset, and those without, counting alike:
-    else whoever scores the dataset with more positives higher would gain by it); `metric`;
-    `before`, `after`, `change`, with `low` and `high`, the 95 % interval from tracks drawn again;
-    `worst_change`, `worst_low`, `worst_high`: of the worst label, the one that is worst after
-    against the one that was worst before; `n_labels`; `p`, of Wilcoxon's test over the labels, and
-    `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`, `seed_low`,
-    `seed_high`: of the change over the resampling seeds.
+    `baseline`: against what (`none`, with recognisers trained on the same clips; `shift`, which
+    moves all rows alike; `placebo`, the same correction fitted with the datasets of whole tracks
+    permuted; or the same correction in the mode `unlabelled`); `where`: `across` datasets,
+    `inside`, or `pooled` over both test sets (the clips with the label of each dataset, and those
+    without, counting alike: else whoever scores the dataset with more positives higher would gain
+    by it); `metric`; `before`, `after`, `change`, with `low` and `high`, the 95 % interval from
+    tracks drawn again; `worst_change`, `worst_low`, `worst_high`: of the worst label, the one that
+    is worst after against the one that was worst before; `n_labels`; `p`, of Wilcoxon's test over
+    the labels, and `p_holm`, corrected for all corrections of the embedding and pair; `seed_sd`,
+    `seed_low`, `seed_high`: of the change over the resampling seeds.
 `task`
     The metrics themselves: `train_set`, `test_set` (blank where `where` is `pooled`), `where`,
     `statistic` (`label`; or `mean` or `worst` of all labels, where `label` is blank), `label`,
@@ -27,7 +28,9 @@ datasets), and these:
 `summary`
     A row for each correction: what it `needs` of the target and the `information` it was given;
     the main metric `_inside` and `_across`; `gain` and `loss` of it with interval, p and SD over
-    seeds; `worst_label_across`, `worst_label_inside`; `<metric>_<where>_change` with interval; the
+    seeds; `gain_over_shift` and `gain_over_placebo` with interval and p, where these controls were
+    evaluated (with `shift`, the rows of an embedding are ranked by the gain over it);
+    `worst_label_across`, `worst_label_inside`; `<metric>_<where>_change` with interval; the
     measures of `shift`.
 
 What a correction was allowed to see has levels, from nothing to everything
@@ -55,7 +58,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from biasmir_utils.corrections import INFORMATION, Correction, parse_correction
+from biasmir_utils.corrections import INFORMATION, PLACEBO, Correction, parse_correction
 from biasmir_utils.experiments import stats
 from biasmir_utils.experiments.evaluate import (
     REPORT_SEEDS,
@@ -94,6 +97,8 @@ WHERE = {"across": (1, 0), "inside": (0, 1), "pooled": (2, 2)}
 """For each training set the position of the test set: the other dataset, the same, or both."""
 NONE = "none"
 """No correction; its mode tells which clips its recognisers are trained on."""
+SHIFT = "shift"
+"""The control that moves the origin only."""
 SIGNIFICANT = 0.05
 FEW_TRACKS = 20
 """Test tracks under which intervals that are drawn from them are too narrow."""
@@ -352,16 +357,19 @@ def _drawn(
 
 
 def _changes(block: _Block) -> pd.DataFrame:
-    """Return the changes against no correction, and of other modes against `unlabelled`."""
+    """Return the changes against no correction, controls, and the mode `unlabelled`."""
     position = {variant: k for k, variant in enumerate(block.variants)}
     pairs = []
     for k, (correction, mode, alpha) in enumerate(block.variants):
-        plain = position.get((NONE, mode if mode == UNLABELLED else "none", None))
-        if correction != NONE and plain is not None:  # else its recognisers failed
-            pairs.append((k, plain, NONE))
-        other = position.get((correction, UNLABELLED, alpha))
-        if mode in ("none", "global") and other is not None:
-            pairs.append((k, other, UNLABELLED))
+        bases: dict[_Variant, str] = {(NONE, mode if mode == UNLABELLED else "none", None): NONE}
+        bases[SHIFT, mode, 1.0] = SHIFT
+        bases[f"{PLACEBO}:{correction}", mode, alpha] = PLACEBO
+        if correction == NONE:
+            bases.clear()
+        if mode in ("none", "global"):
+            bases[correction, UNLABELLED, alpha] = UNLABELLED
+        # One that is not there has failed, or was not asked for.
+        pairs += [(k, position[b], bases[b]) for b in bases if position.get(b, k) != k]
     metrics = [(m, one) for m, one in enumerate(block.metrics) if block.has_mean(one)]
     rows = []
     for (where, test), (m, metric) in itertools.product(WHERE.items(), metrics):
@@ -455,6 +463,12 @@ def _summary(
         own = means[means["where"].eq(where)]
         mean = own.groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
         summary = add(mean, {"value": f"{main}_{where}"})
+    for baseline in (SHIFT, PLACEBO):
+        part = changes[changes["baseline"].eq(baseline) & changes["where"].eq("across")]
+        part, name = part[part["metric"].eq(main)], f"gain_over_{baseline}"
+        ends = {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
+        if len(part):
+            summary = add(part, ends | {"p_holm": f"{name}_p_holm"})
     own = changes[changes["baseline"].eq(NONE)]
     for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
         part = own[own["where"].eq(where) & own["metric"].eq(metric)].copy()
@@ -474,7 +488,29 @@ def _summary(
         if measure == "rank":  # nothing to be put beside it
             del columns[beside]
         summary = add(part, columns)
+    if "gain_over_shift" in summary:
+        # What is no correction first; of those that are, the best one.
+        rank = -summary["gain_over_shift"].where(~summary["correction"].isin([NONE, SHIFT]), np.inf)
+        block = summary.groupby(["embedding", "pair"], sort=False).ngroup()
+        order = pd.DataFrame({"block": block, "rank": rank}).sort_values(
+            ["block", "rank"], kind="stable"
+        )
+        summary = summary.loc[order.index].reset_index(drop=True)
     return summary
+
+
+def best_against_shift(report: Report) -> pd.DataFrame:
+    """Return the row of the summary of the best correction of each embedding and pair.
+
+    Best is the largest gain over `shift`; controls and what has seen the target's labels when it
+    was fitted, as its method needs, are no candidates. Empty where `shift` was not evaluated.
+    """
+    table = report.summary
+    if "gain_over_shift" not in table:
+        return table.iloc[:0]
+    control = table["correction"].str.match(rf"({NONE}|{SHIFT}|random|{PLACEBO})(:|$)|k$")
+    own = table[~control & table["needs"].ne(LABELLED) & table["gain_over_shift"].notna()]
+    return own.groupby(["embedding", "pair"], sort=False).head(1)
 
 
 # Texts in which what comes from data stays text
@@ -588,7 +624,12 @@ def _text(
         record=record,
         report=report,
         brier_is_blank=bool(len(brier) and brier.isna().all()),
-        has_random=any(name.split(":")[0] == "random" for name in corrections),
+        best=best_against_shift(report).to_dict("records"),
+        controls=[
+            name
+            for name in ("random", PLACEBO)
+            if any(one.split(":")[0] == name for one in corrections)
+        ],
         groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
         least_p=least_p,
         least_p_holm=min(1.0, least_p * max(n_tests, 1)),
@@ -611,6 +652,9 @@ def _gains(report: Report) -> pd.DataFrame:
     for name, where in (("gain", "across"), ("loss", "inside")):
         table[f"{name} {where}"] = _with_interval(summary, name)
         table[f"p {name}"] = _p_values(summary, f"{name}_p_holm")
+        for control in (SHIFT, PLACEBO) if name == "gain" else ():
+            if f"gain_over_{control}" in summary:
+                table[f"gain over {control}"] = _with_interval(summary, f"gain_over_{control}")
     table["change of the smallest across"] = _numbers(summary, "worst_label_across", "+")
     if len(report.facts["seeds"]) > 1:
         table["seed SD"] = _numbers(summary, "gain_seed_sd")

@@ -23,11 +23,11 @@ there, and more than nothing on fresh rows.
 
 - `linear_probe`, `rbf_probe`: ROC-AUC of a probe of the dataset;
 - `mean_gap`: distance of the two means, in units of the spread within the datasets (the root of
-  the summed variances);
+  the summed variances), where every track counts alike, with whatever number of clips;
 - `mmd2`: squared maximum mean discrepancy, unbiased, with a Gaussian kernel whose bandwidth is
   the median distance of the rows; it is negative about as often as positive where there is no
   difference. Clips of one track resemble each other in any dataset, so its means are over pairs of
-  clips of different tracks;
+  clips of different tracks, which count alike, too;
 - `variance_moved`, `variance_kept`, `rank`: see `damage`.
 
 `SHIFT_MEASURES` is the table of the first four: a row more is a measure more in every report.
@@ -112,6 +112,7 @@ class _Clips:
 
     `compared`: which of the rows they are; `names`: the datasets, sorted; `domain`: the position of
     each clip's dataset among them; `tracks`: a code of its track, another one in each dataset;
+    `weights`: one over the number of clips of its track;
     `pieces`: what stays on one side of a fold, the track, or both of two twins; `twins`: whether
     tracks have twins.
     """
@@ -127,6 +128,7 @@ class _Clips:
         if sample_track is None:
             self.names, self.domain = np.unique(domain, return_inverse=True)
             self.tracks = self.pieces = np.arange(len(domain))
+            self.weights = np.ones(len(domain))
             return
         track = np.asarray(sample_track, dtype=str)
         if len(track) != len(domain):
@@ -138,6 +140,7 @@ class _Clips:
         codes = self.domain * (named.max(initial=0) + 1) + named
         self.tracks = np.unique(codes, return_inverse=True)[1]
         self.pieces = named if self.twins else self.tracks
+        self.weights = 1 / np.bincount(self.tracks)[self.tracks]
 
     def rows(self, X: ArrayLike) -> FloatArray:
         """Return the rows of the clips that are compared, of a matrix with a row for each clip."""
@@ -473,17 +476,16 @@ def _probe_aucs(
 
 def _mean_gaps(rows: FloatArray, clips: _Clips, labels: _Labels, *_: Any) -> FloatArray:
     """Return the distance of the means under each labelling: see `mean_gap`."""
-    second = labels.astype(np.float64)
+    second, total = labels * clips.weights, clips.weights.sum()
     n_second = second.sum(axis=1)
-    n_first = len(rows) - n_second
-    center = rows.mean(axis=0)
-    rows = rows - center
+    n_first = total - n_second
+    rows = rows - clips.weights @ rows / total
     # The mean of all is 0, so the first dataset's mean follows from the second's.
     of_second = (second @ rows) / n_second[:, np.newaxis]
     squared = np.einsum("ij,ij->i", of_second, of_second)
-    distance = np.sqrt(squared) * (len(rows) / n_first)
-    total = np.einsum("ij,ij->", rows, rows)
-    within = (total - squared * n_second * len(rows) / n_first) / len(rows)
+    distance = np.sqrt(squared) * (total / n_first)
+    within = np.einsum("i,ij,ij->", clips.weights, rows, rows) / total
+    within = within - squared * n_second / n_first
     spread = np.sqrt(np.maximum(within, 0.0))
     tiny = np.finfo(np.float64).tiny
     return np.where(distance > 0, distance / np.maximum(spread, tiny), 0.0)
@@ -504,15 +506,18 @@ def _squared_mmds(rows: FloatArray, clips: _Clips, labels: _Labels, *_: Any) -> 
     kernel /= -2 * median
     np.exp(kernel, out=kernel)
     kernel[clips.pieces[:, np.newaxis] == clips.pieces] = 0.0
-    second = labels.astype(np.float64)
+    second = labels * clips.weights
     from_second = second @ kernel
     inside = np.einsum("ij,ij->i", from_second, second)
-    between = from_second.sum(axis=1) - inside
-    similar = np.array([kernel.sum() - 2 * between - inside, inside, between])
-    # Pairs of different tracks, from how many clips each track has in each dataset.
+    between = from_second @ clips.weights - inside
+    of_all = clips.weights @ kernel @ clips.weights
+    similar = np.array([of_all - 2 * between - inside, inside, between])
+    # Pairs of different tracks, from what each track weighs in each dataset.
     order = np.argsort(clips.pieces, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(clips.pieces[order]) > 0])
-    a, b = (np.add.reduceat(of[:, order], starts, axis=1) for of in (1 - second, second))
+    a, b = (
+        np.add.reduceat(of[:, order], starts, axis=1) for of in (clips.weights - second, second)
+    )
     pairs = np.array(
         [
             one.sum(axis=1) * other.sum(axis=1) - np.einsum("ij,ij->i", one, other)
@@ -636,13 +641,19 @@ def probe_scale(X: ArrayLike) -> FloatArray:
     return np.maximum(np.sqrt(variance), floor if floor > 0 else 1.0)
 
 
-def mean_gap(X: ArrayLike, sample_domain: ArrayLike) -> float:
+def mean_gap(
+    X: ArrayLike, sample_domain: ArrayLike, sample_track: ArrayLike | None = None
+) -> float:
     """Return the distance of two datasets' means over the spread within them.
+
+    Given the tracks of clips, each track counts once, whatever its number of clips: else the
+    same distance by chance, with the datasets of tracks permuted, would be larger than it is
+    where tracks of one dataset have more clips than those of the other.
 
     It is |mean_B - mean_A| / sqrt(sum of the features' variances around the own dataset's mean).
     Zero spread gives 0 for equal means and infinity otherwise.
     """
-    clips = _Clips(sample_domain)
+    clips = _Clips(sample_domain, sample_track)
     return float(_mean_gaps(clips.rows(X), clips, clips.is_second()[np.newaxis])[0])
 
 
@@ -712,7 +723,7 @@ def left_over(
     pandas.DataFrame
         A row for each embedding, correction and size: `embedding`, `correction`, `clips`,
         `dimensions`; `fitted_gap` and `fresh_gap`, the distance of the means (see
-        `mean_gap`) on the clips of the fit and on test clips; `chance_gap`, the mean of
+        `mean_gap`) on the clips of the fit and, by track, on test clips; `chance_gap`, the mean of
         the latter with the datasets of tracks permuted; `fresh_probe`, ROC-AUC of a linear probe
         of the dataset, cross-validated on test clips by track. Where the datasets hold the same
         tracks (`Corpus.shared_tracks`), test clips are the `compared_rows`, and
@@ -756,7 +767,7 @@ def left_over(
             )
             row = {"embedding": name, "correction": str(spec), "clips": int(size)}
             row |= {"dimensions": X.shape[1], "fitted_gap": mean_gap(seen, domain[fitted])}
-            row["fresh_gap"] = mean_gap(unseen, domain[fresh])
+            row["fresh_gap"] = mean_gap(unseen, domain[fresh], track)
             row["chance_gap"] = float(_mean_gaps(told.rows(unseen), told, permuted).mean())
             rows.append({**row, "fresh_probe": found.roc_auc})
     return pd.DataFrame(rows)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from biasmir_utils.plots.clips import COMPONENTS
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
@@ -195,61 +194,53 @@ def transfer_grids(
 
 @style()
 def shift_arrows(
-    home: ArrayLike,
-    away: ArrayLike,
-    category: ArrayLike | None = None,
-    *,
-    order: Order = None,
-    names: tuple[str, str] = COMPONENTS,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the shift of each piece as an arrow, and beside them that of their mean.
+    shifts: Mapping[str, ArrayLike], category: ArrayLike, *, order: Order = None
+) -> Figure:
+    """Draw the shift of each piece as an arrow from one origin, a panel for each embedding.
 
     Parameters
     ----------
-    home, away : array-like, (n, 2)
-        The two renderings of the same pieces.
-    category : array-like, (n,), optional
-        Genre or instrument of each piece: colour of its arrow, and marker at its foot.
+    shifts : mapping of str to array-like, (n, 2)
+        For each embedding the shifts of the same pieces in a plane, in a unit that is meant to
+        be compared: all panels have the same limits, and a thin circle at length 1.
+    category : array-like, (n,)
+        Genre or instrument of each piece: colour of its arrow, and marker at its tip.
     order : sequence, optional
         Categories to draw, in the order of the legend.
-    names : tuple of str
-        Labels of the axes.
-    title : str, optional
-        Stands above the axes.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
-    matplotlib Axes
-        With a quiver for each category, then one for the mean shift, drawn from the mean.
+    matplotlib Figure
+        Each panel with a quiver for each category, then one for the mean shift.
     """
-    kinds = np.full(len(np.asarray(home)), "pieces") if category is None else np.asarray(category)
-    start, end = plane(home, kinds), plane(away, kinds)
-    steps = end - start
-    ax = new_axes(ax, height=5.4)
-    handles: list[Any] = []
+    from matplotlib.patches import Circle
+
+    kinds = np.asarray(category)
+    ends = {name: plane(part, kinds) for name, part in shifts.items()}
+    kept = looks(order_of(pd.DataFrame({"category": kinds}), "category", order))
+    figure, axes = panels(len(ends), 1.2 + 2.8 * -(-len(ends) // 2), 2, sharex=True, sharey=True)
     drawn: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1}
-    table = pd.DataFrame({"category": kinds})
-    feet: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0.5, "zorder": 2}
-    for name, look in looks(order_of(table, "category", order)).items():
-        at, step = start[kinds == name].T, steps[kinds == name].T
-        ax.quiver(*at, *step, color=look.colour, alpha=0.65, width=0.004, label=name, **drawn)
-        handles += mark(ax, at[0], at[1], look, name, **feet)
-    mean, step = start.mean(axis=0), steps.mean(axis=0)
-    head: dict[str, Any] = {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
-    ax.quiver(*mean, *step, color=INK, width=0.012, zorder=4, label="mean shift", **head, **drawn)
+    thick: dict[str, Any] = {"color": INK, "width": 0.02, "zorder": 4, "label": "mean shift"}
+    thick |= {"headwidth": 2.6, "headlength": 2.6, "headaxislength": 2.6}
+    handles: list[Any] = []
+    for ax, (name, steps) in zip(axes, ends.items(), strict=True):
+        ax.add_patch(Circle((0, 0), 1, fill=False, color=MUTED, linewidth=1.0, linestyle="--"))
+        handles = []
+        for kind, look in kept.items():
+            step, at = steps[kinds == kind].T, np.zeros((2, int((kinds == kind).sum())))
+            ax.quiver(*at, *step, color=look.colour, alpha=0.6, width=0.006, label=kind, **drawn)
+            handles += mark(
+                ax, step[0], step[1], look, kind, markersize=4.5, markeredgewidth=0.5, zorder=2
+            )
+        ax.quiver(0, 0, *steps.mean(axis=0), **thick, **drawn)
+        ax.set(title=str(name), xticks=[], yticks=[])
+        ax.set_aspect("equal", adjustable="box")
+    reach = np.concatenate([*ends.values(), [[0, -1], [1, 1]]])
+    low, high = reach.min(axis=0) - 0.1, reach.max(axis=0) + 0.1
+    axes[0].set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     bold = key(Look(INK, ""), "mean shift", linestyle="-", linewidth=5)
-    both = np.concatenate([start, end])
-    margin = 0.05 * np.ptp(both, axis=0)
-    low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
-    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=names[0], ylabel=names[1])
-    ax.set(xticks=[], yticks=[], title=title or "")
-    ax.set_aspect("equal", adjustable="box")
-    legend_below(ax, [*(handles if category is not None else []), bold], columns=3)
-    return ax
+    legend_below(axes[0], [*handles, bold], columns=3)
+    return figure
 
 
 @style()
@@ -385,10 +376,11 @@ def closing_gap(
     metric: str = "balanced_accuracy",
     order: Order = None,
     embeddings: Order = None,
+    ceiling: str | None = None,
 ) -> Figure:
     """Draw scores at home and away after each correction, a panel for each embedding.
 
-    Those without correction are lines through all rows.
+    Those without correction are lines through all rows, which need no row of their own.
 
     Parameters
     ----------
@@ -399,6 +391,8 @@ def closing_gap(
         Of the column `metric`.
     order, embeddings : sequence, optional
         Corrections from top to bottom, panels.
+    ceiling : str, optional
+        One of the corrections whose score away is a dotted line.
 
     Returns
     -------
@@ -413,11 +407,14 @@ def closing_gap(
     sides, words = looks(["home", "away"]), {"home": "at home", "away": "away"}
     for ax, embedding in zip(axes, names, strict=True):
         own = table[table["embedding"] == embedding]
+        score = own.set_index(["correction", "quantity"])["value"]
         for side, look, part, heights in placed(own, "correction", rows, "quantity", sides, 0.6):
             whiskers(ax, part, heights, 1.2)
             mark(ax, part["value"], heights, look, words[side], markersize=6.5)
             without = {"color": look.colour, "linestyle": look.line, "linewidth": 1.6, "zorder": 1}
-            ax.axvline(part["value"]["none"], **without)
+            ax.axvline(score["none", side], **without)
+        if ceiling is not None:
+            ax.axvline(score[ceiling, "away"], color=INK, linestyle=":", linewidth=1.6, zorder=1)
         ax.set(title=str(embedding))
         list_rows(ax, rows, bins=4)
     for ax in figure.axes[-min(len(names), 2) :]:

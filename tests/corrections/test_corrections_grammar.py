@@ -56,6 +56,9 @@ def test_the_papers_names_are_aliases(name: str, full: str) -> None:
         "gaussian_ot:shrinkage=auto,to=band",
         "random:random_state=3,rank=4",
         "inlp:C=0.1,n_classifiers=5,tol=0.02",
+        "placebo:mklda",
+        "placebo:leace:alpha=0.5",
+        "placebo:meanproj:given=label,alpha=0.5",
     ],
 )
 def test_names_come_back(text: str) -> None:
@@ -98,6 +101,9 @@ def test_sets_and_repeats() -> None:
         ("leace:groups=group,given=group", "exclude each other"),
         ("center:scale=maybe", "scale must be True or False"),
         ("random:rank=1.5", "a whole number from 0"),
+        ("placebo:random", "'placebo:random': random looks at no dataset to be permuted"),
+        ("placebo:placebo:lda", "placebo:lda looks at no dataset"),
+        ("placebo:ldaa", "Did you mean 'lda'"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:
@@ -136,6 +142,29 @@ def test_a_group_with_too_few_rows_is_a_warning_unless_the_name_says_error(data)
         fit_correction("mlda:shrinkage=0", X[kept], **part)
     with pytest.raises(SingularCovarianceError, match="jazz"):
         fit_correction("mlda:shrinkage=0,singular=error", X[kept], **part)
+
+
+def test_a_placebo_is_the_correction_of_permuted_tracks(data):
+    """Whole tracks change their dataset, a draw apart; a track of one dataset is one piece."""
+    X, domain, _ = data
+    track = np.arange(180) // 5 % 18  # names that both datasets have
+    assert not make_correction("leace").fit(X, sample_domain=domain).coef_[0, 4] > -0.5
+
+    def placebo(draw, track=track):
+        found = fit_correction(
+            "placebo:leace", X, sample_domain=domain, sample_track=track, draw=draw
+        )
+        return found.coef_[0]
+
+    pieces = X.reshape(36, 5, 6).mean(axis=1)
+    for draw in range(3):
+        swapped = np.random.default_rng(draw).permutation(domain[::5])
+        expected = pieces[swapped == "b"].mean(axis=0) - pieces[swapped == "a"].mean(axis=0)
+        np.testing.assert_allclose(placebo(draw), expected)
+    assert np.abs(placebo(0) - placebo(1)).max() > 0.1
+    assert np.abs(placebo(0) - placebo(0, None)).max() > 0.1
+    with pytest.raises(ArgumentError, match="fit_correction fits it"):
+        make_correction("placebo:leace")
 
 
 def test_the_draw_of_a_random_subspace(data):
@@ -178,7 +207,7 @@ def depends_on_the_domain(method: Method) -> bool:
     """Return whether the same rows, said to be of another domain, are corrected otherwise."""
     domain = np.repeat(["a", "b"], 20)
     X = np.random.default_rng(0).normal(size=(40, 3)) + (domain == "b")[:, np.newaxis]
-    fitted = method.make().fit(X, sample_domain=domain)
+    fitted = method.make().fit(X, np.arange(40) % 3, sample_domain=domain)
     one, other = (fitted.transform(X, sample_domain=names) for names in (domain, domain[::-1]))
     return not np.array_equal(one, other)
 

@@ -99,11 +99,11 @@ def test_a_dose_outside_of_its_range_is_named(make: Any, alpha: Any) -> None:
 
 @pytest.mark.parametrize("make", CORRECTIONS)
 def test_float32_is_kept_and_agrees(make: Any) -> None:
-    X, _, domain, _ = two_domains()
+    X, y, domain, _ = two_domains()
     single = X.astype(np.float32)
-    out = make().fit_transform(single, sample_domain=domain)
+    out = make().fit_transform(single, y, sample_domain=domain)
     assert out.dtype == np.float32
-    exact = make().fit_transform(single.astype(np.float64), sample_domain=domain)
+    exact = make().fit_transform(single.astype(np.float64), y, sample_domain=domain)
     np.testing.assert_allclose(out, exact, atol=1e-5)
 
 
@@ -116,7 +116,7 @@ def test_in_a_pipeline_with_metadata_routing(make: Any) -> None:
         routed = pipeline[:-1].transform(X, sample_domain=domain)
         assert pipeline.score(X, y, sample_domain=domain) > 0.6
     scaled = StandardScaler().fit_transform(X)
-    direct = make().fit_transform(scaled, sample_domain=domain, sample_group=group)
+    direct = make().fit_transform(scaled, y, sample_domain=domain, sample_group=group)
     np.testing.assert_allclose(routed, direct, atol=1e-12)
 
 
@@ -194,6 +194,8 @@ def test_what_is_named_with_groups_is_not_fitted_without(name: str) -> None:
         ("leace:given=group", "grouped target"),
         ("leace:given=label", "labelled target"),
         ("coral", "unlabelled target"),
+        ("splince", "labelled target"),
+        ("placebo:mlda", "grouped target"),
     ],
 )
 def test_what_a_form_sees_of_the_target(name: str, used: str) -> None:

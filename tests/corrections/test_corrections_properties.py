@@ -15,6 +15,7 @@ from biasmir_utils.corrections import (
     CORAL,
     LEACE,
     METHODS,
+    SPLINCE,
     DomainCenter,
     DomainLDA,
     GaussianOT,
@@ -61,7 +62,7 @@ def any_rows(least_each: int = 3) -> Any:
 def fitted(make: Any, X: Any, domain: Any, **more: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return make().fit(X, sample_domain=domain, **more)
+        return make().fit(X, np.arange(len(X)) % 2, sample_domain=domain, **more)
 
 
 @SETTINGS
@@ -92,6 +93,33 @@ def test_leace_changes_least_among_projections_that_erase(data: Any) -> None:
 
 
 @SETTINGS
+@given(rows(d=8, domains=3, least_each=12), st.sampled_from(["auto", 0.0, 0.3]), st.integers(0, 99))
+def test_splince_erases_and_keeps_the_labels(data: Any, shrinkage: Any, seed: int) -> None:
+    X, domain = data
+    X = X[:, np.unique(np.round(X, 9), axis=1, return_index=True)[1]]
+    X = X[:, np.ptp(X, axis=0) > 0]
+    assume(X.shape[1] > 4)
+    rng, scale = np.random.default_rng(seed), np.abs(X).max()
+    labels = rng.integers(0, 2, (len(X), 2)).astype(float)
+    labels[:2] = [[0, 1], [1, 0]]
+    erasure = SPLINCE(shrinkage=shrinkage).fit(X, labels, sample_domain=domain)
+    out, centred = erasure.transform(X), X - X.mean(axis=0)
+    means = np.array([out[domain == name].mean(axis=0) for name in np.unique(domain)])
+    np.testing.assert_allclose((means - means[0]) / scale, 0, atol=1e-7)
+    np.testing.assert_allclose((labels - labels.mean(axis=0)).T @ (out - X) / scale, 0, atol=1e-6)
+    if shrinkage == 0.0:
+        # Any other linear map with both properties reads off a row, beside what this one reads,
+        # something that neither differences nor labels have a covariance with, and moves it.
+        fixed = np.vstack([erasure.coef_, (labels - labels.mean(axis=0)).T @ centred])
+        free = np.linalg.svd(fixed)[2][np.linalg.matrix_rank(fixed) :]
+        change = out - X
+        for _ in range(5):
+            other = centred @ (rng.normal(size=(len(free), X.shape[1])).T @ free).T
+            size = rng.normal() * np.linalg.norm(change) / np.linalg.norm(other)
+            assert ((change + size * other) ** 2).sum() >= (change**2).sum() * (1 - 1e-9)
+
+
+@SETTINGS
 @given(rows(d=6, least_each=12), st.sampled_from([CORAL, GaussianOT]), st.booleans())
 def test_aligned_domains_have_equal_means_and_covariances(
     data: Any, make: Any, to_one: bool
@@ -119,6 +147,7 @@ def test_aligned_domains_have_equal_means_and_covariances(
 @given(data=any_rows(), alpha=st.floats(0, 1))
 def test_the_dose_is_a_share_of_the_way(make: Any, data: Any, alpha: float) -> None:
     X, domain = data
+    assume(make is not SPLINCE or X.shape[1] > 3)  # else there may be nothing beside the labels
     part, full = (
         fitted(lambda a=a: make(alpha=a), X, domain).transform(X, sample_domain=domain)
         for a in (alpha, 1.0)

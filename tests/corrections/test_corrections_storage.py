@@ -18,8 +18,8 @@ from biasmir_utils.corrections import (
     SETS,
     DomainLDA,
     Fastfood,
+    fit_correction,
     load_correction,
-    make_correction,
     read_record,
     save_correction,
 )
@@ -45,7 +45,7 @@ def same(one: Any, other: Any, X: Any, domain: Any) -> None:
 @pytest.mark.parametrize("d", [5, 80])
 def test_what_is_read_back_does_the_same(name: str, d: int, tmp_path: Path) -> None:
     X, domain, group, y = rows(d=d)
-    fitted = make_correction(name).fit(X, y, sample_domain=domain, sample_group=group)
+    fitted = fit_correction(name, X, y, sample_domain=domain, sample_group=group)
     save_correction(tmp_path / "c.npz", fitted)
     same(fitted, load_correction(tmp_path / "c.npz"), X, domain)
 

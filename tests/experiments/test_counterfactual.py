@@ -453,3 +453,15 @@ class TestRenderings:
     def test_other_corpora_are_refused(self, corpus):
         with pytest.raises(ArgumentError, match="no column 'instruments'"):
             Renderings.of(corpus, "toy")
+
+
+def test_with_a_free_intercept_equal_means_change_no_ranking():
+    """With the paper's recogniser they seem to, for its penalty sees where the origin is."""
+    renderings = toy({"away": unit(3, 2.0) + unit(0, 0.5)})
+    asked = {"oracles": ["oracle:mean"], "deals": 1, "n_replicates": 2}
+    judged = judge_on_renderings(
+        renderings, "away", ["center"], recogniser="logistic:intercept=free", **asked
+    ).query("metric == 'roc_auc' and quantity == 'gain'")
+    assert judged["value"].abs().max() < 1e-9
+    with pytest.raises(ArgumentError, match="'ridge': expected 'logistic'"):
+        judge_on_renderings(renderings, "away", [], recogniser="ridge")

@@ -36,6 +36,7 @@ def scored_clips(draw):
 def answers(y, score, threshold=0.4, weights=None):
     probability = 1 / (1 + np.exp(-np.asarray(score)))
     found = {"y_true": y, "score": score, "probability": probability}
+    found["said_at_rate"] = np.asarray(score) > 0.7
     return Answers("label", found, threshold, weights)
 
 
@@ -52,6 +53,7 @@ def scikit_learns(y, score, threshold=0.4) -> dict[str, float]:
         "average_precision": reference.average_precision_score(y, score),
         "balanced_accuracy": reference.balanced_accuracy_score(y, predicted),
         "balanced_accuracy_source": reference.balanced_accuracy_score(y, score > threshold),
+        "balanced_accuracy_rate": reference.balanced_accuracy_score(y, score > 0.7),
         "precision": reference.precision_score(y, predicted, zero_division=0),
         "recall": reference.recall_score(y, predicted),
         "f1": reference.f1_score(y, predicted, zero_division=0),
@@ -137,6 +139,7 @@ def test_range_and_direction_are_as_the_table_says(metric):
         score = 3.0 * sign * (2 * y - 1)
         probability = (score > 0).astype(float)
         given_ = {"y_true": y, "score": score, "probability": probability}
+        given_["said_at_rate"] = score > np.median(score)
         if kind == "number":
             given_["score"] = y if how == "best" else rng.normal(5, 1, 40)
         told[how] = metric.compute(Answers(kind, given_, 0.0))[0]
@@ -158,7 +161,7 @@ def test_a_test_set_of_one_class_has_a_brier_score_and_its_own_recall():
         assert np.isnan(found[1]).all() == (only == 0)
         recall = [2 / 3, 1] if kind == "category" else [np.nan, np.nan]
         np.testing.assert_allclose(found[2], recall)
-        np.testing.assert_allclose(found[3], [0.5 if only == 0 else 0.5 / 3, 0.25])
+        np.testing.assert_allclose(found[-1], [0.5 if only == 0 else 0.5 / 3, 0.25])
 
 
 def test_what_was_not_asked_for_has_no_value():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_auc_score
 from small_sounds import add_embedding
 
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
@@ -209,6 +209,53 @@ def test_a_target_that_is_no_dataset_is_refused_before_the_start(corpus, method)
         plan_evaluation(corpus, "toy", f"{method}:to={target}")
 
 
+def test_gains_are_told_against_the_controls_and_ranked_by_the_shift(corpus):
+    names = ["shift", "lda", "leace", "placebo:leace", "random"]
+    found = evaluate(corpus, "toy", names, report=True, jobs=1)
+    table = found.report.summary.set_index("correction")
+    assert list(table.index[:2]) == ["none", "shift"]
+    for name in names[1:]:
+        beyond = table.loc[name, "gain"] - table.loc["shift", "gain"]
+        assert table.loc[name, "gain_over_shift"] == pytest.approx(beyond, abs=1e-6)
+    assert table["gain_over_shift"][2:].is_monotonic_decreasing
+    beyond = table.loc["leace", "gain"] - table.loc["placebo:leace", "gain"]
+    assert table.loc["leace", "gain_over_placebo"] == pytest.approx(beyond, abs=1e-6)
+    assert table["gain_over_placebo"].notna().sum() == 1
+    best = table.loc[["lda", "leace"], "gain_over_shift"].idxmax()
+    for text in (found.summary(), report_markdown(found.report, found.record)):
+        assert f"Against shift the best correction is {best} on toy (" in text
+        assert "gain over placebo" in text
+    assert "controls random and placebo have" in text
+
+
+def test_rows_may_move_to_the_dataset_that_is_not_trained_on(corpus):
+    names = [f"gaussian_ot:to={name}" for name in ("partner", "alpha", "beta")]
+    found = evaluate(corpus, "toy", names, report=True, jobs=1)
+    of = dict(iter(found.results.groupby("correction")))
+    for train_set, other in (("alpha", "beta"), ("beta", "alpha")):
+        one, two = (
+            of[f"gaussian_ot:to={to}"].query(f"train_set == '{train_set}'")["roc_auc"]
+            for to in ("partner", other)
+        )
+        np.testing.assert_array_equal(one, two)
+    assert set(found.report.shift.query(f"correction == '{names[0]}'")["n_fits"]) == {4}
+
+
+def test_at_the_sources_rate_as_many_are_present_as_in_the_sources_training_clips(found, corpus):
+    own = "embedding == 'toy' and correction == 'leace' and mode == 'unlabelled'"
+    own += " and label == 'piano' and train_set == 'alpha' and test_set == 'beta'"
+    # In this mode the recogniser is trained on all clips of its dataset that were observed.
+    train = corpus.clips.query("dataset == 'alpha' and split == 'train'")["piano"].dropna()
+    values = [
+        balanced_accuracy_score(
+            part["y_true"], part["score"] > part["score"].quantile(1 - (train >= 0.5).mean())
+        )
+        for _, part in found.scores.query(own).groupby("seed")
+    ]
+    task = found.report.task.query(f"{own} and metric == 'balanced_accuracy_rate'")
+    assert task["value"].item() == pytest.approx(np.mean(values), abs=1e-6)
+
+
 def test_the_text_says_what_the_numbers_rest_on(found):
     text = report_markdown(found.report, found.record, "r.report.png")
     row = row_of(found.report.summary, embedding="toy", correction="leace", mode="global")
@@ -233,7 +280,11 @@ def test_the_text_says_what_the_numbers_rest_on(found):
     assert [cell.strip() for cell in worth.strip("|").split("|")] == [
         *("embedding", "correction", "ROC-AUC across", "p across", "ROC-AUC inside", "p inside"),
         "pooled ROC-AUC",
-        *(f"balanced accuracy (source's threshold) {where}" for where in ("across", "inside")),
+        *(
+            f"balanced accuracy (source's {what}) {where}"
+            for what in ("threshold", "rate")
+            for where in ("across", "inside")
+        ),
     ]
     rows = text.split(worth)[1].split("\n\n")[0].splitlines()[2:]
     assert [line.split("|")[2].strip() for line in rows] == 2 * ["none", *CORRECTIONS]

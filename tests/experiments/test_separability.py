@@ -228,6 +228,25 @@ def test_squared_mmd_is_the_unbiased_formula():
     assert abs(found.chance) < 0.1 * found.value
 
 
+def test_chance_is_that_of_tracks_whatever_their_numbers_of_clips():
+    """Of datasets without a difference: tracks of one clip against tracks of eight."""
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        track = np.r_[np.arange(80), 80 + np.repeat(np.arange(40), 8)]
+        X = rng.normal(size=(120, 10))[track] + 0.5 * rng.normal(size=(400, 10))
+        domain = np.where(track < 80, "a", "b")
+        measures = ["mean_gap", "mmd2"]
+        shift = dataset_shift(X, domain, track, measures=measures, n_permutations=50, seed=seed)
+        found.append([(one.value, one.chance) for one in shift.values()])
+    (gap, chance), (mmd, by_chance) = np.mean(found, axis=0)
+    assert chance == pytest.approx(gap, rel=0.12)
+    assert abs(mmd - by_chance) < 0.003
+    doubled = np.r_[np.arange(400), np.arange(80)]  # the same tracks with more clips
+    again = mean_gap(X[doubled], domain[doubled], track[doubled])
+    assert again == pytest.approx(mean_gap(X, domain, track))
+
+
 def test_mean_gap_is_the_formula():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 3))

@@ -64,26 +64,27 @@ def test_each_embedding_has_a_grid_of_groups_by_groups():
     assert [text.get_text() for text in grid.texts] == ["0.90", "0.60", "0.70", "1.00"]
 
 
-def test_arrows_go_from_home_to_away():
+def test_arrows_have_one_origin_and_all_panels_one_scale():
     rng = np.random.default_rng(0)
-    home, away = rng.normal(size=(2, 6, 2))
+    shifts = {name: rng.normal(size=(6, 2)) for name in EMBEDDINGS}
     kinds = np.array(["jazz", "pop", "jazz", "pop", "folk", "jazz"])
-    ax = plots.shift_arrows(home, away, kinds, order=["pop", "jazz"])
-    drawn = {quiver.get_label(): quiver for quiver in ax.collections}
-    assert list(drawn) == ["pop", "jazz", "mean shift"]
-    for name in ("pop", "jazz"):
-        quiver, chosen = drawn[name], kinds == name
-        np.testing.assert_allclose(quiver.XY, home[chosen])
-        np.testing.assert_allclose(np.column_stack([quiver.U, quiver.V]), (away - home)[chosen])
-        np.testing.assert_allclose(lines(ax)[name], home[chosen])
-    mean = drawn["mean shift"]
-    np.testing.assert_allclose(mean.XY[0], home.mean(axis=0))
-    np.testing.assert_allclose([mean.U[0], mean.V[0]], (away - home).mean(axis=0))
-    assert (mean.scale, mean.angles, mean.scale_units) == (1, "xy", "xy")
-    assert legend(ax.figure) == ["pop", "jazz", "mean shift"]
-    limits, both = np.transpose([ax.get_xlim(), ax.get_ylim()]), np.concatenate([home, away])
-    assert (limits[0] < both).all()
-    assert (limits[1] > both).all()
+    figure = plots.shift_arrows(shifts, kinds, order=["pop", "jazz"])
+    for ax, (name, steps) in zip(figure.axes, shifts.items(), strict=True):
+        drawn = {quiver.get_label(): quiver for quiver in ax.collections}
+        assert list(drawn) == ["pop", "jazz", "mean shift"]
+        assert ax.get_title() == name
+        drawn_steps = {kind: steps[kinds == kind] for kind in ("pop", "jazz")}
+        for kind, expected in (drawn_steps | {"mean shift": steps.mean(axis=0)[None]}).items():
+            quiver = drawn[kind]
+            np.testing.assert_array_equal(quiver.XY, 0 * expected)
+            np.testing.assert_allclose(np.column_stack([quiver.U, quiver.V]), expected)
+            assert (quiver.scale, quiver.angles, quiver.scale_units) == (1, "xy", "xy")
+        np.testing.assert_allclose(lines(ax)["pop"], drawn_steps["pop"])
+        limits = np.transpose([ax.get_xlim(), ax.get_ylim()])
+        assert (limits[0] < steps).all()
+        assert (limits[1] > steps).all()
+    assert len({ax.get_xlim() for ax in figure.axes}) == 1
+    assert legend(figure) == ["pop", "jazz", "mean shift"]
 
 
 def test_stacked_bars_in_order_with_percentages_but_in_slivers():
@@ -178,6 +179,16 @@ class TestClosingGap:
         upright = [line for line in ax.get_lines() if list(line.get_ydata()) == [0, 1]]
         assert sorted(line.get_xdata()[0] for line in upright) == sorted(part["value"])
         assert len({line.get_linestyle() for line in upright}) == 2, "told apart in greyscale"
+
+    def test_a_ceiling_is_the_score_away_and_none_needs_no_row(self, judged):
+        rest = [name for name in CORRECTIONS if name != "none"]
+        ceiling = rest[-1]
+        figure = plots.closing_gap(judged, order=rest[:-1], embeddings=["yamnet"], ceiling=ceiling)
+        (line,) = (x for x in figure.axes[0].get_lines() if x.get_linestyle() == ":")
+        away = judged.query("metric == 'balanced_accuracy' and quantity == 'away'")
+        away = away.set_index(["embedding", "correction"])["value"]
+        assert line.get_xdata()[0] == away["yamnet", ceiling]
+        assert texts(figure.axes[0]) == rest[:-1]
 
     def test_an_empty_panel_is_hidden(self, judged):
         third = judged[judged["embedding"] == "mfcc"].assign(embedding="third")

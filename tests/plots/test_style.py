@@ -66,7 +66,7 @@ JUDGED = table("embedding correction information gain loss", ("yamnet", "lda", "
         ("projection", [PLANE, list("ab")], "each of 3 points, found 2"),
         ("category_means", [PLANE, list("xxx"), list("abc")], "two datasets"),
         ("domain_means", [PLANE, list("abc")], "two domains"),
-        ("shift_arrows", [PLANE, np.zeros((4, 2))], "one category for each of 4 points"),
+        ("shift_arrows", [{"mfcc": PLANE}, list("ab")], "each of 3 points, found 2"),
         ("spectrogram", [np.zeros((100, 2)), 22_050], r"shape \(n_samples,\)"),
         ("frames", [np.zeros((0, 5))], "n_frames"),
         ("train_test_pairs", [CHANGES[:0].assign(roc_auc=0.5)], "two test sets"),
