@@ -44,7 +44,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
-_NUMBER = re.compile(r"(?<![\w./-])\d+(?:[.,]\d+)*(?![\w/]|\.\w)")
+_NUMBER = re.compile(r"(?<![\w./+-])\d+(?:[.,]\d+)*(?:e[+-]?\d+)?(?![\w/]|\.\w)")
 
 
 def by_kind(messages: Iterable[str]) -> dict[str, list[int]]:

@@ -347,7 +347,12 @@ def chapter_corpus(
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ArgumentError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}")
     used, plan = corpus.complete(names), plan_evaluation(corpus, names, seed=seed)
-    unfit = {one["label"]: f"the label {one['label']} ({one['reason']})" for one in plan.skipped}
+    usable = {task.subject.name for task in plan.tasks}
+    unfit = {
+        one["label"]: f"the label {one['label']} ({one['reason']})"
+        for one in plan.skipped
+        if one["label"] not in usable
+    }
     left = list(unfit.values())
     if not plan.tasks:
         raise ArgumentError(f"{path}: no recogniser can be trained for {listed(left)}")

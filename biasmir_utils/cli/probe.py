@@ -11,6 +11,8 @@ import click
 from biasmir_utils.cli import _edge, _options
 
 STEP = 6
+FAR_BELOW = 0.02
+"""How far below the least of chance a probe is explained; 0.5 where chance was not measured."""
 
 
 @_options.command(short_help="Tell how well the dataset can be read from an embedding.")
@@ -54,9 +56,18 @@ def probe(
         table = run(loaded, names, n_permutations=n_permutations, **how)
     if out is not None:
         write_table(table, out)
-    without = [] if n_permutations else ["chance", "chance_max"]
+    without = [] if n_permutations else ["chance", "chance_min", "chance_max"]
     shown = table.drop(columns=["corpus", *without]).fillna({"dataset": "(mean)"})
     _edge.echo(shown.to_string(index=False, float_format="{:.3f}".format))
+    below = table[table["roc_auc"] < table["chance_min"].fillna(0.5) - FAR_BELOW]
+    for row in below.itertuples():
+        _edge.echo(
+            f"Note: {row.embedding}, {row.kind} probe: {row.roc_auc:.3f} is below chance, which "
+            f"does not mean that the dataset can be read. Where its mean is the same for both over "
+            f"these very clips, as after a correction that was fitted to them, what differs in "
+            f"some folds is turned round in the others; clips that the correction was not fitted "
+            f"to show what is left."
+        )
     for warning in caught:
         _edge.echo(f"Note: {warning.message}", err=True)
     if out is not None:

@@ -35,7 +35,7 @@ from biasmir_utils.corrections import (
     fit_correction,
     parse_corrections,
 )
-from biasmir_utils.errors import ArgumentError, BiasMIRError, did_you_mean
+from biasmir_utils.errors import ArgumentError, BiasMIRError, by_kind, did_you_mean
 from biasmir_utils.experiments import protocol, recognisers
 from biasmir_utils.experiments.metrics import best_threshold, metrics_of, recognition_metrics
 from biasmir_utils.experiments.protocol import CATEGORY, LABEL, DatasetClips
@@ -64,6 +64,8 @@ UNEQUAL = 1.25
 PARTNER = "partner"
 """As the dataset that others are moved to: the one that the recogniser is not trained on."""
 N_FOLDS = 3
+# Of more labels, embeddings or corrections that are skipped for one reason the rest is counted.
+MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ class Plan:
             lines.append("  ".join([*about, *seed, f"[{', '.join(variants)}]"]))
         fits = sum(2 * len(task.variants) for task in self.tasks)
         total = f"{len(self.tasks)} tasks, {fits} recognisers"
-        return "\n".join([*lines, *skipped_lines(self.skipped), total])
+        lines += [*protocol.left_out_lines(self.data.left_out), *skipped_lines(self.skipped)]
+        return "\n".join([*lines, *self.warnings, total])
 
 
 def plan_evaluation(
@@ -240,13 +243,14 @@ def plan_evaluation(
     for spec in specs:
         own = modes if spec.corrects else plain
         spaces.setdefault(spec.kernel, []).extend((spec, mode) for mode in own)
-    tasks = [
+    wanted = [
         Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report, match)
         for one_seed in every_seed
         for embedding in embeddings
         for subject, pair in possible
         for variants in spaces.values()
     ]
+    tasks, unfit = _fitting(wanted, data)
     parameters = {
         "corpus": corpus.name,
         "embeddings": embeddings,
@@ -260,7 +264,7 @@ def plan_evaluation(
         "match": match,
     }
     warned = [] if match == protocol.TRACKS else _unequal_tracks(data, possible, seed)
-    return Plan(data, tasks, skipped, parameters, report, warned)
+    return Plan(data, tasks, [*skipped, *unfit], parameters, report, warned)
 
 
 def _unequal_tracks(
@@ -299,7 +303,9 @@ def _possible(
     for subject, pair in itertools.product(data.subjects, itertools.combinations(data.datasets, 2)):
         both = [data.datasets[name] for name in pair]
         reasons = (
-            protocol.why_impossible(subject.name, both, seed, subject.kind, match, blindly)
+            protocol.why_impossible(
+                *(subject.name, both, seed, subject.kind, match, blindly), tags=subject.names
+            )
             for seed in seeds
         )
         if reason := next(filter(None, reasons), None):
@@ -334,12 +340,30 @@ def in_processes(jobs: int | None, n_calls: int, **options: Any) -> joblib.Paral
 
 
 def skipped_lines(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return what was skipped as lines for people."""
-    lines = []
+    """Return what was skipped as lines for people, one for each kind of reason."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for entry in skipped:
-        about = [entry[key] for key in ("label", "embedding", "correction", "mode") if key in entry]
-        lines.append(f"skipped {' '.join(about)} on {'/'.join(entry['pair'])}: {entry['reason']}")
+        groups.setdefault(("/".join(entry["pair"]), entry.get("embedding", "")), []).append(entry)
+    lines = []
+    for (pair, embedding), entries in groups.items():
+        for reason, members in by_kind(entry["reason"] for entry in entries).items():
+            labels = _unique(entries[k]["label"] for k in members)
+            variants = _unique(
+                f"{entries[k]['correction']} {entries[k]['mode']}".removesuffix(" none")
+                for k in members
+                if "correction" in entries[k]
+            )
+            told = filter(None, (_few_of(labels), embedding, _few_of(variants)))
+            n_all = len(labels) * max(1, len(variants))
+            counted = f" ({len(members)} of these)" if len(members) < n_all else ""
+            lines.append(f"skipped {' '.join(told)} on {pair}{counted}: {reason}")
     return lines
+
+
+def _few_of(names: Sequence[str]) -> str:
+    """Return a list of names, of a long one how many more there are."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:
@@ -408,7 +432,35 @@ def run_task(
     return replace(result, failed=bool(failed))
 
 
-def _skipped(task: Task, variant: Variant, error: BiasMIRError) -> Row:
+def _fitting(tasks: Iterable[Task], data: protocol.ExperimentData) -> tuple[list[Task], list[Row]]:
+    """Return tasks without the corrections that cannot be fitted, as far as is known, and why."""
+    found: list[Task] = []
+    skipped: list[Row] = []
+    for task in tasks:
+        pair = [data.datasets[name] for name in task.pair]
+        groups = np.concatenate([clips.group_names[clips.is_train] for clips in pair])
+        why = {variant: _why_not(*variant, groups, task.pair) for variant in task.variants}
+        skipped += [_skipped(task, variant, reason) for variant, reason in why.items() if reason]
+        fits = tuple(variant for variant, reason in why.items() if not reason)
+        found += [replace(task, variants=fits)] if fits else []
+    return found, skipped
+
+
+def _why_not(spec: Correction, mode: str, groups: Array, pair: Sequence[str]) -> str | None:
+    """Return why a correction cannot be fitted to clips of some groups, None if it can."""
+    if spec.needs_labels and mode == UNLABELLED:
+        return (
+            f"{spec} needs the labels of both datasets, at which the mode unlabelled does not look; "
+            "use the mode global, or given=group"
+        )
+    if spec.needs_groups and all(name is None for name in groups):
+        # As one group the rows would give the ungrouped correction under another name.
+        advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
+        return f"no training clip of {' or '.join(pair)} has a group{advice}"
+    return None
+
+
+def _skipped(task: Task, variant: Variant, error: BiasMIRError | str) -> Row:
     """Return what is told of a correction that gives no results."""
     about: Row = {"label": task.subject.name, "pair": list(task.pair), "embedding": task.embedding}
     return about | {"correction": str(variant[0]), "mode": variant[1], "reason": str(error)}
@@ -525,17 +577,10 @@ def _fitted(
     told = list(zip(pair, chosen, strict=True))
     group = np.concatenate([clips.group_names[rows] for clips, rows in told])
     track = np.concatenate([clips.tracks[rows] for clips, rows in told])
-    if spec.needs_groups and all(name is None for name in group):
-        # As one group the rows would give the ungrouped correction under another name.
-        advice = "" if spec.given == "group" else "; with groups=auto they are looked for"
-        raise ArgumentError(f"no training clip of {' or '.join(task.pair)} has a group{advice}")
+    if reason := _why_not(spec, mode, group, task.pair):
+        raise ArgumentError(reason)
     y: Array | None = None
     if spec.needs_labels:
-        if mode == UNLABELLED:
-            raise ArgumentError(
-                f"{spec} needs the labels of both datasets, at which the mode unlabelled does not "
-                "look; use the mode global, or given=group"
-            )
         y = np.concatenate([np.asarray(rows.y)[p] for rows, p in zip(drawn, parts, strict=True)])
         y = (y == protocol.PRESENT).astype(np.float64) if y.ndim == 2 else y
     if spec.groups == "auto":

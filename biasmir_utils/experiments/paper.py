@@ -357,6 +357,11 @@ def compare(
     """
     if not 0 < level < 1:
         raise ArgumentError(f"level must lie between 0 and 1, found {level}")
+    if "roc_auc" not in results and "r2" in results:
+        raise ArgumentError(
+            "the table is of numbers that were estimated (r2, mae), for which nothing was "
+            "published; evaluate labels to compare, or put two such tables side by side by r2"
+        )
     if n_replicates is None:
         n_replicates = 10_000 if scores is None else 1_000
     if n_replicates < 1:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,6 +302,15 @@ class ExperimentData:
     def features(self, embedding: str, dataset: str) -> NDArray[np.float32]:
         """Return an embedding of a dataset's clips, (n, D), in the order of `datasets`."""
         return self.corpus.embedding(embedding)[self.datasets[dataset].index]
+
+
+def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
+    """Say how many clips of each dataset lack one of the embeddings that are compared."""
+    return [
+        f"{n} clip(s) of {dataset} left out: they lack one of the embeddings"
+        for dataset, n in left_out.items()
+        if n
+    ]
 
 
 def array_sum(*arrays: NDArray[Any]) -> str:
@@ -579,6 +588,7 @@ def why_impossible(
     kind: str = LABEL,
     match: str = CLIPS,
     blindly: bool = False,
+    tags: Sequence[str] = (),
 ) -> str | None:
     """Return why something cannot be evaluated on a pair of datasets, None if it can.
 
@@ -589,6 +599,8 @@ def why_impossible(
     pair : sequence of DatasetClips
     blindly : bool
         Whether to look at the rows that are drawn without labels (`own_rows`), too.
+    tags : sequence of str
+        The names of tags, in their order.
     """
     if kind == CATEGORY:
         n_classes = len(shared_classes(name, pair))
@@ -607,9 +619,7 @@ def why_impossible(
                     f"at least {MIN_NUMBERS} and 2 are needed"
                 )
         if kind == NUMBER:
-            return None
-    what = "clips of a tag" if kind == TAGS else "clips"
-    advice = "; choose the tags with --labels" if kind == TAGS else ""
+            return _why_constant(name, pair)
     chosen = list(zip(pair, subject_rows(name, kind, pair, seed, match), strict=True))
     if blindly and match == TRACKS:  # else all rows are there
         chosen += zip(pair, own_rows(name, kind, pair, seed, match), strict=True)
@@ -618,14 +628,31 @@ def why_impossible(
         ("", " after the resampling"), chosen, values
     ):
         truth = clips.labels[name]
-        n = int(np.min((truth[rows.all if where else clips.train_rows(name)] == value).sum(axis=0)))
-        if n < MIN_CLIPS:
+        held = truth[rows.all if where else clips.train_rows(name)] == value
+        if (n := held.sum(axis=0).min()) < MIN_CLIPS:
             return (
-                f"{clips.name} has {n} {word} training {what}{where}, at least {MIN_CLIPS} are "
-                f"needed{advice}"
+                f"{clips.name} has {n} {word} training clips{where}, at least {MIN_CLIPS} are "
+                f"needed{_which(tags, held, MIN_CLIPS)}"
             )
-        if not (truth[clips.test_rows(name)] == value).any(axis=0).all():
-            return f"{clips.name} has no {word} test {what}{advice}"
+        held = truth[clips.test_rows(name)] == value
+        if not held.any(axis=0).all():
+            return f"{clips.name} has no {word} test clips{_which(tags, held, 1)}"
+    return None
+
+
+def _which(tags: Sequence[str], held: Array, least: int) -> str:
+    """Name the tags that fewer clips hold than are needed."""
+    counts = zip(tags, np.atleast_1d(held.sum(axis=0)), strict=False)  # of a label there is one
+    few = [f"{tag} ({n})" for tag, n in counts if n < least]
+    return f", of the tags {', '.join(few)}; choose the tags with --labels" if few else ""
+
+
+def _why_constant(name: str, pair: Sequence[DatasetClips]) -> str | None:
+    """Return where a number has one value only: nothing can be learnt or told apart there."""
+    for clips in pair:
+        for part, rows in (("training", clips.train_rows(name)), ("test", clips.test_rows(name))):
+            if np.ptp(known := clips.labels[name][rows]) == 0:
+                return f"all {len(known)} {part} clips of {clips.name} have the value {known[0]:g}"
     return None
 
 

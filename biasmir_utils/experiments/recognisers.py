@@ -75,6 +75,7 @@ FORCING = 0.3
 # With a free intercept.
 EXACT = 1e-8
 SHORTEST_ROWS, LONGEST_ROWS = 1e-5, 1e15
+ROUNDING = float(np.finfo(np.float64).eps)
 
 
 def balanced_weights(y: NDArray[Any], rows: NDArray[np.bool_]) -> FloatArray:
@@ -370,7 +371,8 @@ def span_in_range(X: FloatArray, free: bool = False) -> Span:
     Raises
     ------
     ArgumentError
-        If they are too long for single precision, or lost in the rounding of the constant.
+        If they are too long for single precision, or lost in the rounding of the constant or of
+        an offset.
     """
     length = np.sqrt(np.einsum("ij,ij->", X, X) / len(X))
     # Fewer features than rows give the same ranks down to a length of 1e-14.
@@ -379,6 +381,15 @@ def span_in_range(X: FloatArray, free: bool = False) -> Span:
         raise ArgumentError(
             f"the rows are {length:.1e} long on average, out of the range of single precision "
             f"({shortest:g} to {LONGEST_ROWS:g}); multiply the embedding by a number"
+        )
+    center = X.mean(axis=0)
+    spread = np.sqrt(np.einsum("ij,ij->", X - center, X - center) / len(X))
+    # In the span of fewer rows than features the rank is told from squares.
+    lost = len(X) * np.sqrt(ROUNDING) if X.shape[1] >= len(X) else np.sqrt(ROUNDING)
+    if not free and 1e3 * ROUNDING * length < spread < lost * length:
+        raise ArgumentError(
+            f"the rows vary by {spread:.1e} around an offset that is {length:.1e} long, and are "
+            f"lost in its rounding; subtract the mean of each dimension from the embedding"
         )
     return Span.of(X, free)
 

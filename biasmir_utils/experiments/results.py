@@ -231,14 +231,33 @@ def summarise(results: pd.DataFrame) -> str:
 
     The mean fall of two datasets over both directions comes before that on each test set, which
     also holds what else differs, such as the number of tracks that were trained on. The main metric
-    is ROC-AUC, for numbers R2.
+    is ROC-AUC, for numbers R2. Every pair of datasets has a block of its own.
     """
     if results.empty:
         return "no results"
     metric = "roc_auc" if "roc_auc" in results else "r2"
-    heading = metric_named(metric).heading
+    heading, seeds = metric_named(metric).heading, results["seed"].nunique()
+    others = results["test_set"].where(
+        results["train_set"] != results["test_set"], results["partner"]
+    )
+    ends = zip(results["train_set"], others, strict=True)
+    pairs = pd.Series([frozenset(pair) for pair in ends], results.index)
+    told = "train>test; fall = in-domain minus cross-dataset on that test set"
+    blocks = []
+    for pair in dict.fromkeys(pairs):
+        part = results[pairs == pair]
+        over = f"over {part['label'].nunique()} label(s)" + f" and {seeds} seeds" * (seeds > 1)
+        blocks.append(("/".join(dict.fromkeys(part["train_set"])), over, _block(part, metric)))
+    if len(blocks) == 1:
+        return f"Mean {heading} {over}, {told}\n{blocks[0][-1]}"
+    parts = [f"{names}, {over}\n{table}" for names, over, table in blocks]
+    return "\n\n".join([f"Mean {heading}, {told}", *parts])
+
+
+def _block(results: pd.DataFrame, metric: str) -> str:
+    """Return the means of one pair of datasets as lines: a row for each setting."""
     fall = falls(results, metric)
-    labels, seeds = results["label"].nunique(), results["seed"].nunique()
+    labels = results["label"].nunique()
     settings = mean_over_labels(results, metric).index.to_frame(index=False).to_dict("records")
     columns = {"": [_setting_name(setting) for setting in settings]}
     ways: Any = mean_over_labels(fall, "fall") if len(fall) else pd.DataFrame()
@@ -252,12 +271,7 @@ def summarise(results: pd.DataFrame) -> str:
             name, n = f"{what}{'>'.join(pair)}", known.get(pair, 0)  # type: ignore[arg-type]
             name += "" if n == labels else f" (n={n})"
             columns[name] = [format(value, form) for value in values]
-    over = f"{labels} label(s)" + (f" and {seeds} seeds" if seeds > 1 else "")
-    text = pd.DataFrame(columns).to_string(index=False, justify="right")
-    return (
-        f"Mean {heading} over {over}, train>test; fall = in-domain minus cross-dataset "
-        f"on that test set\n{text}"
-    )
+    return pd.DataFrame(columns).to_string(index=False, justify="right")
 
 
 def _setting_name(setting: Mapping[Hashable, Any]) -> str:

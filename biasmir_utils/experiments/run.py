@@ -35,7 +35,13 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.protocol import CLIPS, LABELS, DatasetClips, array_sum
+from biasmir_utils.experiments.protocol import (
+    CLIPS,
+    LABELS,
+    DatasetClips,
+    array_sum,
+    left_out_lines,
+)
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
@@ -255,9 +261,7 @@ class Evaluation:
             lines = [summarise(self.results)]
         else:
             lines = [report_summary(self.report, self.record), ""]
-        for dataset, n in self.record["left_out"].items():
-            if n:
-                lines.append(f"{n} clip(s) of {dataset} left out: they lack one of the embeddings")
+        lines.extend(left_out_lines(self.record["left_out"]))
         lines.extend(skipped_lines(self.record["skipped"]))
         warned = self.record["warnings"]
         if warned:
@@ -375,8 +379,8 @@ def run_plan(
         in the end by whoever has saved the result (see `TaskStore.remove`).
     """
     if not plan.tasks:
-        reasons = "; ".join(f"{s['label']}: {s['reason']}" for s in plan.skipped[:5])
-        raise ArgumentError(f"no label can be evaluated: {reasons}")
+        reasons = dict.fromkeys(f"{s['label']}: {s['reason']}" for s in plan.skipped)
+        raise ArgumentError(f"no label can be evaluated: {'; '.join([*reasons][:5])}")
     store = TaskStore(resume) if resume else None
     found = _run_tasks(plan, scores or plan.report, jobs, progress, store, scheduler)
     name = plan.data.corpus.name

@@ -57,7 +57,12 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction, Fastfood, fit_correction, parse_corrections
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc, ratio
-from biasmir_utils.experiments.protocol import DatasetClips, FeatureSpace, array_sum
+from biasmir_utils.experiments.protocol import (
+    DatasetClips,
+    FeatureSpace,
+    array_sum,
+    left_out_lines,
+)
 from biasmir_utils.experiments.recognisers import Span, balanced_weights, solve_logistic
 
 KINDS = ("linear", "rbf")
@@ -397,13 +402,16 @@ def probe(
         Columns `corpus`, `embedding`, `kind`, `folds` (`by track` or `leaked`), `dataset` (with
         two: both names; with more also a blank one, the mean over all), `n_clips`, `n_tracks` (one
         that all datasets share counts once), `roc_auc`, `sd` (over folds), `chance` (mean with
-        permuted datasets) and `chance_max` (the largest of them). Permutations in which a fold
-        holds one dataset only do not count; a warning tells of them, and of a `roc_auc` that is
-        NaN for the same reason.
+        permuted datasets), `chance_min` and `chance_max` (the ends of them). Permutations in which
+        a fold holds one dataset only do not count; a warning tells of them, of a `roc_auc` that is
+        NaN for the same reason, and of clips that lack one of the embeddings.
     """
     embeddings = [embeddings] if isinstance(embeddings, str) else list(dict.fromkeys(embeddings))
     kinds = [kinds] if isinstance(kinds, str) else list(dict.fromkeys(kinds))
     used = corpus.complete(embeddings)
+    lacking = corpus.clips["dataset"][~used].value_counts()
+    for text in left_out_lines({name: lacking.get(name, 0) for name in corpus.datasets}):
+        warnings.warn(text, stacklevel=2)
     if corpus.shared_tracks:
         clips = corpus.clips[used]
         used[used] = compared_rows(clips["dataset"], clips["track"])[0]
@@ -430,13 +438,20 @@ def probe(
         for text in _lacking(found[0]):
             warnings.warn(f"{about}: {text} (too few tracks)", stacklevel=2)
         for one in found:
-            chance = _measured(np.r_[one.roc_auc, one.chance_roc_auc])
+            drawn = one.chance_roc_auc
+            chance = _measured(np.r_[one.roc_auc, drawn])
             row: dict[str, Any] = {"corpus": corpus.name, "embedding": embedding, "kind": kind}
             name = one.dataset if len(corpus.datasets) > 2 else "/".join(corpus.datasets)
             row |= {"folds": folds[how], "dataset": name}
             row |= {"n_clips": len(clips), "n_tracks": len(tracks.drop_duplicates())}
             row |= {"roc_auc": one.roc_auc, "sd": float(one.fold_roc_auc.std(ddof=1))}
-            rows.append({**row, "chance": chance.chance, "chance_max": chance.chance_high})
+            row |= {
+                "chance": chance.chance,
+                "chance_min": np.nanmin(drawn)
+                if len(drawn) and not np.isnan(drawn).all()
+                else np.nan,
+            }
+            rows.append({**row, "chance_max": chance.chance_high})
     return pd.DataFrame(rows)
 
 

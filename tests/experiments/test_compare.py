@@ -326,6 +326,7 @@ def test_tables_that_cannot_be_compared(evaluated):
         (results, {"scores": turned}, "does not belong to the results table"),
         (results, {"scores": piano}, "lacks rows of it"),
         (results.drop(columns="test_set"), {}, "lacks the column 'test_set'"),
+        (results.rename(columns={"roc_auc": "r2"}), {}, "numbers .* for which nothing was publish"),
         (two, {}, r"more than one corpus \(tiny, other\)"),
         (recognisers, {}, "more than one recogniser"),
         (results.assign(alpha=7.0), {}, "no rows"),

@@ -118,7 +118,8 @@ def test_the_order_of_the_clip_table_does_not_matter(tmp_path):
 def test_with_three_datasets_every_pair_is_run(tmp_path):
     table, features = made_table(("one", "two", "three"))
     corpus = write_corpus(tmp_path / "c", table, features)
-    results = evaluate(corpus, "toy", jobs=1).results
+    found = evaluate(corpus, "toy", jobs=1)
+    results = found.results
     assert len(results) == 2 * 3 * 4
     across = results[results["train_set"] != results["test_set"]]
     assert len(across[["train_set", "test_set"]].drop_duplicates()) == 6
@@ -129,6 +130,18 @@ def test_with_three_datasets_every_pair_is_run(tmp_path):
     fall = falls(results)
     assert len(fall) == 2 * 6
     assert np.isfinite(fall["fall"]).all()
+    # A block for each pair, whose falls are the differences of what stands beside them.
+    head, *blocks = found.summary().split("\n\n")
+    assert head.startswith("Mean ROC-AUC, train>test; fall = in-domain minus")
+    for block in blocks:
+        title, names, values = block.splitlines()[:3]
+        first, second = title.split(",")[0].split("/")
+        names = names.replace("mean fall ", "mean").replace("fall ", "fall").split()
+        shown = dict(zip(names, values.split()[1:], strict=True))
+        fall = float(shown[f"{first}>{first}"]) - float(shown[f"{second}>{first}"])
+        assert float(shown[f"fall{second}>{first}"]) == pytest.approx(fall, abs=0.0011)
+    titles = [block.splitlines()[0] for block in blocks]
+    assert titles == [f"{pair}, over 2 label(s)" for pair in ("one/two", "one/three", "two/three")]
 
 
 def test_scores_give_the_metrics_again(corpus):
@@ -229,6 +242,16 @@ def test_without_any_group_a_correction_by_group_is_skipped(tmp_path):
         "leace:given=group": none,
     }
     assert len(found.record["skipped"]) == 4
+    lines = [line for line in found.summary().splitlines() if line.startswith("skipped")]
+    assert lines == [
+        f"skipped piano, voice toy mlda global on one/two: {none}; with groups=auto they are "
+        "looked for",
+        f"skipped piano, voice toy leace:given=group global on one/two: {none}",
+    ]
+    # What is skipped for sure is known before, and no task.
+    plan = plan_evaluation(corpus, "toy", ["lda", "mlda", "mklda"])
+    assert [str(spec) for task in plan.tasks for spec, _ in task.variants] == ["lda", "lda"]
+    assert f"mklda global on one/two: {none}" in plan.describe()
 
 
 @pytest.mark.parametrize("apart", [0.0, 1.0])
@@ -278,7 +301,7 @@ def test_an_embedding_out_of_range_is_named_and_does_not_stop_the_others(tmp_pat
         assert skipped == [(e, c, "piano") for e in ("huge", "tiny") for c in ("none", "lda")]
         told = found.record["skipped"][0]["reason"]
         assert "e+18 long on average, out of the range of single precision" in told
-        assert "skipped piano tiny lda global on one/two: the rows are" in found.summary()
+        assert "skipped piano tiny none, lda global on one/two: the rows are" in found.summary()
     alone = evaluate(corpus, "toy", corrections, labels=labels, report=True, jobs=1)
     own = found.results[found.results["embedding"] == "toy"].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, alone.results, check_exact=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biasmir_utils.corpus import Corpus
+from biasmir_utils.corpus import Corpus, CorpusWriter
 from biasmir_utils.experiments import (
     bootstrap_scores,
     compare,
@@ -15,8 +15,15 @@ from biasmir_utils.experiments import (
     interval_over_labels,
     plan_evaluation,
 )
+from biasmir_utils.notebook import chapter_corpus
 
 INSIDE = ("beta", "beta")
+ABOUT = {
+    "name": "g",
+    "title": "G",
+    "datasets": ["alpha", "beta"],
+    "groups": ["rock", "jazz", "folk"],
+}
 
 
 def with_known_tracks(folder, which) -> Corpus:
@@ -69,6 +76,16 @@ def test_a_label_has_a_gap_inside_and_scores_across(gapped, target):
     assert drawn["value"].isna().sum() == 1
     (note,) = (one for one in compare(found.results).notes if "are over fewer than" in one)
     assert "or there is no score inside a dataset" in note
+
+
+def test_a_chapter_keeps_a_label_with_a_gap(gapped, tmp_path):
+    writer = CorpusWriter(tmp_path / "c", **ABOUT | {"targets": gapped.targets})
+    values = {
+        name: gapped.embedding("toy")[gapped.clips["dataset"] == name] for name in ABOUT["datasets"]
+    }
+    keys = gapped.clips.groupby("dataset")["clip"].agg(list)
+    writer.write(gapped.clips, {"toy": {name: (keys[name], rows) for name, rows in values.items()}})
+    assert chapter_corpus(tmp_path / "c", "toy", seed=0)[0].labels == ["piano", "voice"]
 
 
 def test_nothing_else_changes_by_a_gap(gapped):

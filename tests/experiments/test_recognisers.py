@@ -502,3 +502,7 @@ def test_rows_that_are_lost_in_rounding_are_refused_in_any_shape(width, fits):
         make_recogniser("logistic").fit(X * scale, y)
     with pytest.raises(ArgumentError, match=r"long on average, out of the range"):
         make_recogniser("logistic").fit(X * 1e-18, y)
+    with pytest.raises(ArgumentError, match=r"around an offset .* lost in its rounding; subtract"):
+        make_recogniser("logistic").fit(X + 1e10, y)
+    for rows in (X + 100, 0 * X + 1e10):
+        make_recogniser("logistic").fit(rows, y)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from running import run_command
 from scipy.spatial.distance import pdist, squareform
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -130,7 +131,8 @@ def test_what_cannot_be_probed(changes, told):
 
 
 def test_a_corpus_is_probed_on_the_clips_that_have_all_embeddings(corpus):
-    table = probe(corpus, ["toy", "toy2"], ["linear", "rbf"], leaked=True, n_permutations=5)
+    with pytest.warns(UserWarning, match=r"2 clip\(s\) of beta left out: they lack one of the emb"):
+        table = probe(corpus, ["toy", "toy2"], ["linear", "rbf"], leaked=True, n_permutations=5)
     assert len(table) == 2 * 2 * 2
     assert set(table["folds"]) == {"by track", "leaked"}
     assert set(table["n_clips"]) == {238}
@@ -141,6 +143,15 @@ def test_a_corpus_is_probed_on_the_clips_that_have_all_embeddings(corpus):
     assert table.loc[table["kind"] == "linear", "roc_auc"].min() > 0.95
     assert table["chance"].between(0.4, 0.6).all()
     assert (table["chance"] <= table["chance_max"]).all()
+    assert (table["chance_min"] <= table["chance"]).all()
+
+
+def test_a_probe_far_below_chance_is_explained(tiny_corpus, tmp_path):
+    to_all = ["--embedding", "toy", "--correction", "leace", "--fit-split", "all"]
+    run_command("correct", tiny_corpus, *to_all, "--out", tmp_path / "c")
+    for corpus, said in ((tmp_path / "c", True), (tiny_corpus, False)):
+        output = run_command("probe", corpus, "--embedding", "toy", "--permutations", 3)
+        assert ("is below chance, which does not mean" in output) is said, output
 
 
 def test_probe_on_the_command_line(tiny_corpus, tmp_path):

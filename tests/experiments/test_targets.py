@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,12 +193,16 @@ def test_too_little_to_evaluate_is_told(tiny_corpus):
     table.loc[table["dataset"] == "beta", "tempo"] = np.nan
     table.loc[table["dataset"] == "beta", "era"] = "old"
     table.loc[table["dataset"] == "beta", "voice"] = 0.0
-    table.to_parquet(path, index=False)
+    table.assign(pitch=440.0).to_parquet(path, index=False)
+    about = json.loads((tiny_corpus / "corpus.json").read_text())
+    about["targets"].append({"name": "pitch", "kind": "number"})
+    (tiny_corpus / "corpus.json").write_text(json.dumps(about))
     corpus = Corpus.load(tiny_corpus)
     for target, told in (
         ("tempo", "beta has 0 training and 0 test clips"),
         ("era", r"1 class\(es\) have 3 training clips or more"),
-        ("tags", "beta has 0 positive training clips of a tag, at least 3 are needed"),
+        ("tags", r"beta has 0 positive training clips, .*, of the tags voice \(0\); choose"),
+        ("pitch", "all 90 training clips of alpha have the value 440"),
     ):
         with pytest.raises(ArgumentError, match=told):
             evaluate(corpus, "toy", target=target, jobs=1)
