@@ -450,8 +450,8 @@ def _why_not(spec: Correction, mode: str, groups: Array, pair: Sequence[str]) ->
     """Return why a correction cannot be fitted to clips of some groups, None if it can."""
     if spec.needs_labels and mode == UNLABELLED:
         return (
-            f"{spec} needs the labels of both datasets, at which the mode unlabelled does not look; "
-            "use the mode global, or given=group"
+            f"{spec} needs the labels of both datasets, at which the mode unlabelled does not "
+            "look; use the mode global, or given=group"
         )
     if spec.needs_groups and all(name is None for name in groups):
         # As one group the rows would give the ungrouped correction under another name.
