@@ -30,19 +30,14 @@ FOLDER: click.Path = click.Path(path_type=Path, file_okay=False)
 SEED = click.IntRange(0, 2**32 - 1)
 
 
-class Name(click.ParamType):
-    """A name in somebody's data, in any Unicode form; see `corpus.as_text`."""
+def text(value: str) -> str:
+    """Return a name in somebody's data as it is matched, whatever its Unicode form."""
+    from biasmir_utils.corpus import as_text
 
-    name = "text"
-
-    def convert(self, value: str, param: Any, ctx: Any) -> str:
-        """Return the name as it is matched."""
-        from biasmir_utils.corpus import as_text
-
-        return as_text(value)
+    return as_text(value)
 
 
-NAME = Name()
+NAME = click.types.FuncParamType(text)
 
 
 class SeveralOption(click.Option):

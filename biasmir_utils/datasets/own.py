@@ -440,14 +440,11 @@ def _draw_split(
     Of some draws the one is taken in which labels and categories are shared out best.
     """
     notes = []
-    held = [rows[one.name].ge(0.5) for one in targets if one.kind == "label"]
-    held += [rows[one.name].lt(0.5) for one in targets if one.kind == "label"]
-    held += [
-        rows[one.name] == value
-        for one in targets
-        if one.kind == "category"
-        for value in rows[one.name].dropna().unique()
-    ]
+    labels = rows[[one.name for one in targets if one.kind == "label"]]
+    classes = rows[[one.name for one in targets if one.kind == "category"]]
+    held = [labels.ge(0.5), labels.lt(0.5).add_suffix(" absent")]
+    held += [pd.get_dummies(classes)] if len(classes.columns) else []
+    values = pd.concat(held, axis=1).to_numpy(float)
     drawn_from = pd.Series("all datasets", rows.index) if shared_tracks else rows["dataset"]
     for dataset in dict.fromkeys(drawn_from):
         here = drawn_from == dataset
@@ -460,18 +457,16 @@ def _draw_split(
             )
         rng = np.random.default_rng([seed, *dataset.encode()])
         n_test = min(max(1, round(test_share * len(tracks))), len(tracks) - 1)
-        draws = [rng.permutation(len(tracks))[:n_test] for _ in range(DRAWS if held else 1)]
-        if held:
-            of_track = pd.DataFrame(dict(enumerate(held))).loc[here].groupby(rows["track"]).sum()
-            counts = of_track.loc[tracks].to_numpy(float)
-            shares = np.array([counts[draw].sum(0) for draw in draws]) / counts.sum(0).clip(1)
-            in_one_part = (shares == 0) | (shares == 1)
-            draws = [draws[((shares - test_share) ** 2 + in_one_part).sum(axis=1).argmin()]]
-        drawn = {tracks[i] for i in draws[0]}
+        draws = [rng.permutation(len(tracks))[:n_test] for _ in range(DRAWS)]
+        counts = pd.DataFrame(values)[here].groupby(rows["track"]).sum().loc[tracks].to_numpy()
+        shares = np.array([counts[draw].sum(0) for draw in draws]) / counts.sum(0).clip(1)
+        in_one_part = (shares == 0) | (shares == 1)
+        best = ((shares - test_share) ** 2 + in_one_part).sum(axis=1).argmin()
+        drawn = {tracks[i] for i in draws[best]}
         rows.loc[here & rows["track"].isin(drawn), "split"] = "test"
         notes.append(
             f"no column 'split': {n_test} of {len(tracks)} tracks of {dataset} were drawn for the "
             f"test part (seed {seed})"
-            + (", with their share of each label where it could be" if held else "")
+            + (", with their share of each label where it could be" if values.size else "")
         )
     return notes
