@@ -17,7 +17,6 @@ import types
 from biasmir_utils.experiments.bias import (
     cosine_similarity as cosine_similarity,
     direction_cosines as direction_cosines,
-    direction_spectrum as direction_spectrum,
     direction_transfer as direction_transfer,
     distribution_distances as distribution_distances,
     group_counts as group_counts,

@@ -100,30 +100,6 @@ def random_cosine(n_features: int) -> float:
     return float(np.exp(gammaln(half) - gammaln(half + 0.5)) / np.sqrt(np.pi))
 
 
-def direction_spectrum(directions: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return how much several directions differ: the singular values of these at unit length.
-
-    Parameters
-    ----------
-    directions : array-like, (G, n_features)
-        For instance `DomainLDA.coef_`; none of them zero.
-
-    Returns
-    -------
-    ndarray
-        Descending: all 1 if the directions are orthogonal, sqrt(G) and zeros if they are parallel.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no direction, or one is zero or not finite.
-    """
-    W = np.asarray(directions, dtype=np.float64)
-    if W.ndim != 2 or not W.size:
-        raise ArgumentError(f"directions must be a matrix of G rows, found shape {W.shape}.")
-    return np.linalg.svd(W / _lengths(W, "one of them")[:, np.newaxis], compute_uv=False)
-
-
 def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     """Return how many clips of each group every dataset has.
 

@@ -32,13 +32,6 @@ def test_published_cosine_similarities(shared: Path) -> None:
     np.testing.assert_allclose(found, published["cosine_similarity"], atol=1e-5)
 
 
-def test_published_group_directions_have_full_rank(shared: Path) -> None:
-    with np.load(shared / "paper" / "coefs_global.npz", allow_pickle=False) as coefficients:
-        spectrum = experiments.direction_spectrum(coefficients["openl3/irmas/cello/mlda"])
-    # The genres' directions are neither the same (2, 0, 0, 0) nor unrelated (1, 1, 1, 1).
-    np.testing.assert_allclose(spectrum, [1.586, 0.760, 0.703, 0.643], atol=1e-3)
-
-
 def test_cosine_similarity() -> None:
     assert experiments.cosine_similarity([1, 0], [3, 3]) == pytest.approx(np.sqrt(0.5))
     assert experiments.cosine_similarity([1, 2], [-2, -4]) == pytest.approx(-1.0)
@@ -67,22 +60,6 @@ def test_random_cosine_is_the_mean_of_random_directions(d: int) -> None:
     measured = np.abs(experiments.cosine_similarity(*pairs)).mean()
     assert experiments.random_cosine(d) == pytest.approx(measured, rel=0.05)
     assert experiments.random_cosine(1) == pytest.approx(1.0)
-
-
-def test_spectrum_of_orthogonal_and_parallel_directions() -> None:
-    orthogonal = experiments.direction_spectrum(np.diag([3.0, 1.0, 2.0]))
-    np.testing.assert_allclose(orthogonal, 1)
-    rows = [[1.0, 2.0, 0.0], [-2.0, -4.0, 0.0], [0.0, 1e-9, 0.0]]
-    parallel = experiments.direction_spectrum(rows)
-    # A short direction counts like a long one: (1, 2) twice, and (0, 1), whose cosine is 0.894.
-    both = np.sqrt(1.5 + np.array([1, -1]) * np.sqrt(0.25 + 2 * 0.8))
-    np.testing.assert_allclose(parallel, [*both, 0], atol=1e-8)
-
-
-@pytest.mark.parametrize("bad", [np.zeros((0, 3)), [1.0, 2.0], [[0.0, 0.0]], [[np.inf, 1.0]]])
-def test_spectra_that_do_not_exist(bad: Any) -> None:
-    with pytest.raises(ArgumentError):
-        experiments.direction_spectrum(bad)
 
 
 def test_mutual_information_equals_scikit_learn() -> None:
