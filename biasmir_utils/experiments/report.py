@@ -100,8 +100,8 @@ NONE = "none"
 SHIFT = "shift"
 """The control that moves the origin only."""
 SIGNIFICANT = 0.05
-FEW_TRACKS = 20
-"""Test tracks under which intervals that are drawn from them are too narrow."""
+FEW_TRACKS = 10
+"""Test tracks of a class under which intervals that are drawn from them are too narrow."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,16 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
     place = list(plan.data.datasets).index
     track_of: dict[str, dict[str, str]] = {}
     n_tested: dict[str, set[int]] = {}
+    n_tracks: dict[str, set[int]] = {}
     scored: dict[tuple[str, tuple[str, str]], _Scored] = {}
     for key, arrays in (entry for result in found for entry in result.scores):
         test_set = key["test_set"]
         tracks = map(str, arrays["track"])
         track_of.setdefault(test_set, {}).update(zip(arrays["clip"], tracks, strict=True))
         n_tested.setdefault(test_set, set()).add(len(arrays["clip"]))
+        classes = np.ones(len(arrays["clip"])) if plan.kind == NUMBER else arrays["y_true"]
+        of_class = (set(arrays["track"][classes == value]) for value in np.unique(classes))
+        n_tracks.setdefault(test_set, set()).add(min(map(len, of_class)))
         first, second = sorted((key["train_set"], key["partner"]), key=place)
         alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
         where = (key["label"], key["seed"], (key["correction"], key["mode"], alpha))
@@ -251,6 +255,7 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
     facts["test"] = {
         name: {"clips": len(clips), "tracks": len(tracks_of[name])}
         | {"fewest": min(n_tested[name]), "most": max(n_tested[name])}
+        | {"fewest_tracks": min(n_tracks[name])}
         for name, clips in track_of.items()
     }
     facts["unequal_tracks"] = plan.warnings

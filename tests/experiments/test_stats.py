@@ -162,7 +162,12 @@ def test_draws_without_a_positive_clip_are_counted():
     row = bootstrap_scores(table, n_replicates=2000).intervals().iloc[0]
     # The one positive track is missed with probability (1 - 1/30)^30.
     assert row["undefined"] == pytest.approx((29 / 30) ** 30, abs=0.04)
-    assert np.isfinite([row["low"], row["high"]]).all()
+    assert np.isnan([row["low"], row["high"]]).all()  # the interval would be far too narrow
+    for number, is_given in ((3, False), (9, True)):
+        table["y_true"] = table["track"].isin(table["track"].unique()[:number]).astype(int)
+        row = bootstrap_scores(table).intervals().iloc[0]
+        assert np.isfinite([row["low"], row["high"]]).all() == is_given
+    table["y_true"] = (np.arange(len(table)) == 3).astype(int)
     other = score_table(label="voice")
     both = bootstrap_scores(pd.concat([table, other], ignore_index=True), n_replicates=500)
     assert not np.isnan(both.mean_over().replicates).any()

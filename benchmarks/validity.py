@@ -1,0 +1,246 @@
+"""Whether what the program says of falls, intervals, chance and groups holds where it is known.
+
+Run: ``python benchmarks/validity.py`` (about a minute; ``--full`` draws as many worlds as the
+numbers of the book are from, about 40 minutes on a core). Each world is a corpus drawn at random
+whose truth is known: tracks of clips that resemble each other, two datasets of one and the same
+distribution, or with a known shift between them. Results: `benchmarks/results/validity.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from sklearn.metrics import adjusted_rand_score
+
+from biasmir_utils import versions
+from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
+from biasmir_utils.corrections import DomainWarning, SharedClusters
+from biasmir_utils.experiments import (
+    KEY_COLUMNS,
+    bootstrap_scores,
+    dataset_shift,
+    evaluate,
+    falls,
+)
+
+RESULTS = Path(__file__).parent / "results" / "validity.md"
+TRACK_SHARE = 0.8
+"""Share of the variance within a dataset that clips of one track have in common."""
+DIMENSIONS = 40
+
+Lines = list[str]
+
+
+def draw(
+    rng: np.random.Generator,
+    tracks: int,
+    clips: int,
+    signal: float = 0.0,
+    positive: float = 0.5,
+    offset: Any = 0.0,
+) -> tuple[Any, Any, Any]:
+    """Draw tracks of equally many clips: rows, whether the label is present, and the track."""
+    y = rng.permutation(np.arange(tracks) < round(positive * tracks))
+    centres = rng.normal(0, TRACK_SHARE**0.5, (tracks, DIMENSIONS)) + offset
+    centres[:, 0] += signal * y
+    track = np.repeat(np.arange(tracks), clips)
+    X = centres[track] + rng.normal(0, (1 - TRACK_SHARE) ** 0.5, (len(track), DIMENSIONS))
+    return X, y[track], track
+
+
+def world(folder: Path, parts: Sequence[tuple[str, str, tuple[Any, Any, Any]]]) -> Corpus:
+    """Write a corpus of one label out of drawn parts, each with its dataset and split."""
+    tables, rows = [], []
+    for dataset, split, (X, y, track) in parts:
+        names = [f"{split}{number:05d}" for number in range(len(X))]
+        table = pd.DataFrame({"dataset": dataset, "split": split, "clip": names, "x": y * 1.0})
+        tables.append(table.assign(track=[f"{split}{number}" for number in track]))
+        rows.append(X.astype(np.float32))
+    table, X = pd.concat(tables, ignore_index=True), np.concatenate(rows)
+    datasets = list(dict.fromkeys(table["dataset"]))
+    about = {"name": "world", "title": "A world", "datasets": datasets, "groups": []}
+    place = Path(tempfile.mkdtemp(dir=folder))
+    writer = CorpusWriter(place / "corpus", targets=[Target("x", "label")], **about)
+    corpus = writer.write(table)
+    file = corpus.path / "embeddings" / "e.h5"
+    parts_of = corpus.clips.groupby("dataset")
+    content = {name: (own["clip"].tolist(), X[own.index]) for name, own in parts_of}
+    write_embedding_file(file, "e", content)
+    return corpus.add_embedding_file(file, made_here=True)
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Return mean and standard error of values that were drawn independently."""
+    return f"{np.mean(values):+.3f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def unequal_tracks(worlds: int, folder: Path) -> Lines:
+    """Falls between datasets of one distribution, 50 training tracks against 250."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for seed in range(worlds):
+        rng = np.random.default_rng([3, seed])
+        corpus = world(
+            folder,
+            [
+                (name, split, draw(rng, n, 4, signal=2.0))
+                for name, of_training in (("few", 50), ("many", 250))
+                for split, n in (("train", of_training), ("test", 100))
+            ],
+        )
+        for match in ("clips", "tracks"):
+            modes = ("global", "unlabelled")
+            table = evaluate(corpus, "e", modes=modes, match=match, seed=seed, jobs=1).results
+            own = falls(table).set_index(["mode", "test_set"])["fall"]
+            for mode in ("none", "unlabelled"):
+                both = own[mode]["few"], own[mode]["many"]
+                found.setdefault((mode, match), []).append((*both, np.mean(both)))
+    lines = [
+        "| mode | matched by | fall on the few | fall on the many | mean of both |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for (mode, match), values in found.items():
+        told = " | ".join(mean_and_error(column) for column in zip(*values, strict=True))
+        lines.append(f"| {mode.replace('none', 'global')} | {match} | {told} |")
+    return lines
+
+
+def positive_tracks(worlds: int, folder: Path) -> Lines:
+    """Coverage of one label's interval by the number of its positive test tracks."""
+    lines = [
+        "| positive tracks | coverage of 95 % | intervals that are given | coverage of these |",
+        "|---:|---:|---:|---:|",
+    ]
+    for n_positive in (3, 5, 10, 20, 40):
+        covered, given = [], []
+        for seed in range(worlds):
+            rng = np.random.default_rng([4, n_positive, seed])
+            parts = [draw(rng, n, 4, 1.5, share) for n, share in ((n_positive, 1.0), (60, 0.0))]
+            scores = pd.DataFrame(
+                {
+                    "y_true": np.concatenate([y for _, y, _ in parts]).astype(int),
+                    "score": np.concatenate([X[:, 0] for X, _, _ in parts]),
+                    "track": np.concatenate(
+                        [track + 1000 * k for k, (*_, track) in enumerate(parts)]
+                    ),
+                }
+            ).assign(**dict.fromkeys(KEY_COLUMNS, "a"))
+            draws = bootstrap_scores(scores, n_replicates=500, seed=seed)
+            low, high = np.nanquantile(draws.replicates, [0.025, 0.975])
+            covered.append(low <= norm.cdf(1.5 / 2**0.5) <= high)
+            given.append(bool(draws.intervals()["low"].notna().all()))
+        of_given = np.array(covered)[given]
+        told = f"{of_given.mean():.2f}" if len(of_given) else ""
+        lines.append(f"| {n_positive} | {np.mean(covered):.2f} | {np.mean(given):.2f} | {told} |")
+    return lines
+
+
+def chance_of_distances(worlds: int, folder: Path) -> Lines:
+    """Mean gap and squared MMD of datasets without a difference, and their chance."""
+    lines = [
+        "| tracks x clips of each | mean gap | its chance | squared MMD | its chance |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for first, second in (((100, 1), (40, 10)), ((60, 1), (60, 12)), ((50, 4), (250, 4))):
+        found = []
+        for seed in range(worlds):
+            rng = np.random.default_rng([5, *first, seed])
+            parts = [draw(rng, *sizes) for sizes in (first, second)]
+            domain = np.repeat([0, 1], [len(X) for X, _, _ in parts])
+            shift = dataset_shift(
+                np.concatenate([X for X, _, _ in parts]),
+                domain,
+                np.concatenate([track for *_, track in parts]),
+                measures=("mean_gap", "mmd2"),
+                n_permutations=50,
+                seed=seed,
+            )
+            found.append([v for one in shift.values() for v in (one.value, one.chance)])
+        told = " | ".join(f"{value:.3f}" for value in np.mean(found, axis=0))
+        sizes = " against ".join(f"{tracks} x {clips}" for tracks, clips in (first, second))
+        lines.append(f"| {sizes} | {told} |")
+    return lines
+
+
+def groups(worlds: int, folder: Path) -> Lines:
+    """Find groups where there are none, and where datasets share two unequally."""
+    lines = [
+        "| share of the first group in each dataset | one group found | adjusted Rand index |",
+        "|---|---:|---:|",
+    ]
+    for shares in ((1.0, 1.0), (0.5, 0.5), (0.8, 0.4), (0.9, 0.3)):
+        single, agreement = [], []
+        for seed in range(worlds):
+            rng = np.random.default_rng([6, seed])
+            domain = np.arange(800) % 2
+            genre = rng.random(800) >= np.where(domain == 0, *shares)
+            X = rng.normal(size=(800, 10)) + np.outer(genre, np.full(10, 4 * 10**-0.5))
+            X += np.outer(domain, rng.normal(size=10))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DomainWarning)  # that there is one group
+                found = SharedClusters(random_state=seed).fit(X, sample_domain=domain)
+            single.append(found.n_groups_ == 1)
+            agreement.append(adjusted_rand_score(genre, found.labels_))
+        told = f"{np.mean(agreement):.2f}" if shares[0] < 1 else ""
+        name = "no groups" if shares[0] == 1 else f"{shares[0]} and {shares[1]}"
+        lines.append(f"| {name} | {np.mean(single):.2f} | {told} |")
+    return lines
+
+
+PARTS: dict[str, tuple[str, Callable[[int, Path], Lines], tuple[int, int, int]]] = {
+    "tracks": (
+        "Falls between datasets of one distribution, 50 training tracks against 250",
+        unequal_tracks,
+        (2, 4, 60),
+    ),
+    "positives": (
+        "Intervals of one label by its positive test tracks",
+        positive_tracks,
+        (5, 100, 1000),
+    ),
+    "chance": (
+        "Chance of distances of datasets without a difference",
+        chance_of_distances,
+        (2, 10, 60),
+    ),
+    "groups": ("Groups that are found", groups, (2, 4, 30)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="as many worlds as the book's numbers")
+    size.add_argument("--smallest", action="store_true", help="to see that it runs")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    place = 2 if arguments.full else 0 if arguments.smallest else 1
+    lines = ["# Whether what is said holds where it is known", ""]
+    start = time.perf_counter()
+    for part in arguments.part:
+        title, compute, sizes = PARTS[part]
+        with tempfile.TemporaryDirectory() as folder:
+            table = compute(sizes[place], Path(folder))
+        lines += [f"## {title}", "", f"{sizes[place]} worlds.", "", *table, ""]
+        print("\n".join(lines[-len(table) - 5 :]), flush=True)
+    used = versions("numpy", "scipy", "scikit-learn")
+    tools = ", ".join(f"{k} {v}" for k, v in used.items() if k != "biasmir_utils")
+    about = f"{platform.machine()}, {os.cpu_count()} cores, {time.perf_counter() - start:.0f} s"
+    lines.append(f"{about}; {tools}.")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
