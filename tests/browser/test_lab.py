@@ -89,7 +89,6 @@ def test_a_chapter_reads_well_in_jupyterlab_when_all_its_cells_are_run(lab, new_
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
     cells = page.evaluate(SEEN)
     assert any(cell["images"] for cell in cells)
-    new_form = any("check_text(" in cell["source"] for cell in cells)
     for cell, after in zip(cells, [*cells[1:], None], strict=True):
         assert cell["errors"] == [], cell["source"]
         assert "<!--" not in cell["text"]
@@ -97,7 +96,7 @@ def test_a_chapter_reads_well_in_jupyterlab_when_all_its_cells_are_run(lab, new_
             assert cell["editor"] == (not notebooks.FOLDED & set(cell["tags"])), cell["source"]
             lines = [line for line in cell["source"].splitlines() if line.strip()]
             assert not cell["editor"] or len(lines) <= 10
-        if cell["images"] and new_form:
+        if cell["images"]:
             assert after["tags"] == ["caption"], cell["source"]
             assert after["text"].strip()
             assert 0 <= after["box"][0] - cell["images"][-1][1] < 100, "directly beneath"
