@@ -21,7 +21,6 @@ from biasmir_utils.plots.explained import (
     roc_and_pairs as roc_and_pairs,
 )
 from biasmir_utils.plots.scores import (
-    by_size as by_size,
     change_by_label as change_by_label,
     changes as changes,
     dots_and_whiskers as dots_and_whiskers,

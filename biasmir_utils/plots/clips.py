@@ -258,68 +258,63 @@ def toy_correction(
 
 @style()
 def domain_means(
-    X: ArrayLike,
+    pictures: Mapping[str, ArrayLike],
     domain: ArrayLike,
     *,
     arrows: Mapping[str, ArrayLike] | None = None,
-    limits: tuple[ArrayLike, ArrayLike] | None = None,
-    title: str | None = None,
-    legend: bool = True,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw two domains in the plane with their means, and arrows of a common length.
+) -> Figure:
+    """Draw two domains in the plane, with an arrow from mean to mean, before and after corrections.
 
     Parameters
     ----------
-    X : array-like, (n, 2)
-        A row for each clip.
+    pictures : mapping of str to array-like, (n, 2)
+        The same clips, a row for each, under the title of their panel.
     domain : array-like, (n,)
         Domain of each row, two values.
     arrows : mapping of str to array-like of shape (2,), optional
-        Directions by name, drawn from the mean of all rows; the name stands at the tip.
-    limits : pair of (low, high), optional
-        Of the horizontal and the vertical axis, so that several pictures can be compared.
-    title : str, optional
-        Stands above the axes.
-    legend : bool
-        Whether to explain the domains and their means beneath.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
+        Directions by name, drawn in the first panel from the mean of all rows with a common
+        length; the name stands at the tip.
 
     Returns
     -------
-    matplotlib Axes
-        With equal scales; for each domain a line of points, then for each domain its mean.
+    matplotlib Figure
+        With equal scales and limits; in each panel for each domain a line of points, then for each
+        domain its mean; a quiver for the step between the means.
 
     Raises
     ------
     ArgumentError
-        If X is not (n, 2), or there are not two domains.
+        If points are not (n, 2), or there are not two domains.
     """
-    points, names = plane(X, domain), np.asarray(domain)
+    names = np.asarray(domain)
+    drawn = {title: plane(points, names) for title, points in pictures.items()}
     kinds = looks(names.tolist())
     if len(kinds) != 2:
         raise ArgumentError(f"domain: expected two domains, found {list(kinds)}")
-    ax = new_axes(ax, width=5.0, height=5.4)
+    figure, axes = panels(len(drawn), 2.6, sharex=True, sharey=True)
     faint: dict[str, Any] = {"markersize": 5, "alpha": 0.35, "markeredgewidth": 0, "zorder": 2}
-    bold: dict[str, Any] = {"markersize": 15, "markeredgewidth": 2, "zorder": 4}
-    for name, look in kinds.items():
-        mark(ax, points[names == name, 0], points[names == name, 1], look, name, **faint)
-    for name, look in kinds.items():
-        x, y = points[names == name].mean(axis=0)
-        mark(ax, x, y, look, f"mean of {name}", **bold)
-    across, up = limits if limits is not None else _square(points)
-    centre = points.mean(axis=0)
-    length = 0.36 * min(np.ptp(across), np.ptp(up))
+    bold: dict[str, Any] = {"markersize": 9, "markeredgewidth": 1.5, "zorder": 4}
+    step: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "zorder": 5}
+    for ax, (title, points) in zip(axes, drawn.items(), strict=True):
+        means = [points[names == name].mean(axis=0) for name in kinds]
+        for name, look in kinds.items():
+            mark(ax, points[names == name, 0], points[names == name, 1], look, name, **faint)
+        for (name, look), (x, y) in zip(kinds.items(), means, strict=True):
+            mark(ax, x, y, look, f"mean of {name}", **bold)
+        ax.quiver(*means[0], *(means[1] - means[0]), color=INK, width=0.022, **step)
+        ax.set(title=title, aspect="equal", xticks=[], yticks=[])
+    centre = drawn[next(iter(drawn))].mean(axis=0)
+    every = np.concatenate(list(drawn.values()))
+    reach = 1.05 * np.abs(every - centre).max(axis=0)
+    axes[0].set_xlim(centre[0] + reach[0] * np.array([-1, 1]))
+    axes[0].set_ylim(centre[1] + reach[1] * np.array([-1, 1]))
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
     place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 15, "zorder": 6}
     for text, direction in (arrows or {}).items():
-        tip = _arrow(ax, centre, direction, length)
-        ax.annotate(text, tip + 0.16 * (tip - centre), bbox=ground, **place)
-    ax.set(xlim=across, ylim=up, title=title or "", aspect="equal", xticks=[], yticks=[])
-    if legend:
-        legend_below(ax)
-    return ax
+        tip = _arrow(axes[0], centre, direction, 0.7 * reach.min())
+        axes[0].annotate(text, tip + 0.2 * (tip - centre), bbox=ground, **place)
+    legend_below(axes[0])
+    return figure
 
 
 def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

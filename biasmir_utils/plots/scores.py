@@ -256,54 +256,6 @@ def score_distributions(
 
 
 @style()
-def by_size(
-    table: pd.DataFrame,
-    *,
-    value: str = "roc_auc",
-    order: Order = None,
-    xlabel: str = "training clips",
-    ylabel: str = "ROC-AUC",
-    skip: int = 0,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw a value against a number of clips on a logarithmic axis, a line for each category.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns `clips`, `correction` and the value; one row for each combination.
-    value : str
-        Column to draw upwards; 0.5 is marked as chance.
-    order : sequence, optional
-        Corrections in the order of the legend.
-    xlabel, ylabel : str
-        What stands at the axes.
-    skip : int
-        Number of looks to leave out, for categories that are no datasets.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
-
-    Returns
-    -------
-    matplotlib Axes
-        With one line for each category, labelled with its name.
-    """
-    check_table(table, ["clips", "correction"], value)
-    ax = new_axes(ax, height=4.4)
-    for name, look in looks(order_of(table, "correction", order), skip).items():
-        part = table[table["correction"] == name].sort_values("clips")
-        mark(ax, part["clips"], part[value], look, name, linestyle=look.line)
-    ax.axhline(0.5, **REFERENCE, label="chance")
-    ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
-    sizes = sorted(table["clips"].unique())
-    ax.set_xticks(sizes, [f"{count:g}" for count in sizes])
-    ax.set_xticks([], minor=True)
-    ax.grid(axis="x", visible=False)
-    legend_below(ax, columns=3)
-    return ax
-
-
-@style()
 def train_test_pairs(
     table: pd.DataFrame,
     *,

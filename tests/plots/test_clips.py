@@ -89,18 +89,29 @@ class TestDomainMeans:
         domain = np.repeat(["A", "B"], [30, 50])
         return rng.normal(size=(80, 2)) + np.outer(domain == "B", [4, 1]), domain
 
-    def test_points_and_means_are_those_of_the_domains(self, toy):
+    def test_points_means_and_the_step_between_them(self, toy):
         X, domain = toy
-        drawn = lines(plots.domain_means(X, domain))
-        assert list(drawn) == ["A", "B", "mean of A", "mean of B"]
-        for name in "AB":
-            np.testing.assert_allclose(drawn[name], X[domain == name])
-            np.testing.assert_allclose(drawn[f"mean of {name}"][0], X[domain == name].mean(axis=0))
+        figure = plots.domain_means({"before": X, "after": X / 2}, domain)
+        for ax, points in zip(figure.axes, (X, X / 2), strict=True):
+            (step,), drawn = ax.collections, lines(ax)
+            assert list(drawn) == ["A", "B", "mean of A", "mean of B"]
+            for name in "AB":
+                own = points[domain == name]
+                np.testing.assert_allclose(drawn[name], own)
+                np.testing.assert_allclose(drawn[f"mean of {name}"][0], own.mean(axis=0))
+            np.testing.assert_allclose(step.XY[0], drawn["mean of A"][0])
+            tip = step.XY[0] + [step.U[0], step.V[0]]
+            np.testing.assert_allclose(tip, drawn["mean of B"][0])
+            assert (ax.get_xlim()[0] < points[:, 0]).all()
+            assert (ax.get_ylim()[1] > points[:, 1]).all()
+            assert ax.get_aspect() == 1
+        assert len({ax.get_xlim() for ax in figure.axes}) == 1
+        assert [ax.get_title() for ax in figure.axes] == ["before", "after"]
 
     def test_arrows_have_the_directions_and_one_length(self, toy):
         X, domain = toy
         directions = {"w": np.array([0.0, 3.0]), "d": np.array([8.0, -6.0])}
-        ax = plots.domain_means(X, domain, arrows=directions)
+        ax = plots.domain_means({"": X}, domain, arrows=directions).axes[0]
         drawn = [text for text in ax.texts if text.arrow_patch is not None]
         labels = [text.get_text() for text in ax.texts if text.arrow_patch is None]
         assert labels == ["w", "d"]
@@ -111,15 +122,6 @@ class TestDomainMeans:
             )
         np.testing.assert_allclose(*[np.linalg.norm(step) for step in steps])
         np.testing.assert_allclose(drawn[0].xyann, X.mean(axis=0))
-
-    def test_all_is_in_the_picture_limits_can_be_shared_and_scales_are_equal(self, toy):
-        ax = plots.domain_means(*toy)
-        assert (ax.get_xlim()[0] < toy[0][:, 0]).all()
-        assert (ax.get_ylim()[1] > toy[0][:, 1]).all()
-        ax = plots.domain_means(*toy, limits=((-3, 9), (-5, 7)), legend=False)
-        assert (ax.get_xlim(), ax.get_ylim()) == ((-3, 9), (-5, 7))
-        assert ax.get_aspect() == 1
-        assert not ax.figure.legends
 
 
 class TestSound:

@@ -136,18 +136,6 @@ def test_score_distributions_sum_to_one_for_each_class():
     assert legend(ax.figure) == ["negative", "positive", "threshold"]
 
 
-def test_a_line_runs_through_its_values_in_order_of_size():
-    rows = [(400, "lda", 0.98), (100, "lda", 0.99), (100, "leace", 0.8), (400, "leace", 0.6)]
-    ax = plots.by_size(table("clips correction roc_auc", *rows), order=["leace", "lda"])
-    drawn = lines(ax)
-    assert legend(ax.figure) == ["leace", "lda", "chance"]
-    np.testing.assert_allclose(drawn["lda"], [[100, 0.99], [400, 0.98]])
-    np.testing.assert_allclose(drawn["leace"], [[100, 0.8], [400, 0.6]])
-    np.testing.assert_allclose(drawn["chance"][:, 1], 0.5)
-    assert ax.get_xscale() == "log"
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["100", "400"]
-
-
 CORRECTIONS = ["lda", "mlda", "k", "klda", "mklda"]
 
 

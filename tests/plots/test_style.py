@@ -65,7 +65,7 @@ JUDGED = table("embedding correction information gain loss", ("yamnet", "lda", "
         ("projection", [np.zeros((4, 3)), list("abcd")], r"expected shape \(n, 2\)"),
         ("projection", [PLANE, list("ab")], "each of 3 points, found 2"),
         ("category_means", [PLANE, list("xxx"), list("abc")], "two datasets"),
-        ("domain_means", [PLANE, list("abc")], "two domains"),
+        ("domain_means", [{"": PLANE}, list("abc")], "two domains"),
         ("shift_arrows", [{"mfcc": PLANE}, list("ab")], "each of 3 points, found 2"),
         ("spectrogram", [np.zeros((100, 2)), 22_050], r"shape \(n_samples,\)"),
         ("frames", [np.zeros((0, 5))], "n_frames"),
