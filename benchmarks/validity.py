@@ -1,7 +1,7 @@
 """Whether what the program says of falls, intervals, chance and groups holds where it is known.
 
-Run: ``python benchmarks/validity.py`` (about a minute; ``--full`` draws as many worlds as the
-numbers of the book are from, about 40 minutes on a core). Each world is a corpus drawn at random
+Run: ``python benchmarks/validity.py`` (half a minute on a core with nothing else to do; ``--full``
+draws ten to fifteen times as many worlds). Each world is a corpus drawn at random
 whose truth is known: tracks of clips that resemble each other, two datasets of one and the same
 distribution, or with a known shift between them. Results: `benchmarks/results/validity.md`.
 """
