@@ -54,7 +54,7 @@ def test_published_distances_grow():
     of = 100 * means.set_index(["train_set", "test_set", "embedding"])["published"].unstack()
     assert (of.idxmax(axis=1) == "yamnet").all()
     apart = of.max(axis=1) - of.min(axis=1)
-    irmas = f"on IRMAS from {apart['irmas', 'irmas']:.2f} points at home to "
+    irmas = f"on IRMAS from {apart['irmas', 'irmas']:.2f} points in-domain to "
     irmas += f"{apart['openmic', 'irmas']:.2f} across"
     openmic = f"on OpenMIC-2018 from {apart['openmic', 'openmic']:.2f} to "
     openmic += f"{apart['irmas', 'openmic']:.2f}"
