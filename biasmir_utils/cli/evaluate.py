@@ -91,6 +91,14 @@ def _list_corrections(formatter: click.HelpFormatter) -> None:
     help="full: judge the corrections, too. Tables, a text and a figure go beside the results: "
     "gained, lost, left, damaged, what was seen, how sure it is.",
 )
+@_options.several(
+    "--few-labels",
+    "few_labels",
+    type=click.IntRange(min=1),
+    help="Also train with so many labelled clips of the target dataset, and tell what each "
+    "correction is worth in such labels.  [default: 10 50 200 in a full report on labels]",
+)
+@click.option("--draws", type=click.IntRange(1), default=2, help="Of these clips.  [default: 2]")
 @click.option("--scores", is_flag=True, help="Also write the score of every test clip.")
 @click.option(
     "--recogniser",
@@ -114,6 +122,7 @@ def evaluate(
     corpus: Path,
     embeddings: tuple[str, ...],
     labels: tuple[str, ...],
+    few_labels: tuple[int, ...],
     out: Path,
     report: str,
     scores: bool,
@@ -137,6 +146,7 @@ def evaluate(
         loaded,
         embeddings or loaded.embedding_names,
         labels=labels or None,
+        few_labels=few_labels or None,
         report=report == "full",
         **options,
     )

@@ -35,6 +35,10 @@ from biasmir_utils.experiments.counterfactual import (
     group_shifts as group_shifts,
     judge_on_renderings as judge_on_renderings,
 )
+from biasmir_utils.experiments.fewshot import (
+    LABEL_SIZES as LABEL_SIZES,
+    label_worth as label_worth,
+)
 from biasmir_utils.experiments.metrics import (
     METRICS as METRICS,
     Answers as Answers,

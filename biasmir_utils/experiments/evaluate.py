@@ -36,7 +36,7 @@ from biasmir_utils.corrections import (
     parse_corrections,
 )
 from biasmir_utils.errors import ArgumentError, BiasMIRError, by_kind, did_you_mean
-from biasmir_utils.experiments import protocol, recognisers
+from biasmir_utils.experiments import fewshot, protocol, recognisers
 from biasmir_utils.experiments.metrics import best_threshold, metrics_of, recognition_metrics
 from biasmir_utils.experiments.protocol import CATEGORY, LABEL, DatasetClips
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
@@ -90,6 +90,9 @@ class Task:
         Whether to judge the corrections on held-out rows and to choose thresholds.
     match : {'clips', 'tracks'}
         What the training rows of both datasets have as many of.
+    few : tuple of (int, int)
+        Numbers of labelled clips of the target to train with, too, each with the number of a
+        draw; see `fewshot`.
     """
 
     embedding: str
@@ -100,6 +103,7 @@ class Task:
     seed: int
     report: bool = False
     match: str = protocol.CLIPS
+    few: tuple[tuple[int, int], ...] = ()
 
     @property
     def kernel(self) -> str | None:
@@ -128,6 +132,8 @@ class TaskResult:
         `pair`, `embedding`, `correction`, `mode`, `reason`.
     judged : list of dict
         Rows of `separability.measure_corrections`, if asked for.
+    few : list of dict
+        Rows of the table `few`, if asked for; see `fewshot`.
     failed : bool
         Whether a recogniser failed: it may be anybody's, so another try may do better.
     """
@@ -137,6 +143,7 @@ class TaskResult:
     warnings: list[str] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
     judged: list[Row] = field(default_factory=list)
+    few: list[Row] = field(default_factory=list)
     failed: bool = False
 
 
@@ -201,6 +208,8 @@ def plan_evaluation(
     seeds: int = 1,
     report: bool = False,
     match: str = protocol.CLIPS,
+    few_labels: Sequence[int] | None = None,
+    draws: int = fewshot.FEW_DRAWS,
 ) -> Plan:
     """List the tasks of an evaluation; see `evaluate` for the parameters and errors."""
     embeddings = _unique([embeddings] if isinstance(embeddings, str) else embeddings)
@@ -222,7 +231,7 @@ def plan_evaluation(
         raise ArgumentError(
             f"corpus {corpus.name!r} has one dataset only; an evaluation needs two or more"
         )
-    if report and NO_CORRECTION not in specs:
+    if (report or few_labels) and NO_CORRECTION not in specs:
         # Gains and losses are measured against it.
         specs = [NO_CORRECTION, *specs]
     for spec in specs:
@@ -237,6 +246,7 @@ def plan_evaluation(
         )
     every_seed = list(range(seed, seed + seeds))
     possible, skipped = _possible(data, every_seed, match, UNLABELLED in modes)
+    few = fewshot.few_draws(few_labels, draws, report, kind)
     # Nothing is fitted for `none`: what is left of a mode is the recognisers' training rows.
     plain = _unique(mode if mode == UNLABELLED else "none" for mode in modes)
     spaces: dict[str | None, list[Variant]] = {}
@@ -244,7 +254,7 @@ def plan_evaluation(
         own = modes if spec.corrects else plain
         spaces.setdefault(spec.kernel, []).extend((spec, mode) for mode in own)
     wanted = [
-        Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report, match)
+        Task(embedding, subject, pair, tuple(variants), recogniser, one_seed, report, match, few)
         for one_seed in every_seed
         for embedding in embeddings
         for subject, pair in possible
@@ -262,7 +272,7 @@ def plan_evaluation(
         "seed": seed,
         "seeds": every_seed,
         "match": match,
-    }
+    } | ({"few_labels": sorted({n for n, _ in few}), "draws": draws} if few else {})
     warned = [] if match == protocol.TRACKS else _unequal_tracks(data, possible, seed)
     return Plan(data, tasks, [*skipped, *unfit], parameters, report, warned)
 
@@ -413,6 +423,11 @@ def run_task(
             if variant not in failed:
                 result.rows.append(row)
                 result.scores.extend(scores if keep_scores else [])
+                if task.few and row["train_set"] != row["test_set"]:
+                    part = next(own for own in parts if variant in own.corrections)
+                    fitted = part.corrections[variant][task.pair.index(row["train_set"])]
+                    sides = list(zip(pair, features, strict=True))
+                    result.few.extend(_few_label_rows(task, row, part, fitted, sides))
         result.skipped.extend(_skipped(task, *failing) for failing in failed.items())
         for part in parts if task.report else []:
             about: Row = {"embedding": task.embedding, "label": task.subject.name}
@@ -683,6 +698,34 @@ def _outcomes(
                 yield from [(variant, *one) for one in of_variant(*variant, fitted[train])]
             except BiasMIRError as error:
                 failed[variant] = error
+
+
+def _few_label_rows(
+    task: Task, row: Row, part: _Part, fitted: Any, clips: Sequence[tuple[DatasetClips, Array]]
+) -> Iterator[Row]:
+    """Yield a row of the results as one of the table `few`, and what goes with it; see `fewshot`.
+
+    Nothing is trained for a label that has no honest score inside the target.
+    """
+    row = {**row, "pair": "/".join(task.pair), "n": 0, "draw": 0}
+    yield {**row, "method": fewshot.PLAIN_SOURCE}
+    name, k = task.subject.name, task.pair.index(row["test_set"])
+    target, X_target = clips[k]
+    if task.kernel is not None or target.gaps(task.subject):
+        return
+    X = [_corrected(fitted, part.X_train[own], task.pair[own]) for own in (1 - k, k)]
+    y = [np.asarray(part.rows[own].y) for own in (1 - k, k)]
+    sets = [(fewshot.BOTH, len(y[1]), 0, np.concatenate(X), np.concatenate(y))]
+    if fitted is None:
+        sets += fewshot.few_label_sets(X[0], y[0], *clips[k], name, task.few, task.seed)
+    tests = target.test_rows(name)
+    test = _corrected(fitted, X_target[tests], target.name), target.labels[name][tests]
+    for method, n, draw, *rows in sets:
+        recogniser = recognisers.make_recogniser(task.recogniser, LABEL, task.seed)
+        if isinstance(recogniser, LogisticRecogniser) and method != fewshot.TARGET:
+            recogniser.Cs = (row["C"],)
+        score = fewshot.score_trained(recogniser, rows, test)
+        yield {**row, "method": method, "n": n, "draw": draw, "roc_auc": score}
 
 
 def _without_scores(kind: str, row: Row, kept: Scores) -> tuple[Row, Scores]:

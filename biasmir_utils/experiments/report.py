@@ -33,6 +33,11 @@ datasets), and these:
     `worst_label_across`, `worst_label_inside`; `<metric>_<where>_change` with interval; the
     measures of `shift`.
 
+`few`, `worth`
+    Of labels only: what some labelled clips of the target bring, and what each correction is worth
+    in such labels; see `fewshot` and `label_worth`. `summary` has the latter as `worth`,
+    `worth_low`, `worth_high`.
+
 What a correction was allowed to see has levels, from nothing to everything
 (`corrections.INFORMATION`): `source only`; `unlabelled target`, the target's training clips;
 `grouped target`, with their genres; `labelled target`, with the labels that are to be recognised.
@@ -59,7 +64,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from biasmir_utils.corrections import INFORMATION, PLACEBO, Correction, parse_correction
-from biasmir_utils.experiments import stats
+from biasmir_utils.experiments import fewshot, stats
 from biasmir_utils.experiments.evaluate import (
     REPORT_SEEDS,
     Plan,
@@ -112,8 +117,8 @@ class Report:
     ----------
     summary : pandas.DataFrame
         A row for each embedding, correction, mode, dose and pair of datasets.
-    changes, task, shift : pandas.DataFrame
-        Long tables.
+    changes, task, shift, few, worth : pandas.DataFrame
+        Long tables; the last two are empty where no few labels were asked for.
     kind : {'label', 'tags', 'category', 'number'}
         What is recognised.
     facts : dict
@@ -126,6 +131,8 @@ class Report:
     changes: pd.DataFrame
     task: pd.DataFrame
     shift: pd.DataFrame
+    few: pd.DataFrame
+    worth: pd.DataFrame
     kind: str
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -193,7 +200,9 @@ _Scored = dict[tuple[str, int, _Variant, str], dict[str, tuple[dict[str, Array],
 """Label, seed, variant, training set -> by test set the columns of scores, and the threshold."""
 
 
-def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = None) -> Report:
+def build_report(
+    plan: Plan, found: Sequence[TaskResult], few: pd.DataFrame, jobs: int | None = None
+) -> Report:
     """Make the report of an evaluation whose plan has `report`.
 
     Parameters
@@ -201,6 +210,8 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
     plan : Plan
     found : sequence of TaskResult
         With scores and `judged`.
+    few : pandas.DataFrame
+        What they found with few labels; see `fewshot.FEW_COLUMNS`.
     jobs : int, optional
         Processes; default all cores, where it is worth to start them.
     """
@@ -268,7 +279,11 @@ def build_report(plan: Plan, found: Sequence[TaskResult], jobs: int | None = Non
         for first, second in dict.fromkeys(pair for _, pair in scored)
         if corpus.shared_tracks and tracks_of[first] & tracks_of[second]
     ]
-    return Report(_summary(plan, changes, task, shift), changes, task, shift, plan.kind, facts)
+    summary, worth = _summary(plan, changes, task, shift), fewshot.label_worth(few)
+    if len(worth):
+        of_corrections = worth[worth["method"].eq(fewshot.PLAIN_SOURCE)]
+        summary = summary.merge(of_corrections[[*PAIR_SETTING, *fewshot.WORTH]], how="left")
+    return Report(summary, changes, task, shift, few, worth, plan.kind, facts)
 
 
 @dataclass(frozen=True)
@@ -660,6 +675,9 @@ def _gains(report: Report) -> pd.DataFrame:
         for control in (SHIFT, PLACEBO) if name == "gain" else ():
             if f"gain_over_{control}" in summary:
                 table[f"gain over {control}"] = _with_interval(summary, f"gain_over_{control}")
+    if "worth" in summary:
+        ends = " [" + summary["worth_low"] + ", " + summary["worth_high"] + "]"
+        table["worth in labels"] = (summary["worth"] + ends).fillna("")
     table["change of the smallest across"] = _numbers(summary, "worst_label_across", "+")
     if len(report.facts["seeds"]) > 1:
         table["seed SD"] = _numbers(summary, "gain_seed_sd")

@@ -35,6 +35,7 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
+from biasmir_utils.experiments.fewshot import FEW_COLUMNS, FEW_DRAWS
 from biasmir_utils.experiments.protocol import (
     CLIPS,
     LABELS,
@@ -248,12 +249,17 @@ class Evaluation:
         Parameters, versions, sums of the data, clips left out, labels skipped, warnings.
     report : Report or None
         The full report, if it was asked for.
+    few : pandas.DataFrame
+        Scores with few labels of the target: the columns `FEW_COLUMNS`, see
+        `biasmir_utils.experiments.fewshot`. `label_worth` makes means of them. Empty where they
+        were not asked for.
     """
 
     results: pd.DataFrame
     scores: pd.DataFrame | None
     record: dict[str, Any] = field(repr=False)
     report: Report | None = field(default=None, repr=False)
+    few: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     def summary(self) -> str:
         """Return the table that `biasmir evaluate` prints, and what to know about it."""
@@ -282,6 +288,8 @@ def evaluate(
     seeds: int = 1,
     report: bool = False,
     match: str = CLIPS,
+    few_labels: Sequence[int] | None = None,
+    draws: int = FEW_DRAWS,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
@@ -322,6 +330,12 @@ def evaluate(
         What the training rows of two datasets have as many of: clips, as in the paper, or tracks,
         with as many clips of each. Clips of one track resemble each other: from fewer tracks a
         recogniser learns less, and the fall on one test set holds that, too.
+    few_labels : sequence of int, optional
+        Numbers of labelled clips of the target dataset that recognisers are trained with, too, to
+        tell what corrections are worth in labels; see `biasmir_utils.experiments.fewshot`. Of a
+        report on labels 10, 50 and 200 unless told otherwise, else none.
+    draws : int
+        How often each of these numbers of clips is drawn, for each label, direction and seed.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -354,6 +368,8 @@ def evaluate(
         seeds=seeds,
         report=report,
         match=match,
+        few_labels=few_labels,
+        draws=draws,
     )
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
@@ -407,12 +423,14 @@ def run_plan(
             dict.fromkeys([*plan.warnings, *(t for result in found for t in result.warnings)])
         ),
     }
-    report = build_report(plan, found, jobs=jobs) if plan.report else None
-    return Evaluation(results, table, record, report)
+    few = pd.DataFrame([row for result in found for row in result.few], columns=list(FEW_COLUMNS))
+    report = build_report(plan, found, few, jobs) if plan.report else None
+    return Evaluation(results, table, record, report, few)
 
 
 # Table of a `Report` -> what its file is called, between the results' stem and suffix.
 REPORT_TABLES = {"summary": "report", "changes": "changes", "task": "task", "shift": "shift"}
+REPORT_TABLES |= {"few": "few", "worth": "worth"}
 
 
 class OutputPaths(NamedTuple):
@@ -429,7 +447,7 @@ class OutputPaths(NamedTuple):
     tasks : pathlib.Path
         Folder of finished tasks while the evaluation runs.
     report : dict of str to pathlib.Path
-        The tables of a full report: `summary`, `changes`, `task`, `shift`.
+        The tables of a full report: `summary`, `changes`, `task`, `shift`, `few`, `worth`.
     text : pathlib.Path
         The report to read.
     latex : pathlib.Path
@@ -499,7 +517,8 @@ def write_evaluation(
     if evaluation.scores is not None:
         tables[paths.scores] = evaluation.scores
     if report is not None:
-        tables |= {path: getattr(report, table) for table, path in paths.report.items()}
+        found = {path: getattr(report, table) for table, path in paths.report.items()}
+        tables |= {path: table for path, table in found.items() if len(table.columns)}
         drawn = [paths.figure] if report.has_figure else []
         texts[paths.text] = report_markdown(report, record, *(path.name for path in drawn))
         texts[paths.latex] = report_latex(report, record)

@@ -31,6 +31,7 @@ from biasmir_utils.plots.scores import (
     ranking as ranking,
     score_distributions as score_distributions,
     train_test_pairs as train_test_pairs,
+    worth_in_labels as worth_in_labels,
 )
 from biasmir_utils.plots.shifts import (
     closing_gap as closing_gap,

@@ -589,6 +589,54 @@ def gain_and_loss(
     return figure
 
 
+@style()
+def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what labels of the target bring, and each correction as a line across.
+
+    Where the curve of the source with n labelled clips of the target crosses the line of a
+    correction, there stands what that correction is worth in labels.
+
+    Parameters
+    ----------
+    worth : pandas.DataFrame
+        Rows of `Report.worth`, or of `biasmir_utils.experiments.label_worth`, of one embedding,
+        pair of datasets and choice of training clips; fewer rows show fewer corrections.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+
+    Returns
+    -------
+    matplotlib Axes
+        With a line of markers for each way to use labels, with intervals of the gain against no
+        label; the number of labels is on a logarithmic axis. Of the corrections the best is named.
+    """
+    check_table(worth, ["correction", "mode", "alpha", "method", "n"], "roc_auc", "gain")
+    ax = new_axes(ax, height=5.0)
+    names = {
+        "fewshot": "source and n labels",
+        "target only": "n labels alone",
+        "both": "both datasets",
+    }
+    plain = worth[worth["correction"].eq("none")].set_index("method").sort_values("n")
+    for method, look in looks(names).items():
+        part = plain.loc[[method]]
+        low, high = (part["roc_auc"] - part["gain"] + part[end] for end in ("low", "high"))
+        ax.vlines(part["n"], low, high, color=look.colour, linewidth=1.4, zorder=2)
+        mark(ax, part["n"], part["roc_auc"], look, names[method], linestyle=look.line)
+    lines = worth[worth["method"].eq("source only")].set_index("correction")["roc_auc"]
+    best = lines.drop("none").idxmax() if len(lines) > 1 else "none"
+    told = dict.fromkeys(lines.index, "_") | {best: f"best correction: {best}"}
+    for name, text in (told | {"none": "no correction, no label"}).items():
+        style = {"linestyle": "--"} if name == "none" else {"linewidth": 2 if name == best else 0.7}
+        ax.axhline(lines[name], color=INK, zorder=1, label=text, **style)
+    ax.set(xscale="log", xlabel="labelled clips of the target", ylabel="mean ROC-AUC across")
+    sizes = plain["n"].drop("source only").unique()
+    ax.set_xticks(sizes, [f"{n:.0f}" for n in sizes])
+    ax.minorticks_off()
+    legend_below(ax)
+    return ax
+
+
 def _blocks(table: pd.DataFrame, embeddings: Order) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the title and the rows, from the top, of each embedding and pair of datasets."""
     order = order_of(table, "embedding", embeddings)

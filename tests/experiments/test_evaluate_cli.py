@@ -84,7 +84,7 @@ def test_a_full_report_writes_files_and_names_them(tiny_corpus, tmp_path, correc
     assert named[-1] == str(folder / "r.csv")
     assert (folder / "r.report.png").is_file() == (len(corrections) > 1)
     tables = {path.name: read_table(path) for path in folder.glob("*.csv")}
-    assert len(tables) == 5
+    assert len(tables) == 7
     # Without a correction there are no changes, but their columns.
     assert {name for name, table in tables.items() if table.empty} <= {"r.changes.csv"}
     assert {"change", "low", "high", "p", "p_holm"} <= set(tables["r.changes.csv"])
@@ -104,7 +104,7 @@ def test_tables_are_written_before_the_figure_is_drawn(tiny_corpus, tmp_path, mo
     arguments += ["--out", tmp_path / "r.csv", "--report", "full", "--jobs", 1]
     done = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
     assert isinstance(done.exception, ZeroDivisionError)
-    assert len(list(tmp_path.glob("r.*"))) == 8
+    assert len(list(tmp_path.glob("r.*"))) == 10
     assert len(read_table(tmp_path / "r.task.csv"))
 
 

@@ -9,6 +9,7 @@ from drawn import EMBEDDINGS, legend, lines, table, texts
 from matplotlib.figure import Figure
 
 from biasmir_utils import plots
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import PUBLISHED_DATASETS, PUBLISHED_EMBEDDINGS, published_figures
 
 LABELS = ["violin", "cello", "flute"]
@@ -219,3 +220,32 @@ def test_what_was_measured_again_is_open_and_named():
     np.testing.assert_allclose(again.get_xdata(), [0.7, 0.8])
     np.testing.assert_allclose(again.get_ydata(), ax.get_yticks())
     assert "another split" in legend(ax.figure)
+
+
+def test_worth_in_labels_has_a_line_for_each_correction():
+    columns = "correction mode alpha method n roc_auc gain low high"
+    worth = table(
+        columns,
+        ("none", "none", np.nan, "source only", 0, 0.70, 0.0, 0.0, 0.0),
+        ("leace", "global", 1.0, "source only", 0, 0.72, 0.02, 0.0, 0.04),
+        ("lda", "global", 1.0, "source only", 0, 0.69, -0.01, -0.02, 0.0),
+        *[
+            ("none", "none", np.nan, method, n, 0.7 + gain, gain, gain - 0.01, gain + 0.02)
+            for method, n, gain in (
+                ("fewshot", 10, 0.01), ("fewshot", 50, 0.04), ("target only", 10, -0.1),
+                ("target only", 50, -0.02), ("both", 300, 0.1),
+            )
+        ],
+        ("leace", "global", 1.0, "both", 300, 0.81, 0.11, 0.1, 0.12),
+    )  # fmt: skip
+    ax = plots.worth_in_labels(worth)
+    drawn = lines(ax)
+    np.testing.assert_allclose(drawn["source and n labels"], [[10, 0.71], [50, 0.74]])
+    np.testing.assert_allclose(drawn["both datasets"], [[300, 0.8]])
+    across = [line.get_ydata()[0] for line in ax.get_lines() if list(line.get_xdata()) == [0, 1]]
+    assert across == [0.70, 0.72, 0.69]
+    assert drawn["best correction: leace"][0, 1] == 0.72
+    (ends, *_) = (own.get_segments() for own in ax.collections)
+    np.testing.assert_allclose(np.array(ends)[:, :, 1], [[0.70, 0.73], [0.73, 0.76]])
+    with pytest.raises(ArgumentError, match="more than one row"):
+        plots.worth_in_labels(pd.concat([worth, worth]))
