@@ -237,7 +237,7 @@ def toy_correction(
 
     domains, positive = np.asarray(domain), np.asarray(y).astype(bool)
     second, look = list(looks(domains.tolist()).items())[-1]
-    size = {"figsize": (WIDTH, 6.2), "height_ratios": (3, 1)}
+    size: dict[str, Any] = {"figsize": (WIDTH, 6.2), "height_ratios": (3, 1)}
     figure, axes = plt.subplots(2, len(steps), squeeze=False, **size)
     for (title, (X, direction, boundary)), (above, below) in zip(
         steps.items(), axes.T, strict=True

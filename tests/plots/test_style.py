@@ -68,7 +68,6 @@ JUDGED = table("embedding correction information gain loss", ("yamnet", "lda", "
         ("domain_means", [{"": PLANE}, list("abc")], "two domains"),
         ("shift_arrows", [{"mfcc": PLANE}, list("ab")], "each of 3 points, found 2"),
         ("spectrogram", [np.zeros((100, 2)), 22_050], r"shape \(n_samples,\)"),
-        ("frames", [np.zeros((0, 5))], "n_frames"),
         ("train_test_pairs", [CHANGES[:0].assign(roc_auc=0.5)], "two test sets"),
         ("published_changes", [CHANGES.query("train_set == test_set")], "two different datasets"),
         ("published_pairs", [published_figures("mean")], "more than one row"),
