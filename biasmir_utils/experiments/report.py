@@ -280,7 +280,7 @@ def build_report(
         if corpus.shared_tracks and tracks_of[first] & tracks_of[second]
     ]
     summary, worth = _summary(plan, changes, task, shift), fewshot.label_worth(few)
-    if len(worth):
+    if "worth" in worth:
         of_corrections = worth[worth["method"].eq(fewshot.PLAIN_SOURCE)]
         summary = summary.merge(of_corrections[[*PAIR_SETTING, *fewshot.WORTH]], how="left")
     return Report(summary, changes, task, shift, few, worth, plan.kind, facts)

@@ -157,9 +157,11 @@ def test_a_report_names_the_best_correction_with_its_worth(corpus):
         (line,) = (line for line in told.splitlines() if line.startswith("Best across with toy"))
         assert f": {best.name}, " in line
         assert f"target: {best['worth']} (" in line
-    assert "| toy | alpha/beta | none | fewshot:n=10 |" in text
+    assert "| toy | alpha/beta | none | fewshot:n=10 | labelled target |" in text
     assert "| center | both:n=" in text
     assert pd.isna(summary.at["none", "worth"])
+    alone = evaluate(corpus, "toy", labels=["piano"], report=True, jobs=1)
+    assert "fewshot:n=10" in report_markdown(alone.report, alone.record)
     plain = evaluate(corpus, "toy", "lda", target="era", report=True, jobs=1)
     assert plain.report.few.empty
     assert "few labels" not in report_markdown(plain.report, plain.record)
