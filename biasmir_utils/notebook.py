@@ -10,7 +10,6 @@ import base64
 import html
 import io
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
@@ -38,7 +37,7 @@ _LEVEL_DB, _PEAK = -20.0, 0.89
 _FADE_SECONDS = 0.02
 _MP3_COMPRESSION = 0.85
 _MINUS = "\N{MINUS SIGN}"
-# What `with_interval` and `percent` write.
+# What `with_interval` writes.
 _WITH_INTERVAL = re.compile(rf"([+{_MINUS}]?[\d.,]+(?: %)?) (\[[^\]]*\])")
 _NUMBER = re.compile(rf"[+{_MINUS}]?[\d.,]+(?: %)?|nan|\N{{EN DASH}}")
 # Longer cells of a table are broken into lines.
@@ -107,67 +106,8 @@ def _computed(given: Any) -> dict[str, Any]:
     return {name: value(of) for name, of in (value(given) or {}).items()}
 
 
-def say(text: str) -> None:
-    """Display a text as Markdown: prose whose numbers were computed.
-
-    Parameters
-    ----------
-    text : str
-        Markdown. Line breaks and indentation within a paragraph are free, as in a source file. A
-        percent sign gets a space that no line breaks at, whether a format wrote it or not.
-    """
-    from IPython.display import Markdown, display
-
-    paragraphs = [" ".join(part.split()) for part in text.strip().split("\n\n")]
-    said = re.sub(r"(?<=\d) ?%", "\N{NO-BREAK SPACE}%", "\n\n".join(paragraphs))
-    display(Markdown(said))
-
-
-def holds(condition: object) -> None:
-    """Check that prose is true of this run; complain on stderr if it is not.
-
-    Prose says "most" and "hardly", which numbers from another corpus or seed may contradict.
-    Whoever runs a chapter that way is told so and can go on; the book's build refuses any
-    output on stderr, so that no false sentence gets into the book.
-
-    Parameters
-    ----------
-    condition : object
-        True if what the chapter says around here holds.
-    """
-    said = "What is said around here does not hold with these parameters"
-    if not condition:
-        print(f"{said}: it was written for the bundled corpus.", file=sys.stderr)
-
-
-def reveal(summary: str, text: str) -> None:
-    """Display an answer that is folded until the reader opens it.
-
-    Parameters
-    ----------
-    summary : str
-        What is seen at first.
-    text : str
-        What opens, plain text.
-    """
-    from IPython.display import HTML, display
-
-    inner = html.escape(" ".join(text.split()))
-    display(HTML(f"<details><summary>{html.escape(summary)}</summary><p>{inner}</p></details>"))
-
-
-def number(value: float, decimals: int = 3, sign: bool = False) -> str:
-    """Write a number with a true minus sign, none before a zero, and commas at thousands.
-
-    Parameters
-    ----------
-    value : float
-        Any finite number.
-    decimals : int
-        Digits after the point, 0 or more.
-    sign : bool
-        Whether a positive number gets its sign too.
-    """
+def _number(value: float, decimals: int = 3, sign: bool = False) -> str:
+    """Write a number with a true minus sign, none before a zero, and commas at thousands."""
     text = f"{abs(value):,.{decimals}f}"
     if not text.strip("0."):
         return text
@@ -183,27 +123,15 @@ def with_interval(
     ----------
     value, low, high : float
         The value, and the ends of its interval.
-    decimals, sign
-        As of `number`.
+    decimals : int
+        Digits after the point, 0 or more.
+    sign : bool
+        Whether a positive number gets its sign too.
     """
-    return "{} [{}, {}]".format(*(number(one, decimals, sign) for one in (value, low, high)))
+    return "{} [{}, {}]".format(*(_number(one, decimals, sign) for one in (value, low, high)))
 
 
-def percent(value: float, low: float, high: float, decimals: int = 0, sign: bool = False) -> str:
-    """Write a share with its interval in percent, such as `81 % [79 %, 83 %]`.
-
-    Parameters
-    ----------
-    value, low, high : float
-        The share, 1 for all, and the ends of its interval.
-    decimals, sign
-        As of `number`.
-    """
-    shares = (number(100 * share, decimals, sign) for share in (value, low, high))
-    return "{} % [{} %, {} %]".format(*shares)
-
-
-def listed(words: Iterable[Any]) -> str:
+def _listed(words: Iterable[Any]) -> str:
     """Join words as a sentence does: `a`, `a and b`, `a, b and c`."""
     *first, last = [str(word) for word in words] or [""]
     return f"{', '.join(first)} and {last}" if first else last
@@ -237,10 +165,10 @@ def show_table(
     def written(value: Any, column: Any) -> str:
         if isinstance(value, float):
             places = decimals if isinstance(decimals, int) else decimals.get(column, 3)
-            shown = number(value, places, column in signed)
+            shown = _number(value, places, column in signed)
             return "\N{EN DASH}" if pd.isna(value) else shown
         if isinstance(value, Integral) and not isinstance(value, bool):
-            return number(int(value), 0, column in signed)
+            return _number(int(value), 0, column in signed)
         return str(value)
 
     texts = {name: [written(value, name) for value in table[name]] for name in table}
@@ -342,8 +270,8 @@ def chapter_corpus(
     held = clips.groupby("dataset").count().gt(0).all()
     lacking = [f"clips with {name} in each" for name in needs if not held.get(name)]
     if len(found) != datasets or lacking:
-        needed = listed([f"{datasets} datasets", *lacking])
-        raise ArgumentError(f"{path}: this chapter needs {needed}; there are {listed(found)}")
+        needed = _listed([f"{datasets} datasets", *lacking])
+        raise ArgumentError(f"{path}: this chapter needs {needed}; there are {_listed(found)}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ArgumentError(f"SEED must be a whole number from 0 to {2**32 - 1}, not {seed!r}")
     used, plan = corpus.complete(names), plan_evaluation(corpus, names, seed=seed)
@@ -355,14 +283,16 @@ def chapter_corpus(
     }
     left = list(unfit.values())
     if not plan.tasks:
-        raise ArgumentError(f"{path}: no recogniser can be trained for {listed(left)}")
+        raise ArgumentError(f"{path}: no recogniser can be trained for {_listed(left)}")
     if not used.all():
         left.insert(0, f"{(~used).sum()} clips without an embedding")
         corpus = Corpus.load(path)  # one that has read no embedding yet
         corpus.clips = clips[used].reset_index(drop=True)
     corpus.targets = [target for target in corpus.targets if target.name not in unfit]
     if left:
-        say(f"Left out of this chapter: {listed(left)}.")
+        from IPython.display import Markdown, display
+
+        display(Markdown(f"Left out of this chapter: {_listed(left)}."))
     return corpus, names
 
 
@@ -403,7 +333,7 @@ def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
 def describe(corpus: Corpus, row: int) -> str:
     """Return what a clip is, in words: `solo: cello, classical`."""
     clip = corpus.clips.iloc[row]
-    labels = listed(label for label in corpus.labels if clip[label] >= 0.5) or "no label"
+    labels = _listed(label for label in corpus.labels if clip[label] >= 0.5) or "no label"
     group = "" if pd.isna(clip["group"]) else f", {str(clip['group']).replace('_', ' ')}"
     return f"{clip['dataset']}: {labels}{group}"
 

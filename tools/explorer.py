@@ -20,7 +20,6 @@ from sklearn.decomposition import PCA
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import make_correction
 from biasmir_utils.experiments import dataset_separability
-from biasmir_utils.notebook import listed
 from biasmir_utils.plots import looks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +58,7 @@ def clip_in_words(corpus: Corpus, row: int) -> str:
     """
     clip = corpus.clips.iloc[row]
     lead, *others = clip["instruments"].split()
-    with_others = f" with {listed(others)}" if others else ""
+    with_others = f" with {', '.join(others)}" if others else ""
     return f"{clip['dataset']}: {lead}{with_others}, {str(clip['group']).replace('_', ' ')}"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.notebook import encode_excerpt, number
+from biasmir_utils.notebook import encode_excerpt
 from explorer import EXCERPTS, FOLDER, ROOT, leads
 
 SECONDS = 2.5
@@ -99,7 +99,10 @@ def render_steps(out: Path, players: Path) -> None:
     track = draw_tracks(BAND, 3 * (TRACK + 1), SEED)[TRACK]
     task = Task(BAND, track, 0, find_soundfont(BAND.source.soundfont), SEED)
     production = draw_production(BAND.production, track, SEED)
-    facts = {**vars(production), "noise": number(production.noise_db, 0)}
+    facts = {
+        **vars(production),
+        "noise": f"{production.noise_db:.0f}".replace("-", "\N{MINUS SIGN}"),
+    }
     figures: list[str] = []
     before = None
     for name, wave in render_stages(task):

@@ -44,18 +44,6 @@ def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
-def checks_its_text(path: Path) -> bool:
-    """Tell whether a chapter's prose is Markdown only; the other chapters follow."""
-    return any("check_text(" in cell.source for cell in code_cells(path))
-
-
-@pytest.fixture
-def new_form(chapter) -> Path:
-    if not checks_its_text(chapter):
-        pytest.skip("a chapter whose cells still write sentences")
-    return chapter
-
-
 def glossary_terms() -> list[str]:
     text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
     return re.findall(r"^(\S.*)$", text.split("```{glossary}\n")[1].split("```")[0], re.MULTILINE)
@@ -135,40 +123,35 @@ def test_figures_have_caption_name_and_alternative_text(chapter):
         if "figure" not in settings:
             continue
         figures += 1
-        caption = settings["figure"].get("caption")
-        if checks_its_text(chapter):
-            assert caption is None
-            assert after.cell_type == "markdown"
-            assert after.metadata.tags == ["caption"]
-            caption = after.source
-            assert "\n\n" not in caption.strip()
+        assert "caption" not in settings["figure"]
+        assert after.cell_type == "markdown"
+        assert after.metadata.tags == ["caption"]
+        caption = after.source
+        assert "\n\n" not in caption.strip()
         assert len(caption) > 20
         assert re.fullmatch(r"fig-[a-z0-9-]+", settings["figure"]["name"])
         assert len(settings["image"]["alt"]) > 20
         assert settings["image"]["alt"] != caption
     assert figures
     captions = [cell for cell in cells if "caption" in tags(cell)]
-    assert len(captions) == (figures if checks_its_text(chapter) else 0)
+    assert len(captions) == figures
 
 
-# In the form whose prose is Markdown only
-
-
-def test_no_code_writes_a_sentence_and_one_call_checks_them_all(new_form):
-    cells = code_cells(new_form)
+def test_no_code_writes_a_sentence_and_one_call_checks_them_all(chapter):
+    cells = code_cells(chapter)
     for cell in cells:
         assert not re.search(r"\b(say|holds|number|listed|reveal)\b\(", cell.source), cell.source
     (check,) = (cell for cell in cells if "check_text(" in cell.source)
     assert tags(check) == {"remove-cell"}
-    for text in prose(new_form):
+    for text in prose(chapter):
         for paragraph in text.split("\n\n"):
             if not paragraph.lstrip().startswith(("|", "- ")):
                 assert paragraph.count("<!--") <= 6, "the rest belongs to a table or a figure"
 
 
-def test_what_is_hidden_is_one_call(new_form):
+def test_what_is_hidden_is_one_call(chapter):
     """But for the set-up: the cells up to the first that a reader sees, or the first heading."""
-    cells = read(new_form).cells
+    cells = read(chapter).cells
     begun = next(n for n, cell in enumerate(cells) if cell.source.startswith("## "))
     for cell in cells[begun:]:
         folded = tags(cell) & {"hide-input", "remove-input"}
@@ -189,10 +172,7 @@ def test_it_opens_with_what_is_learned_what_is_needed_and_how_long_it_takes(chap
     assert places == sorted(places)
     how_long = opening[places[2] :]
     assert re.search(r"(minutes|hour)\b.* to read", how_long)
-    if checks_its_text(chapter):
-        assert re.search(r"Run all cells: about \d+ s on two cores\b", " ".join(how_long.split()))
-    else:
-        assert "](../book/timings.md)" in how_long, "what the computing takes is measured"
+    assert re.search(r"Run all cells: about \d+ s on two cores\b", " ".join(how_long.split()))
 
 
 def test_it_closes_with_a_take_away_and_exercises_with_folded_solutions(chapter):
@@ -202,17 +182,8 @@ def test_it_closes_with_a_take_away_and_exercises_with_folded_solutions(chapter)
     starts = [at for at, cell in enumerate(cells) if re.match(r"\*\*\d\. ", cell.source)]
     for number, at in enumerate(starts, start=1):
         assert cells[at].source.startswith(f"**{number}. ")
-    if checks_its_text(chapter):
-        check_exercises(cells[starts[0] :], len(starts))
-        return
-    assert 2 <= len(starts) <= 4
-    for at in starts:
-        assert cells[at + 1].metadata.tags == ["hide-cell"]
-        assert "say(" in cells[at + 1].source, "an answer in words, not numbers alone"
-
-
-def check_exercises(cells: list, count: int) -> None:
-    """Two to think about, one to derive, one to code against an assert, and one open project."""
+    cells, count = cells[starts[0] :], len(starts)
+    # Two to think about, one to derive, one to code against an assert, and one open project.
     assert count == 5
     folds = sum(cell.source.count("<details><summary>") for cell in cells)
     assert folds >= 4, "all but the project have an answer"
