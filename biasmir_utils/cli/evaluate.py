@@ -139,6 +139,8 @@ def evaluate(
     from biasmir_utils import experiments
     from biasmir_utils.corpus import Corpus
 
+    if few_labels and report != "full":
+        raise click.UsageError("--few-labels is told of in a full report; add --report full.")
     paths = experiments.output_paths(out)
     paths.check()
     loaded = Corpus.load(corpus)

@@ -123,7 +123,8 @@ class External(Embedding):
             found = [_array(frames) for frames in self._batch(inputs)]
         except Exception as error:
             raise RuntimeError(f"{self._path}: {_said(error)}") from error
-        sizes = {self.dimension} if hasattr(self, "dimension") else {f.shape[-1] for f in found}
+        sizes = {n for frames in found for n in frames.shape[-1:]}
+        sizes = {getattr(self, "dimension", None)} - {None} or sizes
         for frames in found:
             if frames.ndim != 2 or frames.shape[1] not in sizes or frames.dtype.kind not in "fiu":
                 raise ModelError(

@@ -630,6 +630,7 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
         trial.column("lead", trial.train),
         sample_domain=np.repeat(trial.renderings.datasets, [len(deal.source), len(deal.target)]),
         sample_group=trial.column("group", trial.train),
+        sample_track=trial.column("track", trial.train),
         random_state=seed,
         draw=seed,
     )

@@ -191,6 +191,7 @@ class Plan:
             lines.append("  ".join([*about, *seed, f"[{', '.join(variants)}]"]))
         fits = sum(2 * len(task.variants) for task in self.tasks)
         total = f"{len(self.tasks)} tasks, {fits} recognisers"
+        total += ", and those with labels of the target" if self.tasks and self.tasks[0].few else ""
         lines += [*protocol.left_out_lines(self.data.left_out), *skipped_lines(self.skipped)]
         return "\n".join([*lines, *self.warnings, total])
 
@@ -715,6 +716,8 @@ def _few_label_rows(
         return
     X = [_corrected(fitted, part.X_train[own], task.pair[own]) for own in (1 - k, k)]
     y = [np.asarray(part.rows[own].y) for own in (1 - k, k)]
+    untested = ~target.is_tested(name)[part.rows[k].all]
+    X[1], y[1] = X[1][untested], y[1][untested]
     sets = [(fewshot.BOTH, len(y[1]), 0, np.concatenate(X), np.concatenate(y))]
     if fitted is None:
         sets += fewshot.few_label_sets(X[0], y[0], *clips[k], name, task.few, task.seed)

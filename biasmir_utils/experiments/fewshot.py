@@ -17,6 +17,8 @@ with the same recogniser (`method` in the table `few`):
     Trained on the clips that the recognisers of either dataset are trained on, together, without
     and with every correction: the plainest remedy, and what all labels are worth.
 
+Where a track of the target has clips in both parts, those of its training part are not taken.
+
 The weight of a labelled clip: as much as the source's clips have in all, divided by n, but never
 more than ten of them (`HEAVIEST`), and at least as one. It is repeated so often, which every
 recogniser understands; both classes count alike in all, as they always do. The logistic
@@ -70,10 +72,12 @@ def few_draws(
     Raises
     ------
     ArgumentError
-        If they were asked for where no label is recognised, or one is below 1.
+        If they were asked for where no label is recognised, or a number is below 1.
     """
-    if sizes and (kind != LABEL or min(sizes) < 1):
-        raise ArgumentError(f"few labels are for labels, and at least 1; found {sizes}, {kind}")
+    if sizes and kind != LABEL:
+        raise ArgumentError(f"few_labels are for labels; leave them out where a {kind} is told")
+    if min([draws, *(sizes or ())]) < 1:
+        raise ArgumentError(f"few_labels and draws must be at least 1, found {sizes} and {draws}")
     own = LABEL_SIZES if sizes is None and report and kind == LABEL else sizes or ()
     return tuple((n, draw) for draw in range(draws) for n in sorted(set(own)))
 
@@ -103,6 +107,7 @@ def few_label_sets(
         Method, number of labelled clips, number of the draw; rows and labels.
     """
     pool, truth = target.train_rows(label), target.labels[label]
+    pool = pool[~target.is_tested(label)[pool]]
     names, track = np.unique(target.tracks[pool].astype(str), return_inverse=True)
     for n, draw in (one for one in few if one[0] <= len(pool)):
         generator = np.random.default_rng([seed, draw, *f"{label} {target.name}".encode()])

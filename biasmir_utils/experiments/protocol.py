@@ -206,6 +206,11 @@ class DatasetClips:
         """Return the test rows that have a value: in which a label was observed."""
         return np.flatnonzero(~self.is_train & _observed(self.labels[name]))
 
+    def is_tested(self, name: str) -> NDArray[np.bool_]:
+        """Return which clips are of tracks that something is tested on."""
+        tested = set(self.tracks[self.test_rows(name)])
+        return np.array([track in tested for track in self.tracks], dtype=bool)
+
     def gaps(self, subject: Subject) -> list[str]:
         """Return the columns of a subject that have no honest score inside the dataset.
 

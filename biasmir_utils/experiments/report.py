@@ -519,18 +519,19 @@ def _summary(
     return summary
 
 
-def best_against_shift(report: Report) -> pd.DataFrame:
+def best_corrections(report: Report) -> pd.DataFrame:
     """Return the row of the summary of the best correction of each embedding and pair.
 
-    Best is the largest gain over `shift`; controls and what has seen the target's labels when it
-    was fitted, as its method needs, are no candidates. Empty where `shift` was not evaluated.
+    Best is the largest gain over `shift`, and where that was not evaluated the largest gain;
+    controls and what has seen the target's labels when it was fitted, as its method needs, are no
+    candidates.
     """
     table = report.summary
-    if "gain_over_shift" not in table:
-        return table.iloc[:0]
+    gain = table.get("gain_over_shift", table.get("gain", pd.Series(np.nan, table.index)))
     control = table["correction"].str.match(rf"({NONE}|{SHIFT}|random|{PLACEBO})(:|$)|k$")
-    own = table[~control & table["needs"].ne(LABELLED) & table["gain_over_shift"].notna()]
-    return own.groupby(["embedding", "pair"], sort=False).head(1)
+    gain = gain[~control & table["needs"].ne(LABELLED) & gain.notna()]
+    blocks = [table.loc[gain.index, name] for name in ("embedding", "pair")]
+    return table.loc[gain.groupby(blocks, sort=False).idxmax()]
 
 
 # Texts in which what comes from data stays text
@@ -579,6 +580,9 @@ def rendered(template: str, plain: Callable[[Any], str] = str, **values: Any) ->
     environment.filters["paragraphs"] = lambda text: [
         Markup(" ".join(own.split())) for own in re.split(r"\n\s*\n", text) if own.strip()
     ]
+    environment.filters["interval"] = lambda low, high: Markup(
+        "" if np.isnan(low) else f" [{low:+.3f}, {high:+.3f}]"
+    )
     environment.filters["wrapped"] = lambda text, indent: Markup(
         textwrap.fill(text, 100, subsequent_indent=" " * indent)
     )
@@ -644,7 +648,7 @@ def _text(
         record=record,
         report=report,
         brier_is_blank=bool(len(brier) and brier.isna().all()),
-        best=best_against_shift(report).to_dict("records"),
+        best=best_corrections(report).to_dict("records"),
         controls=[
             name
             for name in ("random", PLACEBO)
@@ -676,8 +680,7 @@ def _gains(report: Report) -> pd.DataFrame:
             if f"gain_over_{control}" in summary:
                 table[f"gain over {control}"] = _with_interval(summary, f"gain_over_{control}")
     if "worth" in summary:
-        ends = " [" + summary["worth_low"] + ", " + summary["worth_high"] + "]"
-        table["worth in labels"] = (summary["worth"] + ends).fillna("")
+        table["worth in labels"] = _between(*(summary[name].fillna("") for name in fewshot.WORTH))
     table["change of the smallest across"] = _numbers(summary, "worst_label_across", "+")
     if len(report.facts["seeds"]) > 1:
         table["seed SD"] = _numbers(summary, "gain_seed_sd")
@@ -773,7 +776,12 @@ def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> pd.Series:
 
 def _with_interval(table: pd.DataFrame, column: str) -> pd.Series:
     value, low, high = (_numbers(table, f"{column}{end}", "+") for end in ("", "_low", "_high"))
-    return (value + " [" + low + ", " + high + "]").where(value != "", "")
+    return _between(value, low, high)
+
+
+def _between(value: pd.Series, low: pd.Series, high: pd.Series) -> pd.Series:
+    """Return values with the ends of their intervals, where there are any."""
+    return value + (" [" + low + ", " + high + "]").where((value != "") & (low != ""), "")
 
 
 def _p_values(table: pd.DataFrame, column: str) -> pd.Series:

@@ -760,7 +760,8 @@ def left_over(
         if without_quiet:
             X = X[:, mode(X[is_train], axis=0).count <= QUIET_SHARE * is_train.sum()]
         order = np.random.default_rng(seed).permutation(np.flatnonzero(is_train))
-        fresh, track = np.flatnonzero(~is_train), clips["track"].to_numpy(dtype=str)[~is_train]
+        tracks = clips["track"].to_numpy(dtype=str)
+        fresh, track = np.flatnonzero(~is_train), tracks[~is_train]
         if corpus.shared_tracks:
             compared, _ = compared_rows(domain[fresh], track)
             fresh, track = fresh[compared], track[compared]
@@ -768,9 +769,8 @@ def left_over(
             if size > len(order):
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
             fitted = order[:size]
-            correction = fit_correction(
-                spec, X[fitted], sample_domain=domain[fitted], random_state=seed, draw=seed
-            )
+            told_of = {"sample_domain": domain[fitted], "sample_track": tracks[fitted]}
+            correction = fit_correction(spec, X[fitted], **told_of, random_state=seed, draw=seed)
             seen, unseen = (
                 correction.transform(X[part], sample_domain=domain[part])
                 for part in (fitted, fresh)

@@ -45,6 +45,9 @@ MODULE = """
     def always(waveform, sample_rate):
         raise KeyError("weights")
 
+    def number(waveform, sample_rate):
+        return 1.0
+
     def flat(waveform, sample_rate):
         return waveform[:5]
 
@@ -173,6 +176,7 @@ def test_errors_name_the_module_and_the_clip(theirs, corpus):
     [
         ("missing", ArgumentError, "cannot be imported .*package.module:Name"),
         ("nothing", ArgumentError, "neither a callable nor with a method 'embed'"),
+        ("number", ModelError, r"expected numbers of shape \(frames, \), found float64 of \(\)"),
         ("flat", ModelError, r"expected numbers of shape \(frames, 5\), found float32 of \(5,\)"),
     ],
 )

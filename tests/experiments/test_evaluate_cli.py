@@ -98,6 +98,13 @@ def test_a_full_report_writes_files_and_names_them(tiny_corpus, tmp_path, correc
         assert "[none, lda global, center global]" in run(*arguments, "--dry-run")
 
 
+def test_few_labels_without_a_report_are_refused_before_any_work(tiny_corpus, tmp_path):
+    arguments = [tiny_corpus, "--few-labels", 5, "--out", tmp_path / "r.csv"]
+    done = CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+    assert done.exit_code == 2
+    assert "add --report full" in done.output
+
+
 def test_tables_are_written_before_the_figure_is_drawn(tiny_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("biasmir_utils.plots.gain_and_loss", lambda *_, **__: 1 / 0)
     arguments = [tiny_corpus, "--embedding", "toy", "--correction", "lda", "--labels", "piano"]

@@ -169,8 +169,32 @@ def test_a_report_names_the_best_correction_with_its_worth(corpus):
 
 @pytest.mark.parametrize(
     ("asked", "told"),
-    [({"few_labels": [0]}, "at least 1"), ({"few_labels": [5], "target": "era"}, "are for labels")],
+    [
+        ({"few_labels": [0]}, "at least 1"),
+        ({"draws": 0, "report": True}, "at least 1"),
+        ({"few_labels": [5], "target": "era"}, "are for labels"),
+    ],
 )
 def test_what_cannot_be_is_refused(corpus, asked, told):
     with pytest.raises(ArgumentError, match=told):
         evaluate(corpus, "toy", **asked)
+
+
+def test_clips_of_tracks_that_are_tested_are_not_among_the_labelled_ones(corpus):
+    clips = corpus.clips
+    of_beta = clips["dataset"].eq("beta") & clips["piano"].notna()
+    tested = clips[of_beta & clips["split"].eq("test")]
+    torn = clips[of_beta & clips["split"].eq("train")].groupby("track")["clip"].first().iloc[:6]
+    # Six tracks of the training part are tested, too.
+    clips["track"] = clips["track"].where(
+        ~clips["clip"].isin(tested["clip"].iloc[:6]),
+        clips["clip"].map(dict(zip(tested["clip"], torn.index, strict=False))),
+    )
+    Recorder.seen.clear()
+    asked = {"labels": ["piano"], "few_labels": [40], "draws": 1, "jobs": 1}
+    few = evaluate(corpus, "toy", recogniser=f"{__name__}:Recorder", **asked).few
+    assert set(few["method"]) == {"source only", "both", "fewshot", "target only"}
+    rows = {one.astype(np.float32).tobytes(): k for k, one in enumerate(corpus.embedding("toy"))}
+    for seen in Recorder.seen[2:5]:  # both, fewshot, target only
+        own = clips.iloc[[rows[one.astype(np.float32).tobytes()] for one in seen[:, :-1]]]
+        assert not set(own.query("dataset == 'beta'")["track"]) & set(torn.index)

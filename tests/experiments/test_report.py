@@ -406,3 +406,16 @@ def test_a_name_in_results_and_report_has_one_value(corpus, target):
     for metric in told:
         for pair, value in means[metric].mean().items():
             assert own[(*pair, metric)] == pytest.approx(value, abs=1e-6), metric
+
+
+def test_no_control_is_named_best_and_one_label_has_no_interval_of_its_worth(corpus):
+    names = ["random", "placebo:lda", "lda", "leace:given=label"]
+    found = evaluate(corpus, "toy", names, labels=["piano"], report=True, few_labels=[10], jobs=1)
+    for text in (found.summary(), report_markdown(found.report, found.record)):
+        (line,) = (line for line in text.splitlines() if line.startswith("Best across with"))
+        assert ": lda, " in line
+        assert line.rstrip(".").split("target: ")[1] in ("none", "under 10", "over 10")
+        assert "[, ]" not in text
+        assert "nan" not in text
+    controls = evaluate(corpus, "toy", ["shift", "random"], report=True, jobs=1)
+    assert "best correction" not in controls.summary()

@@ -18,7 +18,7 @@ from small_sounds import add_embedding
 
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target
-from biasmir_utils.corrections import make_correction, parse_correction
+from biasmir_utils.corrections import fit_correction, make_correction, parse_correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     compared_rows,
@@ -610,3 +610,14 @@ def test_the_seed_decides_of_the_clips_and_of_a_random_subspace(shifted):
 def test_too_large_a_size_is_refused(shifted):
     with pytest.raises(ArgumentError, match="there are 320 training clips"):
         left_over(shifted, "toy", "lda", sizes=[321])
+
+
+def test_what_a_placebo_leaves_is_that_of_whole_tracks_permuted(shifted, monkeypatch):
+    clips = shifted.clips
+    monkeypatch.setitem(clips, "track", clips["track"].str[:-1])  # longer ones
+    train = np.random.default_rng(0).permutation(np.flatnonzero(clips["split"] == "train"))
+    X, domain = shifted.embedding("toy").astype(float), clips["dataset"].to_numpy(str)
+    told = {"sample_domain": domain[train], "sample_track": clips["track"].to_numpy(str)[train]}
+    seen = fit_correction("placebo:leace", X[train], **told, draw=0).transform(X[train])
+    found = left_over(shifted, "toy", "placebo:leace")["fitted_gap"].item()
+    assert found == pytest.approx(mean_gap(seen, domain[train]))
