@@ -375,20 +375,17 @@ def hear(corpus: Corpus, rows: Iterable[int], words: Iterable[str] = ()) -> None
     """
     from IPython.display import Markdown, display
 
-    chosen = list(rows)
-    before = [*words, *[""] * len(chosen)][: len(chosen)]
-    told = [
-        f"{word} {describe(corpus, row)}".strip() for word, row in zip(before, chosen, strict=True)
-    ]
-    if chosen:
-        paths = [corpus.audio_path(row) for row in chosen]
-        players(
-            {
-                text[0].upper() + text[1:]: path
-                for text, path in zip(told, paths, strict=True)
-                if path
-            }
-        )
+    chosen, before = list(rows), list(words)
+    clips: dict[str, Path] = {}
+    for number, row in enumerate(chosen):
+        word = before[number] if number < len(before) else ""
+        text, path = f"{word} {describe(corpus, row)}".strip(), corpus.audio_path(row)
+        text = text[0].upper() + text[1:]
+        while text in clips:  # another clip that is described alike
+            text += ", another"
+        clips |= {text: path} if path else {}
+    if clips:
+        players(clips)
     else:
         display(Markdown("*This corpus has no clip that could be heard here.*"))
 

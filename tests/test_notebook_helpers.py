@@ -189,6 +189,8 @@ class TestExamples:
         assert captions == [f"First. {first}", second[0].upper() + second[1:]]
         notebook.hear(demo, notebook.examples(demo, "cello", each=0))
         assert "no clip" in shown[1].data
+        notebook.hear(demo, [rows[0], rows[0]])
+        assert shown[2].data.count("<audio") == 2, "clips that are described alike"
 
 
 class TestNeighbours:

@@ -445,12 +445,7 @@ def probe(
             row |= {"folds": folds[how], "dataset": name}
             row |= {"n_clips": len(clips), "n_tracks": len(tracks.drop_duplicates())}
             row |= {"roc_auc": one.roc_auc, "sd": float(one.fold_roc_auc.std(ddof=1))}
-            row |= {
-                "chance": chance.chance,
-                "chance_min": np.nanmin(drawn)
-                if len(drawn) and not np.isnan(drawn).all()
-                else np.nan,
-            }
+            row |= {"chance": chance.chance, "chance_min": pd.Series(drawn).min()}
             rows.append({**row, "chance_max": chance.chance_high})
     return pd.DataFrame(rows)
 
