@@ -156,6 +156,14 @@ def read_json(path: Path) -> Any:
     return content
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the record in a JSON file; empty if there is none."""
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def json_bytes(content: Any) -> bytes:
     """Return indented JSON in UTF-8; NaN is a `ValueError`.
 

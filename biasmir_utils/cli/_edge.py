@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -77,6 +78,17 @@ def echo(text: str, err: bool = False) -> None:
     except OSError as error:
         error.filename = error.filename or ("standard error" if err else "standard output")
         raise
+
+
+def write_figure(path: Path, draw: Callable[..., Any], *given: Any, **options: Any) -> None:
+    """Write the figure that a function draws, whole or not at all."""
+    import matplotlib as mpl
+
+    from biasmir_utils.files import atomic_path
+
+    with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
+        drawn = draw(*given, **options)
+        getattr(drawn, "figure", drawn).savefig(temporary, dpi=150)
 
 
 def _echo_warning(message: Warning | str, *others: Any) -> None:

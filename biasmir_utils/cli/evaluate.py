@@ -138,6 +138,7 @@ def evaluate(
     """
     from biasmir_utils import experiments
     from biasmir_utils.corpus import Corpus
+    from biasmir_utils.plots import gain_and_loss
 
     if few_labels and report != "full":
         raise click.UsageError("--few-labels is told of in a full report; add --report full.")
@@ -183,19 +184,8 @@ def evaluate(
     )
     written = experiments.write_evaluation(evaluation, out, own or None)
     if evaluation.report is not None and evaluation.report.has_figure:
-        _draw(evaluation.report, paths.figure)
+        report_of = evaluation.report
+        _edge.write_figure(paths.figure, gain_and_loss, report_of.summary, metric=report_of.heading)
         written.insert(-1, paths.figure)
     _edge.echo(evaluation.summary())
     _edge.echo(f"Written: {', '.join(str(path) for path in written)}")
-
-
-def _draw(report: Any, path: Path) -> None:
-    """Write the figure of a full report."""
-    import matplotlib as mpl
-
-    from biasmir_utils.files import atomic_path
-    from biasmir_utils.plots import gain_and_loss
-
-    with mpl.rc_context({"backend": "agg"}), atomic_path(path) as temporary:
-        figure = gain_and_loss(report.summary, metric=report.heading)
-        figure.savefig(temporary, dpi=150)

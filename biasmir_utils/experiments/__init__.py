@@ -5,7 +5,7 @@
 - `falls`, `changes`, `bootstrap_scores`: what is lost and gained, and how sure that is;
 - `Report`: what corrections gain, lose and leave;
 - `probe`, `dataset_separability`: how well the dataset can be read from an embedding;
-- `compare`, `reproduce`: the paper's own results, and ours beside them;
+- `compare`, `reproduce`: the paper's own results, and ours beside them; `join_runs`: our runs;
 - `judge_on_renderings`: corrections where the true shift is known.
 
 Functions here take a `Corpus` or plain arrays, return tables, and write no files, but those whose
@@ -94,6 +94,7 @@ from biasmir_utils.experiments.results import (
     check_table_outputs as check_table_outputs,
     check_table_path as check_table_path,
     falls as falls,
+    join_runs as join_runs,
     mean_over_labels as mean_over_labels,
     read_table as read_table,
     result_columns as result_columns,

@@ -21,7 +21,6 @@ authors' own extraction of the three embeddings.
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +40,7 @@ from biasmir_utils.experiments import run
 from biasmir_utils.experiments.report import rendered
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
 from biasmir_utils.experiments.stats import Cell, FloatArray, Samples, interval
-from biasmir_utils.files import atomic_path, sha256, versions, write_json
+from biasmir_utils.files import atomic_path, json_object, sha256, versions, write_json
 
 PUBLISHED_EMBEDDINGS = ("vggish", "openl3", "yamnet")
 PUBLISHED_CORRECTIONS = ("none", "lda", "mlda", "k", "klda", "mklda")
@@ -770,7 +769,7 @@ def _is_done(parameters: Any, corpus: Corpus, paths: run.OutputPaths, scores: bo
     """Tell whether the results are there, of these parameters, data and program."""
     if not paths.results.is_file() or (scores and not paths.scores.is_file()):
         return False
-    record = _read_json(paths.record)
+    record = json_object(paths.record)
     made_by = record.get("versions", {}).get("biasmir_utils")
     known = (record.get("parameters"), record.get("data"), made_by)
     return known == (parameters, corpus.data_sums(), versions()["biasmir_utils"])
@@ -784,7 +783,7 @@ def _compared(
         "results": {path.name: sha256(path) for path in files},
         "biasmir_utils": versions()["biasmir_utils"],
     }
-    record = _read_json(table.with_suffix(".json"))
+    record = json_object(table.with_suffix(".json"))
     if report.is_file() and table.is_file() and record.get("made_from") == made_from:
         say(f"4/4 compare: done before, {table}")
         return report.read_text(encoding="utf-8")
@@ -795,11 +794,3 @@ def _compared(
         temporary.write_text(text, encoding="utf-8")
     write_comparison(found, table, made_from=made_from)
     return text
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty if there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}

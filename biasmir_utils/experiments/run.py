@@ -243,7 +243,8 @@ class Evaluation:
     scores : pandas.DataFrame or None
         The columns of `SCORE_COLUMNS`: a row for each test clip of each of those rows.
     record : dict
-        Parameters, versions, sums of the data, clips left out, labels skipped, warnings.
+        Parameters, versions, sums of the data, dimensions of the embeddings, clips left out, labels
+        skipped, warnings.
     report : Report or None
         The full report, if it was asked for.
     few : pandas.DataFrame
@@ -374,16 +375,16 @@ def run_plan(
         raise ArgumentError(f"no label can be evaluated: {'; '.join([*reasons][:5])}")
     store = TaskStore(resume) if resume else None
     found = _run_tasks(plan, scores or plan.report, jobs, progress, store, scheduler)
-    name = plan.data.corpus.name
+    corpus = plan.data.corpus
     skipped = [*plan.skipped, *(entry for result in found for entry in result.skipped)]
-    rows = [{"corpus": name, **row} for result in found for row in result.rows]
+    rows = [{"corpus": corpus.name, **row} for result in found for row in result.rows]
     if not rows:
         raise ArgumentError("\n".join(["nothing can be evaluated", *skipped_lines(skipped)[:5]]))
     results = pd.DataFrame(rows, columns=list(result_columns(plan.kind)))
     table = None
     if scores:
         parts = [
-            pd.DataFrame({"corpus": name, **{k: key[k] for k in KEY_COLUMNS[1:]}, **arrays})
+            pd.DataFrame({"corpus": corpus.name, **{k: key[k] for k in KEY_COLUMNS[1:]}, **arrays})
             for result in found
             for key, arrays in result.scores
         ]
@@ -391,7 +392,8 @@ def run_plan(
     record = {
         "parameters": plan.parameters,
         "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "joblib"),
-        "data": plan.data.corpus.data_sums(),
+        "data": corpus.data_sums(),
+        "dimensions": {one: corpus.dimension(one) for one in plan.parameters["embeddings"]},
         "left_out": plan.data.left_out,
         "skipped": skipped,
         "warnings": list(

@@ -26,6 +26,7 @@ from biasmir_utils.plots.scores import (
     dots_and_whiskers as dots_and_whiskers,
     falls as falls,
     gain_and_loss as gain_and_loss,
+    joined_runs as joined_runs,
     published_changes as published_changes,
     published_pairs as published_pairs,
     ranking as ranking,

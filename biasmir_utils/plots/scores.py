@@ -175,6 +175,28 @@ def changes(table: pd.DataFrame, **options: Any) -> Axes:
 
 
 @style()
+def joined_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw what each model of several runs reaches in-domain and across, and the dataset probe.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `biasmir_utils.experiments.join_runs`. Fall and dimension stand under the names.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+    """
+    check_table(table, ["run", "embedding", "correction", "mode", "alpha", "pair"], "across")
+    size = table["dimension"].map(lambda n: "" if pd.isna(n) else f", {n:,.0f} dimensions")
+    text = table["run"] + ": " + table["embedding"] + ", " + _correction_names(table) + "\n"
+    text += (table["pair"] + ", " if table["pair"].nunique() > 1 else "") + "fall "
+    table = table.assign(text=text + table["fall"].map("{:.3f}".format).map(signed_text) + size)
+    names = {"in_domain": "in-domain", "across": "across", "probe": "dataset probe"}
+    long = table.rename(columns=names).melt("text", list(names.values()), "what")
+    how: dict[str, Any] = {"row": "text", "by": "what", "missing": "no probe", "skip": 2}
+    return dots_and_whiskers(long.dropna(), value="value", **how, ax=ax)
+
+
+@style()
 def change_by_label(
     table: pd.DataFrame, *, order: Order = None, labels: Order = None, ax: Axes | None = None
 ) -> Axes:

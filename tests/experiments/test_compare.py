@@ -21,10 +21,12 @@ from biasmir_utils.experiments import (
     evaluate,
     falls,
     interval_over_labels,
+    join_runs,
     published_claims,
     published_figures,
     read_table,
     write_comparison,
+    write_evaluation,
     write_table,
 )
 
@@ -430,3 +432,94 @@ def test_not_checked_claims_are_written_without_numbers(evaluated, tmp_path):
     assert close["ours"] is None
     assert record["note"] == "x"
     assert len(pd.read_parquet(tmp_path / "c.parquet"))
+
+
+# Several runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two evaluations of one corpus, the first with a full report."""
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = make_tiny_corpus(folder / "tiny")
+    first = evaluate(corpus, "toy", ["none", "lda"], report=True, few_labels=[10], jobs=1)
+    write_evaluation(first, folder / "a.csv")
+    write_evaluation(evaluate(corpus, "toy2", seeds=2, jobs=1), folder / "b.csv")
+    return folder
+
+
+def test_runs_stand_beside_one_another(runs):
+    table, notes = join_runs([runs / "a.csv", runs / "b.csv"])
+    assert sorted(zip(table["run"], table["embedding"], table["correction"], strict=True)) == [
+        ("a", "toy", "lda"),
+        ("a", "toy", "none"),
+        ("b", "toy2", "none"),
+    ]
+    assert table["across"].is_monotonic_decreasing
+    assert (table["n_labels"] == 2).all()
+    for row in table.to_dict("records"):
+        own = falls(read_table(runs / f"{row['run']}.csv"))
+        own = own[own["correction"] == row["correction"]]
+        for name, column in {"in_domain": "in_domain", "across": "cross", "fall": "fall"}.items():
+            assert row[name] == pytest.approx(own[column].mean())
+    report = read_table(runs / "a.report.csv").set_index("correction")["linear_probe"]
+    probes = table.set_index(["run", "correction"])["probe"]
+    assert probes["a"].to_dict() == pytest.approx(report.to_dict())
+    assert np.isnan(probes["b", "none"])
+    assert table.set_index("run")["dimension"].to_dict() == {"a": 8, "b": 12}
+    # toy2 lacks two clips of beta: said, as the seeds are.
+    assert "the runs differ in seed: 42 (a); 42, 43 (b)" in notes
+    lacking = "{'alpha': 0, 'beta': 0} (a); {'alpha': 0, 'beta': 2} (b)"
+    assert f"the runs differ in left out: {lacking}" in notes
+    assert not [note for note in notes if "clips.parquet" in note or "corpus" in note]
+
+
+def test_all_means_are_over_the_labels_that_all_rows_have(runs, tmp_path):
+    """A label without one of its two falls in one row counts nowhere."""
+    results = read_table(runs / "b.csv")
+    inside = results["train_set"].eq("beta") & results["test_set"].eq("beta")
+    gap = results.assign(roc_auc=results["roc_auc"].mask(inside & results["label"].eq("voice")))
+    write_table(gap.assign(corpus="other"), tmp_path / "b.csv")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    for folder, table in (("one", read_table(runs / "a.csv")), ("two", gap)):
+        write_table(table, tmp_path / folder / "results.csv")
+    files = [tmp_path / folder / "results.csv" for folder in ("one", "two")]
+    table, notes = join_runs([*files, tmp_path / "b.csv"])
+    assert set(table["run"]) == {"one", "two", "b"}
+    assert (table["n_labels"] == 1).all()
+    own = falls(read_table(files[0])).query("label == 'piano' and correction == 'lda'")
+    lda = table.set_index("correction").loc["lda"]
+    assert (lda["fall"], lda["pair"]) == (pytest.approx(own["fall"].mean()), "alpha/beta")
+    assert table["dimension"].isna().all()
+    assert "left out, as not all have both falls: voice (alpha/beta)" in notes
+    assert "the runs differ in corpus: tiny (one); tiny (two); other (b)" in notes
+    fewer = read_table(files[0]).assign(n_test=7)
+    write_table(fewer, files[0])
+    assert any("differ in test sets, as in clips of piano" in n for n in join_runs(files)[1])
+    write_table(fewer[fewer["label"] == "voice"], files[0])
+    for given, message in (
+        (files, "no label in common; left out, .*: piano .*, voice"),
+        ([files[0], files[0]], "two runs have one name"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            join_runs(given)
+
+
+def test_the_command_joins_several_runs(runs, tmp_path):
+    files, out = (runs / "a.csv", runs / "b.csv"), tmp_path / "c.csv"
+    output = run(*files, "--out", out)
+    for word in ("in_domain", "toy2", "Note: the runs differ in seed", f"{out.stem}.png"):
+        assert word in output
+    known, _ = join_runs(files)
+    pd.testing.assert_frame_equal(read_table(out), known, check_dtype=False)
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["files"] == ["c.json", "c.png", "c.csv"]
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    run(*files, "--out", out)  # which replaces its own
+    assert "already, which it does not replace" in run(*files, "--out", files[0], code=1)
+    (tmp_path / "d.png").write_text("a picture of somebody's")
+    assert "d.png" in run(*files, "--out", tmp_path / "d.csv", code=1)
+    assert not (tmp_path / "d.csv").exists()
+    assert "--scores goes with one table" in run(*files, "--scores", files[0], code=2)
+    assert "no column 'corpus'" in run(files[0], runs / "a.few.csv", code=1)

@@ -57,6 +57,20 @@ class TestDotsAndWhiskers:
         assert np.isnan(lines(ax)["solo"][1, 0])
         assert lines(ax)["solo"][2, 0] == solo.set_index("label").at["flute", "roc_auc"]
 
+    def test_joined_runs_stand_with_their_probe_fall_and_size(self):
+        columns = "run embedding correction mode alpha pair in_domain across fall probe dimension"
+        rows = table(
+            columns,
+            ("a", "yamnet", "none", "none", np.nan, "x/y", 0.8, 0.7, 0.1, 0.9, 1024),
+            ("b", "mert", "lda", "global", 1.0, "x/y", 0.7, 0.75, -0.05, np.nan, None),
+        )
+        ax = plots.joined_runs(rows)
+        assert texts(ax)[0] == "a: yamnet, none\nfall 0.100, 1,024 dimensions"
+        assert texts(ax)[1] == "b: mert, lda\nfall \N{MINUS SIGN}0.050"
+        assert lines(ax)["across"][:, 0].tolist() == [0.7, 0.75]
+        assert lines(ax)["dataset probe"][0, 0] == 0.9
+        assert "no probe" in [text.get_text() for text in ax.texts]
+
     def test_falls_and_changes_are_drawn_around_zero(self):
         table = pd.DataFrame({"label": LABELS, "fall": [0.1, 0.05, -0.02]})
         ax = plots.falls(table)
