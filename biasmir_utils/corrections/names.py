@@ -13,7 +13,9 @@ that methods share:
   draws orthogonal basis functions, for less error at the same cost).
 
 Other options are parameters of the method, for instance ``lda:shrinkage=0.1``. ``placebo:NAME`` is
-the control for a correction: the same, fitted with the datasets of whole tracks permuted.
+the control for a correction: the same, fitted with the datasets of whole tracks permuted. An
+evaluation looks for the groups of ``groups=auto`` before that, with the true datasets, so that a
+placebo has the groups of its correction.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ Where a track of the target has clips in both parts, those of its training part 
 
 The weight of a labelled clip: as much as the source's clips have in all, divided by n, but never
 more than ten of them (`HEAVIEST`), and at least as one. It is repeated so often, which every
-recogniser understands; both classes count alike in all, as they always do. The logistic
+recogniser understands, though what one holds out to choose a setting (ridge, mlp) may then
+hold copies of what it trains on; both classes count alike in all, as they always do. The logistic
 recogniser keeps the C that it chose on the source's clips (but for `target only`), since the folds
 of a few clips tell nothing of it.
 
