@@ -154,9 +154,9 @@ def interval(
 ) -> tuple[float, float]:
     """Return the percentile interval of a figure from its draws; NaN where these are too few.
 
-    There is none where more than `MOST_UNDEFINED` of the draws have no value. Of one label that is
-    so where a class has fewer than about five tracks, of which 1 draw in 150 has none; its
-    interval would hold the truth three times out of four instead of 95 times out of 100.
+    There is none where more than `MOST_UNDEFINED` of the draws of tracks have no value. Of one
+    label that is so where a class has fewer than about five tracks, of which 1 draw in 150 has
+    none; its interval would hold the truth three times out of four instead of 95 times out of 100.
 
     Parameters
     ----------
@@ -171,7 +171,8 @@ def interval(
     if not 0 < level < 1:
         raise ArgumentError(f"level must lie between 0 and 1, found {level}")
     again = draws[1:][~np.isnan(draws[1:])]
-    if not len(again) or len(again) < (1 - MOST_UNDEFINED) * len(draws[1:]):
+    enough = n_values is not None or len(again) >= (1 - MOST_UNDEFINED) * len(draws[1:])
+    if not (len(again) and enough):
         return float("nan"), float("nan")
     tail = (1 - level) / 2
     ends = np.quantile(again, [tail, 1 - tail])
