@@ -26,6 +26,7 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.evaluate import (
+    PAPER_SEED,
     Plan,
     Task,
     TaskResult,
@@ -34,8 +35,10 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.fewshot import FEW_COLUMNS
+from biasmir_utils.experiments.fewshot import FEW_COLUMNS, FEW_DRAWS
 from biasmir_utils.experiments.protocol import (
+    CLIPS,
+    LABELS,
     DatasetClips,
     array_sum,
     left_out_lines,
@@ -279,11 +282,19 @@ def evaluate(
     corrections: str | Iterable[str | Correction] = ("none",),
     modes: str | Sequence[str] = ("global",),
     *,
+    labels: Sequence[str] | None = None,
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
+    seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
+    match: str = CLIPS,
+    few_labels: Sequence[int] | None = None,
+    draws: int = FEW_DRAWS,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
     scheduler: str | None = None,
-    **asked: Any,
 ) -> Evaluation:
     """Train and test recognisers inside and across the datasets of a corpus.
 
@@ -346,7 +357,21 @@ def evaluate(
         If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
         with the reason in `record["skipped"]`.
     """
-    plan = plan_evaluation(corpus, embeddings, corrections, modes, **asked)
+    plan = plan_evaluation(
+        corpus,
+        embeddings,
+        corrections,
+        modes,
+        labels=labels,
+        target=target,
+        recogniser=recogniser,
+        seed=seed,
+        seeds=seeds,
+        report=report,
+        match=match,
+        few_labels=few_labels,
+        draws=draws,
+    )
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
 
