@@ -1,6 +1,6 @@
 """What labels of the target are worth, and both datasets in training, on the three bundled corpora.
 
-Run: ``python benchmarks/few_labels.py`` (about an hour on one core; ``--seeds 1`` a fifth of that).
+Run: ``python benchmarks/few_labels.py`` (20 minutes on one core; ``--seeds 1``: a fifth).
 Results: `benchmarks/results/few_labels.md`, with the commit that made them.
 """
 
@@ -26,6 +26,7 @@ CORPORA: dict[str, tuple[tuple[int, ...], tuple[str, str]]] = {
     "recordings": ((10, 20, 50, 100), ("freesound", "studio")),
     "counterfactual": ((10, 50, 200), ("bandfont_bandchain", "solofont_solochain")),
 }
+METHODS = ["source only", "fewshot", "target only", "both"]
 ABOUT = """Mean ROC-AUC over labels and both directions, tested across datasets on the same clips
 throughout; the worst label; the gain against no correction and no label of the target, with 95 %
 intervals from labels drawn again. fewshot: the source's training clips and n labelled ones of the
@@ -41,7 +42,9 @@ def measured(name: str, embeddings: list[str], labels: int | None, seeds: int) -
     asked = {"labels": corpus.labels[:labels], "seeds": seeds, "few_labels": sizes}
     plan = plan_evaluation(corpus, embeddings, CORRECTIONS, **asked)
     plan = replace(plan, tasks=[task for task in plan.tasks if task.pair == pair])
-    return label_worth(run_plan(plan, jobs=1).few)
+    table = label_worth(run_plan(plan, jobs=1).few)
+    order = table["embedding"].map(embeddings.index) * len(METHODS)
+    return table.loc[(order + table["method"].map(METHODS.index)).sort_values(kind="stable").index]
 
 
 def line(row: pd.Series) -> str:
@@ -71,18 +74,12 @@ def main() -> None:
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     tools = ", ".join(f"{name} {one}" for name, one in versions("numpy", "scikit-learn").items())
-    text = ["# What labels of the target are worth", "", *ABOUT.splitlines(), ""]
-    text += [
-        f"{arguments.seeds} seeds from 42 on, two draws of the labelled clips each. Commit {commit}"
-    ]
-    text[-1] += f"; {tools}."
+    seeds = f"{arguments.seeds} seeds from 42 on, two draws of the labelled clips each; {tools}."
+    text = ["# What labels of the target are worth", "", *ABOUT.splitlines(), "", seeds]
     for name in arguments.corpus:
         table = measured(name, arguments.embedding, arguments.labels, arguments.seeds)
-        text += [
-            "",
-            f"## {name}: {' and '.join(CORPORA[name][1])}, {table['n_labels'].max()} labels",
-            "",
-        ]
+        sets, labels = " and ".join(CORPORA[name][1]), table["n_labels"].max()
+        text += ["", f"## {name}: {sets}, {labels} labels", "", f"Commit {commit}.", ""]
         text += ["| embedding | trained with | ROC-AUC | worst label | gain | worth in labels |"]
         text += ["|---|---|---:|---:|---:|---:|"]
         text += [line(row) for _, row in table.iterrows()]
