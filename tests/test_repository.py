@@ -56,7 +56,7 @@ def pins_for(python: str) -> dict[str, Version]:
 def all_requirements() -> list[Requirement]:
     """What the package and its extras ask for, but those that `make setup` does not install."""
     extras = PROJECT["optional-dependencies"]
-    groups = [extras[name] for name in extras.keys() - {"compare", "openl3"}]
+    groups = [extras[name] for name in extras.keys() - {"compare", "openl3", "recipes"}]
     return [Requirement(text) for group in [PROJECT["dependencies"], *groups] for text in group]
 
 
