@@ -105,7 +105,9 @@ def test_a_full_report_leaves_the_gap_out(gapped):
     assert set(empty["where"]) == {"inside", "pooled"}
     changes = report.changes[report.changes["metric"] == "roc_auc"].set_index("where")
     assert changes["n_labels"].to_dict() == {"across": 2, "inside": 1, "pooled": 1}
-    assert np.isfinite(changes[["change", "low", "high"]]).all(axis=None)
+    assert np.isfinite(changes["change"]).all()
+    # Inside, the one label that is left has too few tracks for an interval.
+    assert np.isfinite(changes.loc[["across", "pooled"], ["low", "high"]]).all(axis=None)
 
 
 def test_a_report_of_gaps_only_has_scores_across(gapped):
