@@ -115,7 +115,9 @@ def test_the_side_on_which_there_is_more_fades(opened):
     for place, more in (("0", "right"), ("40", "left right"), ("99999", "left")):
         box.evaluate(f"(one) => {{ one.scrollLeft = {place}; }}")
         page.wait_for_function(f"document.querySelector('[role=region]').dataset.more === '{more}'")
-        assert "linear-gradient" in box.evaluate("(one) => getComputedStyle(one).maskImage")
+        mask = box.evaluate("(one) => getComputedStyle(one).maskImage")
+        # On a phone the first column stays, so there is nothing to fade at its side.
+        assert ("linear-gradient" in mask) == ("right" in more)
     # Turned on its side, the telephone has room.
     page.set_viewport_size({"width": 4000, "height": 900})
     page.evaluate("document.querySelector('.bd-article').style.maxWidth = 'none'")

@@ -388,11 +388,12 @@ def test_clips_beyond_all_of_training_are_warned_of(tiny_corpus):
     warned = evaluate(Corpus.load(tiny_corpus), "toy", recogniser="ridge", jobs=1).record[
         "warnings"
     ]
-    assert all("clips lie far beyond what the recogniser was trained on" in w for w in warned)
+    warned = [w for w in warned if "clips lie far beyond what the recogniser was trained on" in w]
     assert {warning.split(":")[0] for warning in warned} == {
         f"toy, {label}, alpha/beta" for label in ("piano", "voice")
     }
-    assert not evaluate(Corpus.load(tiny_corpus), "toy", jobs=1).record["warnings"]
+    plain = evaluate(Corpus.load(tiny_corpus), "toy", jobs=1).record["warnings"]
+    assert not any("far beyond" in warning for warning in plain)
 
 
 def test_defaults():
