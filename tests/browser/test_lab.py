@@ -78,12 +78,13 @@ def lab(tmp_path_factory):
     server.wait()
 
 
-@pytest.mark.parametrize("chapter", ["02"])
+@pytest.mark.parametrize("chapter", ["02", "03", "06"])
 def test_a_chapter_reads_well_in_jupyterlab_when_all_its_cells_are_run(lab, new_page, chapter):
     (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
     page = new_page()
     page.set_default_timeout(120_000)
-    page.goto(f"{lab}/tree/notebooks/{path.name}")
+    # A workspace of its own: another one would open the chapter before, too.
+    page.goto(f"{lab}/workspaces/{chapter}/tree/notebooks/{path.name}")
     page.locator(".jp-NotebookPanel .jp-Notebook .jp-MarkdownOutput").first.wait_for()
     page.evaluate("jupyterapp.shell.currentWidget.sessionContext.ready")
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
