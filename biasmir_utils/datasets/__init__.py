@@ -7,7 +7,7 @@ are imported here.
 import importlib
 import pkgutil
 
-from biasmir_utils.datasets._fetch import fetch
+from biasmir_utils.datasets._download import fetch
 from biasmir_utils.datasets.base import (
     DATASETS,
     GENRES,

@@ -6,7 +6,7 @@ prepare NAME` then know it.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ import pandas as pd
 
 from biasmir_utils.corpus import SPLITS, Corpus, CorpusWriter, Target, cache_folder, row_place
 from biasmir_utils.errors import ArgumentError, CorpusError, did_you_mean
-from biasmir_utils.files import sha256, versions
+from biasmir_utils.files import json_object, sha256, versions
 
 ROOT_VARIABLE = "BIASMIR_DATA"
 # Sizes are stated about; what is this many times as large cannot be the file.
@@ -97,6 +97,10 @@ class Dataset:
         The address that tells more.
     files : tuple of RemoteFile
         Empty if there is nothing of its own to fetch.
+    tables : tuple of str
+        The files that a corpus is read from, relative to the root.
+    without_group : str
+        Why some of its clips have no group, in a few words.
     counts : mapping of str to int
         What the published files must give, of the clips that have a group: the clips of `train`
         and of `test`, and the training clips of each group, or with each label.
@@ -116,6 +120,8 @@ class Dataset:
     licence: str = ""
     page: str = ""
     files: tuple[RemoteFile, ...] = ()
+    tables: tuple[str, ...] = ()
+    without_group: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     prepare: Callable[..., Corpus] | None = None
     help: str = ""
@@ -213,13 +219,15 @@ def prepare(
 SUMS = "downloads/sums.json"
 
 
-def fetch_record(path: Path) -> dict[str, Any]:
-    """Return what was recorded; a record that cannot be read counts as none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def file_sum(path: Path, algorithm: str = "sha256") -> str:
+    """Return the sum of a file as ``sha256:...``, or of another algorithm."""
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def has_sum(path: Path, known: str | None) -> bool:
+    """Tell whether a file is there and has this sum, ``md5:...`` or of another algorithm."""
+    return bool(known) and path.is_file() and file_sum(path, str(known).split(":")[0]) == known
 
 
 def unpacked_record(root: Path, file: RemoteFile) -> Path:
@@ -243,7 +251,7 @@ def is_whole(
     names : collection of str, optional
         The files that must still have their size; by default all.
     """
-    record = fetch_record(unpacked_record(root, file))
+    record = json_object(unpacked_record(root, file))
     sizes = record.get("files", {})
     return (
         bool(sizes)
@@ -257,36 +265,35 @@ def is_whole(
     )
 
 
-def check_counts(table: pd.DataFrame, published: bool, root: Path) -> bool:
-    """Raise `CorpusError` if published files give other counts than `Dataset.counts`.
+def _is_published(root: Path, table: str) -> bool:
+    """Tell whether a file under the root is one that was published, or comes from such an archive.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The clips of one data set; those without a group do not count.
-    published : bool
-        Whether the files that were read are the published ones; others are not checked.
-    root : pathlib.Path
-        The folder of the files, for the message.
-
-    Returns
-    -------
-    bool
-        Whether the counts were checked.
+    That is known by the sum which the archive had when `fetch` unpacked it, and the size since.
     """
-    dataset = table["dataset"].iloc[0]
-    part = table[table["group"].notna()]
+    for file in (file for dataset in DATASETS.values() for file in dataset.files):
+        if file.to == table:
+            return has_sum(root / table, file.sum)
+        if table.startswith(f"{file.to}/"):
+            return is_whole(root, file, file.sum, [table.removeprefix(f"{file.to}/")])
+    return False
+
+
+def _check_counts(root: Path, dataset: Dataset, clips: pd.DataFrame) -> bool:
+    """Check that published files give the counts of `Dataset`; tell whether they are published."""
+    if not all(_is_published(root, table) for table in dataset.tables):
+        return False
+    part = clips[clips["group"].notna()]
     train = part[part["split"] == "train"]
     found = {**part["split"].value_counts(), **train["group"].value_counts()}
-    for name, expected in DATASETS[dataset].counts.items() if published else ():
+    for name, expected in dataset.counts.items():
         count = (train[name] >= 0.5).sum() if name in train else found.get(name, 0)
         if count != expected:
             raise CorpusError(
-                f"{root}: the files of {dataset} are the published ones, but give {count} "
+                f"{root}: the files of {dataset.name} are the published ones, but give {count} "
                 f"{'' if name in SPLITS else 'training '}clips of {name}, expected {expected}; "
                 f"this is an error of BiasMIR, please report it"
             )
-    return published
+    return True
 
 
 def refuse_rows(
@@ -373,12 +380,14 @@ def with_audio(
 
 def write_corpus(
     out: str | os.PathLike[str],
-    clips: pd.DataFrame,
     root: Path,
-    tables: Sequence[Path],
+    tables: Mapping[str, pd.DataFrame],
     used: Path,
     labels: Sequence[str],
-    notes: Mapping[str, Any],
+    *,
+    name: str,
+    flags: str = "",
+    only_groups: bool = False,
     **about: Any,
 ) -> Corpus:
     """Write a corpus of published data sets, and what it was made from.
@@ -387,40 +396,64 @@ def write_corpus(
     ----------
     out : path
         The corpus folder to make.
-    clips : pandas.DataFrame
-        As `CorpusWriter.write` wants it.
     root : pathlib.Path
         The folder of fetched files.
-    tables : sequence of pathlib.Path
-        The files in it that were read; their sums are recorded.
+    tables : mapping of str to pandas.DataFrame
+        The clips of each data set, as `CorpusWriter.write` wants them. Of several, metadata that
+        one of them lacks are left out.
     used : pathlib.Path
-        The file or folder in it that the corpus uses in place.
+        The file or folder under the root that the corpus uses in place.
     labels : sequence of str
         The targets.
-    notes : mapping
-        What is recorded beside sums and versions, such as the command.
+    name : str
+        Of the corpus, which is that of the data set in ``biasmir prepare``.
+    flags : str
+        What else stood in that command, for the record.
+    only_groups : bool
+        Whether clips without a group are left out.
     **about
-        Name, title and licences; see `CorpusWriter`.
+        Title, licences and perhaps embedding files; see `CorpusWriter`.
+
+    Raises
+    ------
+    CorpusError
+        If published files give other counts than `Dataset.counts`.
     """
-    files = [path.absolute() for path in (*tables, used)]
-    unchecked = {
-        entry["became"]: str(entry.get("sum"))
-        for entry in fetch_record(root / SUMS).values()
-        if entry.get("unchecked")
-        and any(file.is_relative_to((root / entry["became"]).absolute()) for file in files)
+    sources = {table: root / table for dataset in tables for table in DATASETS[dataset].tables}
+    files = [path.absolute() for path in (*sources.values(), used)]
+    clips = pd.concat(tables.values(), join="inner", ignore_index=True)
+    without_group = {
+        dataset: {DATASETS[dataset].without_group: int(table["group"].isna().sum())}
+        for dataset, table in tables.items()
     }
     provenance = {
         "versions": versions("numpy", "pandas"),
-        "sources": {str(path.relative_to(root)): sha256(path) for path in tables},
-        "unchecked": unchecked,
-        **notes,
+        "sources": {table: sha256(path) for table, path in sources.items()},
+        "unchecked": {
+            entry["became"]: str(entry.get("sum"))
+            for entry in json_object(root / SUMS).values()
+            if entry.get("unchecked")
+            and any(file.is_relative_to((root / entry["became"]).absolute()) for file in files)
+        },
+        "made_by": f"biasmir prepare {name}{flags}",
+        "left_out" if only_groups else "without_group": without_group,
+        "without_audio": {
+            dataset: int(table["audio"].isna().sum())
+            for dataset, table in tables.items()
+            if "audio" in table
+        },
+        "counts_as_published": {
+            dataset: _check_counts(root, DATASETS[dataset], table)
+            for dataset, table in tables.items()
+        },
     }
     writer = CorpusWriter(
         out,
-        datasets=list(dict.fromkeys(clips["dataset"])),
+        name=name,
+        datasets=list(tables),
         groups=GENRES,
         targets=[Target(label, "label") for label in labels],
         provenance=provenance,
         **about,
     )
-    return writer.write(clips)
+    return writer.write(clips.dropna(subset="group") if only_groups else clips)

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corpus import Corpus, read_text
-from biasmir_utils.datasets import _download, base
+from biasmir_utils.datasets import base
 from biasmir_utils.errors import CorpusError
 
 IRMAS_FOLDER = "IRMAS-TrainingData"
+IRMAS_LISTS = {"train": "paper/irmas_train.csv", "test": "paper/irmas_test.csv"}
 # Acoustic and electric guitar are one class in the other data set.
 _INSTRUMENT_OF = {
     "cel": "cello",
@@ -77,37 +78,24 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         Naming the file that cannot be used; nothing is written then.
     """
     root = Path(root)
-    lists = irmas_lists(root)
-    clips, checked = read_irmas(root)
-    audio = irmas_audio(root)
+    clips, audio = read_irmas(root), irmas_audio(root)
     unlisted = sorted(set(audio) - set(clips["clip"]))
     if unlisted:
         raise CorpusError(
-            f"{audio[unlisted[0]]}: in neither {lists[0]} nor {lists[1]} ({len(unlisted)} such "
-            f"file(s)); the split is of another version, fetch both anew"
+            f"{audio[unlisted[0]]}: in neither of {' and '.join(IRMAS_LISTS.values())} in {root} "
+            f"({len(unlisted)} such file(s)); the split is of another version, fetch both anew"
         )
+    folder = root / IRMAS_FOLDER
     return base.write_corpus(
         out,
-        base.with_audio(clips, root / IRMAS_FOLDER, audio, out),
         root,
-        lists,
-        root / IRMAS_FOLDER,
+        {"irmas": base.with_audio(clips, folder, audio, out)},
+        folder,
         base.INSTRUMENTS,
-        notes={
-            "made_by": "biasmir prepare irmas",
-            "without_group": {"irmas": {"genre lat_sou": int(clips["group"].isna().sum())}},
-            "without_audio": {"irmas": int((~clips["clip"].isin(audio)).sum())},
-            "counts_as_published": {"irmas": checked},
-        },
         name="irmas",
         title="IRMAS, training part",
         licences=[IRMAS_LICENCE],
     )
-
-
-def irmas_lists(root: Path) -> list[Path]:
-    """Return the authors' two lists of clips, train and test, under the root."""
-    return [root / file.to for file in base.DATASETS["paper-split"].files]
 
 
 def irmas_audio(root: Path) -> dict[str, Path]:
@@ -128,7 +116,7 @@ def irmas_audio(root: Path) -> dict[str, Path]:
     return found
 
 
-def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
+def read_irmas(root: Path) -> pd.DataFrame:
     """Read the authors' split of IRMAS into a clip table.
 
     Parameters
@@ -139,13 +127,11 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
 
     Returns
     -------
-    table : pandas.DataFrame
+    pandas.DataFrame
         Columns `dataset`, `clip`, `track`, `split`, `group` (NaN for a genre without counterpart)
         and the labels of `INSTRUMENTS`, sorted by clip. Every clip has every label observed, 1
         for its predominant instrument and 0 for the others. As metadata `instrument_code`,
         `genre_code` and `drums` (yes, no, or NaN).
-    checked : bool
-        Whether the lists are the published ones, so that the counts of clips were checked.
 
     Raises
     ------
@@ -153,8 +139,9 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
         Naming the file: a name that cannot be read, or one in both lists.
     """
     parts: list[pd.DataFrame] = []
-    for split, path in zip(("train", "test"), irmas_lists(root), strict=True):
-        lines = pd.Series(read_text(base.existing(path, "paper-split")).splitlines(), dtype=object)
+    for split, name in IRMAS_LISTS.items():
+        path = base.existing(root / name, "paper-split")
+        lines = pd.Series(read_text(path).splitlines(), dtype=object)
         names = lines.str.strip().str.strip('"').replace("", np.nan).dropna().drop_duplicates()
         if names.empty:
             raise CorpusError(f"{path}: the list is empty, expected one clip name a line")
@@ -172,16 +159,13 @@ def read_irmas(root: Path) -> tuple[pd.DataFrame, bool]:
         parts.append(part)
     found = pd.concat(parts).sort_values("clip", ignore_index=True)
     instrument = found["instrument"].map(_INSTRUMENT_OF)
-    table = found[["dataset", "clip", "track", "split"]].assign(
+    return found[["dataset", "clip", "track", "split"]].assign(
         group=found["genre"].map(_GENRE_OF),
         **{label: (instrument == label).astype(float) for label in base.INSTRUMENTS},
         instrument_code=found["instrument"],
         genre_code=found["genre"],
         drums=found["clip"].str.extract(r"\[(dru|nod)\]", expand=False).map(_DRUMS),
     )
-    files = base.DATASETS["paper-split"].files
-    published = all(_download.has_sum(root / file.to, file.sum) for file in files)
-    return table, base.check_counts(table, published, root)
 
 
 base.add_dataset(
@@ -201,6 +185,8 @@ base.add_dataset(
                 holds=tuple(_INSTRUMENT_OF),
             ),
         ),
+        tables=tuple(IRMAS_LISTS.values()),
+        without_group="genre lat_sou",
         # Of Wang, Richard and McFee (ISMIR 2023), and of their published program.
         counts={
             "train": 4997,
@@ -222,7 +208,7 @@ base.add_dataset(
             base.RemoteFile(
                 name=f"irmas_{split}.csv",
                 url=f"{_AUTHORS}/e0e20bfed5af55d2de8cf084bd95bf0d348d4f6d/data/irmas/irmas_{split}.csv",
-                to=f"paper/irmas_{split}.csv",
+                to=IRMAS_LISTS[split],
                 sum=f"sha256:{sum_}",
             )
             for split, sum_ in (

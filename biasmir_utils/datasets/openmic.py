@@ -68,32 +68,17 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
         Naming the file and row that cannot be used; nothing is written then.
     """
     root = Path(root)
-    folder = root / OPENMIC_FOLDER
-    classes = _read_classes(folder)
-    clips, checked = read_openmic(root, classes)
-    clips = with_openmic_audio(clips, root, out)
+    classes = _read_classes(root / OPENMIC_FOLDER)
     return base.write_corpus(
         out,
-        clips,
         root,
-        openmic_tables(root),
-        folder,
+        {"openmic": with_openmic_audio(read_openmic(root, classes), root, out)},
+        root / OPENMIC_FOLDER,
         classes,
-        notes={
-            "made_by": "biasmir prepare openmic",
-            "without_group": {"openmic": {"no matching genre": int(clips["group"].isna().sum())}},
-            "without_audio": {"openmic": int(clips["audio"].isna().sum())},
-            "counts_as_published": {"openmic": checked},
-        },
         name="openmic",
         title="OpenMIC-2018",
         licences=[OPENMIC_LICENCE],
     )
-
-
-def openmic_tables(root: Path) -> list[Path]:
-    """Return the tables that are read, under the root."""
-    return [root / OPENMIC_FOLDER / name for name in TABLES]
 
 
 def with_openmic_audio(
@@ -121,7 +106,7 @@ def _genre(titles: Iterable[str]) -> str | float:
     return np.nan
 
 
-def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]:
+def read_openmic(root: Path, labels: Sequence[str]) -> pd.DataFrame:
     """Read the tables of OpenMIC-2018 into a clip table.
 
     Parameters
@@ -133,14 +118,11 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
 
     Returns
     -------
-    table : pandas.DataFrame
+    pandas.DataFrame
         Columns `dataset`, `clip`, `track` (the FMA track), `split`, `group` (NaN where no genre
         title matches), the labels, and as metadata `genres` (titles) and, as far as the table of
         metadata has them, `artist`, `title`, `licence` and `start_time` (seconds into the
         track); sorted by clip.
-    checked : bool
-        Whether the tables are the published ones, so that the counts of clips were checked. They
-        are by the sum that their archive had when `fetch` unpacked it, and their sizes since.
 
     Raises
     ------
@@ -179,11 +161,7 @@ def read_openmic(root: Path, labels: Sequence[str]) -> tuple[pd.DataFrame, bool]
     if "start_time" in table:
         table["start_time"] = pd.to_numeric(table["start_time"], errors="coerce")
     likelihoods = _read_likelihoods(folder, labels, clips).reindex(columns=list(labels))
-    table = table.join(likelihoods, on="clip")
-    published = base.DATASETS["openmic"].files[0]
-    return table, base.check_counts(
-        table, base.is_whole(root, published, published.sum, TABLES), root
-    )
+    return table.join(likelihoods, on="clip")
 
 
 def _found(path: Path) -> Path:
@@ -264,6 +242,8 @@ base.add_dataset(
                 holds=("audio", *TABLES),
             ),
         ),
+        tables=tuple(f"{OPENMIC_FOLDER}/{name}" for name in TABLES),
+        without_group="no matching genre",
         # Of Wang, Richard and McFee (ISMIR 2023), and of their published program.
         counts={
             "train": 6838,

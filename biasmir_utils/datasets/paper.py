@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from biasmir_utils.corpus import Corpus, EmbeddingFile, list_embeddings
 from biasmir_utils.datasets import base, irmas, openmic
 from biasmir_utils.errors import CorpusError
@@ -53,17 +51,13 @@ def prepare_paper(
     """
     root = Path(root)
     published = root / "paper" / "embeddings.h5"
-    embeddings = published.resolve()
-    found = {
+    embeddings, audio = published.resolve(), root / irmas.IRMAS_FOLDER
+    clips = {
         "irmas": irmas.read_irmas(root),
         "openmic": openmic.read_openmic(root, base.INSTRUMENTS),
     }
-    # Clips of genres that only one of the data sets has are not the paper's.
-    clips = {name: table.dropna(subset="group") for name, (table, _) in found.items()}
-    dropped = {name: len(table) - len(clips[name]) for name, (table, _) in found.items()}
     if from_audio:
-        folder = root / irmas.IRMAS_FOLDER
-        clips["irmas"] = base.with_audio(clips["irmas"], folder, irmas.irmas_audio(root), out)
+        clips["irmas"] = base.with_audio(clips["irmas"], audio, irmas.irmas_audio(root), out)
         clips["openmic"] = openmic.with_openmic_audio(clips["openmic"], root, out)
     else:
         base.existing(embeddings, "paper-embeddings", ", or take the audio (--from-audio)")
@@ -71,20 +65,13 @@ def prepare_paper(
             raise CorpusError(f"{embeddings}: no embeddings in the groups /irmas and /openmic")
     return base.write_corpus(
         out,
-        pd.concat(clips.values(), join="inner", ignore_index=True),  # each has metadata of its own
         root,
-        [*irmas.irmas_lists(root), *openmic.openmic_tables(root)],
-        root / irmas.IRMAS_FOLDER if from_audio else published,
+        clips,
+        audio if from_audio else published,
         base.INSTRUMENTS,
-        notes={
-            "made_by": f"biasmir prepare paper{' --from-audio' if from_audio else ''}",
-            "left_out": {
-                "irmas": {"genre lat_sou": dropped["irmas"]},
-                "openmic": {"no matching genre": dropped["openmic"]},
-            },
-            "counts_as_published": {name: checked for name, (_, checked) in found.items()},
-        },
         name="paper",
+        flags=" --from-audio" if from_audio else "",
+        only_groups=True,  # clips of genres that only one of the data sets has are not the paper's
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
         licences=LICENCES[:2] if from_audio else LICENCES,
         embedding_files=[] if from_audio else [EmbeddingFile(str(embeddings))],
