@@ -25,8 +25,6 @@ from biasmir_utils.experiments.bias import (
     random_cosine as random_cosine,
 )
 from biasmir_utils.experiments.counterfactual import (
-    COUNTERFACTUAL_CORRECTIONS as COUNTERFACTUAL_CORRECTIONS,
-    ORACLES as ORACLES,
     PARTS as PARTS,
     Renderings as Renderings,
     deal_pieces as deal_pieces,

@@ -13,8 +13,8 @@ functions here say of it, for one embedding:
   fitted as its user would fit it: on the training pieces, half of them from one dataset and the
   other half from the other one, so that it never sees two renderings of a piece. Then it is held
   against the truth, on the test pieces, of which both renderings are known. Beside the corrections
-  stand oracles, which are told what no user knows (`ORACLES`). They say how much a correction of
-  their kind could reach at best.
+  stand oracles, which are told what no user knows. They say how much a correction of their kind
+  could reach at best.
 
 Conventions
 -----------
@@ -33,7 +33,8 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,20 +44,13 @@ from sklearn.linear_model import RidgeCV
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import fit_correction, parse_correction
-from biasmir_utils.errors import ArgumentError, did_you_mean
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
 from biasmir_utils.experiments.recognisers import LogisticRecogniser, Span, make_recogniser
 from biasmir_utils.experiments.stats import track_weights, with_intervals
 
 PARTS = ("SoundFont", "production", "both together")
 """The parts of `factor_shares`: two main effects and their interaction."""
-COUNTERFACTUAL_CORRECTIONS = (
-    *("none", "random", "lda", "mlda", "meanproj", "leace", "leace:groups=group"),
-    *("inlp", "center", "coral", "gaussian_ot"),
-)
-"""What `judge_on_renderings` judges unless told otherwise."""
-N_DIRECTIONS = 10
-"""Directions that ``oracle:directions`` projects out."""
 COUNTERFACTUAL_METRICS = ("roc_auc", "balanced_accuracy")
 _BOUNDS = {
     "constant": (-np.inf, 1.0),
@@ -459,8 +453,7 @@ def _between_variance(W: FloatArray, rows: FloatArray, category: ArrayLike) -> F
 # Corrections, fitted on unpaired pieces
 
 
-@dataclass(frozen=True)
-class Deal:
+class Deal(NamedTuple):
     """Positions of pieces: the user's training clips at home and away, and the test pieces."""
 
     source: _Rows
@@ -497,45 +490,41 @@ def deal_pieces(pieces: pd.DataFrame, seed: int) -> Deal:
     return Deal(*(np.flatnonzero(rows) for rows in (train & at_home, train & ~at_home, ~train)))
 
 
-def _usable_labels(pieces: pd.DataFrame, labels: Sequence[str], deals: Sequence[Deal]) -> list[str]:
-    """Return the labels that every deal can learn and test; warn of the others.
-
-    Those of some deals only are left out as well: the deals' means are then over the same labels.
-    """
-    n_folds = LogisticRecogniser().n_folds
-    unusable: dict[str, str] = {}
-    for label, (number, deal) in itertools.product(labels, enumerate(deals, start=1)):
-        y = pieces[label].to_numpy(dtype=np.float64)
+def _usable_labels(renderings: Renderings, deal: Deal, n_folds: int) -> list[str]:
+    """Return the labels that can be learned at home and tested; warn of the others."""
+    usable = []
+    for label in renderings.labels:
+        y = renderings.pieces[label].to_numpy(dtype=np.float64)
         rarer, tested = (
             min((y[rows] == 0).sum(), (y[rows] == 1).sum()) for rows in (deal.source, deal.test)
         )
+        if rarer >= n_folds and tested:
+            usable.append(label)
+            continue
+        reason = "the test pieces hold one class only"
         if rarer < n_folds:
             reason = (
-                f"in deal {number} of {len(deals)}, the training pieces heard at home have "
-                f"{rarer} of the rarer class, fewer than the {n_folds} folds"
+                f"the training pieces heard at home have {rarer} of the rarer class, fewer than"
             )
-            unusable.setdefault(label, reason)
-        elif not tested:
-            unusable.setdefault(label, "the test pieces hold one class only")
-    for label, reason in unusable.items():
+            reason += f" the {n_folds} folds"
         warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
-    return [label for label in labels if label not in unusable]
+    return usable
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What there is to fit a correction on, and to judge it by, in one deal of the pieces.
+class _Trial(NamedTuple):
+    """What there is to fit a correction on, and to judge it by.
 
-    `renderings` has two datasets, home (0) and away (1).
+    `X` are the pieces at home (0) and away (1), which `datasets` names.
     """
 
-    renderings: Renderings
+    pieces: pd.DataFrame
+    datasets: list[str]
+    X: FloatArray
     deal: Deal
-    recogniser: LogisticRecogniser
 
     def rows(self, side: int, rows: _Rows) -> FloatArray:
         """Return pieces as they are at home (0) or away (1)."""
-        of_pieces: FloatArray = self.renderings.X[side][rows]
+        of_pieces: FloatArray = self.X[side][rows]
         return of_pieces
 
     @property
@@ -543,14 +532,9 @@ class _Trial:
         """The training pieces, heard at home first."""
         return np.concatenate([self.deal.source, self.deal.target])
 
-    @property
-    def shift(self) -> FloatArray:
-        """The shift of the training pieces, which no user knows."""
-        return self.rows(1, self.train) - self.rows(0, self.train)
-
     def column(self, name: str, rows: _Rows) -> NDArray[np.object_]:
         """Return what the table of pieces says of some of them."""
-        return self.renderings.pieces[name].to_numpy(object)[rows]
+        return self.pieces[name].to_numpy(object)[rows]
 
 
 # From home (0) or away (1) and positions of pieces to their corrected rows.
@@ -558,31 +542,8 @@ _Moves = Callable[[int, _Rows], FloatArray]
 
 
 def _subtract_mean(trial: _Trial) -> _Moves:
-    mean = trial.shift.mean(axis=0)
+    mean = (trial.rows(1, trial.train) - trial.rows(0, trial.train)).mean(axis=0)
     return lambda side, rows: trial.rows(side, rows) - side * mean
-
-
-def _subtract_group_mean(trial: _Trial) -> _Moves:
-    shift, group = trial.shift, trial.column("group", trial.train).astype(str)
-    of = {name: shift[group == name].mean(axis=0) for name in np.unique(group)}
-    overall = shift.mean(axis=0)
-
-    def moved(side: int, rows: _Rows) -> FloatArray:
-        own = trial.column("group", rows).astype(str)
-        return trial.rows(side, rows) - side * np.array([of.get(name, overall) for name in own])
-
-    return moved
-
-
-def _project_directions(trial: _Trial) -> _Moves:
-    _, lengths, V = np.linalg.svd(trial.shift, full_matrices=False)
-    V = V[lengths > 1e-9 * lengths[0]][:N_DIRECTIONS]
-
-    def left(side: int, rows: _Rows) -> FloatArray:
-        X = trial.rows(side, rows)
-        return X - (X @ V.T) @ V
-
-    return left
 
 
 def _map_back(trial: _Trial) -> _Moves:
@@ -592,35 +553,17 @@ def _map_back(trial: _Trial) -> _Moves:
     return lambda side, rows: ridge.predict(trial.rows(1, rows)) if side else trial.rows(0, rows)
 
 
-_ORACLES: dict[str, tuple[str, Callable[[_Trial], _Moves]]] = {
-    "oracle:mean": ("the mean shift of the training pieces is subtracted", _subtract_mean),
-    "oracle:group": (
-        "the mean shift of the training pieces of the same genre is subtracted",
-        _subtract_group_mean,
-    ),
-    "oracle:directions": (
-        "the ten directions in which the shifts are largest are projected out",
-        _project_directions,
-    ),
-    "oracle:map": (
-        "the best linear map from one rendering to the other, a ridge regression",
-        _map_back,
-    ),
-    "oracle:piece": (
-        "the shift of the piece itself is subtracted, which leaves it as at home",
-        lambda trial: lambda side, rows: trial.rows(0, rows),
-    ),
-    "oracle:retrained": (
-        "nothing is corrected: the recogniser is trained on the pieces as away",
-        lambda trial: lambda side, rows: trial.rows(1, rows),
-    ),
+_ORACLES: dict[str, Callable[[_Trial], _Moves]] = {
+    "oracle:mean": _subtract_mean,
+    "oracle:map": _map_back,
+    "oracle:retrained": lambda trial: lambda side, rows: trial.rows(1, rows),
 }
-ORACLES = {name: does for name, (does, _) in _ORACLES.items()}
-"""What the oracles do, with both renderings of the training pieces (``piece``: of all)."""
 
 
 def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
     """Fit a correction on the user's clips: `source` at home, `target` away."""
+    if name in _ORACLES:
+        return _ORACLES[name](trial)
     spec, deal = parse_correction(name), trial.deal
     if not spec.corrects:
         return trial.rows
@@ -628,7 +571,7 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
         spec,
         np.concatenate([trial.rows(0, deal.source), trial.rows(1, deal.target)]),
         trial.column("lead", trial.train),
-        sample_domain=np.repeat(trial.renderings.datasets, [len(deal.source), len(deal.target)]),
+        sample_domain=np.repeat(trial.datasets, [len(deal.source), len(deal.target)]),
         sample_group=trial.column("group", trial.train),
         sample_track=trial.column("track", trial.train),
         random_state=seed,
@@ -636,7 +579,7 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
     )
 
     def corrected(side: int, rows: _Rows) -> FloatArray:
-        domain = np.full(len(rows), trial.renderings.datasets[side])
+        domain = np.full(len(rows), trial.datasets[side])
         out: FloatArray = transformer.transform(trial.rows(side, rows), sample_domain=domain)
         return out
 
@@ -646,16 +589,16 @@ def _fitted(trial: _Trial, name: str, seed: int) -> _Moves:
 def judge_on_renderings(
     renderings: Renderings,
     away: str,
-    corrections: Sequence[str] = COUNTERFACTUAL_CORRECTIONS,
+    corrections: Sequence[str],
     *,
-    oracles: Sequence[str] = tuple(ORACLES),
-    labels: Sequence[str] | None = None,
-    deals: int = 2,
     n_replicates: int = 300,
     seed: int = 0,
     recogniser: str = "logistic",
 ) -> pd.DataFrame:
     """Hold corrections, fitted on unpaired clips, against the true shift and the oracles.
+
+    All instruments are recognised; those too rare to be learned at home or to be tested are left
+    out with a warning.
 
     Parameters
     ----------
@@ -664,19 +607,17 @@ def judge_on_renderings(
     away : str
         The dataset that they have not seen.
     corrections : sequence of str
-        Names of corrections without a feature map.
-    oracles : sequence of str
-        Keys of `ORACLES`.
-    labels : sequence of str, optional
-        Instruments to recognise; all of them without it, none for an empty sequence. Those too
-        rare to be learned at home in every deal, or to be tested, are left out with a warning.
-    deals : int
-        How often the training pieces are dealt anew into two halves; results are averaged.
+        Names of corrections without a feature map, and of oracles, which have both renderings of
+        the training pieces:
+
+        - `oracle:mean`: their mean shift is subtracted;
+        - `oracle:map`: the best linear map from one rendering to the other, a ridge regression;
+        - `oracle:retrained`: nothing is corrected, the recogniser is trained on the pieces as away.
     n_replicates : int
         Of the bootstrap over tracks of the test pieces. A draw has both renderings of a piece, so
         that differences between home and away are paired. Corrections are not fitted anew.
     seed : int
-        Of the deals (which take `seed`, `seed` + 1, ...), of random corrections and the bootstrap.
+        Of the deal of the training pieces, of random corrections and the bootstrap.
     recogniser : {'logistic', 'logistic:intercept=free'}
         With a penalised intercept, as the paper has it, or a free one, which does not see where
         the origin lies: only so does subtracting one vector from all clips change no ROC-AUC.
@@ -711,49 +652,42 @@ def judge_on_renderings(
             f"recogniser {recogniser!r}: expected 'logistic' or 'logistic:intercept=free'"
         )
     names = [*dict.fromkeys(["none", *corrections])]
-    if mapped := [name for name in names if parse_correction(name).kernel is not None]:
-        raise ArgumentError(
-            f"correction {mapped[0]!r} maps to other features, in which the shift is another one; "
-            f"expected a correction without kernel"
-        )
-    labels = renderings.labels if labels is None else labels
-    for what, asked, known in (
-        ("oracle", oracles, list(ORACLES)),
-        ("label", labels, renderings.labels),
-    ):
-        if unknown := [name for name in asked if name not in known]:
+    for name in names:
+        if name.startswith("oracle:"):
+            if name not in _ORACLES:
+                raise ArgumentError(f"no oracle {name!r}; there are {', '.join(_ORACLES)}")
+        elif parse_correction(name).kernel is not None:
             raise ArgumentError(
-                f"no {what} {unknown[0]!r}; there are {', '.join(known)}."
-                f"{did_you_mean(unknown[0], known)}"
+                f"correction {name!r} maps to other features, in which the shift is another one; "
+                f"expected a correction without kernel"
             )
-    if renderings.pieces["lead"].isna().any():
+    pieces, both = renderings.pieces, [0, renderings.position(away)]
+    if pieces["lead"].isna().any():
         raise ArgumentError("some pieces have no lead instrument")
-    dealt = [deal_pieces(renderings.pieces, seed + number) for number in range(deals)]
-    usable = _usable_labels(renderings.pieces, labels, dealt)
-    both = [0, renderings.position(away)]
-    two = replace(renderings, datasets=(renderings.datasets[0], away), X=renderings.X[both])
-    collected: dict[tuple[str, str, str], list[FloatArray]] = {}
-    for number, deal in enumerate(dealt):
-        trial = _Trial(two, deal, model)
-        W = track_weights(trial.column("track", deal.test), n_replicates, seed)
-        trained: dict[str, LogisticRecogniser] = {}
-        without: dict[str, tuple[FloatArray, FloatArray]] = {}
-        for name in (*names, *oracles):
-            oracle = _ORACLES.get(name)
-            moves = oracle[1](trial) if oracle else _fitted(trial, name, seed + number)
-            found = _geometry(trial, moves, W)
-            found |= _recognise(trial, moves, usable, W, trained, without)
-            for key, values in found.items():
-                collected.setdefault((name, *key), []).append(values)
-    means = {key: np.mean(values, axis=0) for key, values in collected.items()}
+    deal = deal_pieces(pieces, seed)
+    labels = _usable_labels(renderings, deal, model.n_folds)
+    trial = _Trial(pieces, [renderings.datasets[k] for k in both], renderings.X[both], deal)
+    W = track_weights(trial.column("track", deal.test), n_replicates, seed)
+    trained: dict[str, LogisticRecogniser] = {}
+    plain: dict[tuple[str, str], FloatArray] = {}
     rows = []
-    for (name, metric, quantity), values in means.items():
-        if quantity == "closed":  # a ratio of means, which is steadier than a mean of ratios
-            loss = means["none", metric, "loss"]
-            values = np.divide(values, loss, out=np.full_like(loss, np.nan), where=loss > 1e-9)
-        centred = bool(metric) and quantity != "closed"
-        row = with_intervals({quantity: values}, bounds=_BOUNDS, centred=centred)
-        rows.append(row.assign(correction=name, metric=metric))
+    for name in names:
+        moves = _fitted(trial, name, seed)
+        found = _geometry(trial, moves, W)
+        scores = _recognise(trial, moves, model, labels, W, trained)
+        plain = plain or scores
+        for metric in COUNTERFACTUAL_METRICS if labels else ():
+            home, away_from, pooled = (scores[metric, side] for side in ("home", "away", "pooled"))
+            fell = plain[metric, "home"] - plain[metric, "away"]
+            gain = away_from - plain[metric, "away"]
+            closed = np.divide(gain, fell, out=np.full_like(fell, np.nan), where=fell > 1e-9)
+            figures = {"home": home, "away": away_from, "pooled": pooled, "loss": home - away_from}
+            figures |= {"gain": gain, "cost": plain[metric, "home"] - home, "closed": closed}
+            found |= {(metric, quantity): values for quantity, values in figures.items()}
+        for (metric, quantity), values in found.items():
+            centred = bool(metric) and quantity != "closed"
+            row = with_intervals({quantity: values}, bounds=_BOUNDS, centred=centred)
+            rows.append(row.assign(correction=name, metric=metric))
     table = pd.concat(rows, ignore_index=True)
     return table[["correction", "metric", "quantity", "value", "low", "high"]]
 
@@ -784,15 +718,15 @@ def _geometry(trial: _Trial, moves: _Moves, W: FloatArray) -> dict[tuple[str, st
 def _recognise(
     trial: _Trial,
     moves: _Moves,
+    recogniser: LogisticRecogniser,
     labels: Sequence[str],
     W: FloatArray,
     trained: dict[str, LogisticRecogniser],
-    without: dict[str, tuple[FloatArray, FloatArray]],
 ) -> dict[tuple[str, str], FloatArray]:
     """Train a recogniser of each label at home, and return its mean scores under weightings.
 
-    `trained` are the recognisers of pieces as they are at home, for all corrections that leave
-    them so; `without` the scores at home and away of what is judged first, no correction.
+    By metric and `home`, `away` or `pooled`. `trained` are the recognisers of pieces as they are at
+    home, for all corrections that leave them so.
     """
     source, test = trial.deal.source, trial.deal.test
     X, X_home, X_away = moves(0, source), moves(0, test), moves(1, test)
@@ -800,13 +734,13 @@ def _recognise(
     scores: dict[tuple[str, str], list[FloatArray]] = {}
     spans: dict[bytes, Span] = {}
     for label in labels:
-        y = trial.renderings.pieces[label].to_numpy(dtype=np.float64)
+        y = trial.pieces[label].to_numpy(dtype=np.float64)
         y_train, y_test = y[source], y[test]
         known, seen = ~np.isnan(y_train), ~np.isnan(y_test)
         if label not in models:
             if known.tobytes() not in spans:  # one span serves all labels with the same clips
-                spans[known.tobytes()] = Span.of(X[known], trial.recogniser.is_free)
-            model = clone(trial.recogniser)
+                spans[known.tobytes()] = Span.of(X[known], recogniser.is_free)
+            model = clone(recogniser)
             models[label] = model.fit_span(spans[known.tobytes()], y_train[known])
         weights, intercept = models[label].coef_[0], models[label].intercept_[0]
         home, away = (rows[seen] @ weights + intercept for rows in (X_home, X_away))
@@ -818,14 +752,4 @@ def _recognise(
         }
         for metric, (side, answers) in itertools.product(COUNTERFACTUAL_METRICS, sides.items()):
             scores.setdefault((metric, side), []).append(weighted_metric(metric, *answers))
-    found: dict[tuple[str, str], FloatArray] = {}
-    for metric in COUNTERFACTUAL_METRICS if scores else ():
-        home, away, pooled = (
-            np.nanmean(scores[metric, side], axis=0) for side in ("home", "away", "pooled")
-        )
-        plain_home, plain_away = without.setdefault(metric, (home, away))
-        gain = away - plain_away
-        figures = {"home": home, "away": away, "pooled": pooled, "loss": home - away}
-        figures |= {"gain": gain, "cost": plain_home - home, "closed": gain}
-        found |= {(metric, quantity): values for quantity, values in figures.items()}
-    return found
+    return {key: np.nanmean(values, axis=0) for key, values in scores.items()}
