@@ -218,6 +218,8 @@ class DomainTransformer(OneToOneFeatureMixin, TransformerMixin, Storable):
 
     _named_with_groups = False
     _needs_domains = True
+    sees_domains = True
+    """Whether a fit would be another one, were the rows of other domains."""
     needs_labels = False
     """Whether the correction cannot be fitted without labels, whatever its parameters."""
 
@@ -376,7 +378,7 @@ class NoCorrection(ThinCorrection, DomainTransformer):
     embeddings", ISMIR 2023: the uncorrected recognisers there.
     """
 
-    _needs_domains = False
+    _needs_domains = sees_domains = False
     alpha = 1.0
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:

@@ -251,6 +251,7 @@ class CommonShift(MomentCorrection):
     """
 
     alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    sees_domains = False
 
     def _solve(self, moments: Moments) -> None:
         none = np.zeros(moments.n_features)

@@ -13,9 +13,9 @@ that methods share:
   draws orthogonal basis functions, for less error at the same cost).
 
 Other options are parameters of the method, for instance ``lda:shrinkage=0.1``. ``placebo:NAME`` is
-the control for a correction: the same, fitted with the datasets of whole tracks permuted. An
-evaluation looks for the groups of ``groups=auto`` before that, with the true datasets, so that a
-placebo has the groups of its correction.
+the control for a correction: the same, fitted with the datasets of whole tracks permuted. The
+groups of ``groups=auto`` are looked for before that, with the true datasets, so that a placebo has
+the groups of its correction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from biasmir_utils.corrections.base import DomainTransformer
-from biasmir_utils.corrections.groups import AutoGroups, SharedClusters
+from biasmir_utils.corrections.groups import discover_groups
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
 from biasmir_utils.corrections.methods import ALIASES, INFORMATION, METHODS, SETS, Option
 from biasmir_utils.errors import ArgumentError, did_you_mean
@@ -170,7 +170,7 @@ def parse_correction(text: str | Correction) -> Correction:
         return text
     if text.startswith(f"{PLACEBO}:"):
         spec = parse_correction(text.removeprefix(f"{PLACEBO}:"))
-        if spec.placebo or METHODS[spec.method].information == INFORMATION[0]:
+        if spec.placebo or not METHODS[spec.method].make.sees_domains:
             raise ArgumentError(f"correction {text!r}: {spec} looks at no dataset to be permuted.")
         return replace(spec, placebo=True)
     name, options = _split(text)
@@ -223,27 +223,26 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     Parameters
     ----------
     text : str or Correction
-        With a kernel the transformer is a `KernelCorrection`, with ``groups=auto`` it is, or
-        holds, `AutoGroups`. With ``groups=group`` its `fit` raises an `ArgumentError` unless it
-        is given `sample_group`.
+        With a kernel the transformer is a `KernelCorrection`. With ``groups=group`` its `fit`
+        raises an `ArgumentError` unless it is given `sample_group`.
     random_state : int, RandomState or None
-        Seed of the random features, and of the search for groups.
+        Seed of the random features.
 
     Raises
     ------
     ArgumentError
-        If the name cannot be parsed, or is that of a placebo, which `fit_correction` makes.
+        If the name cannot be parsed, or is that of a placebo or has ``groups=auto``, which
+        `fit_correction` makes.
     """
     correction = parse_correction(text)
-    if correction.placebo:
-        raise ArgumentError(f"{correction}: fit_correction fits it, which permutes the datasets.")
+    if correction.placebo or correction.groups == "auto":
+        does = "permutes the datasets" if correction.placebo else "looks for the groups"
+        raise ArgumentError(f"{correction}: fit_correction fits it, which {does} of all rows.")
     make = METHODS[correction.method].make
     dose = {"alpha": correction.alpha} if "alpha" in make.options else {}
     transformer: DomainTransformer = make(**dose, **dict(correction.parameters))
     # Else a fit without `sample_group` would give the form without groups, under the wrong name.
     transformer._named_with_groups = correction.groups == "group"
-    if correction.groups == "auto":
-        transformer = AutoGroups(transformer, SharedClusters(random_state=random_state))
     feature_map = correction.feature_map(random_state)
     return transformer if feature_map is None else KernelCorrection(transformer, feature_map)
 
@@ -296,6 +295,11 @@ def fit_correction(
         If the name cannot be parsed, or what it needs is not given.
     """
     spec = parse_correction(correction)
+    if spec.groups == "auto":
+        mapped = make_correction(Correction("none", kernel=spec.kernel), random_state)
+        rows = mapped.fit_transform(np.asarray(X, np.float64), sample_domain=sample_domain)
+        sample_group = discover_groups(rows, sample_domain, random_state=random_state)
+        spec = replace(spec, groups="group")
     if spec.placebo:
         # Whole tracks: clips of one track resemble each other in any dataset.
         track = range(len(X)) if sample_track is None else sample_track

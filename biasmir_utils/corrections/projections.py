@@ -964,6 +964,7 @@ class RandomProjection(base.ThinCorrection, base.DomainTransformer):
     alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
     rank: int | None = parameter(methods.Option((None,), low=0, whole=True), default=None)
     random_state: Any = parameter(methods.SEED, default=0)
+    sees_domains = False
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         def find(group: Any, rows: Any, part: Labels) -> FloatArray:

@@ -102,6 +102,7 @@ def test_sets_and_repeats() -> None:
         ("center:scale=maybe", "scale must be True or False"),
         ("random:rank=1.5", "a whole number from 0"),
         ("placebo:random", "'placebo:random': random looks at no dataset to be permuted"),
+        ("placebo:shift", "shift looks at no dataset"),
         ("placebo:placebo:lda", "placebo:lda looks at no dataset"),
         ("placebo:ldaa", "Did you mean 'lda'"),
     ],

@@ -14,14 +14,15 @@ from sklearn.metrics import adjusted_rand_score
 
 from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.corrections import (
-    AutoGroups,
     DomainWarning,
     MeanProjection,
     SharedClusters,
     discover_groups,
+    fit_correction,
     group_agreement,
     make_correction,
 )
+from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import evaluate
 
 
@@ -120,17 +121,36 @@ def test_poor_rows_give_groups_or_one(kind: str) -> None:
     assert set(np.unique(found)) == set(range(found.max() + 1))
 
 
-@pytest.mark.parametrize("name", ["mlda", "leace", "meanproj"])
+@pytest.mark.parametrize("name", ["lda", "leace", "meanproj"])
 def test_corrections_find_their_groups(name: str) -> None:
     X, domain, _ = music()
-    auto = make_correction(f"{name}:groups=auto", random_state=3)
-    assert isinstance(auto, AutoGroups)
-    fitted = auto.fit(X, sample_domain=domain)
-    by_hand = make_correction(name.removeprefix("m") if name == "mlda" else name).fit(
-        X, sample_domain=domain, sample_group=discover_groups(X, domain, random_state=3)
+    found = discover_groups(X, domain, random_state=3)
+    for placebo in ("", "placebo:"):  # a placebo has the groups of its correction
+        auto, by_hand = (
+            fit_correction(
+                f"{placebo}{name}:groups={groups}",
+                X,
+                sample_domain=domain,
+                sample_group=found,
+                random_state=3,
+            )
+            for groups in ("auto", "group")
+        )
+        np.testing.assert_array_equal(auto.transform(X), by_hand.transform(X))
+        assert auto.thin_map.rank == 4
+    with pytest.raises(ArgumentError, match="fit_correction fits it, which looks for the groups"):
+        make_correction(f"{name}:groups=auto")
+
+
+def test_groups_behind_random_features_are_found_in_these() -> None:
+    X, domain, _ = music(n=200, d=5)
+    features = fit_correction("k", X, sample_domain=domain)
+    mapped = features.transform(X, sample_domain=domain)
+    fitted = fit_correction("leace:groups=auto,kernel=fastfood", X, sample_domain=domain)
+    expected = MeanProjection().fit(
+        mapped, sample_domain=domain, sample_group=discover_groups(mapped, domain)
     )
-    np.testing.assert_array_equal(fitted.transform(X), by_hand.transform(X))
-    assert fitted.thin_map.rank == by_hand.rank_ == 4
+    np.testing.assert_array_equal(fitted.correction_.coef_, expected.coef_)
 
 
 def test_an_evaluation_finds_groups_in_training_rows_only(
