@@ -33,12 +33,23 @@ from biasmir_utils.corrections.apply import (
     apply_to_corpus as apply_to_corpus,
     correct_corpus as correct_corpus,
     fit_to_frames as fit_to_frames,
+    load_correction as load_correction,
+    read_record as read_record,
+    save_correction as save_correction,
 )
 from biasmir_utils.corrections.base import (
+    ALIASES as ALIASES,
+    INFORMATION as INFORMATION,
+    METHODS as METHODS,
+    NOT_IN_SETS as NOT_IN_SETS,
+    SETS as SETS,
     DomainTransformer as DomainTransformer,
     DomainWarning as DomainWarning,
+    Method as Method,
     NoCorrection as NoCorrection,
+    Option as Option,
     ThinMap as ThinMap,
+    parameter as parameter,
 )
 from biasmir_utils.corrections.covariance import SingularCovarianceError as SingularCovarianceError
 from biasmir_utils.corrections.groups import (
@@ -56,16 +67,6 @@ from biasmir_utils.corrections.maps import (
     CommonShift as CommonShift,
     DomainCenter as DomainCenter,
     GaussianOT as GaussianOT,
-)
-from biasmir_utils.corrections.methods import (
-    ALIASES as ALIASES,
-    INFORMATION as INFORMATION,
-    METHODS as METHODS,
-    NOT_IN_SETS as NOT_IN_SETS,
-    SETS as SETS,
-    Method as Method,
-    Option as Option,
-    parameter as parameter,
 )
 from biasmir_utils.corrections.moments import (
     Moments as Moments,
@@ -87,11 +88,6 @@ from biasmir_utils.corrections.projections import (
     MeanProjection as MeanProjection,
     RandomProjection as RandomProjection,
     lda_coefficients as lda_coefficients,
-)
-from biasmir_utils.corrections.storage import (
-    load_correction as load_correction,
-    read_record as read_record,
-    save_correction as save_correction,
 )
 
 for _module in pkgutil.iter_modules(__path__):  # a correction in a new file registers itself

@@ -23,8 +23,7 @@ from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import base
-from biasmir_utils.corrections.base import FloatArray, Labels
-from biasmir_utils.corrections.methods import SEED, Option, parameter
+from biasmir_utils.corrections.base import SEED, FloatArray, Labels, Option, parameter
 from biasmir_utils.corrections.projections import MeanProjection
 from biasmir_utils.errors import ArgumentError
 

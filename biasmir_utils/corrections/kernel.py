@@ -21,9 +21,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from biasmir_utils.corrections import base
-from biasmir_utils.corrections.base import FloatArray, Labels
+from biasmir_utils.corrections.base import POSITIVE, SEED, FloatArray, Labels, Option, parameter
 from biasmir_utils.corrections.maps import DomainCenter
-from biasmir_utils.corrections.methods import POSITIVE, SEED, Option, parameter
 from biasmir_utils.errors import ArgumentError
 
 # Rows are mapped in pieces of about this many numbers, which stay in the processor's cache.

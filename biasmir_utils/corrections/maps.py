@@ -15,9 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from biasmir_utils.corrections.base import FloatArray, Labels, domain_labels, warn
+from biasmir_utils.corrections.base import (
+    SHARE,
+    SHRINKAGE,
+    FloatArray,
+    Labels,
+    Method,
+    Option,
+    domain_labels,
+    parameter,
+    warn,
+)
 from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
-from biasmir_utils.corrections.methods import SHARE, SHRINKAGE, Method, Option, parameter
 from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 

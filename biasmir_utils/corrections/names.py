@@ -27,10 +27,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corrections.base import DomainTransformer
+from biasmir_utils.corrections.base import (
+    ALIASES,
+    INFORMATION,
+    METHODS,
+    SETS,
+    DomainTransformer,
+    Option,
+)
 from biasmir_utils.corrections.groups import discover_groups
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
-from biasmir_utils.corrections.methods import ALIASES, INFORMATION, METHODS, SETS, Option
 from biasmir_utils.errors import ArgumentError, did_you_mean
 
 # Names of feature maps: what `Fastfood(diagonal=...)` they are.

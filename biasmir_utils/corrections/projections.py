@@ -20,8 +20,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import scale
 from sklearn.utils import check_random_state
 
-from biasmir_utils.corrections import base, methods
-from biasmir_utils.corrections.base import FloatArray, Labels
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import FloatArray, Labels, Method, parameter
 from biasmir_utils.corrections.covariance import (
     Dense,
     DiagonalPlusRows,
@@ -30,11 +30,10 @@ from biasmir_utils.corrections.covariance import (
     total_covariance,
     within_domain_covariance,
 )
-from biasmir_utils.corrections.methods import Method, parameter
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
-GIVEN = methods.Option((None, "label", "group"))
+GIVEN = base.Option((None, "label", "group"))
 # Share of a difference that must be left beside what is kept.
 LEAST_APART = 1e-8
 
@@ -418,10 +417,10 @@ class DomainLDA(DifferenceProjection, base.DomainTransformer):
     ['a', 'b']
     """
 
-    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
-    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
-    tol: float = parameter(methods.SHARE, default=1e-6)
-    singular: str = parameter(methods.Option(("error", "warn")), default="error")
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(base.SHRINKAGE, default="auto")
+    tol: float = parameter(base.SHARE, default=1e-6)
+    singular: str = parameter(base.Option(("error", "warn")), default="error")
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         def find(group: Any, rows: Any, part: Labels) -> FloatArray:
@@ -445,8 +444,8 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
     `sample_group`, which then makes no groups.
     """
 
-    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
-    tol: float = parameter(methods.SHARE, default=1e-6)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
+    tol: float = parameter(base.SHARE, default=1e-6)
     given: str | None = parameter(GIVEN, default=None)
 
     @property
@@ -709,8 +708,8 @@ class LEACE(Erasure, DifferenceCorrection):
     True
     """
 
-    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
-    tol: float = parameter(methods.SHARE, default=1e-8)
+    shrinkage: Any = parameter(base.SHRINKAGE, default="auto")
+    tol: float = parameter(base.SHARE, default=1e-8)
     required_scatter = "pooled"
 
     def _learn_differences(self, X: FloatArray, rows: FloatArray, of_group: list[Any]) -> None:
@@ -796,9 +795,9 @@ class SPLINCE(Erasure, base.DomainTransformer):
     concept removal", NeurIPS 2025.
     """
 
-    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
-    shrinkage: Any = parameter(methods.SHRINKAGE, default="auto")
-    tol: float = parameter(methods.SHARE, default=1e-8)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
+    shrinkage: Any = parameter(base.SHRINKAGE, default="auto")
+    tol: float = parameter(base.SHARE, default=1e-8)
     needs_labels = True
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
@@ -870,10 +869,10 @@ class INLP(base.ThinCorrection, base.DomainTransformer):
     attributes by iterative nullspace projection", ACL 2020.
     """
 
-    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
-    n_classifiers: int = parameter(methods.Option(low=1, whole=True), default=20)
-    tol: float = parameter(methods.SHARE, default=0.05)
-    C: float = parameter(methods.POSITIVE, default=1.0)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
+    n_classifiers: int = parameter(base.Option(low=1, whole=True), default=20)
+    tol: float = parameter(base.SHARE, default=0.05)
+    C: float = parameter(base.POSITIVE, default=1.0)
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         self.directions_: FloatArray = np.empty((0, X.shape[1]))
@@ -961,9 +960,9 @@ class RandomProjection(base.ThinCorrection, base.DomainTransformer):
     Notices of the AMS 54, 2007: uniform subspaces from the QR factors of Gaussian matrices.
     """
 
-    alpha: float = parameter(methods.SHARE, default=1.0, kw_only=False)
-    rank: int | None = parameter(methods.Option((None,), low=0, whole=True), default=None)
-    random_state: Any = parameter(methods.SEED, default=0)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
+    rank: int | None = parameter(base.Option((None,), low=0, whole=True), default=None)
+    random_state: Any = parameter(base.SEED, default=0)
     sees_domains = False
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
