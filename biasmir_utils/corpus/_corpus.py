@@ -84,8 +84,7 @@ class Corpus:
         self.shared_tracks = self.description.shared_tracks
         table = find_clip_table(self.path)
         self.clips = check_clip_table(read_table_file(table), self.description, table)
-        self._means: dict[str, NDArray[np.float32]] = {}
-        self._unlisted: dict[str, int] = {}
+        self._pooled: dict[str, tuple[NDArray[np.float32], int]] = {}
         self._files, self._dimensions = _find_embeddings(self.path, self.description)
         self.warnings = [
             f"{name} was UNCHECKED when this corpus was made (it had {value}): nothing said that "
@@ -171,35 +170,28 @@ class Corpus:
         CorpusError
             If a clip's features are NaN or infinite, or the file is damaged.
         """
-        self._check_name(name)
-        if name not in self._means:
-            means = np.full((len(self.clips), self._dimensions[name]), np.nan, np.float32)
-            self._unlisted[name] = 0
-            for dataset in self.datasets:
-                if (dataset, name) in self._files:
-                    rows = np.flatnonzero(self.clips["dataset"] == dataset)
-                    clips = self.clips["clip"].iloc[rows].tolist()
-                    means[rows], unlisted = pooled_embedding(
-                        self._files[dataset, name], dataset, name, clips
-                    )
-                    self._unlisted[name] += unlisted
+        if name not in self._pooled:
+            means = np.full((len(self.clips), self.dimension(name)), np.nan, np.float32)
+            n_unlisted = 0
+            for dataset, file in self._files_of(name).items():
+                rows = np.flatnonzero(self.clips["dataset"] == dataset)
+                clips = self.clips["clip"].iloc[rows].tolist()
+                means[rows], unlisted = pooled_embedding(file, dataset, name, clips)
+                n_unlisted += unlisted
             means.setflags(write=False)
-            self._means[name] = means
-        return self._means[name]
+            self._pooled[name] = means, n_unlisted
+        return self._pooled[name][0]
 
     def n_unlisted(self, name: str) -> int:
         """Return how many clips an embedding has that the clip table does not list."""
         self.embedding(name)
-        return self._unlisted[name]
+        return self._pooled[name][1]
 
     def missing(self, name: str) -> pd.DataFrame:
         """Return the clips without an embedding: columns `dataset`, `clip`, `reason`."""
         absent = self.clips.loc[~self.complete([name]), ["dataset", "clip"]].reset_index(drop=True)
-        skipped = {
-            dataset: read_skipped(self._files[dataset, name], dataset, name)
-            for dataset in self.datasets
-            if (dataset, name) in self._files
-        }
+        files = self._files_of(name)
+        skipped = {dataset: read_skipped(file, dataset, name) for dataset, file in files.items()}
         reasons = [
             skipped[dataset].get(clip, "not in the embedding file")
             if dataset in skipped
@@ -217,10 +209,10 @@ class Corpus:
 
     def frames(self, name: str, dataset: str, clip: str) -> NDArray[np.float32]:
         """Return the frames of one clip, of shape (frames, D), as the file has them."""
-        self._check_name(name)
-        if (dataset, name) not in self._files:
+        files = self._files_of(name)
+        if dataset not in files:
             raise ArgumentError(f"corpus {self.name!r} has no {name!r} for dataset {dataset!r}")
-        return read_frames(self._files[dataset, name], dataset, name, clip)
+        return read_frames(files[dataset], dataset, name, clip)
 
     def audio_path(self, index: int) -> Path | None:
         """Return the sound file of a row of `clips`, or None if it has none."""
@@ -369,6 +361,11 @@ class Corpus:
         if self.warnings:
             sections.append(_titled("Warnings", self.warnings))
         return "\n\n".join(sections)
+
+    def _files_of(self, name: str) -> dict[str, Path]:
+        """Return the file of each dataset that has an embedding."""
+        self._check_name(name)
+        return {dataset: file for (dataset, one), file in self._files.items() if one == name}
 
     def _check_name(self, name: str) -> None:
         if name not in self._dimensions:
