@@ -46,41 +46,23 @@ from biasmir_utils.experiments.protocol import ExperimentData, training_rows, wh
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
 
 
-def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> Any:
-    """Return the cosine of the angle between directions.
+def cosine_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Return the cosine of the angle between two directions, in [-1, 1].
 
     Parameters
     ----------
-    first, second : array-like, (..., n_features)
-        Directions along the last axis; the other axes are broadcast.
-
-    Returns
-    -------
-    float or ndarray
-        In [-1, 1].
+    first, second : array-like, (n_features,)
 
     Raises
     ------
     ArgumentError
-        If the numbers of features differ, or a direction is zero or not finite.
+        If a direction is zero or not finite.
     """
     a, b = (np.asarray(value, dtype=np.float64) for value in (first, second))
-    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
-        raise ArgumentError(
-            f"directions must have the same number of features, found shapes {a.shape} "
-            f"and {b.shape}."
-        )
-    lengths = _lengths(a, "the first direction"), _lengths(b, "the second direction")
-    cosine = np.clip((a * b).sum(axis=-1) / (lengths[0] * lengths[1]), -1.0, 1.0)
-    return float(cosine) if cosine.ndim == 0 else cosine
-
-
-def _lengths(directions: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
-    """Return the length of each direction, which has to have one."""
-    lengths = np.linalg.norm(directions, axis=-1)
-    if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ArgumentError(f"{name} is zero or not finite, so it has no angle.")
-    return lengths
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    if not 0 < lengths < np.inf:
+        raise ArgumentError("a direction that is zero or not finite has no angle.")
+    return float(np.clip(a @ b / lengths, -1.0, 1.0))
 
 
 def random_cosine(n_features: int) -> float:
@@ -94,8 +76,6 @@ def random_cosine(n_features: int) -> float:
     n_features : int
         At least 1.
     """
-    if n_features < 1:
-        raise ArgumentError(f"n_features must be at least 1, not {n_features}.")
     half = n_features / 2
     return float(np.exp(gammaln(half) - gammaln(half + 0.5)) / np.sqrt(np.pi))
 
@@ -118,8 +98,7 @@ def group_counts(corpus: Corpus, split: str | None = "train") -> pd.DataFrame:
     """
     clips = _clips(corpus, split)
     counts = pd.crosstab(clips["group"], clips["dataset"])
-    groups = [*corpus.groups, *([corpus.no_group] if corpus.no_group in counts.index else [])]
-    return counts.reindex(index=groups, columns=corpus.datasets, fill_value=0)
+    return counts.reindex(index=_groups(corpus, clips), columns=corpus.datasets, fill_value=0)
 
 
 def label_counts(
@@ -142,17 +121,15 @@ def label_counts(
         Index: labels, or (group, label). Columns: datasets.
     """
     clips = _clips(corpus, split)
-
-    def counted(part: pd.DataFrame) -> pd.DataFrame:
-        counts = part[corpus.labels].ge(0.5).groupby(part["dataset"]).sum().T
-        counts = counts.reindex(columns=corpus.datasets, fill_value=0).astype(int)
-        return counts.rename_axis(index="label", columns="dataset")
-
-    if not by_group:
-        return counted(clips)
-    there = set(clips["group"]) & {corpus.no_group}
-    tables = {name: counted(clips[clips["group"] == name]) for name in (*corpus.groups, *there)}
-    return pd.concat(tables, names=["group", "label"])
+    there = clips[corpus.labels].ge(0.5)
+    rows = pd.Index(corpus.labels, name="label")
+    if by_group:
+        sums: Any = there.groupby([clips["group"], clips["dataset"]]).sum().stack()
+        counts = sums.unstack("dataset", fill_value=0)
+        rows = pd.MultiIndex.from_product([_groups(corpus, clips), rows], names=["group", "label"])
+    else:
+        counts = there.groupby(clips["dataset"]).sum().T
+    return counts.reindex(index=rows, columns=corpus.datasets, fill_value=0).astype(int)
 
 
 def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
@@ -161,6 +138,11 @@ def _clips(corpus: Corpus, split: str | None) -> pd.DataFrame:
         raise ArgumentError(f"split must be 'train', 'test' or None, not {split!r}.")
     clips = corpus.clips.assign(group=corpus.clips["group"].astype(object).fillna(corpus.no_group))
     return clips if split is None else clips[clips["split"] == split]
+
+
+def _groups(corpus: Corpus, clips: pd.DataFrame) -> list[str]:
+    """Return the groups in the corpus's order, then that of clips without one, if there are any."""
+    return [*corpus.groups, *({corpus.no_group} & set(clips["group"]))]
 
 
 def mutual_information(
@@ -231,7 +213,6 @@ def direction_cosines(
     embedding: str,
     *,
     labels: Sequence[str] | None = None,
-    mode: str = "global",
     seed: int = 42,
 ) -> pd.DataFrame:
     """Return the cosines between the dataset's direction and the labels' directions.
@@ -248,8 +229,6 @@ def direction_cosines(
         One of the corpus's.
     labels : sequence of str, optional
         Default: all labels of the corpus.
-    mode : {'global', 'classwise'}
-        Whether the dataset's direction is fitted on all training rows or on positives only.
     seed : int
         Of the resampling.
 
@@ -257,11 +236,9 @@ def direction_cosines(
     -------
     DataFrame
         One row for each label, pair and training set: embedding, label, train_set, partner,
-        mode, cosine (of a random pair of directions about `random_cosine`), angle in degrees
+        cosine (of a random pair of directions about `random_cosine`), angle in degrees
         (0 to 90) and C of the recogniser. Labels that a pair cannot be trained on are left out.
     """
-    if mode not in ("global", "classwise"):
-        raise ArgumentError(f"mode must be 'global' or 'classwise', not {mode!r}.")
     labels = corpus.labels if labels is None else list(labels)
     data = ExperimentData.of(corpus, [embedding], labels)
     features = {name: data.features(embedding, name) for name in corpus.datasets}
@@ -271,9 +248,8 @@ def direction_cosines(
         if why_impossible(label, datasets, seed):
             continue
         both = training_rows(label, datasets, seed)
-        chosen = [side.all if mode == "global" else side.positives for side in both]
-        X = np.concatenate([features[n][part] for n, part in zip(pair, chosen, strict=True)])
-        domain = lda_coefficients(X, np.repeat([0, 1], [len(part) for part in chosen]))[0]
+        X = np.concatenate([features[n][side.all] for n, side in zip(pair, both, strict=True)])
+        domain = lda_coefficients(X, np.repeat([0, 1], [len(side.all) for side in both]))[0]
         for name, partner, side in zip(pair, pair[::-1], both, strict=True):
             recogniser = LogisticRecogniser().fit(features[name][side.all], np.asarray(side.y))
             cosine = cosine_similarity(domain, recogniser.coef_[0])
@@ -283,7 +259,6 @@ def direction_cosines(
                     "label": label,
                     "train_set": name,
                     "partner": partner,
-                    "mode": mode,
                     "cosine": cosine,
                     "angle": float(np.degrees(np.arccos(abs(cosine)))),
                     "C": recogniser.C_,
@@ -330,18 +305,16 @@ def direction_transfer(corpus: Corpus, embedding: str) -> pd.DataFrame:
     used = corpus.complete([embedding])
     rows = []
     for first, second in itertools.combinations(corpus.datasets, 2):
-        pair = used & np.isin(dataset, [first, second])
-        is_second = dataset == second
-
-        def both(part: np.ndarray, is_second: np.ndarray = is_second) -> bool:
-            return len(np.unique(is_second[part])) == 2
-
-        fitted = {name: pair & train & (group == name) for name in corpus.groups}
-        tested = {name: pair & ~train & (group == name) for name in corpus.groups}
-        tested = {name: part for name, part in tested.items() if both(part)}
+        pair, is_second = used & np.isin(dataset, [first, second]), dataset == second
+        parts = (
+            {name: pair & (train == fits) & (group == name) for name in corpus.groups}
+            for fits in (True, False)
+        )
+        fitted, tested = (
+            {name: part for name, part in of.items() if len(np.unique(is_second[part])) == 2}
+            for of in parts
+        )
         for name, part in fitted.items():
-            if not both(part):
-                continue
             try:
                 direction = lda_coefficients(X[part], is_second[part].astype(np.intp))[0]
             except SingularCovarianceError as error:

@@ -440,8 +440,14 @@ def _task(block: _Block) -> pd.DataFrame:
 
 
 def _worst(values: Array, metric: Metric) -> Array:
-    """Return the worst over the labels, the axis after the first."""
-    return np.asarray(_known(np.nanmin if metric.larger_is_better else np.nanmax, values, 1))
+    """Return the worst over the labels, the axis after the first.
+
+    It has draws only where each of the labels has enough of them for an interval.
+    """
+    worst = np.asarray(_known(np.nanmin if metric.larger_is_better else np.nanmax, values, 1))
+    undefined = np.isnan(values[..., 1:]).mean(axis=-1) > stats.MOST_UNDEFINED
+    worst[(undefined & ~np.isnan(values[..., 0])).any(axis=1), 1:] = np.nan
+    return worst
 
 
 def _nanmean(values: Array, axis: int) -> Any:

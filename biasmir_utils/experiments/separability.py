@@ -129,20 +129,16 @@ class _Clips:
         paired: bool = False,
     ) -> None:
         domain = np.asarray(sample_domain)
-        self.compared, self.twins = np.ones(len(domain), dtype=bool), False
-        if sample_track is None:
-            self.names, self.domain = np.unique(domain, return_inverse=True)
-            self.tracks = self.pieces = np.arange(len(domain))
-            self.weights = np.ones(len(domain))
-            return
-        track = np.asarray(sample_track, dtype=str)
+        apart = sample_track is None
+        track = np.arange(len(domain)) if apart else np.asarray(sample_track, dtype=str)
         if len(track) != len(domain):
             raise ArgumentError(f"found {len(domain)} datasets and {len(track)} tracks of clips")
+        self.compared, self.twins = np.ones(len(domain), dtype=bool), False
         if paired:
             self.compared, self.twins = compared_rows(domain, track)
         self.names, self.domain = np.unique(domain[self.compared], return_inverse=True)
         named = np.unique(track[self.compared], return_inverse=True)[1]
-        codes = self.domain * (named.max(initial=0) + 1) + named
+        codes = named if apart else self.domain * (named.max(initial=0) + 1) + named
         self.tracks = np.unique(codes, return_inverse=True)[1]
         self.pieces = named if self.twins else self.tracks
         self.weights = 1 / np.bincount(self.tracks)[self.tracks]

@@ -183,7 +183,6 @@ def interval(
 
 def with_intervals(
     statistics: Mapping[str, FloatArray],
-    level: float = 0.95,
     bounds: Mapping[str, tuple[float, float]] | None = None,
     centred: bool = True,
 ) -> pd.DataFrame:
@@ -192,8 +191,8 @@ def with_intervals(
     Parameters
     ----------
     statistics : mapping of str to ndarray, (1 + n_replicates,)
-    level : float
-        Of the intervals, in (0, 1).
+        A draw that is not finite has no value; of these an interval of 95 % has few: see
+        `interval`.
     bounds : mapping of str to tuple of float, optional
         Smallest and largest value that is possible of some statistics; estimates and intervals
         end there.
@@ -209,13 +208,10 @@ def with_intervals(
     """
     rows = []
     for name, values in statistics.items():
-        estimate, again = values[0], values[1:][np.isfinite(values[1:])]
-        low = high = float("nan")
-        if len(again) and np.isfinite(estimate):
-            moved = again + (estimate - again.mean() if centred else 0)
-            low, high = interval(np.r_[estimate, moved], level)
+        again = pd.Series(values[1:]).where(np.isfinite(values[1:]) & np.isfinite(values[0]))
+        moved = again + (values[0] - again.mean() if centred else 0)
         ends = (bounds or {}).get(name, (-np.inf, np.inf))
-        rows.append([name, *np.clip([estimate, low, high], *ends)])
+        rows.append([name, *np.clip([values[0], *interval(np.r_[values[0], moved])], *ends)])
     return pd.DataFrame(rows, columns=["quantity", "value", "low", "high"])
 
 
@@ -487,16 +483,14 @@ class Samples:
         """
         measured = cls.of_results(results)
         shape = (1 + n_replicates, len(measured.labels))
-        total = {cell: np.zeros(shape) for cell in measured.values}
-        count = {cell: np.zeros(shape[1]) for cell in measured.values}
+        values = {cell: np.full(shape, np.nan) for cell in measured.values}
         drawn = bootstrap_scores(_one_kind(scores, "scores"), "roc_auc", n_replicates, seed)
         keys = drawn.cells[["label", *Cell._fields]].astype(str)
-        for (label, *key), one in zip(keys.itertuples(index=False), drawn.values, strict=True):
-            if label in measured.labels and (cell := Cell(*key)) in total:
-                column = measured.labels.index(label)
-                total[cell][:, column] += one
-                count[cell][column] += 1
-        values = {cell: ratio(total[cell], count[cell]) for cell in total}
+        every = drawn.values
+        for members in keys.groupby(list(keys)).indices.values():
+            label, *key = keys.iloc[members[0]]
+            if label in measured.labels and (cell := Cell(*key)) in values:
+                values[cell][:, measured.labels.index(label)] = every[members].mean(axis=0)
         for cell, (known,) in measured.values.items():
             # Rounding aside, the scores give what the table has.
             if not (np.abs(values[cell][0] - known) <= 1e-6)[~np.isnan(known)].all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,29 +34,16 @@ def test_published_cosine_similarities(shared: Path) -> None:
 def test_cosine_similarity() -> None:
     assert experiments.cosine_similarity([1, 0], [3, 3]) == pytest.approx(np.sqrt(0.5))
     assert experiments.cosine_similarity([1, 2], [-2, -4]) == pytest.approx(-1.0)
-    table = experiments.cosine_similarity(np.eye(3)[:, None], [[1, 1, 0], [0, 0, 5]])
-    np.testing.assert_allclose(table, [[np.sqrt(0.5), 0], [np.sqrt(0.5), 0], [0, 1]])
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "message"),
-    [
-        ([1, 2], [1, 2, 3], "same number of features"),
-        (1.0, 1.0, "same number of features"),
-        ([0, 0], [1, 2], "first direction is zero"),
-        ([1, 2], [np.nan, 2], "second direction is zero or not finite"),
-    ],
-)
-def test_cosines_that_do_not_exist(first: Any, second: Any, message: str) -> None:
-    with pytest.raises(ArgumentError, match=message):
-        experiments.cosine_similarity(first, second)
+    for zero in ([0, 0], [np.nan, 2]):
+        with pytest.raises(ArgumentError, match="zero or not finite"):
+            experiments.cosine_similarity([1, 2], zero)
 
 
 @pytest.mark.parametrize("d", [1, 2, 30, 1024])
 def test_random_cosine_is_the_mean_of_random_directions(d: int) -> None:
     rng = np.random.default_rng(0)
-    pairs = rng.normal(size=(2, 4000, d))
-    measured = np.abs(experiments.cosine_similarity(*pairs)).mean()
+    pairs = rng.normal(size=(4000, 2, d))
+    measured = np.mean([abs(experiments.cosine_similarity(*pair)) for pair in pairs])
     assert experiments.random_cosine(d) == pytest.approx(measured, rel=0.05)
     assert experiments.random_cosine(1) == pytest.approx(1.0)
 
@@ -119,9 +105,8 @@ def test_where_a_dataset_has_no_label_there_is_no_distance(tiny_corpus: Path) ->
     assert row["group_distance"] > 0
 
 
-@pytest.mark.parametrize("mode", ["global", "classwise"])
-def test_direction_cosines_of_a_corpus(corpus: Corpus, mode: str) -> None:
-    table = experiments.direction_cosines(corpus, "toy", mode=mode)
+def test_direction_cosines_of_a_corpus(corpus: Corpus) -> None:
+    table = experiments.direction_cosines(corpus, "toy")
     assert len(table) == 4  # two labels, two training sets
     assert set(table["train_set"]) == {"alpha", "beta"}
     assert (table["train_set"] != table["partner"]).all()
@@ -129,8 +114,6 @@ def test_direction_cosines_of_a_corpus(corpus: Corpus, mode: str) -> None:
     # The tiny corpus has the labels on features 0 and 1, the datasets on feature 2.
     assert table["cosine"].abs().max() < 0.5
     np.testing.assert_allclose(np.cos(np.radians(table["angle"])), table["cosine"].abs())
-    with pytest.raises(ArgumentError, match="mode"):
-        experiments.direction_cosines(corpus, "toy", mode="local")
 
 
 def test_transfer_of_directions_between_groups(corpus: Corpus) -> None:

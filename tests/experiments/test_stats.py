@@ -249,16 +249,38 @@ def test_changes_need_one_baseline(evaluation):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, [1, 0.1, 1.9]),  # moved by the bias of the replicates
+        ({}, [1, 0.05, 1.95]),  # moved by the bias of the replicates
         ({"bounds": {"q": (0.5, 1.0)}}, [1, 0.5, 1.0]),
-        ({"bounds": {"q": (0.0, 0.9)}}, [0.9, 0.1, 0.9]),
-        ({"centred": False}, [1, 1.1, 2.9]),
+        ({"bounds": {"q": (0.0, 0.9)}}, [0.9, 0.05, 0.9]),
+        ({"centred": False}, [1, 1.05, 2.95]),
     ],
 )
 def test_intervals_of_a_statistic(options, expected):
     values = np.concatenate([[1.0], np.linspace(1, 3, 1001)])
-    row = with_intervals({"q": values}, 0.9, **options).iloc[0]
+    row = with_intervals({"q": values}, **options).iloc[0]
     assert row[["value", "low", "high"]].tolist() == pytest.approx(expected)
+    # Of 1,001 draws ten may lack a value, eleven may not.
+    for n_lost, is_given in ((10, True), (11, False)):
+        values[1 : 1 + n_lost] = np.nan
+        row = with_intervals({"q": values}, **options).iloc[0]
+        assert np.isfinite(row[["low", "high"]].tolist()).all() == is_given
+    assert np.isfinite(row["value"])
+    assert with_intervals({"q": np.r_[np.nan, values[20:]]}).isna()["low"].all()
+
+
+def test_the_worst_label_has_no_interval_where_a_label_has_too_few_tracks(corpus):
+    clips = corpus.clips
+    tested = (clips["split"] == "test").to_numpy()
+    chosen = np.isin(clips["track"], clips["track"][tested].unique()[:3])
+    clips.loc[tested, "voice"] = chosen[tested].astype(float)
+    report = evaluate(corpus, "toy", "center", report=True, jobs=1).report
+    task = report.task.query("metric == 'roc_auc' and where != 'pooled'")
+    assert task["value"].notna().all()
+    given = task.fillna({"label": task["statistic"]}).groupby("label")["low"].agg(["count", "size"])
+    assert given["count"].to_dict() == {"mean": 8, "piano": 8, "voice": 0, "worst": 0}
+    change = report.changes.query("metric == 'roc_auc' and where == 'across'").iloc[0]
+    assert change[["worst_low", "worst_high"]].isna().all()
+    assert change[["worst_change", "low", "high"]].notna().all()
 
 
 # Tests over labels
