@@ -15,17 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from biasmir_utils.corrections.base import (
-    SHARE,
-    SHRINKAGE,
-    FloatArray,
-    Labels,
-    Method,
-    Option,
-    domain_labels,
-    parameter,
-    warn,
-)
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import FloatArray, Labels, Method, Option, parameter
 from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
 from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
@@ -49,21 +40,21 @@ class DomainMap(MomentCorrection):
         wrongly, too, or not at all.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
     unseen: str = parameter(UNSEEN, default="training")
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         if len(self.domains_) < 2 or self.alpha == 0:
             return X.copy()
         if sample_domain is None:
-            warn(
+            base.warn(
                 "transform without sample_domain: the rows are taken for those of one dataset that "
                 f"was not in the fit, and {self.unseen_rule()}. Give the domain of each row; those "
                 f"of the fit are {', '.join(map(str, self.domains_))}."
             )
             labels = Labels(np.zeros(len(X), dtype=np.intp), [None])
         else:
-            labels = domain_labels(sample_domain, len(X))
+            labels = base.domain_labels(sample_domain, len(X))
             alike = {str(domain): domain for domain in self.domains_}
             for domain in labels.names:
                 if domain not in self.domains_ and (seen := alike.get(str(domain))) is not None:
@@ -259,7 +250,7 @@ class CommonShift(MomentCorrection):
     objective in which the intercept is penalised.
     """
 
-    alpha: float = parameter(SHARE, default=1.0, kw_only=False)
+    alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
     sees_domains = False
 
     def _solve(self, moments: Moments) -> None:
@@ -324,17 +315,6 @@ class SpanMatrix:
         return SpanMatrix(inner, self.outer, basis)
 
 
-def common_basis(matrices: list[SpanMatrix]) -> list[SpanMatrix]:
-    """Return matrices on one basis that spans all of theirs."""
-    bases = [matrix.basis for matrix in matrices if matrix.basis is not None]
-    joint: FloatArray | None = None
-    if len(bases) == len(matrices):
-        stacked = np.concatenate(bases)
-        if len(stacked) < stacked.shape[1]:
-            joint = np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T)
-    return [matrix.in_basis(joint) for matrix in matrices]
-
-
 class CovarianceMap(DomainMap):
     """Base of the maps from one covariance to another.
 
@@ -354,7 +334,7 @@ class CovarianceMap(DomainMap):
     """
 
     to: Any = parameter(None, default="")
-    shrinkage: Any = parameter(SHRINKAGE, default="auto")
+    shrinkage: Any = parameter(base.SHRINKAGE, default="auto")
     required_scatter = "domain"
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
@@ -438,8 +418,12 @@ class CovarianceMap(DomainMap):
         rows -= mean
         basis, Z = _span_coordinates(rows) if len(X) < X.shape[1] else (None, rows)
         own = self._covariance(Z.T @ Z / len(X), len(X), "the rows of the unseen domain", basis)
-        source, target = common_basis([own.on_basis(own.power(1.0), own.outer), self.covariance_])
-        return (self._map(source, target).rows_times(X - mean) + self.mean_).astype(X.dtype)
+        joint, other = None, self.covariance_.basis
+        if basis is not None and other is not None and len(basis) + len(other) < X.shape[1]:
+            joint, _ = _span_coordinates(np.concatenate([basis, other]))
+        source = own.on_basis(own.power(1.0), own.outer).in_basis(joint)
+        linear = self._map(source, self.covariance_.in_basis(joint))
+        return (linear.rows_times(X - mean) + self.mean_).astype(X.dtype)
 
     def _map(self, source: SpanMatrix, target: SpanMatrix) -> SpanMatrix:
         """Return the transposed linear map to a covariance on the same basis."""

@@ -27,14 +27,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corrections.base import (
-    ALIASES,
-    INFORMATION,
-    METHODS,
-    SETS,
-    DomainTransformer,
-    Option,
-)
+from biasmir_utils.corrections import base
+from biasmir_utils.corrections.base import ALIASES, METHODS, SETS, DomainTransformer, Option
 from biasmir_utils.corrections.groups import discover_groups
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
 from biasmir_utils.errors import ArgumentError, did_you_mean
@@ -110,14 +104,14 @@ class Correction:
         That is the method itself. An experiment whose training rows were chosen by their labels
         has used these as well, whatever the correction.
         """
-        nothing, rows, grouped, labelled = INFORMATION
+        nothing, rows, grouped, labelled = base.INFORMATION
         if self.needs_labels:
             return labelled
         plain = METHODS[self.method].information
         if plain == nothing and self.kernel is None:
             return nothing
         least = grouped if self.needs_groups else rows
-        return max(plain, least, key=INFORMATION.index)
+        return max(plain, least, key=base.INFORMATION.index)
 
     @property
     def given(self) -> str | None:

@@ -966,12 +966,9 @@ class RandomProjection(base.ThinCorrection, base.DomainTransformer):
     sees_domains = False
 
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
-        def find(group: Any, rows: Any, part: Labels) -> FloatArray:
-            return np.empty((len(part.names) - 1, X.shape[1]))
-
         rank = 0 if domains is None else self.rank
         if rank is None:
-            rank = len(in_each_group(X, domains, groups, find)[0])
+            rank = len(mean_differences(Moments(X.shape[1]).update(X, domains, groups))[0])
         gaussian = check_random_state(self.random_state).standard_normal(
             (X.shape[1], min(rank, X.shape[1]))
         )

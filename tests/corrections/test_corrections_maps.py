@@ -220,12 +220,15 @@ def test_kernel_correction_is_its_steps() -> None:
         (DomainCenter(unseen="all"), "unseen"),
         (INLP(n_classifiers=0), "n_classifiers must be a whole number from 1"),
         (INLP(C=0), "C must be a number above 0"),
+        (Fastfood(sigma=0), "sigma must be 'median' or a number above 0"),
+        (Fastfood(sigma=float("inf")), "sigma must be 'median' or a number above 0"),
+        (Fastfood(n_components=2.5), "n_components"),
+        (Fastfood(diagonal="uniform"), "diagonal"),
     ],
 )
 def test_bad_parameters_are_named(correction: Any, message: str) -> None:
-    X, domain = shifted()
     with pytest.raises(ArgumentError, match=message):
-        correction.fit(X, sample_domain=domain)
+        correction.fit(shifted()[0])
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 5), (8, 30), (5, 1)])
