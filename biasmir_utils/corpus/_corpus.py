@@ -24,7 +24,6 @@ from biasmir_utils.corpus.clip_table import (
     check_clip_table,
     find_clip_table,
     read_table_file,
-    tracks_on_both_sides,
 )
 from biasmir_utils.corpus.description import (
     FILE_NAME,
@@ -95,7 +94,9 @@ class Corpus:
         categories = [target.name for target in self.targets if target.kind == "category"]
         for name in ("dataset", "group", "track", "clip", *categories):
             self.warnings += _alike(f"column {name!r}", self.clips[name].dropna().unique())
-        both = tracks_on_both_sides(self.clips, self.shared_tracks)
+        keys = ["track"] if self.shared_tracks else ["dataset", "track"]
+        in_both = self.clips.groupby(keys, sort=False)["split"].transform("nunique") > 1
+        both = self.clips.loc[in_both, ["dataset", "track"]].drop_duplicates()
         if len(both):
             where = "" if self.shared_tracks else "inside a dataset "
             self.warnings.insert(

@@ -300,13 +300,3 @@ def _check_cells(
             f"{where}, {row_place(rows, row)} (dataset {dataset!r}, clip {clip!r}): column "
             f"{cells.name!r} is {shown}, expected {expected}"
         )
-
-
-def tracks_on_both_sides(table: pd.DataFrame, shared_tracks: bool) -> pd.DataFrame:
-    """Return the tracks (columns `dataset`, `track`) with clips in `train` and in `test`.
-
-    With `shared_tracks`, a track of one name is the same in all datasets, and all of these count.
-    """
-    keys = ["track"] if shared_tracks else ["dataset", "track"]
-    both = table.groupby(keys, sort=False)["split"].transform("nunique") > 1
-    return table.loc[both, ["dataset", "track"]].drop_duplicates(ignore_index=True)
