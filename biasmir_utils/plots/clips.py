@@ -1,4 +1,4 @@
-"""Clips seen: as points in a plane, in a toy, as a spectrogram."""
+"""Clips: as points, in a toy, as sound; and counted, in a ROC-AUC and in folds that leak."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
+    REFERENCE,
     WIDTH,
     Order,
     key,
@@ -30,20 +31,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COMPONENTS = ("first component", "second component")
+# Tints of what is in the right order and what is not; of frames above and below the average.
+RIGHT, WRONG = "#cfe3f7", "#f3c9c2"
+FRAMES_MAP = "RdBu_r"
+COMPONENTS: dict[str, Any] = {"xlabel": "first component", "ylabel": "second component"}
+COMPONENTS |= {"xticks": [], "yticks": []}
 
 
 @style()
-def projection(
-    points: ArrayLike,
-    category: ArrayLike,
-    *,
-    order: Order = None,
-    names: tuple[str, str] = COMPONENTS,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw clips as points, each category with its own colour and marker.
+def projection(points: ArrayLike, category: ArrayLike, *, order: Order = None) -> Axes:
+    """Draw clips on their first two components, each category with its own colour and marker.
 
     Parameters
     ----------
@@ -53,12 +50,6 @@ def projection(
         Dataset, genre or instrument of each point; at most ten.
     order : sequence, optional
         Categories in the order of the legend; points of others are left out.
-    names : tuple of str
-        Labels of the axes.
-    title : str, optional
-        Stands above the axes.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -67,13 +58,13 @@ def projection(
     """
     array, kind = plane(points, category), np.asarray(category)
     kinds = looks(order_of(pd.DataFrame({"category": kind}), "category", order))
-    ax = new_axes(ax, height=5.2)
+    ax = new_axes(5.2)
     size = float(np.clip(9000 / max(len(array), 1), 10, 60))
     point: dict[str, Any] = {"s": size, "alpha": 0.6, "linewidth": 0.4, "edgecolor": INK}
     for name, (colour, marker, *_) in kinds.items():
         xy = array[kind == name].T
         ax.scatter(*xy, color=colour, marker=marker, label=str(name), **point)
-    ax.set(xlabel=names[0], ylabel=names[1], title=title or "", xticks=[], yticks=[])
+    ax.set(**COMPONENTS)
     handles = [key(look, name, markersize=9) for name, look in kinds.items()]
     legend_below(ax, handles, columns=min(len(handles), 3))
     return ax
@@ -81,13 +72,7 @@ def projection(
 
 @style()
 def category_means(
-    points: ArrayLike,
-    category: ArrayLike,
-    dataset: ArrayLike,
-    *,
-    order: Order = None,
-    names: tuple[str, str] = COMPONENTS,
-    ax: Axes | None = None,
+    points: ArrayLike, category: ArrayLike, dataset: ArrayLike, *, order: Order = None
 ) -> Axes:
     """Draw where the mean of each category lies in two datasets, with a line between them.
 
@@ -101,10 +86,6 @@ def category_means(
         Two datasets.
     order : sequence, optional
         Categories to draw.
-    names : tuple of str
-        Labels of the axes.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -120,7 +101,7 @@ def category_means(
     kinds = order_of(table, "category", order)
     means = table.groupby(["dataset", "category"])[["x", "y"]].mean()
     ends = np.array([[means.loc[(name, kind)] for kind in kinds] for name in sets])
-    ax = new_axes(ax, height=5.6)
+    ax = new_axes(5.6)
     arrow = {"arrowstyle": "-", "color": MUTED, "linewidth": 1.2, "shrinkA": 4, "shrinkB": 4}
     for start, end in zip(*ends, strict=True):
         ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
@@ -128,7 +109,7 @@ def category_means(
         mark(ax, xy[:, 0], xy[:, 1], look, name, markersize=9)
     ax.margins(0.12)
     _write_beside(ax, ends[ends[:, :, 0].argmax(axis=0), range(len(kinds))], list(map(str, kinds)))
-    ax.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
+    ax.set(**COMPONENTS)
     legend_below(ax)
     return ax
 
@@ -151,108 +132,71 @@ def _write_beside(ax: Axes, xy: np.ndarray, texts: Sequence[str]) -> None:
 
 
 @style()
-def toy_domains(
-    X: ArrayLike,
-    domain: ArrayLike,
-    y: ArrayLike,
-    *,
-    direction: ArrayLike | None = None,
-    boundary: tuple[float, float, float] | None = None,
-    title: str | None = None,
-    legend: bool = True,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw a two-dimensional toy: two domains, two classes, a direction, a recogniser.
-
-    Parameters
-    ----------
-    X : array-like, (n, 2)
-        A row for each clip.
-    domain : array-like, (n,)
-        Domain of each row, two values.
-    y : array-like, (n,)
-        Class of each row: markers are filled where it is true.
-    direction : array-like, (2,), optional
-        Drawn as an arrow from the mean of all rows.
-    boundary : tuple (a, b, c), optional
-        The line a x + b y + c = 0, where a recogniser's score is zero.
-    title : str, optional
-        Stands above the axes.
-    legend : bool
-        Whether to explain domains and classes beneath.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
-
-    Returns
-    -------
-    matplotlib Axes
-        With equal scales; one line of markers for each domain and class, in that order,
-        negatives first.
-    """
-    array = plane(X, domain, y)
-    domains, positive = np.asarray(domain), np.asarray(y).astype(bool)
-    ax = new_axes(ax, width=5.0, height=5.4)
-    drawn: dict[str, Any] = {"markersize": 6, "alpha": 0.85, "zorder": 2}
-    for name, look in looks(domains.tolist()).items():
-        for value, word in ((False, "negative"), (True, "positive")):
-            x, y = array[(domains == name) & (positive == value)].T
-            ink: dict[str, Any] = {"markerfacecolor": look.colour if value else "white"}
-            ink |= {"markeredgecolor": look.colour}
-            mark(ax, x, y, look, f"{name}, {word}", **ink, **drawn)
-    across, up = _square(array)
-    if boundary is not None:
-        a, b, c = boundary
-        x, y0 = -c * a / (a * a + b * b), -c * b / (a * a + b * b)
-        ax.axline((x, y0), (x - b, y0 + a), color=INK, linestyle="--", linewidth=2)
-    if direction is not None:
-        _arrow(ax, array.mean(axis=0), direction, 0.225 * np.ptp(across))
-    ax.set(xlim=across, ylim=up, title=title or "", aspect="equal", xticks=[], yticks=[])
-    if legend:
-        legend_below(ax)
-    return ax
-
-
-@style()
 def toy_correction(
     domain: ArrayLike,
     y: ArrayLike,
     steps: Mapping[str, tuple[ArrayLike, ArrayLike | None, tuple[float, float, float]]],
 ) -> Figure:
-    """Draw a toy before and after a correction; under each, the scores of the second domain.
+    """Draw a two-dimensional toy before and after a correction, and what a recogniser says of it.
 
     Parameters
     ----------
-    domain, y
-        As of `toy_domains`.
+    domain : array-like, (n,)
+        Domain of each clip, two values.
+    y : array-like, (n,)
+        Class of each clip: markers are filled where it is true.
     steps : mapping of str to (X, direction, boundary)
-        A column for each, under its title: points, direction and recogniser as of `toy_domains`.
+        A column for each, under its title: the clips as points (n, 2); a direction (2,), drawn as
+        an arrow from their mean, or None; the line a x + b y + c = 0, as (a, b, c), on which the
+        recogniser's score is zero.
 
     Returns
     -------
     matplotlib Figure
-        Above the points; below, for negatives and positives of the second domain, the number of
-        clips by score. The dashed line is where the recogniser says yes, in both.
+        Above the points with equal scales, a line of markers for each domain and class, negatives
+        first; below, for negatives and positives of the second domain, the number of clips by
+        score. The dashed line is where the recogniser says yes, in both.
     """
     import matplotlib.pyplot as plt
 
     domains, positive = np.asarray(domain), np.asarray(y).astype(bool)
-    second, look = list(looks(domains.tolist()).items())[-1]
+    kinds = looks(domains.tolist())
+    second = list(kinds)[-1]
+    classes = {"negative": ~positive, "positive": positive}
     size: dict[str, Any] = {"figsize": (WIDTH, 6.2), "height_ratios": (3, 1)}
     figure, axes = plt.subplots(2, len(steps), squeeze=False, **size)
-    for (title, (X, direction, boundary)), (above, below) in zip(
-        steps.items(), axes.T, strict=True
-    ):
-        shown: dict[str, Any] = {"title": title, "legend": above is axes[0, 0], "ax": above}
-        toy_domains(X, domains, positive, direction=direction, boundary=boundary, **shown)
-        score = np.asarray(X) @ boundary[:2] + boundary[2]
+    dashes: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 2}
+    drawn: dict[str, Any] = {"markersize": 6, "alpha": 0.85, "zorder": 2}
+    for (title, step), (above, below) in zip(steps.items(), axes.T, strict=True):
+        X, direction, (a, b, c) = plane(step[0], domains, positive), step[1], step[2]
+        score = X @ (a, b) + c
         bins = np.histogram_bin_edges(score[domains == second], bins=24)
-        for value, colour in ((False, "white"), (True, look.colour)):
-            fill: dict[str, Any] = {"facecolor": colour, "edgecolor": look.colour, "alpha": 0.75}
-            own = score[(domains == second) & (positive == value)]
-            below.hist(own, bins, histtype="stepfilled", linewidth=1.6, **fill)
-        below.axvline(0, color=INK, linestyle="--", linewidth=2)
+        for name, look in kinds.items():
+            for word, chosen in classes.items():
+                own = (domains == name) & chosen
+                face = look.colour if word == "positive" else "white"
+                x, height = X[own].T
+                ink = {"markerfacecolor": face, "markeredgecolor": look.colour}
+                mark(above, x, height, look, f"{name}, {word}", **ink | drawn)
+                if name == second:
+                    fill: dict[str, Any] = {
+                        "facecolor": face,
+                        "edgecolor": look.colour,
+                        "linewidth": 1.6,
+                    }
+                    below.hist(score[own], bins, histtype="stepfilled", alpha=0.75, **fill)
+        middle = X.mean(axis=0)
+        reach = 1.08 * np.abs(X - middle).max() * np.array([-1, 1])
+        x0, y0 = -c * np.array([a, b]) / (a * a + b * b)
+        above.axline((x0, y0), (x0 - b, y0 + a), **dashes)
+        if direction is not None:
+            _arrow(above, middle, direction, 0.225 * np.ptp(reach))
+        limits = {"xlim": middle[0] + reach, "ylim": middle[1] + reach}
+        above.set(**limits, title=title, aspect="equal", xticks=[], yticks=[])
+        below.axvline(0, **dashes)
         below.set(xlabel=f"score of {second}'s clips", yticks=[])
         below.grid(visible=False)
+    legend_below(axes[0, 0])
     return figure
 
 
@@ -298,7 +242,8 @@ def domain_means(
     for ax, (title, points) in zip(axes, drawn.items(), strict=True):
         means = [points[names == name].mean(axis=0) for name in kinds]
         for name, look in kinds.items():
-            mark(ax, points[names == name, 0], points[names == name, 1], look, name, **faint)
+            x, y = points[names == name].T
+            mark(ax, x, y, look, name, **faint)
         for (name, look), (x, y) in zip(kinds.items(), means, strict=True):
             mark(ax, x, y, look, f"mean of {name}", **bold)
         ax.quiver(*means[0], *(means[1] - means[0]), color=INK, width=0.022, **step)
@@ -306,8 +251,8 @@ def domain_means(
     centre = drawn[next(iter(drawn))].mean(axis=0)
     every = np.concatenate(list(drawn.values()))
     reach = 1.05 * np.abs(every - centre).max(axis=0)
-    axes[0].set_xlim(centre[0] + reach[0] * np.array([-1, 1]))
-    axes[0].set_ylim(centre[1] + reach[1] * np.array([-1, 1]))
+    (left, down), (right, up) = centre - reach, centre + reach
+    axes[0].set(xlim=(left, right), ylim=(down, up))
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.8}
     place: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 15, "zorder": 6}
     for text, direction in (arrows or {}).items():
@@ -315,13 +260,6 @@ def domain_means(
         axes[0].annotate(text, tip + 0.2 * (tip - centre), bbox=ground, **place)
     legend_below(axes[0])
     return figure
-
-
-def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return limits of one length for both axes, around the mean, that hold all points."""
-    centre = points.mean(axis=0)
-    reach = 1.08 * np.abs(points - centre).max() * np.array([-1, 1])
-    return centre[0] + reach, centre[1] + reach
 
 
 def _arrow(ax: Axes, start: np.ndarray, direction: ArrayLike, length: float) -> np.ndarray:
@@ -333,34 +271,11 @@ def _arrow(ax: Axes, start: np.ndarray, direction: ArrayLike, length: float) -> 
     return tip
 
 
-@style()
-def spectrogram(
-    waveform: ArrayLike, sample_rate: float, *, title: str | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw a mel spectrogram in dB relative to full scale, so that levels can be compared.
-
-    Parameters
-    ----------
-    waveform : array-like, (n_samples,)
-        Mono, in [-1, 1].
-    sample_rate : float
-        In Hz.
-    title : str, optional
-        Stands above the axes.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
-
-    Returns
-    -------
-    matplotlib Axes
-        With one image: 96 mel bands from 0 Hz to half the sampling rate (rows), frames of 23 ms
-        (columns). What is weaker than -90 dB is drawn as silence.
-    """
+def _spectrogram(ax: Axes, samples: np.ndarray, sample_rate: float, title: str) -> None:
+    """Draw a mel spectrogram in dB relative to full scale, so that levels can be compared."""
     import librosa
 
-    samples = np.asarray(waveform, dtype=np.float32)
-    if samples.ndim != 1:
-        raise ArgumentError(f"waveform: expected shape (n_samples,), found {samples.shape}")
+    samples = samples.astype(np.float32)
     hop = round(0.023 * sample_rate)
     window = 4 * hop
     power = librosa.feature.melspectrogram(
@@ -369,7 +284,6 @@ def spectrogram(
     # A full-scale sine has the window's summed weight squared over 4 as its peak power.
     full_scale = (window / 2) ** 2 / 4
     decibels = 10 * np.log10(np.maximum(power / full_scale, 1e-12))
-    ax = new_axes(ax, height=2.8)
     top = float(librosa.hz_to_mel(sample_rate / 2))
     extent = (0, len(samples) / sample_rate, 0, top)
     look: dict[str, Any] = {"cmap": "magma", "vmin": -90.0, "vmax": 0.0}
@@ -377,25 +291,193 @@ def spectrogram(
     ticks = {500: "500", 2000: "2k", 8000: "8k"}
     shown = [hz for hz in ticks if hz <= sample_rate / 2]
     ax.set_yticks(librosa.hz_to_mel(np.array(shown)), [ticks[hz] for hz in shown])
-    ax.set(xlabel="seconds", ylabel="Hz", title=title or "")
+    ax.set(xlabel="seconds", ylabel="Hz", title=title)
     ax.grid(visible=False)
-    return ax
 
 
 @style()
 def spectrograms(sounds: Mapping[str, tuple[ArrayLike, float]]) -> Figure:
-    """Draw mel spectrograms below one another, see `spectrogram`.
+    """Draw mel spectrograms in dB relative to full scale below one another.
 
     Parameters
     ----------
     sounds : mapping of str to (waveform, sample_rate)
-        Under the title of each.
+        Under the title of each: a mono waveform (n_samples,) in [-1, 1], and its rate in Hz.
 
     Returns
     -------
     matplotlib Figure
+        With an image for each: 96 mel bands from 0 Hz to half the sampling rate (rows), frames of
+        23 ms (columns). What is weaker than -90 dB is drawn as silence.
     """
     figure, axes = panels(len(sounds), 2.5 * len(sounds), across=1)
     for ax, (title, (waveform, rate)) in zip(axes, sounds.items(), strict=True):
-        spectrogram(waveform, rate, title=title, ax=ax)
+        samples = np.asarray(waveform)
+        if samples.ndim != 1:
+            raise ArgumentError(f"{title}: expected shape (n_samples,), found {samples.shape}")
+        _spectrogram(ax, samples, rate, title)
+    return figure
+
+
+@style()
+def embedding_steps(
+    waveform: ArrayLike, sample_rate: float, frames: ArrayLike, *, window: float, hop: float
+) -> Figure:
+    """Draw how a clip becomes a vector: waveform, patches, frames, and their mean.
+
+    Parameters
+    ----------
+    waveform : array-like, (n_samples,)
+        Mono, in [-1, 1].
+    sample_rate : float
+        In Hz.
+    frames : array-like, (n_frames, D)
+        What the network gives for each patch, in units in which 0 is the average over all clips.
+    window, hop : float
+        Seconds that a patch lasts, and from one patch to the next.
+
+    Returns
+    -------
+    matplotlib Figure
+        The waveform, its mel spectrogram with the edges of the patches, the frames as columns at
+        the time of their patch, and beside them their mean, on one scale of colours.
+    """
+    import matplotlib.pyplot as plt
+
+    samples, values = np.asarray(waveform, dtype=float), np.asarray(frames, dtype=float)
+    if samples.ndim != 1 or values.ndim != 2 or not len(values):
+        raise ArgumentError(
+            f"expected a waveform (n_samples,) and frames (n_frames, D), found {samples.shape} "
+            f"and {values.shape}"
+        )
+    figure = plt.figure(figsize=(WIDTH, 7.0))
+    grid = figure.add_gridspec(3, 2, height_ratios=(1, 1.7, 2.1), width_ratios=(12, 1))
+    wave, mel, above, mean = (
+        figure.add_subplot(grid[at]) for at in ((0, 0), (1, 0), (2, 0), (2, 1))
+    )
+    seconds = np.arange(len(samples)) / sample_rate
+    step = max(1, len(samples) // 4000)
+    wave.plot(seconds[::step], samples[::step], color=INK, linewidth=0.5)
+    _spectrogram(mel, samples, sample_rate, "each patch as the network sees it")
+    starts = hop * np.arange(len(values) + 1)
+    limit = float(np.quantile(np.abs(values), 0.99)) or 1.0
+    look: dict[str, Any] = {"cmap": FRAMES_MAP, "vmin": -limit, "vmax": limit}
+    image = above.pcolormesh(starts, np.arange(values.shape[1] + 1), values.T, **look)
+    mean.pcolormesh([0, 1], np.arange(values.shape[1] + 1), values.mean(axis=0)[:, None], **look)
+    for ax, edge in ((wave, INK), (mel, "white"), (above, INK)):
+        for start in starts[:-1]:
+            ax.axvspan(start, start + window, fill=False, color=edge, linewidth=1.6)
+        ax.set(xlim=(0, seconds[-1]), xlabel="")
+        ax.grid(visible=False)
+    wave.set(title=f"waveform, cut into {len(values)} patches of {window:.2g} s", xticklabels=[])
+    wave.set_yticks([])
+    mel.set_xticklabels([])
+    above.set(title="a frame for each patch", xlabel="seconds", ylabel="dimension")
+    mean.set(title="mean", xticks=[], yticks=[])
+    figure.colorbar(image, ax=mean, label="standard deviations", fraction=0.6)
+    return figure
+
+
+@style()
+def roc_and_pairs(truth: ArrayLike, scores: ArrayLike, *, few: tuple[int, int] = (5, 7)) -> Figure:
+    """Draw that the area under a ROC curve is the share of pairs in the right order.
+
+    Parameters
+    ----------
+    truth : array-like, (n,)
+        Whether each clip is positive; both kinds must occur.
+    scores : array-like, (n,)
+    few : tuple of int
+        Positive and negative clips in the left panel, spread evenly over the order of all.
+
+    Returns
+    -------
+    matplotlib Figure
+        Left the pairs of a few clips: a row for each positive, a column for each negative, the
+        highest scores first, tinted where the positive has the higher score. Right the ROC curve of
+        all clips. In both the curve is the border of the tint.
+    """
+    positive, values = np.asarray(truth).astype(bool), np.asarray(scores, dtype=float)
+    sides = [np.sort(values[positive == side])[::-1] for side in (True, False)]
+    if not all(map(len, sides)):
+        raise ArgumentError("truth: expected positive and negative clips")
+    chosen = [
+        own[np.round(np.linspace(0, len(own) - 1, min(count, len(own)))).astype(int)]
+        for own, count in zip(sides, few, strict=True)
+    ]
+    figure, (left, right) = panels(2, 3.7)
+    for ax, (high, low) in ((left, chosen), (right, sides)):
+        # How many positives are above each negative: the height of the curve over its column.
+        above = (high[:, None] > low).sum(axis=0)
+        x = np.repeat(np.arange(len(low) + 1), 2)[1:-1]
+        y = np.repeat(above, 2)
+        ax.set_facecolor(WRONG)
+        ax.fill_between(x, y, color=RIGHT, linewidth=0)
+        ax.plot([0, *x, len(low)], [0, *y, len(high)], color=INK, clip_on=False, zorder=5)
+        ax.set(xlim=(0, len(low)), ylim=(0, len(high)))
+        share = above.sum() / (len(high) * len(low))
+        counted = f"{above.sum():,} of {len(high) * len(low):,}"
+        ax.set_title(f"{counted}\npairs: {share:.3f}", fontsize=13)
+    left.set_xticks(range(len(chosen[1]) + 1), [])
+    left.set_yticks(range(len(chosen[0]) + 1), [])
+    left.grid(visible=True, color="white", linewidth=1.5)
+    left.set_axisbelow(False)
+    left.set(xlabel="clips without it", ylabel="clips with it")
+    right.grid(visible=False)
+    right.plot([0, len(sides[1])], [0, len(sides[0])], **REFERENCE)
+    shares = (0, 0.5, 1)
+    right.set_xticks([share * len(sides[1]) for share in shares], ["0", "0.5", "1"])
+    right.set_yticks([share * len(sides[0]) for share in shares], ["0", "0.5", "1"])
+    right.set(xlabel="share of false alarms", ylabel="share found")
+    return figure
+
+
+@style()
+def leaking_folds(tracks: ArrayLike, tested: Mapping[str, ArrayLike], *, most: int = 10) -> Figure:
+    """Draw which clips of each track are tested, and which tracks are on both sides.
+
+    Parameters
+    ----------
+    tracks : array-like, (n,)
+        Track of each clip.
+    tested : mapping of str to array-like of bool, (n,)
+        For each way to deal, whether a clip is in the test part; the name is a panel's title.
+    most : int
+        Tracks to draw, those with most clips.
+
+    Returns
+    -------
+    matplotlib Figure
+        A panel for each way: a row for each track, a square for each clip, filled where it is
+        tested; the row of a track that is on both sides is tinted.
+    """
+    from matplotlib.patches import Patch
+
+    own = np.asarray(tracks).astype(str)
+    names, counts = np.unique(own, return_counts=True)
+    shown = names[np.argsort(-counts, kind="stable")][:most]
+    (_, train), (_, test) = looks(["train", "test"]).items()
+    figure, axes = panels(len(tested), 1.6 + 0.27 * len(shown), sharey=True)
+    square: dict[str, Any] = {"marker": "s", "markersize": 9, "linestyle": "none"}
+    for ax, (title, part) in zip(axes, tested.items(), strict=True):
+        side = np.asarray(part).astype(bool)
+        for row, name in enumerate(shown):
+            here = np.sort(side[own == name])
+            for value, look, fill in ((False, train, "white"), (True, test, test.colour)):
+                ink: dict[str, Any] = {"markerfacecolor": fill, "markeredgecolor": look.colour}
+                ax.plot(
+                    np.flatnonzero(here == value), [row] * (here == value).sum(), **square, **ink
+                )
+            if 0 < here.sum() < len(here):
+                ax.axhspan(row - 0.45, row + 0.45, color=WRONG, zorder=0)
+        ax.set(title=title, xticks=[], ylim=(len(shown) - 0.4, -0.6))
+        ax.set_xlim(-0.7, counts.max() - 0.3)
+        ax.grid(visible=False)
+    axes[0].set_yticks(range(len(shown)), shown)
+    handles = [
+        Patch(facecolor="white", edgecolor=train.colour, label="trains"),
+        Patch(facecolor=test.colour, edgecolor=test.colour, label="is tested"),
+        Patch(facecolor=WRONG, label="track on both sides"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
@@ -62,8 +63,6 @@ def dots_and_whiskers(
     skip: int = 0,
     missing: str = "no score",
     again: Sequence[pd.DataFrame] = (),
-    again_name: str = "another split",
-    ax: Axes | None = None,
 ) -> Axes:
     """Draw a value with its interval for each row, and for each category beside one another.
 
@@ -98,11 +97,7 @@ def dots_and_whiskers(
     missing : str
         What stands where there is no value (NaN): the reason, such as "one session only".
     again : sequence of pandas.DataFrame
-        Tables with the same columns, the same measured again: small open marks on the same lines.
-    again_name : str
-        Their name in the legend.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
+        Tables with the same columns, of another split: small open marks on the same lines.
 
     Returns
     -------
@@ -114,7 +109,7 @@ def dots_and_whiskers(
     rows = order_of(table, row, order)
     kinds = looks([value] if by is None else order_of(table, by, by_order), skip)
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
-    ax = new_axes(ax, height=1.5 + pitch * len(rows))
+    ax = new_axes(1.5 + pitch * len(rows))
     shown = list(placed(table, row, rows, by, kinds, 0.8))
     handles: list[Any] = []
     for name, look, part, heights in shown:
@@ -130,7 +125,7 @@ def dots_and_whiskers(
     if by is None and not baseline:  # then the axis tells what the dots are
         handles = []
     if again:
-        handles.append(key(Look(INK, "o"), again_name, markersize=6, markerfacecolor="white"))
+        handles.append(key(Look(INK, "o"), "another split", markersize=6, markerfacecolor="white"))
     stroke = {"markersize": 11, "markeredgewidth": 2.4, "zorder": 2}
     for _, _, part, heights in shown if baseline else ():
         handles += mark(ax, part[baseline], heights, Look(INK, "|"), baseline_name, **stroke)
@@ -175,15 +170,13 @@ def changes(table: pd.DataFrame, **options: Any) -> Axes:
 
 
 @style()
-def joined_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def joined_runs(table: pd.DataFrame) -> Axes:
     """Draw what each model of several runs reaches in-domain and across, and the dataset probe.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As of `biasmir_utils.experiments.join_runs`. Fall and dimension stand under the names.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
     """
     check_table(table, ["run", "embedding", "correction", "mode", "alpha", "pair"], "across")
     size = table["dimension"].map(lambda n: "" if pd.isna(n) else f", {n:,.0f} dimensions")
@@ -193,13 +186,11 @@ def joined_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     names = {"in_domain": "in-domain", "across": "across", "probe": "dataset probe"}
     long = table.rename(columns=names).melt("text", list(names.values()), "what")
     how: dict[str, Any] = {"row": "text", "by": "what", "missing": "no probe", "skip": 2}
-    return dots_and_whiskers(long.dropna(), value="value", **how, ax=ax)
+    return dots_and_whiskers(long.dropna(), value="value", **how)
 
 
 @style()
-def change_by_label(
-    table: pd.DataFrame, *, order: Order = None, labels: Order = None, ax: Axes | None = None
-) -> Axes:
+def change_by_label(table: pd.DataFrame, *, labels: Order = None) -> Axes:
     """Draw the change of each label under each correction, as numbers on a tinted grid.
 
     Parameters
@@ -207,10 +198,8 @@ def change_by_label(
     table : pandas.DataFrame
         Columns `label`, `correction` and `change`, in units of ROC-AUC, one row for each
         combination; written in thousandths, with its sign.
-    order, labels : sequence, optional
-        Corrections (columns) and labels (rows) in the order to draw.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
+    labels : sequence, optional
+        Labels, the rows, in the order to draw.
 
     Returns
     -------
@@ -218,12 +207,12 @@ def change_by_label(
         A heat map; tints are symmetric around zero.
     """
     check_table(table, ["label", "correction"], "change")
-    columns, rows = order_of(table, "correction", order), order_of(table, "label", labels)
+    columns, rows = order_of(table, "correction"), order_of(table, "label", labels)
     wide = 1000 * table.pivot(index="label", columns="correction", values="change")
     wide = wide.loc[rows, columns]
     texts = wide.map(lambda value: signed_text(f"{round(value):+d}").replace("+0", "0"), "ignore")
     limit = 1.6 * max(float(np.nanmax(np.abs(wide.to_numpy()))), 1e-9)
-    ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
+    ax = new_axes(1.7 + 0.42 * len(rows))
     number_grid(ax, wide, texts, "RdBu", (-limit, limit), color=INK, fontsize=12)
     ax.set(xlabel="change of ROC-AUC, in thousandths")
     ax.tick_params(rotation=0)
@@ -231,25 +220,15 @@ def change_by_label(
 
 
 @style()
-def score_distributions(
-    scores: Mapping[str, Sequence[float] | np.ndarray],
-    *,
-    threshold: float | None = None,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
+def score_distributions(scores: Mapping[str, ArrayLike], *, threshold: float) -> Axes:
     """Draw the distribution of a recogniser's scores, for positives and negatives.
 
     Parameters
     ----------
     scores : mapping of str to array-like
         Scores by name, for instance `negative` and `positive`.
-    threshold : float, optional
+    threshold : float
         Where the recogniser says yes, a vertical line.
-    title : str, optional
-        Stands above the axes.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -258,7 +237,7 @@ def score_distributions(
     """
     from matplotlib.patches import Patch
 
-    ax = new_axes(ax, height=3.4)
+    ax = new_axes(3.4)
     parts = {name: np.asarray(part, dtype=float) for name, part in scores.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(parts.values())), bins=30)
     handles: list[Any] = []
@@ -268,10 +247,9 @@ def score_distributions(
         fill |= {"edgecolor": INK, "label": str(name)}
         ax.bar(edges[:-1], heights, np.diff(edges), align="edge", linewidth=0.6, **fill)
         handles.append(Patch(**fill))
-    if threshold is not None:
-        line: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 2}
-        handles.append(ax.axvline(threshold, **line, label="threshold"))
-    ax.set(xlabel="score of the recogniser", ylabel="share of clips", title=title or "")
+    line: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 2}
+    handles.append(ax.axvline(threshold, **line, label="threshold"))
+    ax.set(xlabel="score of the recogniser", ylabel="share of clips")
     ax.grid(axis="x", visible=False)
     legend_below(ax, handles, columns=3)
     return ax
@@ -279,12 +257,7 @@ def score_distributions(
 
 @style()
 def train_test_pairs(
-    table: pd.DataFrame,
-    *,
-    value: str = "roc_auc",
-    order: Order = None,
-    datasets: Order = None,
-    ylabel: str = "mean ROC-AUC",
+    table: pd.DataFrame, *, value: str = "roc_auc", order: Order = None, datasets: Order = None
 ) -> Figure:
     """Draw the four train-test pairs of each embedding as slopes, the test set held fixed.
 
@@ -303,8 +276,6 @@ def train_test_pairs(
         Embeddings in the order of the legend.
     datasets : sequence, optional
         Two datasets in the order of the panels.
-    ylabel : str
-        What the value is.
 
     Returns
     -------
@@ -332,23 +303,21 @@ def train_test_pairs(
         ax.set(title=f"tested on {test_set}", xlim=(-0.35, 1.35), xlabel="trained on")
         ax.set_xticks([0, 1], [str(test_set), str(other)])
         ax.grid(axis="x", visible=False)
-    axes[0].set_ylabel(ylabel)
+    axes[0].set_ylabel("mean ROC-AUC")
     legend_below(axes[0])
     return figure
 
 
 @style()
-def ranking(table: pd.DataFrame, *, pairs: Order = None, ax: Axes | None = None) -> Axes:
+def ranking(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> Axes:
     """Draw the rank of each embedding in each train-test pair, with its mean value.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Columns `embedding`, `train_set`, `test_set` and `roc_auc`; the labels are averaged.
-    pairs : sequence of (train_set, test_set), optional
-        Pairs from left to right; without it first the pairs inside a dataset.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
+    pairs : sequence of (train_set, test_set)
+        Pairs from left to right.
 
     Returns
     -------
@@ -358,13 +327,10 @@ def ranking(table: pd.DataFrame, *, pairs: Order = None, ax: Axes | None = None)
     keys = ["train_set", "test_set", "embedding"]
     check_table(table, keys, "roc_auc", unique=False)
     means = table.groupby(keys)["roc_auc"].mean()
-    if pairs is None:
-        found = list(means.index.droplevel("embedding").unique())
-        pairs = sorted(found, key=lambda pair: pair[0] != pair[1])
     wide = pd.DataFrame({pair: means.loc[pair] for pair in pairs})
     ranks = wide.rank(ascending=False, method="min")
     kinds = looks(order_of(table, "embedding"))
-    ax = new_axes(ax, height=1.9 + 0.62 * len(kinds))
+    ax = new_axes(1.9 + 0.62 * len(kinds))
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
     below: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points", "va": "top"}
     below |= {"ha": "center", "fontsize": 12, "bbox": ground, "zorder": 4}
@@ -439,7 +405,6 @@ def published_changes(
     *,
     corrections: Order = None,
     names: dict[str, str] | None = None,
-    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Figure:
     """Draw what each correction changes across datasets, in both modes, as published and by us.
 
@@ -462,7 +427,7 @@ def published_changes(
     """
     check_table(table, ["embedding", "correction", "mode", "train_set", "test_set"], "published")
     found = dict.fromkeys(zip(table["train_set"], table["test_set"], strict=True))
-    shown = list(pairs or [pair for pair in found if pair[0] != pair[1]])
+    shown = [pair for pair in found if pair[0] != pair[1]]
     if not shown:
         raise ArgumentError("the table has no rows of two different datasets")
     methods = order_of(table, "correction", corrections)
@@ -538,9 +503,7 @@ CLIPPED_BEYOND = 12
 
 
 @style()
-def gain_and_loss(
-    summary: pd.DataFrame, *, embeddings: Order = None, metric: str = "ROC-AUC"
-) -> Figure:
+def gain_and_loss(summary: pd.DataFrame, *, metric: str = "ROC-AUC") -> Figure:
     """Draw the gain of each correction across datasets beside its loss inside.
 
     Each correction has a row, so that no two can hide one another, as they would in a scatter
@@ -559,15 +522,14 @@ def gain_and_loss(
         these are named where they differ (the mode "none", of a correction with nothing to fit,
         is "global" where it stands beside "unlabelled", and is left out otherwise). Rows without
         gain (no correction) are left out.
-    embeddings : sequence of str, optional
-        A block of rows for each, and for each `pair` of datasets, in order; default all.
     metric : str
         What was gained or lost.
 
     Returns
     -------
     matplotlib Figure
-        For each block an Axes with the gain and one with the loss. Corrections stand in one
+        For each embedding, and each `pair` of datasets where there is that column, an Axes with the
+        gain and one with the loss. Corrections stand in one
         order in all blocks, by their mean gain, those of one correction (its doses and modes)
         next to one another; the shape and shade of a marker tell what it has seen.
 
@@ -588,7 +550,7 @@ def gain_and_loss(
         raise ArgumentError(
             f"column 'information' has {min(unknown)!r}; expected {', '.join(INFORMATION_LOOKS)}"
         )
-    blocks = list(_blocks(table.assign(name=_correction_names(table)), embeddings))
+    blocks = list(_blocks(table.assign(name=_correction_names(table))))
     drawn = pd.concat([block for _, block in blocks])
     # Inches of a row: one for each line of the longest name.
     height = 0.1 + 0.2 * (1 + int(drawn["name"].str.count("\n").max()))
@@ -612,7 +574,7 @@ def gain_and_loss(
 
 
 @style()
-def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def worth_in_labels(worth: pd.DataFrame) -> Axes:
     """Draw what labels of the target bring, and each correction as a line across.
 
     Where the curve of the source with n labelled clips of the target crosses the line of a
@@ -623,8 +585,6 @@ def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     worth : pandas.DataFrame
         Rows of `Report.worth`, or of `biasmir_utils.experiments.label_worth`, of one embedding,
         pair of datasets and choice of training clips; fewer rows show fewer corrections.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -633,12 +593,9 @@ def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         label; the number of labels is on a logarithmic axis. Of the corrections the best is named.
     """
     check_table(worth, ["correction", "mode", "alpha", "method", "n"], "roc_auc", "gain")
-    ax = new_axes(ax, height=5.0)
-    names = {
-        "fewshot": "source and n labels",
-        "target only": "n labels alone",
-        "both": "both datasets",
-    }
+    ax = new_axes(5.0)
+    names = {"fewshot": "source and n labels", "target only": "n labels alone"}
+    names["both"] = "both datasets"
     plain = worth[worth["correction"].eq("none")].set_index("method").sort_values("n")
     for method, look in looks(names).items():
         part = plain.loc[[method]]
@@ -659,10 +616,9 @@ def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _blocks(table: pd.DataFrame, embeddings: Order) -> Iterator[tuple[str, pd.DataFrame]]:
+def _blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the title and the rows, from the top, of each embedding and pair of datasets."""
-    order = order_of(table, "embedding", embeddings)
-    table = table[table["embedding"].isin(order)]
+    order = order_of(table, "embedding")
     # Doses and modes of a correction are what one wants to compare, so they stay together.
     gain = table.groupby("correction")["gain"].transform("mean")
     table = table.assign(by=-gain, pair=table.get("pair", ""))
@@ -702,13 +658,9 @@ def _mean(ax: Axes, row: int, value: float, look: Look, name: str) -> None:
     inside = float(np.clip(value, low, high))
     mark(ax, inside, row, look, name, markeredgewidth=1.2, clip_on=False)
     if inside != value:
-        right = (inside == high) != ax.xaxis_inverted()
-        place: dict[str, Any] = {
-            "xytext": (-9 if right else 9, 0),
-            "ha": "right" if right else "left",
-        }
-        place |= {"textcoords": "offset points", "va": "center", "fontsize": 11}
-        ax.annotate(signed_text(f"{value:.2f}"), (inside, row), **place)
+        aside, side = (-9, "right") if (inside == high) != ax.xaxis_inverted() else (9, "left")
+        place: dict[str, Any] = {"xytext": (aside, 0), "textcoords": "offset points", "ha": side}
+        ax.annotate(signed_text(f"{value:.2f}"), (inside, row), va="center", fontsize=11, **place)
 
 
 def _limits(table: pd.DataFrame) -> tuple[float, float, bool]:

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 
 
 @style()
-def group_shares(
-    table: pd.DataFrame, *, order: Order = None, datasets: Order = None, ax: Axes | None = None
-) -> Axes:
+def group_shares(table: pd.DataFrame, *, order: Order = None, datasets: Order = None) -> Axes:
     """Draw the share of each group (genre) in each dataset.
 
     Parameters
@@ -49,8 +47,6 @@ def group_shares(
         Columns `dataset`, `group` and `share`, in [0, 1], one row for each combination.
     order, datasets : sequence, optional
         Groups and datasets in the order to draw.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -59,11 +55,11 @@ def group_shares(
     """
     check_table(table, ["dataset", "group"], "share")
     rows, kinds = order_of(table, "group", order), looks(order_of(table, "dataset", datasets))
-    ax = new_axes(ax, height=1.6 + 0.3 * len(kinds) * len(rows))
+    ax = new_axes(1.6 + 0.3 * len(kinds) * len(rows))
     for name, look, part, heights in placed(table, "group", rows, "dataset", kinds, 0.8):
         fill: dict[str, Any] = {"color": look.colour, "hatch": look.hatch, "edgecolor": INK}
-        fill |= {"linewidth": 0.8}
-        ax.barh(heights, part["share"], 0.8 / len(kinds), label=str(name), **fill)
+        fill |= {"linewidth": 0.8, "label": str(name)}
+        ax.barh(heights, part["share"], 0.8 / len(kinds), **fill)
     list_rows(ax, rows)
     ax.set(xlabel="share of clips")
     legend_below(ax)
@@ -107,13 +103,7 @@ def label_by_group(
 
 
 @style()
-def cosine_similarities(
-    table: pd.DataFrame,
-    *,
-    chance: Mapping[str, float] | None = None,
-    order: Order = None,
-    ax: Axes | None = None,
-) -> Axes:
+def cosine_similarities(table: pd.DataFrame, *, chance: Mapping[str, float]) -> Axes:
     """Draw the absolute cosine between dataset and label directions, a row for each embedding.
 
     Parameters
@@ -121,13 +111,9 @@ def cosine_similarities(
     table : pandas.DataFrame
         Columns `embedding`, `label`, `train_set` and `cosine` in [-1, 1], one row for each
         combination; its absolute value is drawn, on a logarithmic axis.
-    chance : mapping of str to float, optional
+    chance : mapping of str to float
         For each embedding, the mean absolute cosine of two random directions, drawn as a
         stroke.
-    order : sequence, optional
-        Embeddings from top to bottom.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -135,19 +121,17 @@ def cosine_similarities(
         With one line of markers for each training set, in the order of the table's rows.
     """
     check_table(table, ["embedding", "label", "train_set"], "cosine")
-    rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "train_set"))
-    at = {name: position for position, name in enumerate(rows)}
-    ax = new_axes(ax, height=1.6 + 0.62 * len(rows))
+    rows, kinds = order_of(table, "embedding"), looks(order_of(table, "train_set"))
+    ax = new_axes(1.6 + 0.62 * len(rows))
     handles: list[Any] = []
     for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.7), strict=True):
-        part = table[(table["train_set"] == name) & table["embedding"].isin(rows)]
-        heights = part["embedding"].map(at) + offset
+        part = table[table["train_set"] == name]
+        heights = part["embedding"].map(rows.index) + offset
         handles += mark(ax, part["cosine"].abs(), heights, look, name, alpha=0.75, zorder=2)
-    if chance:
-        stroke, text = Look(INK, "|"), "two random directions"
-        wide = {"markersize": 34, "markeredgewidth": 2.4, "zorder": 2}
-        mark(ax, [chance[name] for name in rows], range(len(rows)), stroke, text, **wide)
-        handles.append(key(stroke, text, markersize=14, markeredgewidth=2.4))
+    stroke, text = Look(INK, "|"), "two random directions"
+    wide = {"markersize": 34, "markeredgewidth": 2.4, "zorder": 2}
+    mark(ax, [chance[name] for name in rows], range(len(rows)), stroke, text, **wide)
+    handles.append(key(stroke, text, markersize=14, markeredgewidth=2.4))
     ax.set(xlabel="absolute cosine similarity", xscale="log")
     list_rows(ax, rows)
     legend_below(ax, handles, columns=3)
@@ -155,9 +139,7 @@ def cosine_similarities(
 
 
 @style()
-def transfer_grids(
-    table: pd.DataFrame, *, groups: Order = None, embeddings: Order = None
-) -> Figure:
+def transfer_grids(table: pd.DataFrame) -> Figure:
     """Draw how well the direction of one group tells the datasets apart in each group.
 
     Parameters
@@ -165,8 +147,6 @@ def transfer_grids(
     table : pandas.DataFrame
         Columns `embedding`, `fitted_on`, `tested_on` and `roc_auc`, as `direction_transfer` gives
         them.
-    groups, embeddings : sequence, optional
-        Rows and columns, and panels, in the order to draw.
 
     Returns
     -------
@@ -174,7 +154,7 @@ def transfer_grids(
         A heat map for each embedding, tinted from 0.5, chance, to 1.
     """
     check_table(table, ["embedding", "fitted_on", "tested_on"], "roc_auc")
-    rows, names = order_of(table, "fitted_on", groups), order_of(table, "embedding", embeddings)
+    rows, names = order_of(table, "fitted_on"), order_of(table, "embedding")
     words = [str(name).replace("_", " ") for name in rows]
     down = -(-len(names) // 2)
     figure, axes = panels(len(names), 1.8 + 2.2 * down, across=2, sharex=True, sharey=True)
@@ -229,9 +209,8 @@ def shift_arrows(
         for kind, look in kept.items():
             step, at = steps[kinds == kind].T, np.zeros((2, int((kinds == kind).sum())))
             ax.quiver(*at, *step, color=look.colour, alpha=0.6, width=0.006, label=kind, **drawn)
-            handles += mark(
-                ax, step[0], step[1], look, kind, markersize=4.5, markeredgewidth=0.5, zorder=2
-            )
+            small = {"markersize": 4.5, "markeredgewidth": 0.5, "zorder": 2}
+            handles += mark(ax, step[0], step[1], look, kind, **small)
         ax.quiver(0, 0, *steps.mean(axis=0), **thick, **drawn)
         ax.set(title=str(name), xticks=[], yticks=[])
         ax.set_aspect("equal", adjustable="box")
@@ -250,7 +229,6 @@ def factor_bars(
     order: Order = None,
     parts: Order = None,
     xlabel: str = "share",
-    ax: Axes | None = None,
 ) -> Axes:
     """Draw shares that sum to one as stacked bars, with each share of 5 % or more written in it.
 
@@ -262,8 +240,6 @@ def factor_bars(
         Embeddings, from top to bottom, and parts in the order to draw.
     xlabel : str
         What the value is.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -272,7 +248,7 @@ def factor_bars(
     """
     check_table(table, ["embedding", "part"], "value")
     rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "part", parts), skip=2)
-    ax = new_axes(ax, height=1.5 + 0.55 * len(rows))
+    ax = new_axes(1.5 + 0.55 * len(rows))
     wide = table.pivot(index="part", columns="embedding", values="value")[rows].fillna(0)
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     left = np.zeros(len(rows))
@@ -292,9 +268,7 @@ def factor_bars(
 
 
 @style()
-def cosine_grid(
-    table: pd.DataFrame, *, order: Order = None, columns: Order = None, ax: Axes | None = None
-) -> Axes:
+def cosine_grid(table: pd.DataFrame, *, order: Order = None, columns: Order = None) -> Axes:
     """Draw a grid of cosines; those below what chance gives are written bold and with a star.
 
     Parameters
@@ -304,8 +278,6 @@ def cosine_grid(
         `cosine` in [-1, 1], and `chance_low`, below which noise alone does not explain it.
     order, columns : sequence, optional
         Groups, down, and embeddings, across, in the order to draw.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -318,12 +290,12 @@ def cosine_grid(
         table.pivot(index="group", columns="embedding", values=name).loc[rows, across]
         for name in ("cosine", "chance_low")
     )
-    ax = new_axes(ax, height=1.2 + 0.36 * len(rows))
+    ax = new_axes(1.2 + 0.36 * len(rows))
     below = (wide < floor).to_numpy()
     texts = wide.map(lambda cosine: signed_text(f"{cosine:.2f}"))
+    texts = texts.mask(below, texts + "*")
     # The darker half of the tints would hide the numbers.
-    limits = (0, 2)
-    number_grid(ax, wide, texts.mask(below, texts + "*"), "Blues", limits, fontsize=12, color=INK)
+    number_grid(ax, wide, texts, "Blues", (0, 2), fontsize=12, color=INK)
     for text, star in zip(ax.texts, below.ravel(), strict=True):
         text.set_fontweight("bold" if star else "normal")
     ax.set_yticklabels([str(name).replace("_", " ") for name in rows])
@@ -371,14 +343,9 @@ def found_and_lost(table: pd.DataFrame, *, order: Order = None, by_order: Order 
 
 @style()
 def closing_gap(
-    table: pd.DataFrame,
-    *,
-    metric: str = "balanced_accuracy",
-    order: Order = None,
-    embeddings: Order = None,
-    ceiling: str | None = None,
+    table: pd.DataFrame, *, ceiling: str, order: Order = None, embeddings: Order = None
 ) -> Figure:
-    """Draw scores at home and away after each correction, a panel for each embedding.
+    """Draw balanced accuracies at home and away after each correction, a panel for each embedding.
 
     Those without correction are lines through all rows, which need no row of their own.
 
@@ -387,19 +354,18 @@ def closing_gap(
     table : pandas.DataFrame
         Columns `embedding`, `correction`, `metric`, `quantity` (of which `home` and `away` are
         drawn), `value`, and `low` and `high` if there are intervals.
-    metric : str
-        Of the column `metric`.
+    ceiling : str
+        One of the corrections, whose score away is a dotted line.
     order, embeddings : sequence, optional
         Corrections from top to bottom, panels.
-    ceiling : str, optional
-        One of the corrections whose score away is a dotted line.
 
     Returns
     -------
     matplotlib Figure
         Each panel with a line of markers for `away` and one for `home`.
     """
-    table = table[(table["metric"] == metric) & table["quantity"].isin(["home", "away"])]
+    scores = table["metric"].eq("balanced_accuracy") & table["quantity"].isin(["home", "away"])
+    table = table[scores]
     check_table(table, ["embedding", "correction", "quantity"], "value")
     rows, names = order_of(table, "correction", order), order_of(table, "embedding", embeddings)
     height = 1.0 + (0.8 + 0.27 * len(rows)) * -(-len(names) // 2)
@@ -413,11 +379,10 @@ def closing_gap(
             mark(ax, part["value"], heights, look, words[side], markersize=6.5)
             without = {"color": look.colour, "linestyle": look.line, "linewidth": 1.6, "zorder": 1}
             ax.axvline(score["none", side], **without)
-        if ceiling is not None:
-            ax.axvline(score[ceiling, "away"], color=INK, linestyle=":", linewidth=1.6, zorder=1)
+        ax.axvline(score[ceiling, "away"], color=INK, linestyle=":", linewidth=1.6, zorder=1)
         ax.set(title=str(embedding))
         list_rows(ax, rows, bins=4)
     for ax in figure.axes[-min(len(names), 2) :]:
-        ax.set_xlabel(metric.replace("roc_auc", "ROC-AUC").replace("_", " "))
+        ax.set_xlabel("balanced accuracy")
     legend_below(axes[0])
     return figure

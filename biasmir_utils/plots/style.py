@@ -118,15 +118,6 @@ def style() -> Iterator[None]:
         mpl.interactive(interactive)
 
 
-def new_axes(ax: Axes | None, height: float, width: float = WIDTH) -> Axes:
-    """Return `ax`, or the axes of a new figure of a size in inches."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=(width, height))[1]
-
-
 def panels(
     count: int, height: float, across: int | None = None, **share: Any
 ) -> tuple[Figure, list[Axes]]:
@@ -140,6 +131,11 @@ def panels(
     for ax in axes[count:]:
         ax.set_visible(False)
     return figure, axes[:count]
+
+
+def new_axes(height: float) -> Axes:
+    """Return the axes of a new figure of a height in inches."""
+    return panels(1, height)[1][0]
 
 
 def order_of(table: pd.DataFrame, column: str, order: Iterable[Any] | None = None) -> list[Any]:

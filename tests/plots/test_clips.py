@@ -9,12 +9,14 @@ from matplotlib.colors import to_hex
 
 from biasmir_utils import plots
 
+WORDS = ("negative", "positive")
+
 
 class TestPoints:
     def test_each_category_has_its_points_colour_and_marker(self):
         points = np.arange(12.0).reshape(6, 2)
         category = ["a", "b", "a", "c", "b", "a"]
-        ax = plots.projection(points, category, order=["b", "a"], names=("one", "two"))
+        ax = plots.projection(points, category, order=["b", "a"])
         drawn = {c.get_label(): c for c in ax.collections}
         assert list(drawn) == ["b", "a"], "categories that are not in the order are left out"
         for name, collection in drawn.items():
@@ -23,7 +25,7 @@ class TestPoints:
         faces = {to_hex(c.get_facecolor()[0]) for c in drawn.values()}
         shapes = {c.get_paths()[0].vertices.tobytes() for c in drawn.values()}
         assert len(faces) == len(shapes) == 2
-        assert (ax.get_xlabel(), ax.get_ylabel()) == ("one", "two")
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("first component", "second component")
         assert legend(ax.figure) == ["b", "a"]
 
     def test_means_are_those_of_the_category_within_the_dataset(self):
@@ -44,42 +46,44 @@ class TestPoints:
         right = max(point[0] for name in ("solo", "band") for point in lines(ax)[name])
         assert all(text.xyann[0] > right for text in ax.texts if text.get_text())
 
-    def test_the_toy_shows_domains_classes_direction_and_boundary(self):
+
+class TestToy:
+    def test_domains_classes_direction_and_boundary_above_scores(self):
         X = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 1.0]])
-        ax = plots.toy_domains(
-            X, list("AABB"), [0, 1, 0, 1], direction=(2, 0), boundary=(0.0, 1.0, -0.5)
-        )
-        drawn = lines(ax)
+        steps = {"before": (X, (2, 0), (0.0, 1.0, -0.5)), "after": (X, None, (1.0, 0.0, 0.0))}
+        figure = plots.toy_correction(list("AABB"), [0, 1, 0, 1], steps)
+        above, _, scores, moved = figure.axes
+        drawn = lines(above)
+        assert list(drawn) == [f"{name}, {word}" for name in "AB" for word in WORDS]
         assert drawn["A, negative"].tolist() == [[0, 0]]
         assert drawn["B, positive"].tolist() == [[2, 1]]
-        faces = [line.get_markerfacecolor() for line in ax.get_lines()[:4]]
+        faces = [line.get_markerfacecolor() for line in above.get_lines()[:4]]
         assert faces[0] == faces[2] == "white"
         assert "white" not in (faces[1], faces[3])
-        boundary = ax.get_lines()[4]
+        boundary = above.get_lines()[4]
         assert (boundary.get_xy1()[1], boundary.get_xy2()[1]) == (0.5, 0.5)
-        arrow = ax.texts[0]
+        (arrow,) = above.texts
         assert arrow.xyann == (1.0, 0.5)
         assert arrow.xy[0] > 1.0
         assert arrow.xy[1] == pytest.approx(0.5)
+        assert above.get_title() == "before"
+        assert scores.get_xlabel() == "score of B's clips"
+        for ax, ends in ((scores, (-0.5, 0.5)), (moved, (2, 2))):
+            points = np.concatenate([patch.get_xy()[:, 0] for patch in ax.patches])
+            assert points.min() <= ends[0] <= ends[1] <= points.max()
+
+    def test_scores_of_the_second_domain_alone_are_counted(self):
+        X = [[0.0, 0.0], [5.0, 0.0], [1.0, 0.0], [3.0, 0.0]]
+        figure = plots.toy_correction(list("AABB"), [0, 1, 0, 1], {"": (X, None, (1.0, 0.0, -2.0))})
+        points = np.concatenate([patch.get_xy()[:, 0] for patch in figure.axes[1].patches])
+        assert (points.min(), points.max()) == pytest.approx((-1, 1))
 
     def test_a_steep_boundary_passes_through_its_line(self):
         X = np.array([[0.0, 0.0], [2.0, 1.0]])
-        ax = plots.toy_domains(X, list("AB"), [0, 1], boundary=(2.0, 0.1, -1.0), legend=False)
-        boundary = ax.get_lines()[-1]
+        figure = plots.toy_correction(list("AB"), [0, 1], {"": (X, None, (2.0, 0.1, -1.0))})
+        boundary = figure.axes[0].get_lines()[-1]
         for x, y in (boundary.get_xy1(), boundary.get_xy2()):
             assert 2 * x + 0.1 * y == pytest.approx(1)
-
-
-def test_a_toy_has_the_scores_of_its_second_domain_beneath():
-    X = [[0.0, 0.0], [5.0, 0.0], [1.0, 0.0], [3.0, 0.0]]
-    steps = {"before": (X, (1, 0), (1.0, 0.0, -2.0)), "after": (X, None, (1.0, 0.0, 0.0))}
-    figure = plots.toy_correction(list("AABB"), [0, 1, 0, 1], steps)
-    above, _, scores, moved = figure.axes
-    assert above.get_title() == "before"
-    assert scores.get_xlabel() == "score of B's clips"
-    for ax, ends in ((scores, (-1, 1)), (moved, (1, 3))):
-        points = np.concatenate([patch.get_xy()[:, 0] for patch in ax.patches])
-        assert (points.min(), points.max()) == pytest.approx(ends)
 
 
 class TestDomainMeans:
@@ -130,21 +134,18 @@ class TestSound:
 
         rate, hz, amplitude = 22_050, 1000.0, 0.1
         t = np.arange(2 * rate) / rate
-        ax = plots.spectrogram(amplitude * np.sin(2 * np.pi * hz * t), rate, title="a tone")
-        image = ax.images[0]
+        tone = amplitude * np.sin(2 * np.pi * hz * t)
+        figure = plots.spectrograms({"a tone": (tone, rate), "half": (2 * tone[:rate], rate)})
+        assert [ax.get_title() for ax in figure.axes] == ["a tone", "half"]
+        image, louder = (ax.images[0] for ax in figure.axes)
+        assert louder.get_extent()[1] == 1
         pixels = np.asarray(image.get_array())
         left, right, bottom, top = image.get_extent()
         assert (left, right) == (0.0, 2.0)
         middle = pixels[:, pixels.shape[1] // 2]
         mel = bottom + (np.argmax(middle) + 0.5) / len(middle) * (top - bottom)
         assert librosa.mel_to_hz(mel) == pytest.approx(hz, rel=0.05)
-        louder = plots.spectrogram(2 * amplitude * np.sin(2 * np.pi * hz * t), rate)
-        difference = np.asarray(louder.images[0].get_array()) - pixels
-        assert difference.max() == pytest.approx(20 * np.log10(2), abs=0.01)
-        assert image.get_clim() == louder.images[0].get_clim(), "levels can be compared"
-
-    def test_several_stand_below_one_another_under_their_titles(self):
-        tone = np.sin(np.arange(8000) / 5)
-        figure = plots.spectrograms({"one": (tone, 8000), "two": (tone[:4000], 8000)})
-        assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
-        assert [ax.images[0].get_extent()[1] for ax in figure.axes] == [1, 0.5]
+        loud = np.asarray(louder.get_array())
+        half = loud.shape[1] // 2
+        assert loud[:, half].max() - middle.max() == pytest.approx(20 * np.log10(2), abs=0.01)
+        assert image.get_clim() == louder.get_clim(), "levels can be compared"

@@ -150,7 +150,7 @@ def test_nothing_hides_anything_and_all_is_on_the_page(crowded, pairs):
 
 
 def test_what_was_seen_is_told_apart_without_colour(judged):
-    figure = plots.gain_and_loss(judged, embeddings=["musicnn"])
+    figure = plots.gain_and_loss(judged[judged["embedding"] == "musicnn"])
     for ax in figure.axes:
         points = marks(ax)
         points = [points[name] for name in ("random", "leace", "mlda", "lda")]
@@ -179,8 +179,6 @@ def test_gain_and_loss_names_modes_and_doses_where_there_are_several(judged):
     ],
 )
 def test_a_correction_with_nothing_to_fit_is_named_like_its_twin(judged, modes, names):
-    table = judged[judged["correction"] == "lda"]
-    figure = plots.gain_and_loss(
-        pd.concat([table.assign(mode=mode) for mode in modes]), embeddings=["musicnn"]
-    )
+    table = judged.query("correction == 'lda' and embedding == 'musicnn'")
+    figure = plots.gain_and_loss(pd.concat([table.assign(mode=mode) for mode in modes]))
     assert [name.replace("\n", " ") for name in texts(figure.axes[0])] == names

@@ -67,7 +67,7 @@ JUDGED = table("embedding correction information gain loss", ("yamnet", "lda", "
         ("category_means", [PLANE, list("xxx"), list("abc")], "two datasets"),
         ("domain_means", [{"": PLANE}, list("abc")], "two domains"),
         ("shift_arrows", [{"mfcc": PLANE}, list("ab")], "each of 3 points, found 2"),
-        ("spectrogram", [np.zeros((100, 2)), 22_050], r"shape \(n_samples,\)"),
+        ("spectrograms", [{"": (np.zeros((100, 2)), 22_050)}], r"shape \(n_samples,\)"),
         ("train_test_pairs", [CHANGES[:0].assign(roc_auc=0.5)], "two test sets"),
         ("published_changes", [CHANGES.query("train_set == test_set")], "two different datasets"),
         ("published_pairs", [published_figures("mean")], "more than one row"),
@@ -89,7 +89,7 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
     import nbformat
     from nbclient import NotebookClient
 
-    draw = "plots.score_distributions({'a': [1.0, 0.5]});"
+    draw = "plots.score_distributions({'a': [1.0, 0.5]}, threshold=0.6);"
     cells = [nbformat.v4.new_code_cell(f"from biasmir_utils import plots\n{draw}")]
     cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
     notebook = nbformat.v4.new_notebook(cells=cells)
