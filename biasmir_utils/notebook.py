@@ -296,40 +296,6 @@ def chapter_corpus(
     return corpus, names
 
 
-def example(corpus: Corpus, dataset: str, label: str, which: int = 0) -> int:
-    """Find a clip that can be heard, with a label and as few others as possible.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        Where the clip is looked for.
-    dataset, label : str
-        A dataset and a label of it.
-    which : int
-        0 for the first of them, 1 for the second, and so on.
-
-    Returns
-    -------
-    int
-        Its row in `corpus.clips`.
-
-    Raises
-    ------
-    ArgumentError
-        If there are not so many.
-    """
-    clips = corpus.clips
-    present = (clips[corpus.labels] >= 0.5).sum(axis=1)
-    heard = clips["audio"].notna() & (clips["dataset"] == dataset) & (clips[label] >= 0.5)
-    rows = present[heard].sort_values(kind="stable").index
-    if which >= len(rows):
-        raise ArgumentError(
-            f"corpus {corpus.name!r} has {len(rows)} clips of {dataset!r} with {label!r} that can "
-            f"be heard, found which={which}"
-        )
-    return int(rows[which])
-
-
 def describe(corpus: Corpus, row: int) -> str:
     """Return what a clip is, in words: `solo: cello, classical`."""
     clip = corpus.clips.iloc[row]
@@ -339,7 +305,7 @@ def describe(corpus: Corpus, row: int) -> str:
 
 
 def examples(corpus: Corpus, label: str, each: int = 1) -> list[int]:
-    """Find clips with a label that can be heard, as many of each dataset.
+    """Find clips with a label that can be heard, as many of each dataset, few other labels first.
 
     Parameters
     ----------
@@ -354,12 +320,12 @@ def examples(corpus: Corpus, label: str, each: int = 1) -> list[int]:
     list of int
         Their rows in `corpus.clips`, by turns from the datasets; none where one has none.
     """
-    heard = corpus.clips[corpus.clips["audio"].notna()]
-    counts = [
-        int((heard.loc[heard["dataset"] == one, label] >= 0.5).sum()) for one in corpus.datasets
-    ]
-    turns = range(min([each, *counts]))
-    return [example(corpus, one, label, turn) for turn in turns for one in corpus.datasets]
+    clips = corpus.clips
+    fewest = (clips[corpus.labels] >= 0.5).sum(axis=1).sort_values(kind="stable").index
+    heard = clips.loc[fewest]
+    heard = heard[heard["audio"].notna() & (heard[label] >= 0.5)]
+    found = [heard.index[heard["dataset"] == one][:each] for one in corpus.datasets]
+    return [int(row) for turn in zip(*found, strict=False) for row in turn]
 
 
 def hear(corpus: Corpus, rows: Iterable[int], words: Iterable[str] = ()) -> None:

@@ -156,7 +156,7 @@ class TestExamples:
     @pytest.fixture
     def corpus(self, tiny_corpus: Path) -> Corpus:
         table = pd.read_parquet(tiny_corpus / "clips.parquet")
-        heard = table["clip"].isin(["a0003", "a0004", "a0005", "a0006", "b0001"])
+        heard = table["clip"].isin(["a0003", "a0004", "a0005", "a0006", "b0001", "b0002", "b0003"])
         table["audio"] = ("audio/" + table["clip"] + ".mp3").where(heard)
         table.loc[table["clip"] == "a0003", ["piano", "voice"]] = [1.0, 1.0]
         table.loc[table["clip"] == "a0004", ["piano", "voice"]] = [0.9, 0.0]
@@ -164,15 +164,15 @@ class TestExamples:
         table.loc[table["clip"] == "a0006", ["piano", "voice"]] = [0.5, np.nan]
         table.loc[table["clip"] == "a0007", ["piano", "voice", "group"]] = [0.0, np.nan, None]
         table.loc[table["clip"].isin(["a0003", "a0004"]), "group"] = ["folk", None]
+        table.loc[table["clip"].isin(["b0001", "b0002", "b0003"]), "piano"] = 1.0
         (tiny_corpus / "clips.parquet").unlink()
         table.to_parquet(tiny_corpus / "clips.parquet")
         return Corpus.load(tiny_corpus)
 
     def test_clips_with_fewest_other_labels_come_first(self, corpus: Corpus):
-        found = [notebook.example(corpus, "alpha", "piano", which) for which in range(3)]
-        assert corpus.clips.loc[found, "clip"].tolist() == ["a0004", "a0006", "a0003"]
-        with pytest.raises(ArgumentError, match=r"has 3 clips of 'alpha' with 'piano'"):
-            notebook.example(corpus, "alpha", "piano", 3)
+        found = notebook.examples(corpus, "piano", each=9)
+        assert corpus.clips.loc[found, "dataset"].tolist() == ["alpha", "beta"] * 3
+        assert corpus.clips.loc[found[::2], "clip"].tolist() == ["a0004", "a0006", "a0003"]
 
     def test_a_clip_is_described_by_dataset_labels_and_group(self, corpus: Corpus):
         texts = [notebook.describe(corpus, row) for row in (3, 4, 7)]
