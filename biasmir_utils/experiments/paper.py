@@ -354,8 +354,6 @@ def compare(
         If a table cannot be used, the two do not belong together, or an argument is out of
         range.
     """
-    if not 0 < level < 1:
-        raise ArgumentError(f"level must lie between 0 and 1, found {level}")
     if "roc_auc" not in results and "r2" in results:
         raise ArgumentError(
             "the table is of numbers that were estimated (r2, mae), for which nothing was "
@@ -376,11 +374,8 @@ def compare(
     found = [cell for cell in published.cells if cell in ours]
     n_matched = sum(2 if cell.mode == "none" else 1 for cell in found)
     drawn = {"resampled": ours.resampled, "level": level, "n_replicates": n_replicates}
-    record = {
-        "source": SOURCE,
-        "intervals": {**drawn, "seed": seed},
-        "versions": versions("numpy", "pandas"),
-    }
+    record = {"source": SOURCE, "intervals": {**drawn, "seed": seed}}
+    record["versions"] = versions("numpy", "pandas")
     claims = _checked_claims(ours, published, level)
     return Comparison(table, claims, _notes(results, ours, n_matched), n_matched, record)
 
@@ -634,8 +629,6 @@ class Reproduction:
 
     Attributes
     ----------
-    corpus : pathlib.Path
-        The corpus folder.
     results : pathlib.Path
         Table of results, with a .json beside it.
     comparison : pathlib.Path
@@ -646,7 +639,6 @@ class Reproduction:
         The report.
     """
 
-    corpus: Path
     results: Path
     comparison: Path
     report: Path
@@ -741,7 +733,7 @@ def reproduce(
             say(f"  {len(warned)} warning(s), all in {paths.record}; the first: {warned[0]}")
     table, report = made / "comparison.csv", made / "report.txt"
     text = _compared(paths, table, report, scores, say)
-    return Reproduction(corpus.path, paths.results, table, report, text)
+    return Reproduction(paths.results, table, report, text)
 
 
 def _prepared(root: Path, folder: Path, say: Callable[[str], object]) -> Corpus:

@@ -353,10 +353,11 @@ def _tables(
                 values[at] += measured
                 by_seed[(seeds.index(seed), *at)] = measured[:, 0]
     count = (~np.isnan(by_seed)).any(axis=-1).sum(axis=0)
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings():  # of means of nothing, which are NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
         values /= count[..., np.newaxis, np.newaxis]
-    block = _Block(embedding, pair, variants, labels, metrics, values, by_seed)
-    return _changes(block), _task(block)
+        block = _Block(embedding, pair, variants, labels, metrics, values, by_seed)
+        return _changes(block), _task(block)
 
 
 def _drawn(
@@ -394,16 +395,15 @@ def _changes(block: _Block) -> pd.DataFrame:
     rows = []
     for (where, test), (m, metric) in itertools.product(WHERE.items(), metrics):
         values = (block.values[:, 0, test[0], :, m] + block.values[:, 1, test[1], :, m]) / 2
-        by_seed = (
-            block.by_seed[:, :, 0, test[0], :, m] + block.by_seed[:, :, 1, test[1], :, m]
-        ) / 2
+        of_seeds = block.by_seed[..., m]
+        by_seed = (of_seeds[:, :, 0, test[0]] + of_seeds[:, :, 1, test[1]]) / 2
         worst = _worst(values, metric)
         for k, base, baseline in pairs:
             difference = values[k] - values[base]
-            mean, fell = _nanmean(difference, 0), worst[k] - worst[base]
-            seeds = _nanmean(by_seed[:, k] - by_seed[:, base], 1)
+            mean, fell = _mean(difference), worst[k] - worst[base]
+            seeds = _mean(by_seed[:, k] - by_seed[:, base], 1)
             row = block.about(k) | {"baseline": baseline, "where": where, "metric": metric.name}
-            row["before"], row["after"] = (_nanmean(values[one, :, 0], 0) for one in (base, k))
+            row["before"], row["after"] = (_mean(values[one, :, 0]) for one in (base, k))
             row |= {"change": mean[0], **_interval("", mean)}
             row |= {"worst_change": fell[0], **_interval("worst_", fell)}
             row["n_labels"] = int((~np.isnan(difference[:, 0])).sum())
@@ -427,7 +427,7 @@ def _task(block: _Block) -> pd.DataFrame:
         drawn: list[tuple[str, str | None, Array]] = []
         if block.has_mean(metric):
             worst = _worst(values[np.newaxis], metric)[0]
-            drawn = [("mean", None, _nanmean(values, 0)), ("worst", None, worst)]
+            drawn = [("mean", None, _mean(values)), ("worst", None, worst)]
         drawn += [("label", label, one) for label, one in zip(block.labels, values, strict=True)]
         sets = {"train_set": block.pair[train], "test_set": [*block.pair, None][test]}
         where = next(name for name, tests in WHERE.items() if tests[train] == test)
@@ -444,25 +444,20 @@ def _worst(values: Array, metric: Metric) -> Array:
 
     It has draws only where each of the labels has enough of them for an interval.
     """
-    worst = np.asarray(_known(np.nanmin if metric.larger_is_better else np.nanmax, values, 1))
+    worst = np.asarray((np.nanmin if metric.larger_is_better else np.nanmax)(values, axis=1))
     undefined = np.isnan(values[..., 1:]).mean(axis=-1) > stats.MOST_UNDEFINED
     worst[(undefined & ~np.isnan(values[..., 0])).any(axis=1), 1:] = np.nan
     return worst
 
 
-def _nanmean(values: Array, axis: int) -> Any:
-    return _known(np.nanmean, np.asarray(values, dtype=np.float64), axis)
-
-
-def _known(function: Callable[..., Any], values: Array, axis: int) -> Any:
-    """Apply a function that leaves NaN out, and gives NaN where there is nothing else."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return function(values, axis=axis)
+def _mean(values: Array, axis: int = 0) -> Any:
+    """Return the mean, NaN left out."""
+    return np.nanmean(values, axis=axis, dtype=np.float64)
 
 
 def _interval(prefix: str, draws: Array) -> dict[str, float]:
-    return dict(zip((f"{prefix}low", f"{prefix}high"), stats.interval(draws, LEVEL), strict=True))
+    low, high = stats.interval(draws, LEVEL)
+    return {f"{prefix}low": low, f"{prefix}high": high}
 
 
 def _summary(
@@ -485,29 +480,27 @@ def _summary(
     metrics = [metric.name for metric in metrics_of(plan.kind, report=True)]
     main = metrics[0]
     means = task[task["statistic"].eq("mean") & task["metric"].eq(main)]
-    for where in ("inside", "across"):
-        own = means[means["where"].eq(where)]
-        mean = own.groupby(PAIR_SETTING, dropna=False)["value"].mean().reset_index()
-        summary = add(mean, {"value": f"{main}_{where}"})
-    for baseline in (SHIFT, PLACEBO):
-        part = changes[changes["baseline"].eq(baseline) & changes["where"].eq("across")]
-        part, name = part[part["metric"].eq(main)], f"gain_over_{baseline}"
-        ends = {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
-        if len(part):
-            summary = add(part, ends | {"p_holm": f"{name}_p_holm"})
-    own = changes[changes["baseline"].eq(NONE)]
-    for where, metric in itertools.product(WHERE, metrics) if len(own) else ():
-        part = own[own["where"].eq(where) & own["metric"].eq(metric)].copy()
-        name = f"{metric}_{where}_change"
-        columns = {}
-        if metric == main and where != "pooled":
+    both_ways = means.groupby([*PAIR_SETTING, "where"], dropna=False)["value"].mean()
+    for where, mean in both_ways.unstack("where")[["inside", "across"]].items():
+        summary = add(mean.reset_index(), {str(where): f"{main}_{where}"})
+    told = dict(iter(changes.groupby(["baseline", "where", "metric"])))
+    asked = [(control, "across", main) for control in (SHIFT, PLACEBO)]
+    asked += [(NONE, *what) for what in itertools.product(WHERE, metrics)]
+    there = set(changes["baseline"])
+    for baseline, where, metric in (one for one in asked if one[0] in there):
+        part = told.get((baseline, where, metric), changes.iloc[:0])
+        name, further = f"{metric}_{where}_change", {}
+        if baseline != NONE:
+            name = f"gain_over_{baseline}"
+            further["p_holm"] = f"{name}_p_holm"
+        elif metric == main and where != "pooled":
             name = {"across": "gain", "inside": "loss"}[where]
-            columns = {column: f"{name}_{column}" for column in ("p", "p_holm", "seed_sd")}
-            columns["worst_change"] = f"worst_label_{where}"
+            further = {column: f"{name}_{column}" for column in ("p", "p_holm", "seed_sd")}
+            further["worst_change"] = f"worst_label_{where}"
         if name == "loss":  # what went down
-            part[["change", "low", "high"]] = -part[["change", "high", "low"]].to_numpy()
+            part = part.assign(change=-part["change"], low=-part["high"], high=-part["low"])
         ends = {"change": name, "low": f"{name}_low", "high": f"{name}_high"}
-        summary = add(part, ends | columns)
+        summary = add(part, ends | further)
     for measure, part in shift.groupby("measure", sort=False):
         beside = "chance" if measure in SHIFT_MEASURES else "control"
         columns = {"value": str(measure), beside: f"{measure}_{beside}"}
@@ -636,30 +629,27 @@ def _text(
     """Return a part of `report.md.jinja`, each paragraph on one line."""
     summary, asked = report.summary, record["parameters"]
     corrections = list(dict.fromkeys(summary["correction"]))
+    lines = skipped_lines(record["skipped"])
     corrected = summary.loc[summary["correction"] != NONE, ["correction", "mode", "alpha"]]
     n_tests, least_p = len(corrected.drop_duplicates()), stats.smallest_p(report.facts["n_labels"])
-    lines = skipped_lines(record["skipped"])
     brier = report.task.loc[report.task["metric"] == "brier", "value"]
-    tables = {"gains": _gains, "other_metrics": _other_metrics, "modes_compared": _modes_compared}
-    tables |= {"shift_and_damage": _shift_and_damage}
-    limits = {"level": LEVEL, "few": FEW_TRACKS, "significant": SIGNIFICANT}
-    limits |= {"n_folds": PROBE_FOLDS, "report_seeds": REPORT_SEEDS}
+    tables = (_gains, _other_metrics, _modes_compared, _shift_and_damage)
     return rendered(
         "report.md.jinja",
         plain,
-        **limits,
-        **{name: _markdown(table(report)) for name, table in tables.items()},
+        level=LEVEL,
+        few=FEW_TRACKS,
+        significant=SIGNIFICANT,
+        n_folds=PROBE_FOLDS,
+        report_seeds=REPORT_SEEDS,
+        **{table.__name__[1:]: _markdown(table(report)) for table in tables},
         part=part,
         figure=figure,
         record=record,
         report=report,
         brier_is_blank=bool(len(brier) and brier.isna().all()),
         best=best_corrections(report).to_dict("records"),
-        controls=[
-            name
-            for name in ("random", PLACEBO)
-            if any(one.split(":")[0] == name for one in corrections)
-        ],
+        controls=sorted({"random", PLACEBO} & {name.split(":")[0] for name in corrections})[::-1],
         groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
         least_p=least_p,
         least_p_holm=min(1.0, least_p * max(n_tests, 1)),
@@ -773,11 +763,8 @@ def _texts(table: pd.DataFrame, column: str, told: Callable[[float], str]) -> pd
 
 
 def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> pd.Series:
-    def told(value: float) -> str:
-        text = f"{value:{sign}.3f}"
-        return "0.000" if text in ("+0.000", "-0.000") else text
-
-    return _texts(table, column, told)
+    told = _texts(table, column, f"{{:{sign}.3f}}".format)
+    return told.replace(["+0.000", "-0.000"], "0.000")
 
 
 def _with_interval(table: pd.DataFrame, column: str) -> pd.Series:
