@@ -605,16 +605,10 @@ def why_impossible(
     blindly : bool
         Whether to look at the rows that are drawn without labels (`own_rows`), too.
     tags : sequence of str
-        The names of tags, in their order.
+        The names of tags, or of a category's classes, in their order.
     """
     if kind == CATEGORY:
-        n_classes = len(shared_classes(name, pair))
-        if n_classes < 2:
-            return (
-                f"{n_classes} class(es) have {MIN_CLIPS} training clips or more and a test clip "
-                f"in both datasets, at least 2 are needed"
-            )
-        return None
+        return _why_few_classes(name, pair, seed, match, blindly, tags)
     if kind != LABEL:
         for clips in pair:
             n_train, n_test = len(clips.train_rows(name)), len(clips.test_rows(name))
@@ -642,6 +636,36 @@ def why_impossible(
         held = truth[clips.test_rows(name)] == value
         if not held.any(axis=0).all():
             return f"{clips.name} has no {word} test clips{_which(tags, held, 1)}"
+    return None
+
+
+def _why_few_classes(
+    name: str,
+    pair: Sequence[DatasetClips],
+    seed: int,
+    match: str,
+    blindly: bool,
+    names: Sequence[str],
+) -> str | None:
+    """Return why a category cannot be told apart: too few classes, or clips of one that are drawn.
+
+    Rows are looked at after the draw where they are matched by tracks.
+    """
+    codes = shared_classes(name, pair)
+    if len(codes) < 2:
+        return (
+            f"{len(codes)} class(es) have {MIN_CLIPS} training clips or more and a test clip "
+            f"in both datasets, at least 2 are needed"
+        )
+    ways = [subject_rows, own_rows][: 1 + blindly] if match == TRACKS else []
+    for choose in ways:
+        chosen = choose(name, CATEGORY, pair, seed, match)
+        for (clips, rows), code in itertools.product(zip(pair, chosen, strict=True), codes):
+            if (n := int(np.sum(np.asarray(rows.y) == code))) < MIN_CLIPS:
+                return (
+                    f"{clips.name} has {n} training clips of {names[code] if names else code} "
+                    f"after the resampling, at least {MIN_CLIPS} are needed"
+                )
     return None
 
 
@@ -706,28 +730,25 @@ class FeatureSpace:
             self._scalers = [_scaler(X) for X in rows]
             random.fit(np.concatenate([self._scaled(X, side) for side, X in enumerate(rows)]))
 
-    def train(self, X: Array, side: int) -> Array:
+    def train(self, X: Array, side: int, dtype: type = np.float64) -> Array:
         """Return training rows of a dataset, in double precision."""
-        return self._map(X, side)
+        X = np.asarray(X, dtype=np.float64)
+        if self._random is None:
+            return X
+        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
+        return mapped
 
     def test(self, X: Array, side: int) -> Array:
         """Return test rows of any dataset for the recogniser of the training dataset `side`.
 
         Random features are in single precision: nothing is fitted on test rows.
         """
-        return self._map(X, side, np.float32)
+        return self.train(X, side, np.float32)
 
     @property
     def depends_on_side(self) -> bool:
         """Whether a row's features depend on the dataset that the recogniser comes from."""
         return self._random is not None
-
-    def _map(self, X: Array, side: int, dtype: type = np.float64) -> Array:
-        X = np.asarray(X, dtype=np.float64)
-        if self._random is None:
-            return X
-        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
-        return mapped
 
     def _scaled(self, X: Array, side: int) -> Array:
         center, scale = self._scalers[side]

@@ -206,3 +206,16 @@ def test_too_little_to_evaluate_is_told(tiny_corpus):
     ):
         with pytest.raises(ArgumentError, match=told):
             evaluate(corpus, "toy", target=target, jobs=1)
+
+
+def test_a_class_of_too_few_matched_tracks_is_told(tiny_corpus):
+    table = pd.read_parquet(tiny_corpus / "clips.parquet")
+    one = (table["dataset"] == "alpha") & (table["group"] == "rock") & (table["split"] == "train")
+    table["track"] = table["clip"].where(~one, "one")
+    table.to_parquet(tiny_corpus / "clips.parquet", index=False)
+    corpus = Corpus.load(tiny_corpus)
+    assert plan_evaluation(corpus, "toy", target="group").tasks
+    plan = plan_evaluation(corpus, "toy", target="group", match="tracks")
+    assert not plan.tasks
+    told = "alpha has 1 training clips of rock after the resampling, at least 3 are needed"
+    assert [entry["reason"] for entry in plan.skipped] == [told]
