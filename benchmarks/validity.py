@@ -1,6 +1,6 @@
 """Whether what the program says of falls, intervals, chance and groups holds where it is known.
 
-Run: ``python benchmarks/validity.py`` (half a minute on a core with nothing else to do; ``--full``
+Run: ``python benchmarks/validity.py`` (a minute on a core with nothing else to do; ``--full``
 draws ten to fifteen times as many worlds). Each world is a corpus drawn at random
 whose truth is known: tracks of clips that resemble each other, two datasets of one and the same
 distribution. Results: `benchmarks/results/validity.md`.
@@ -25,10 +25,12 @@ from sklearn.metrics import adjusted_rand_score
 
 from biasmir_utils import versions
 from biasmir_utils.corpus import Corpus, CorpusWriter, Target, write_embedding_file
-from biasmir_utils.corrections import DomainWarning, SharedClusters
+from biasmir_utils.corrections import DomainWarning, SharedClusters, fit_correction
 from biasmir_utils.experiments import (
     KEY_COLUMNS,
     bootstrap_scores,
+    changes,
+    damage,
     dataset_shift,
     evaluate,
     falls,
@@ -80,9 +82,75 @@ def world(folder: Path, parts: Sequence[tuple[str, str, tuple[Any, Any, Any]]]) 
     return corpus.add_embedding_file(file, made_here=True)
 
 
+def together(parts: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
+    """Return rows, dataset and track of drawn parts, each a dataset."""
+    domain = np.repeat(np.arange(len(parts)), [len(X) for X, *_ in parts])
+    return (
+        np.concatenate([X for X, *_ in parts]),
+        domain,
+        np.concatenate([track for *_, track in parts]),
+    )
+
+
 def mean_and_error(values: Sequence[float]) -> str:
     """Return mean and standard error of values that were drawn independently."""
     return f"{np.mean(values):+.3f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.3f}"
+
+
+def markdown(*heading: str) -> Lines:
+    """Return the first two lines of a table whose first column is text."""
+    return [f"| {' | '.join(heading)} |", "|---|" + "---:|" * (len(heading) - 1)]
+
+
+def common_shift(worlds: int, folder: Path) -> Lines:
+    """Tell what one vector, subtracted from all clips, changes across the datasets."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for seed in range(worlds):
+        rng = np.random.default_rng([1, seed])
+        apart = rng.normal(0, 0.5, DIMENSIONS)
+        parts = [
+            (name, split, draw(rng, 60, 4, 2.0, 0.3, (place + 1) * apart))
+            for place, name in enumerate("ab")
+            for split in ("train", "test")
+        ]
+        corpus = world(folder, parts)
+        for recogniser in ("logistic", "logistic:intercept=free"):
+            own = evaluate(
+                corpus, "e", ["none", "shift"], recogniser=recogniser, seed=seed, jobs=1
+            ).results
+            for metric in ("roc_auc", "balanced_accuracy"):
+                change = changes(own, metric=metric).query("train_set != test_set")["change"]
+                found.setdefault((recogniser, metric), []).append(change.mean())
+    lines = markdown("recogniser", "change of ROC-AUC", "of balanced accuracy")
+    for recogniser in dict.fromkeys(name for name, _ in found):
+        told = [mean_and_error(found[recogniser, m]) for m in ("roc_auc", "balanced_accuracy")]
+        lines.append(f"| {recogniser} | {' | '.join(told)} |")
+    return lines
+
+
+def placebos(worlds: int, folder: Path) -> Lines:
+    """Tell what corrections move where there is nothing to correct, beside their controls."""
+    lines = markdown("correction", "variance moved", "by its placebo", "by a random projection")
+    for name in ("leace", "meanproj"):
+        moved = []
+        for seed in range(worlds):
+            rng = np.random.default_rng([2, seed])
+            parts = [draw(rng, 100, 4) for _ in range(2)]
+            X, domain, track = together(parts)
+            X /= np.arange(1, DIMENSIONS + 1)  # as in embeddings, few directions hold most of it
+            told = {"sample_domain": domain, "sample_track": track}
+            fits = [
+                fit_correction(spec, X, **told, random_state=seed, draw=seed)
+                for spec in (name, f"placebo:{name}")
+            ]
+            own, placebo = (
+                damage(X, fit.transform(X, sample_domain=domain), 1)["variance_moved"]
+                for fit in fits
+            )
+            moved.append((own.value, placebo.value, own.control))
+        told_of = " | ".join(f"{value:.3f}" for value in np.mean(moved, axis=0))
+        lines.append(f"| {name} | {told_of} |")
+    return lines
 
 
 def unequal_tracks(worlds: int, folder: Path) -> Lines:
@@ -105,22 +173,18 @@ def unequal_tracks(worlds: int, folder: Path) -> Lines:
             for mode in ("none", "unlabelled"):
                 both = own[mode]["few"], own[mode]["many"]
                 found.setdefault((mode, match), []).append((*both, np.mean(both)))
-    lines = [
-        "| mode | matched by | fall on the few | fall on the many | mean of both |",
-        "|---|---|---:|---:|---:|",
-    ]
+    lines = markdown("mode, matched by", "fall on the few", "fall on the many", "mean of both")
     for (mode, match), values in found.items():
         told = " | ".join(mean_and_error(column) for column in zip(*values, strict=True))
-        lines.append(f"| {mode.replace('none', 'global')} | {match} | {told} |")
+        lines.append(f"| {mode.replace('none', 'global')}, {match} | {told} |")
     return lines
 
 
 def positive_tracks(worlds: int, folder: Path) -> Lines:
     """Coverage of one label's interval by the number of its positive test tracks."""
-    lines = [
-        "| positive tracks | coverage of 95 % | intervals that are given | coverage of these |",
-        "|---:|---:|---:|---:|",
-    ]
+    lines = markdown(
+        "positive tracks", "coverage of 95 %", "intervals that are given", "coverage of these"
+    )
     for n_positive in (3, 5, 10, 20, 40):
         covered, given = [], []
         for seed in range(worlds):
@@ -147,20 +211,16 @@ def positive_tracks(worlds: int, folder: Path) -> Lines:
 
 def chance_of_distances(worlds: int, folder: Path) -> Lines:
     """Mean gap and squared MMD of datasets without a difference, and their chance."""
-    lines = [
-        "| tracks x clips of each | mean gap | its chance | squared MMD | its chance |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    lines = markdown(
+        "tracks x clips of each", "mean gap", "its chance", "squared MMD", "its chance"
+    )
     for first, second in (((100, 1), (40, 10)), ((60, 1), (60, 12)), ((50, 4), (250, 4))):
         found = []
         for seed in range(worlds):
             rng = np.random.default_rng([5, *first, seed])
             parts = [draw(rng, *sizes) for sizes in (first, second)]
-            domain = np.repeat([0, 1], [len(X) for X, _, _ in parts])
             shift = dataset_shift(
-                np.concatenate([X for X, _, _ in parts]),
-                domain,
-                np.concatenate([track for *_, track in parts]),
+                *together(parts),
                 measures=("mean_gap", "mmd2"),
                 n_permutations=50,
                 seed=seed,
@@ -174,10 +234,9 @@ def chance_of_distances(worlds: int, folder: Path) -> Lines:
 
 def groups(worlds: int, folder: Path) -> Lines:
     """Find groups where there are none, and where datasets share two unequally."""
-    lines = [
-        "| share of the first group in each dataset | one group found | adjusted Rand index |",
-        "|---|---:|---:|",
-    ]
+    lines = markdown(
+        "share of the first group in each dataset", "one group found", "adjusted Rand index"
+    )
     for shares in ((1.0, 1.0), (0.5, 0.5), (0.8, 0.4), (0.9, 0.3)):
         single, agreement = [], []
         for seed in range(worlds):
@@ -198,6 +257,12 @@ def groups(worlds: int, folder: Path) -> Lines:
 
 
 PARTS: dict[str, tuple[str, Callable[[int, Path], Lines], tuple[int, int, int]]] = {
+    "shift": (
+        "Changes by one vector that is subtracted from all clips",
+        common_shift,
+        (2, 4, 60),
+    ),
+    "placebo": ("Variance moved where there is nothing to correct", placebos, (2, 10, 60)),
     "tracks": (
         "Falls between datasets of one distribution, 50 training tracks against 250",
         unequal_tracks,
