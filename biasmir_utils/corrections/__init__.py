@@ -21,6 +21,7 @@ A correction of one's own is a class in a file of its own, registered by the dec
 `CommonShift`       a control: the mean of all rows, subtracted from all of them
 `Fastfood`          random Fourier features, the paper's `k`; `median_distance` its bandwidth
 `KernelCorrection`  any of these behind random features
+`AutoGroups`        a grouped form of these, with the groups that `discover_groups` finds
 `Moments`           running moments, from which most of these can be fitted in chunks
 ==================  =====================================================================
 """
@@ -53,6 +54,7 @@ from biasmir_utils.corrections.base import (
 )
 from biasmir_utils.corrections.covariance import SingularCovarianceError as SingularCovarianceError
 from biasmir_utils.corrections.groups import (
+    AutoGroups as AutoGroups,
     SharedClusters as SharedClusters,
     discover_groups as discover_groups,
     group_agreement as group_agreement,

@@ -2,8 +2,8 @@
 
 The grouped corrections compare domains within subsets that hold the same kind of music in each
 (genres, in the paper). Where nobody has labelled them, `discover_groups` looks for such subsets
-in the embedding itself (`fit_correction` corrects with them, ``groups=auto``), and
-`group_agreement` tells how well they agree with those that somebody has named.
+in the embedding itself, `AutoGroups` corrects with them, and `group_agreement` tells how well they
+agree with those that somebody has named.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
@@ -24,7 +25,7 @@ from sklearn.utils.validation import validate_data
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import base
 from biasmir_utils.corrections.base import SEED, FloatArray, Labels, Option, parameter
-from biasmir_utils.corrections.projections import MeanProjection
+from biasmir_utils.corrections.projections import DomainLDA, MeanProjection
 from biasmir_utils.errors import ArgumentError
 
 IntArray = npt.NDArray[np.intp]
@@ -266,6 +267,73 @@ def _silhouette(points: FloatArray, labels: IntArray) -> float:
 def _nearest(points: FloatArray, centers: FloatArray) -> IntArray:
     distances = (centers**2).sum(axis=1) - 2 * points @ centers.T
     return np.asarray(distances.argmin(axis=1), dtype=np.intp)
+
+
+class AutoGroups(base.DomainTransformer):
+    r"""A grouped correction with the groups of `SharedClusters`: ``groups=auto``.
+
+    `fit` finds groups that the domains share in the rows that it is given, and fits the
+    correction with these; a `sample_group` is not needed, and is not used. `transform` does not
+    need groups.
+
+    Parameters
+    ----------
+    correction : DomainTransformer or None, default None
+        One that has a grouped form; None is `DomainLDA`, the paper's `mlda`.
+    clusters : SharedClusters or None, default None
+        How groups are found; None is `SharedClusters()`.
+
+    Attributes
+    ----------
+    clusters_ : SharedClusters
+        Fitted to the rows of `fit`; their groups are its `labels_`.
+    correction_ : DomainTransformer
+        Fitted with the groups found.
+    domains_ : list
+        The domains seen in `fit`, sorted.
+
+    Notes
+    -----
+    With c(x) the cluster that `SharedClusters` puts a row of `fit` into,
+
+    .. math:: x' = f(x), \qquad f \text{ fitted to } (x_i, z_i, c(x_i)),
+
+    where f is the correction, with the domains :math:`z_i` and the clusters as groups.
+
+    Information used: unlabelled rows of all domains, with their domain.
+    Nothing at transform time.
+
+    Guarantee: that of the correction with groups, within the groups found. None on what these
+    are: they may be groups of something else than a genre.
+
+    References
+    ----------
+    C. Wang, G. Richard and B. McFee, "Transfer learning and bias correction with pre-trained
+    audio embeddings", ISMIR 2023, for corrections by named groups. P. J. Rousseeuw, "Silhouettes:
+    a graphical aid to the interpretation and validation of cluster analysis", Journal of
+    Computational and Applied Mathematics 20, 1987, for the number of clusters.
+    """
+
+    correction: base.DomainTransformer | None = parameter(None, default=None, kw_only=False)
+    clusters: SharedClusters | None = parameter(None, default=None, kw_only=False)
+
+    def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
+        self.correction_: Any = base.NoCorrection()
+        if domains is None:
+            self.correction_.fit(X)
+            return
+        self.correction_ = clone(self.correction or DomainLDA())
+        self.clusters_: SharedClusters = clone(self.clusters or SharedClusters())
+        found = self.clusters_.fit(X, sample_domain=domains).labels_
+        self.correction_.fit(X, y, sample_domain=domains, sample_group=found)
+
+    def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
+        return np.asarray(self.correction_.transform(X, sample_domain=sample_domain))
+
+    @property
+    def thin_map(self) -> base.ThinMap:
+        """The map of the fitted correction, at full dose."""
+        return self.correction_.thin_map
 
 
 def group_agreement(

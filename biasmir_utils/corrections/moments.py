@@ -13,10 +13,10 @@ are, and chunks may come in any order, from one process or from many:
 >>> bool(np.allclose(whole.total_covariance(), parts.total_covariance()))
 True
 
-`MomentCorrection` is the base of the corrections that moments suffice for: its `fit_moments` fits
-them to rows that came in chunks. `moments_of_corpus` makes one pass over the frames of a corpus
-that do not fit into memory: it holds one chunk of rows (64 MB) and the moments, whatever the size
-of the file. Blocks of rows are independent and their moments can be added, so
+`MomentCorrection` is the base of the corrections that moments suffice for: its `partial_fit` and
+`fit_moments` fit them to rows that came in chunks. `moments_of_corpus` makes one pass over the
+frames of a corpus that do not fit into memory: it holds one chunk of rows (64 MB) and the moments,
+whatever the size of the file. Blocks of rows are independent and their moments can be added, so
 that processes, on one machine or on many, can share the work:
 
     from concurrent.futures import ProcessPoolExecutor
@@ -37,12 +37,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
 
 from biasmir_utils.corpus import CHUNK_BYTES, Corpus, open_embedding, read_keys
 from biasmir_utils.corrections import base
 from biasmir_utils.corrections.base import FloatArray, Labels
 from biasmir_utils.errors import ArgumentError, CorpusError
 
+SCATTERS = ("none", "variance", "pooled", "domain")
 BLOCK_ROWS = 65_536
 
 
@@ -95,6 +98,8 @@ class Moments:
     """
 
     def __init__(self, n_features: int, scatter: str = "none") -> None:
+        if scatter not in SCATTERS:
+            raise ArgumentError(f"scatter must be one of {', '.join(SCATTERS)}, not {scatter!r}.")
         self.n_features = n_features
         self.scatter = scatter
         self.cells: dict[tuple[Any, Any], CellMoments] = {}
@@ -113,13 +118,19 @@ class Moments:
         sample_domain : array-like, (n_samples,)
             Domain (dataset) of each row.
         sample_group : array-like, (n_samples,), or None
-            Group (genre) of each row, for all chunks or for none; None is rows without groups.
+            Group (genre) of each row; None is rows without groups.
         """
         X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.n_features:
+            raise ArgumentError(f"X must have {self.n_features} features, its shape is {X.shape}.")
         domains = base.domain_labels(sample_domain, len(X))
         groups = None if sample_group is None else Labels.of(sample_group, len(X), "sample_group")
         if self.scatter in ("variance", "domain"):
             groups = None
+        if self.cells and self.grouped != (groups is not None):
+            raise ArgumentError(
+                "sample_group must be given for all chunks of rows, or for none of them."
+            )
         self.grouped = groups is not None
         for d, domain in enumerate(domains.names):
             for g, group in enumerate([None] if groups is None else groups.names):
@@ -164,7 +175,14 @@ class Moments:
         self.cells[key] = CellMoments(count, old.mean + step * (cell.count / count), scatter)
 
     def __add__(self, other: Moments) -> Moments:
-        """Return the moments of the rows of both, of one kind, leaving both as they are."""
+        """Return the moments of the rows of both, leaving both as they are."""
+        if (self.n_features, self.scatter) != (other.n_features, other.scatter) or (
+            self.cells and other.cells and self.grouped != other.grouped
+        ):
+            raise ArgumentError(
+                "moments can be added that are of as many features, with the same scatter, and "
+                "all or none of them with groups."
+            )
         total = Moments(self.n_features, self.scatter)
         total.grouped = self.grouped or other.grouped
         for part in (self, other):
@@ -201,6 +219,8 @@ class Moments:
         if self.scatter == "domain":
             scatters = [cell.scatter for cell in self.cells.values() if cell.scatter is not None]
             return np.asarray(np.sum(scatters, axis=0))
+        if self.scatter != "pooled":
+            raise ArgumentError(f"moments with scatter {self.scatter!r} have no covariance.")
         return self.within
 
     def total_covariance(self) -> FloatArray:
@@ -219,6 +239,60 @@ class MomentCorrection(base.DomainTransformer):
     """
 
     required_scatter = "none"
+
+    __metadata_request__partial_fit = {"sample_domain": True, "sample_group": True}  # noqa: RUF012
+
+    @available_if(lambda self: self.moments_suffice)
+    def partial_fit(
+        self, X: Any, y: Any = None, *, sample_domain: Any = None, sample_group: Any = None
+    ) -> MomentCorrection:
+        """Add rows to those of the calls before, and learn the correction of all of them.
+
+        The result equals that of one `fit`, up to rounding, in whatever order the rows come. While
+        they do not determine a correction it is the identity, with a `DomainWarning`: there is one
+        domain, no group has two yet, a domain has too few rows for a covariance, or the one that
+        others are moved to has not come. For many chunks it is faster to collect `Moments` and to
+        call `fit_moments` once.
+
+        Parameters
+        ----------
+        X, y, sample_domain, sample_group
+            As in `fit`; `sample_group` for all chunks or for none. Rows without `sample_domain`
+            are not counted.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ArgumentError
+            If the correction has no moments to go on from: it was loaded, or fitted by
+            `fit_moments` or to fewer rows than features. A new one begins with the first chunk.
+        AttributeError
+            If moments do not suffice: with `given`, all rows are needed at once.
+        """
+        first = not hasattr(self, "domains_")
+        X = validate_data(self, X, dtype=base.FLOAT_DTYPES, reset=first)
+        shape = X.shape[1], self.required_scatter
+        moments = Moments(*shape) if first else getattr(self, "_moments", None)
+        if moments is None:
+            raise ArgumentError(f"{self} has kept no moments to go on from; begin with a new one.")
+        if sample_domain is not None:
+            moments.update(X, sample_domain, sample_group)
+        elif moments.cells:
+            base.warn(f"{len(X)} rows without sample_domain are not counted.")
+        differ, self._moments = self._differ(moments.domains, moments.grouped), moments
+        try:
+            self._solve(moments if differ else Moments(*shape))
+        except ArgumentError as error:
+            self.domains_ = []
+            self._solve(Moments(*shape))  # the rows are counted: more of them may determine it
+            base.warn(
+                f"the {moments.count} rows so far do not determine {type(self).__name__}, and rows "
+                f"will be left as they are until more have come: {error}"
+            )
+        return self
 
     def fit_moments(self, moments: Moments) -> MomentCorrection:
         """Learn the correction of the rows that the moments are of.
@@ -239,8 +313,9 @@ class MomentCorrection(base.DomainTransformer):
             something else.
         """
         if not self.moments_suffice or moments.scatter != self.required_scatter:
-            with_scatter = f"moments with scatter {self.required_scatter!r}"
-            needs = with_scatter if self.moments_suffice else "all rows at once (use fit)"
+            needs = f"moments with scatter {self.required_scatter!r}"
+            if not self.moments_suffice:
+                needs = "all rows at once (use fit)"
             raise ArgumentError(f"{self} needs {needs}, not moments with {moments.scatter!r}.")
         self.n_features_in_ = moments.n_features
         if not self._differ(moments.domains, moments.grouped):
@@ -248,11 +323,16 @@ class MomentCorrection(base.DomainTransformer):
         self._solve(moments)
         return self
 
+    def _differ(self, domains: list[Any], grouped: bool) -> bool:
+        self.__dict__.pop("_moments", None)  # those of an earlier fit
+        return super()._differ(domains, grouped)
+
     def _learn(self, X: FloatArray, y: Any, domains: Labels | None, groups: Labels | None) -> None:
         moments = Moments(X.shape[1], self.required_scatter)
         if domains is not None:
             moments.update(X, domains, groups)
         self._solve(moments)
+        self._moments = moments
 
     @property
     def moments_suffice(self) -> bool:

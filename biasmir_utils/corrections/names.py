@@ -29,7 +29,7 @@ import pandas as pd
 
 from biasmir_utils.corrections import base
 from biasmir_utils.corrections.base import ALIASES, METHODS, SETS, DomainTransformer, Option
-from biasmir_utils.corrections.groups import discover_groups
+from biasmir_utils.corrections.groups import AutoGroups, SharedClusters, discover_groups
 from biasmir_utils.corrections.kernel import Fastfood, KernelCorrection
 from biasmir_utils.errors import ArgumentError, did_you_mean
 
@@ -223,26 +223,27 @@ def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTran
     Parameters
     ----------
     text : str or Correction
-        With a kernel the transformer is a `KernelCorrection`. With ``groups=group`` its `fit`
-        raises an `ArgumentError` unless it is given `sample_group`.
+        With a kernel the transformer is a `KernelCorrection`, with ``groups=auto`` it is, or
+        holds, `AutoGroups`. With ``groups=group`` its `fit` raises an `ArgumentError` unless it
+        is given `sample_group`.
     random_state : int, RandomState or None
-        Seed of the random features.
+        Seed of the random features, and of the search for groups.
 
     Raises
     ------
     ArgumentError
-        If the name cannot be parsed, or is that of a placebo or has ``groups=auto``, which
-        `fit_correction` makes.
+        If the name cannot be parsed, or is that of a placebo, which `fit_correction` makes.
     """
     correction = parse_correction(text)
-    if correction.placebo or correction.groups == "auto":
-        does = "permutes the datasets" if correction.placebo else "looks for the groups"
-        raise ArgumentError(f"{correction}: fit_correction fits it, which {does} of all rows.")
+    if correction.placebo:
+        raise ArgumentError(f"{correction}: fit_correction fits it, which permutes the datasets.")
     make = METHODS[correction.method].make
     dose = {"alpha": correction.alpha} if "alpha" in make.options else {}
     transformer: DomainTransformer = make(**dose, **dict(correction.parameters))
     # Else a fit without `sample_group` would give the form without groups, under the wrong name.
     transformer._named_with_groups = correction.groups == "group"
+    if correction.groups == "auto":
+        transformer = AutoGroups(transformer, SharedClusters(random_state=random_state))
     feature_map = correction.feature_map(random_state)
     return transformer if feature_map is None else KernelCorrection(transformer, feature_map)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import h5py
@@ -109,7 +110,7 @@ def test_moments_over_dask_partitions_equal_the_serial_ones(corpus: Corpus) -> N
             r"^LEACE\(given='label'\) cannot be fitted from moments, it needs all rows at once",
         ),
         (lambda: "klda", r"cannot be fitted from moments.*center, meanproj"),
-        (lambda: "leace:groups=auto", "fit_correction fits it, which looks for the groups of all"),
+        (lambda: make_correction("leace:groups=auto"), "cannot be fitted from moments"),
         (lambda: LEACE(alpha=2.0), "alpha must be"),
         (lambda: CORAL(to="gamma"), "to must be .* 'alpha', 'beta', not 'gamma'"),
     ],
@@ -183,17 +184,62 @@ def test_covariances_are_numpys(scatter: str, grouped: bool) -> None:
     np.testing.assert_allclose(moments.within_scatter(), X.T @ X, rtol=1e-6, atol=1e-6)
 
 
+NOT_YET = [
+    *(("leace", ""), ("zscore", ""), ("coral:to=c", "not 'c'"), ("gaussian_ot:to=c", "not 'c'")),
+    *((f"{name}:groups=group", "no group has rows of two") for name in ("meanproj", "leace")),
+]
+
+
+@pytest.mark.filterwarnings("ignore:group .* has no rows")
+@pytest.mark.parametrize("d", [4, 120])
+@pytest.mark.parametrize(("name", "not_yet"), NOT_YET)
+def test_a_stream_equals_a_fit_when_its_rows_determine_it(name: str, not_yet: str, d: int) -> None:
+    X, domain, _ = rows(d=d)
+    order = np.argsort(domain, kind="stable")
+    X, domain = X[order] - 1e4, domain[order]
+    group = np.where(domain == "b", "jazz", "rock") if "groups" in name else np.full(90, None)
+    stream, n = make_correction(name), int((domain == "a").sum())
+
+    def add(part: slice, message: str, sample_domain: Any = domain) -> None:
+        more = {"sample_group": group[part]} if "groups" in name else {}
+        with pytest.warns(DomainWarning, match=message) if message else nullcontext():
+            stream.partial_fit(X[part], sample_domain=sample_domain[part], **more)
+        if message:
+            np.testing.assert_array_equal(stream.transform(X, sample_domain=domain), X)
+
+    add(slice(n), "nothing to correct")
+    add(slice(n, n + 9), not_yet and f"{n + 9} rows so far do not determine.*{not_yet}")
+    add(slice(n + 9, 90), "")
+    whole = make_correction(name).fit(X, sample_domain=domain, sample_group=group)
+    found, expected = (one.transform(X, sample_domain=domain) for one in (stream, whole))
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    with pytest.warns(DomainWarning, match="90 rows without sample_domain are not counted"):
+        stream.partial_fit(X, sample_group=None)
+    np.testing.assert_array_equal(stream.transform(X, sample_domain=domain), found)
+    if "to=" in name:  # what was solved before does not stay as if it were of all rows
+        add(slice(1), "91 rows so far do not determine.*domain 'd' is singular", np.array(["d"]))
+        assert not hasattr(stream, "covariance_")
+
+
 def test_moments_that_do_not_fit() -> None:
     X, domain, group = rows()
-    by_domain = Moments(4, "domain").update(X, domain)
-    for correction, message in (
-        (LEACE(), "needs moments with scatter 'pooled', not"),
-        (LEACE(given="label"), "needs all rows at once"),
+    one, by_domain = Moments(4).update(X, domain), Moments(4, "domain").update(X, domain)
+    for wrong, message in (
+        (lambda: LEACE().fit_moments(by_domain), "needs moments with scatter 'pooled', not"),
+        (lambda: LEACE(given="label").fit_moments(by_domain), "needs all rows at once"),
+        (lambda: LEACE().fit(X[:3], sample_domain=[*"aab"]).partial_fit(X), "has kept no moments"),
+        (lambda: Moments(4, "domain").update(X, domain, group[:9]), "one label for each of the 90"),
+        (lambda: Moments(4, "all"), "scatter must be one of none, variance"),
+        (lambda: Moments(4).update(X[:, :3], domain), "X must have 4 features"),
+        (lambda: one + Moments(3), "moments can be added that"),
+        (lambda: one + by_domain, "moments can be added that"),
+        (lambda: one + Moments(4).update(X, domain, group), "moments can be added that"),
+        (lambda: one.update(X, domain, group), "for all chunks of rows, or for none"),
+        (one.total_covariance, "have no covariance"),
     ):
         with pytest.raises(ArgumentError, match=message):
-            correction.fit_moments(by_domain)
-    with pytest.raises(ArgumentError, match="one label for each of the 90"):
-        Moments(4, "domain").update(X, domain, group[:9])
+            wrong()
+    assert not hasattr(LEACE(given="label"), "partial_fit")
     with pytest.warns(DomainWarning, match="nothing to correct"):
         same = MeanProjection().fit_moments(Moments(4).update(X, ["a"] * 90))
     np.testing.assert_array_equal(same.transform(X), X)

@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from biasmir_utils.corpus import Corpus, write_embedding_file
 from biasmir_utils.corrections import (
+    AutoGroups,
     DomainWarning,
     MeanProjection,
     SharedClusters,
@@ -22,7 +23,6 @@ from biasmir_utils.corrections import (
     group_agreement,
     make_correction,
 )
-from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import evaluate
 
 
@@ -138,8 +138,12 @@ def test_corrections_find_their_groups(name: str) -> None:
         )
         np.testing.assert_array_equal(auto.transform(X), by_hand.transform(X))
         assert auto.thin_map.rank == 4
-    with pytest.raises(ArgumentError, match="fit_correction fits it, which looks for the groups"):
-        make_correction(f"{name}:groups=auto")
+    transformer = make_correction(f"{name}:groups=auto", random_state=3)
+    assert isinstance(transformer, AutoGroups)
+    transformer.fit(X, sample_domain=domain)
+    by_hand = make_correction(name).fit(X, sample_domain=domain, sample_group=found)
+    np.testing.assert_array_equal(transformer.transform(X), by_hand.transform(X))
+    assert transformer.thin_map.rank == 4
 
 
 def test_groups_behind_random_features_are_found_in_these() -> None:

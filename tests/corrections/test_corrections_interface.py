@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import biasmir_utils.corrections
 from biasmir_utils.corrections import (
     METHODS,
+    AutoGroups,
     DomainCenter,
     DomainLDA,
     DomainWarning,
@@ -49,6 +50,7 @@ quiet = pytest.mark.filterwarnings(
         *(make() for make in CORRECTIONS),
         *(make(given="label") for make in CORRECTIONS if "given" in make.options),
         SharedClusters(max_groups=3),
+        AutoGroups(clusters=SharedClusters(min_rows=2)),
         DomainCenter(scale=True, unseen="own"),
         KernelCorrection(feature_map=Fastfood(8, sigma=1.0)),
         Fastfood(sigma=1.0),
@@ -172,6 +174,8 @@ def test_what_is_named_with_groups_is_not_fitted_without(name: str) -> None:
             moments = Moments(X.shape[1], correction.required_scatter).update(X, domain)
             with pytest.raises(ArgumentError, match="groups=group needs"):
                 correction.fit_moments(moments)
+            with pytest.raises(ArgumentError, match="groups=group needs"):
+                clone(correction).partial_fit(X, sample_domain=domain)
         correction.fit(X, sample_domain=domain, sample_group=group)
     # One domain: nothing to correct, whatever the groups.
     with pytest.warns(DomainWarning, match="nothing to correct"):

@@ -56,6 +56,8 @@ def test_unseen_domains_and_names_survive(tmp_path: Path) -> None:
     fitted = CORAL(to="1", unseen="own").fit(frame, sample_domain=(domain == "b").astype(int))
     save_correction(tmp_path / "c.npz", fitted)
     loaded: Any = load_correction(tmp_path / "c.npz")
+    with pytest.raises(ArgumentError, match="has kept no moments"):
+        loaded.partial_fit(frame, sample_domain=domain)
     same(fitted, loaded, frame, np.where(domain == "b", 7, 0))
     assert list(loaded.get_feature_names_out()) == list("vwxyz")
 
