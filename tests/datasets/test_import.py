@@ -194,6 +194,15 @@ def test_a_drawn_split_has_two_parts_and_parts_no_track(tmp_path_factory, tracks
 
 
 BROKEN = {
+    "no clip": (column("clip", ["000", ""]), "clips.csv, line 3: the column 'clip' is empty"),
+    "clip twice": (
+        column("clip", ["000", "000"]),
+        "line 3: dataset 'studio' has the clip '000' twice",
+    ),
+    "split": (
+        column("split", ["train", "valid"]),
+        "line 3 (dataset 'studio', clip '001'): column 'split' is 'valid', expected",
+    ),
     "dataset": (column("dataset", ["studio", ""]), "line 3: the column 'dataset' is empty"),
     "short": ([*rows()[:2], ["studio", "x"]], "line 4: 2 cells, but the header has 9"),
     "long": ([[*rows()[0], "x", "y"]], "line 2: 11 cells, but the header has 9"),
@@ -968,3 +977,10 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
     import_corpus(tmp_path / "out", table, features={"e": path})
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"clips.parquet", "corpus.json", "embeddings"}
+
+
+def test_a_likelihood_is_a_number_in_its_range(tmp_path):
+    for value in ("inf", "0,5", "-1", "1.01"):
+        table = write_csv(tmp_path / "clips.csv", column("piano", ["0", "1", value]))
+        told = refused(tmp_path / "out", "--clips", table, "--label", "piano")
+        assert "clips.csv, line 4 (dataset 'studio', clip '002'): column 'piano' is " in told
