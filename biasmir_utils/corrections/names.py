@@ -296,7 +296,7 @@ def fit_correction(
         If the name cannot be parsed, or what it needs is not given.
     """
     spec = parse_correction(correction)
-    if spec.groups == "auto":
+    if spec.placebo and spec.groups == "auto":
         mapped = make_correction(Correction("none", kernel=spec.kernel), random_state)
         rows = mapped.fit_transform(np.asarray(X, np.float64), sample_domain=sample_domain)
         sample_group = discover_groups(rows, sample_domain, random_state=random_state)
