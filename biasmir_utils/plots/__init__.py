@@ -9,12 +9,14 @@ import types
 from biasmir_utils.plots.clips import (
     category_means as category_means,
     domain_means as domain_means,
-    embedding_steps as embedding_steps,
-    leaking_folds as leaking_folds,
     projection as projection,
-    roc_and_pairs as roc_and_pairs,
     spectrograms as spectrograms,
     toy_correction as toy_correction,
+)
+from biasmir_utils.plots.explained import (
+    embedding_steps as embedding_steps,
+    leaking_folds as leaking_folds,
+    roc_and_pairs as roc_and_pairs,
 )
 from biasmir_utils.plots.scores import (
     change_by_label as change_by_label,

@@ -1,4 +1,4 @@
-"""Clips: as points, in a toy, as sound; and counted, in a ROC-AUC and in folds that leak."""
+"""Clips seen: as points in a plane, in a toy, as spectrograms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.plots.style import (
     INK,
     MUTED,
-    REFERENCE,
     WIDTH,
     Order,
     key,
@@ -31,15 +30,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Tints of what is in the right order and what is not; of frames above and below the average.
-RIGHT, WRONG = "#cfe3f7", "#f3c9c2"
-FRAMES_MAP = "RdBu_r"
 COMPONENTS: dict[str, Any] = {"xlabel": "first component", "ylabel": "second component"}
 COMPONENTS |= {"xticks": [], "yticks": []}
 
 
 @style()
-def projection(points: ArrayLike, category: ArrayLike, *, order: Order = None) -> Axes:
+def projection(
+    points: ArrayLike, category: ArrayLike, *, order: Order = None, ax: Axes | None = None
+) -> Axes:
     """Draw clips on their first two components, each category with its own colour and marker.
 
     Parameters
@@ -50,6 +48,8 @@ def projection(points: ArrayLike, category: ArrayLike, *, order: Order = None) -
         Dataset, genre or instrument of each point; at most ten.
     order : sequence, optional
         Categories in the order of the legend; points of others are left out.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def projection(points: ArrayLike, category: ArrayLike, *, order: Order = None) -
     """
     array, kind = plane(points, category), np.asarray(category)
     kinds = looks(order_of(pd.DataFrame({"category": kind}), "category", order))
-    ax = new_axes(5.2)
+    ax = new_axes(ax, height=5.2)
     size = float(np.clip(9000 / max(len(array), 1), 10, 60))
     point: dict[str, Any] = {"s": size, "alpha": 0.6, "linewidth": 0.4, "edgecolor": INK}
     for name, (colour, marker, *_) in kinds.items():
@@ -72,7 +72,12 @@ def projection(points: ArrayLike, category: ArrayLike, *, order: Order = None) -
 
 @style()
 def category_means(
-    points: ArrayLike, category: ArrayLike, dataset: ArrayLike, *, order: Order = None
+    points: ArrayLike,
+    category: ArrayLike,
+    dataset: ArrayLike,
+    *,
+    order: Order = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw where the mean of each category lies in two datasets, with a line between them.
 
@@ -86,6 +91,8 @@ def category_means(
         Two datasets.
     order : sequence, optional
         Categories to draw.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -101,7 +108,7 @@ def category_means(
     kinds = order_of(table, "category", order)
     means = table.groupby(["dataset", "category"])[["x", "y"]].mean()
     ends = np.array([[means.loc[(name, kind)] for kind in kinds] for name in sets])
-    ax = new_axes(5.6)
+    ax = new_axes(ax, height=5.6)
     arrow = {"arrowstyle": "-", "color": MUTED, "linewidth": 1.2, "shrinkA": 4, "shrinkB": 4}
     for start, end in zip(*ends, strict=True):
         ax.annotate("", xy=end, xytext=start, arrowprops=arrow)
@@ -271,7 +278,7 @@ def _arrow(ax: Axes, start: np.ndarray, direction: ArrayLike, length: float) -> 
     return tip
 
 
-def _spectrogram(ax: Axes, samples: np.ndarray, sample_rate: float, title: str) -> None:
+def draw_spectrogram(ax: Axes, samples: np.ndarray, sample_rate: float, title: str) -> None:
     """Draw a mel spectrogram in dB relative to full scale, so that levels can be compared."""
     import librosa
 
@@ -315,169 +322,5 @@ def spectrograms(sounds: Mapping[str, tuple[ArrayLike, float]]) -> Figure:
         samples = np.asarray(waveform)
         if samples.ndim != 1:
             raise ArgumentError(f"{title}: expected shape (n_samples,), found {samples.shape}")
-        _spectrogram(ax, samples, rate, title)
-    return figure
-
-
-@style()
-def embedding_steps(
-    waveform: ArrayLike, sample_rate: float, frames: ArrayLike, *, window: float, hop: float
-) -> Figure:
-    """Draw how a clip becomes a vector: waveform, patches, frames, and their mean.
-
-    Parameters
-    ----------
-    waveform : array-like, (n_samples,)
-        Mono, in [-1, 1].
-    sample_rate : float
-        In Hz.
-    frames : array-like, (n_frames, D)
-        What the network gives for each patch, in units in which 0 is the average over all clips.
-    window, hop : float
-        Seconds that a patch lasts, and from one patch to the next.
-
-    Returns
-    -------
-    matplotlib Figure
-        The waveform, its mel spectrogram with the edges of the patches, the frames as columns at
-        the time of their patch, and beside them their mean, on one scale of colours.
-    """
-    import matplotlib.pyplot as plt
-
-    samples, values = np.asarray(waveform, dtype=float), np.asarray(frames, dtype=float)
-    if samples.ndim != 1 or values.ndim != 2 or not len(values):
-        raise ArgumentError(
-            f"expected a waveform (n_samples,) and frames (n_frames, D), found {samples.shape} "
-            f"and {values.shape}"
-        )
-    figure = plt.figure(figsize=(WIDTH, 7.0))
-    grid = figure.add_gridspec(3, 2, height_ratios=(1, 1.7, 2.1), width_ratios=(12, 1))
-    wave, mel, above, mean = (
-        figure.add_subplot(grid[at]) for at in ((0, 0), (1, 0), (2, 0), (2, 1))
-    )
-    seconds = np.arange(len(samples)) / sample_rate
-    step = max(1, len(samples) // 4000)
-    wave.plot(seconds[::step], samples[::step], color=INK, linewidth=0.5)
-    _spectrogram(mel, samples, sample_rate, "each patch as the network sees it")
-    starts = hop * np.arange(len(values) + 1)
-    limit = float(np.quantile(np.abs(values), 0.99)) or 1.0
-    look: dict[str, Any] = {"cmap": FRAMES_MAP, "vmin": -limit, "vmax": limit}
-    image = above.pcolormesh(starts, np.arange(values.shape[1] + 1), values.T, **look)
-    mean.pcolormesh([0, 1], np.arange(values.shape[1] + 1), values.mean(axis=0)[:, None], **look)
-    for ax, edge in ((wave, INK), (mel, "white"), (above, INK)):
-        for start in starts[:-1]:
-            ax.axvspan(start, start + window, fill=False, color=edge, linewidth=1.6)
-        ax.set(xlim=(0, seconds[-1]), xlabel="")
-        ax.grid(visible=False)
-    wave.set(title=f"waveform, cut into {len(values)} patches of {window:.2g} s", xticklabels=[])
-    wave.set_yticks([])
-    mel.set_xticklabels([])
-    above.set(title="a frame for each patch", xlabel="seconds", ylabel="dimension")
-    mean.set(title="mean", xticks=[], yticks=[])
-    figure.colorbar(image, ax=mean, label="standard deviations", fraction=0.6)
-    return figure
-
-
-@style()
-def roc_and_pairs(truth: ArrayLike, scores: ArrayLike, *, few: tuple[int, int] = (5, 7)) -> Figure:
-    """Draw that the area under a ROC curve is the share of pairs in the right order.
-
-    Parameters
-    ----------
-    truth : array-like, (n,)
-        Whether each clip is positive; both kinds must occur.
-    scores : array-like, (n,)
-    few : tuple of int
-        Positive and negative clips in the left panel, spread evenly over the order of all.
-
-    Returns
-    -------
-    matplotlib Figure
-        Left the pairs of a few clips: a row for each positive, a column for each negative, the
-        highest scores first, tinted where the positive has the higher score. Right the ROC curve of
-        all clips. In both the curve is the border of the tint.
-    """
-    positive, values = np.asarray(truth).astype(bool), np.asarray(scores, dtype=float)
-    sides = [np.sort(values[positive == side])[::-1] for side in (True, False)]
-    if not all(map(len, sides)):
-        raise ArgumentError("truth: expected positive and negative clips")
-    chosen = [
-        own[np.round(np.linspace(0, len(own) - 1, min(count, len(own)))).astype(int)]
-        for own, count in zip(sides, few, strict=True)
-    ]
-    figure, (left, right) = panels(2, 3.7)
-    for ax, (high, low) in ((left, chosen), (right, sides)):
-        # How many positives are above each negative: the height of the curve over its column.
-        above = (high[:, None] > low).sum(axis=0)
-        x = np.repeat(np.arange(len(low) + 1), 2)[1:-1]
-        y = np.repeat(above, 2)
-        ax.set_facecolor(WRONG)
-        ax.fill_between(x, y, color=RIGHT, linewidth=0)
-        ax.plot([0, *x, len(low)], [0, *y, len(high)], color=INK, clip_on=False, zorder=5)
-        ax.set(xlim=(0, len(low)), ylim=(0, len(high)))
-        share = above.sum() / (len(high) * len(low))
-        counted = f"{above.sum():,} of {len(high) * len(low):,}"
-        ax.set_title(f"{counted}\npairs: {share:.3f}", fontsize=13)
-    left.set_xticks(range(len(chosen[1]) + 1), [])
-    left.set_yticks(range(len(chosen[0]) + 1), [])
-    left.grid(visible=True, color="white", linewidth=1.5)
-    left.set_axisbelow(False)
-    left.set(xlabel="clips without it", ylabel="clips with it")
-    right.grid(visible=False)
-    right.plot([0, len(sides[1])], [0, len(sides[0])], **REFERENCE)
-    shares = (0, 0.5, 1)
-    right.set_xticks([share * len(sides[1]) for share in shares], ["0", "0.5", "1"])
-    right.set_yticks([share * len(sides[0]) for share in shares], ["0", "0.5", "1"])
-    right.set(xlabel="share of false alarms", ylabel="share found")
-    return figure
-
-
-@style()
-def leaking_folds(tracks: ArrayLike, tested: Mapping[str, ArrayLike], *, most: int = 10) -> Figure:
-    """Draw which clips of each track are tested, and which tracks are on both sides.
-
-    Parameters
-    ----------
-    tracks : array-like, (n,)
-        Track of each clip.
-    tested : mapping of str to array-like of bool, (n,)
-        For each way to deal, whether a clip is in the test part; the name is a panel's title.
-    most : int
-        Tracks to draw, those with most clips.
-
-    Returns
-    -------
-    matplotlib Figure
-        A panel for each way: a row for each track, a square for each clip, filled where it is
-        tested; the row of a track that is on both sides is tinted.
-    """
-    from matplotlib.patches import Patch
-
-    own = np.asarray(tracks).astype(str)
-    names, counts = np.unique(own, return_counts=True)
-    shown = names[np.argsort(-counts, kind="stable")][:most]
-    (_, train), (_, test) = looks(["train", "test"]).items()
-    figure, axes = panels(len(tested), 1.6 + 0.27 * len(shown), sharey=True)
-    square: dict[str, Any] = {"marker": "s", "markersize": 9, "linestyle": "none"}
-    for ax, (title, part) in zip(axes, tested.items(), strict=True):
-        side = np.asarray(part).astype(bool)
-        for row, name in enumerate(shown):
-            here = np.sort(side[own == name])
-            for value, look, fill in ((False, train, "white"), (True, test, test.colour)):
-                ink: dict[str, Any] = {"markerfacecolor": fill, "markeredgecolor": look.colour}
-                ax.plot(
-                    np.flatnonzero(here == value), [row] * (here == value).sum(), **square, **ink
-                )
-            if 0 < here.sum() < len(here):
-                ax.axhspan(row - 0.45, row + 0.45, color=WRONG, zorder=0)
-        ax.set(title=title, xticks=[], ylim=(len(shown) - 0.4, -0.6))
-        ax.set_xlim(-0.7, counts.max() - 0.3)
-        ax.grid(visible=False)
-    axes[0].set_yticks(range(len(shown)), shown)
-    handles = [
-        Patch(facecolor="white", edgecolor=train.colour, label="trains"),
-        Patch(facecolor=test.colour, edgecolor=test.colour, label="is tested"),
-        Patch(facecolor=WRONG, label="track on both sides"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        draw_spectrogram(ax, samples, rate, title)
     return figure

@@ -63,6 +63,7 @@ def dots_and_whiskers(
     skip: int = 0,
     missing: str = "no score",
     again: Sequence[pd.DataFrame] = (),
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a value with its interval for each row, and for each category beside one another.
 
@@ -98,6 +99,8 @@ def dots_and_whiskers(
         What stands where there is no value (NaN): the reason, such as "one session only".
     again : sequence of pandas.DataFrame
         Tables with the same columns, of another split: small open marks on the same lines.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def dots_and_whiskers(
     rows = order_of(table, row, order)
     kinds = looks([value] if by is None else order_of(table, by, by_order), skip)
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
-    ax = new_axes(1.5 + pitch * len(rows))
+    ax = new_axes(ax, height=1.5 + pitch * len(rows))
     shown = list(placed(table, row, rows, by, kinds, 0.8))
     handles: list[Any] = []
     for name, look, part, heights in shown:
@@ -170,7 +173,7 @@ def changes(table: pd.DataFrame, **options: Any) -> Axes:
 
 
 @style()
-def joined_runs(table: pd.DataFrame) -> Axes:
+def joined_runs(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw what each model of several runs reaches in-domain and across, and the dataset probe.
 
     Parameters
@@ -186,11 +189,11 @@ def joined_runs(table: pd.DataFrame) -> Axes:
     names = {"in_domain": "in-domain", "across": "across", "probe": "dataset probe"}
     long = table.rename(columns=names).melt("text", list(names.values()), "what")
     how: dict[str, Any] = {"row": "text", "by": "what", "missing": "no probe", "skip": 2}
-    return dots_and_whiskers(long.dropna(), value="value", **how)
+    return dots_and_whiskers(long.dropna(), value="value", **how, ax=ax)
 
 
 @style()
-def change_by_label(table: pd.DataFrame, *, labels: Order = None) -> Axes:
+def change_by_label(table: pd.DataFrame, *, labels: Order = None, ax: Axes | None = None) -> Axes:
     """Draw the change of each label under each correction, as numbers on a tinted grid.
 
     Parameters
@@ -200,6 +203,10 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None) -> Axes:
         combination; written in thousandths, with its sign.
     labels : sequence, optional
         Labels, the rows, in the order to draw.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -212,7 +219,7 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None) -> Axes:
     wide = wide.loc[rows, columns]
     texts = wide.map(lambda value: signed_text(f"{round(value):+d}").replace("+0", "0"), "ignore")
     limit = 1.6 * max(float(np.nanmax(np.abs(wide.to_numpy()))), 1e-9)
-    ax = new_axes(1.7 + 0.42 * len(rows))
+    ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
     number_grid(ax, wide, texts, "RdBu", (-limit, limit), color=INK, fontsize=12)
     ax.set(xlabel="change of ROC-AUC, in thousandths")
     ax.tick_params(rotation=0)
@@ -220,7 +227,9 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None) -> Axes:
 
 
 @style()
-def score_distributions(scores: Mapping[str, ArrayLike], *, threshold: float) -> Axes:
+def score_distributions(
+    scores: Mapping[str, ArrayLike], *, threshold: float, ax: Axes | None = None
+) -> Axes:
     """Draw the distribution of a recogniser's scores, for positives and negatives.
 
     Parameters
@@ -229,6 +238,8 @@ def score_distributions(scores: Mapping[str, ArrayLike], *, threshold: float) ->
         Scores by name, for instance `negative` and `positive`.
     threshold : float
         Where the recogniser says yes, a vertical line.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -237,7 +248,7 @@ def score_distributions(scores: Mapping[str, ArrayLike], *, threshold: float) ->
     """
     from matplotlib.patches import Patch
 
-    ax = new_axes(3.4)
+    ax = new_axes(ax, height=3.4)
     parts = {name: np.asarray(part, dtype=float) for name, part in scores.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(parts.values())), bins=30)
     handles: list[Any] = []
@@ -257,7 +268,12 @@ def score_distributions(scores: Mapping[str, ArrayLike], *, threshold: float) ->
 
 @style()
 def train_test_pairs(
-    table: pd.DataFrame, *, value: str = "roc_auc", order: Order = None, datasets: Order = None
+    table: pd.DataFrame,
+    *,
+    value: str = "roc_auc",
+    order: Order = None,
+    datasets: Order = None,
+    ylabel: str = "mean ROC-AUC",
 ) -> Figure:
     """Draw the four train-test pairs of each embedding as slopes, the test set held fixed.
 
@@ -276,6 +292,8 @@ def train_test_pairs(
         Embeddings in the order of the legend.
     datasets : sequence, optional
         Two datasets in the order of the panels.
+    ylabel : str
+        What the value is.
 
     Returns
     -------
@@ -303,13 +321,15 @@ def train_test_pairs(
         ax.set(title=f"tested on {test_set}", xlim=(-0.35, 1.35), xlabel="trained on")
         ax.set_xticks([0, 1], [str(test_set), str(other)])
         ax.grid(axis="x", visible=False)
-    axes[0].set_ylabel("mean ROC-AUC")
+    axes[0].set_ylabel(ylabel)
     legend_below(axes[0])
     return figure
 
 
 @style()
-def ranking(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> Axes:
+def ranking(
+    table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]], ax: Axes | None = None
+) -> Axes:
     """Draw the rank of each embedding in each train-test pair, with its mean value.
 
     Parameters
@@ -318,6 +338,8 @@ def ranking(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> Axes:
         Columns `embedding`, `train_set`, `test_set` and `roc_auc`; the labels are averaged.
     pairs : sequence of (train_set, test_set)
         Pairs from left to right.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -330,7 +352,7 @@ def ranking(table: pd.DataFrame, *, pairs: Sequence[tuple[str, str]]) -> Axes:
     wide = pd.DataFrame({pair: means.loc[pair] for pair in pairs})
     ranks = wide.rank(ascending=False, method="min")
     kinds = looks(order_of(table, "embedding"))
-    ax = new_axes(1.9 + 0.62 * len(kinds))
+    ax = new_axes(ax, height=1.9 + 0.62 * len(kinds))
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
     below: dict[str, Any] = {"xytext": (0, -11), "textcoords": "offset points", "va": "top"}
     below |= {"ha": "center", "fontsize": 12, "bbox": ground, "zorder": 4}
@@ -574,7 +596,7 @@ def gain_and_loss(summary: pd.DataFrame, *, metric: str = "ROC-AUC") -> Figure:
 
 
 @style()
-def worth_in_labels(worth: pd.DataFrame) -> Axes:
+def worth_in_labels(worth: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw what labels of the target bring, and each correction as a line across.
 
     Where the curve of the source with n labelled clips of the target crosses the line of a
@@ -585,6 +607,8 @@ def worth_in_labels(worth: pd.DataFrame) -> Axes:
     worth : pandas.DataFrame
         Rows of `Report.worth`, or of `biasmir_utils.experiments.label_worth`, of one embedding,
         pair of datasets and choice of training clips; fewer rows show fewer corrections.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -593,7 +617,7 @@ def worth_in_labels(worth: pd.DataFrame) -> Axes:
         label; the number of labels is on a logarithmic axis. Of the corrections the best is named.
     """
     check_table(worth, ["correction", "mode", "alpha", "method", "n"], "roc_auc", "gain")
-    ax = new_axes(5.0)
+    ax = new_axes(ax, height=5.0)
     names = {"fewshot": "source and n labels", "target only": "n labels alone"}
     names["both"] = "both datasets"
     plain = worth[worth["correction"].eq("none")].set_index("method").sort_values("n")

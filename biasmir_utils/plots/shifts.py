@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 
 @style()
-def group_shares(table: pd.DataFrame, *, order: Order = None, datasets: Order = None) -> Axes:
+def group_shares(
+    table: pd.DataFrame, *, order: Order = None, datasets: Order = None, ax: Axes | None = None
+) -> Axes:
     """Draw the share of each group (genre) in each dataset.
 
     Parameters
@@ -47,6 +49,8 @@ def group_shares(table: pd.DataFrame, *, order: Order = None, datasets: Order = 
         Columns `dataset`, `group` and `share`, in [0, 1], one row for each combination.
     order, datasets : sequence, optional
         Groups and datasets in the order to draw.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def group_shares(table: pd.DataFrame, *, order: Order = None, datasets: Order = 
     """
     check_table(table, ["dataset", "group"], "share")
     rows, kinds = order_of(table, "group", order), looks(order_of(table, "dataset", datasets))
-    ax = new_axes(1.6 + 0.3 * len(kinds) * len(rows))
+    ax = new_axes(ax, height=1.6 + 0.3 * len(kinds) * len(rows))
     for name, look, part, heights in placed(table, "group", rows, "dataset", kinds, 0.8):
         fill: dict[str, Any] = {"color": look.colour, "hatch": look.hatch, "edgecolor": INK}
         fill |= {"linewidth": 0.8, "label": str(name)}
@@ -103,7 +107,9 @@ def label_by_group(
 
 
 @style()
-def cosine_similarities(table: pd.DataFrame, *, chance: Mapping[str, float]) -> Axes:
+def cosine_similarities(
+    table: pd.DataFrame, *, chance: Mapping[str, float], ax: Axes | None = None
+) -> Axes:
     """Draw the absolute cosine between dataset and label directions, a row for each embedding.
 
     Parameters
@@ -114,6 +120,8 @@ def cosine_similarities(table: pd.DataFrame, *, chance: Mapping[str, float]) -> 
     chance : mapping of str to float
         For each embedding, the mean absolute cosine of two random directions, drawn as a
         stroke.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def cosine_similarities(table: pd.DataFrame, *, chance: Mapping[str, float]) -> 
     """
     check_table(table, ["embedding", "label", "train_set"], "cosine")
     rows, kinds = order_of(table, "embedding"), looks(order_of(table, "train_set"))
-    ax = new_axes(1.6 + 0.62 * len(rows))
+    ax = new_axes(ax, height=1.6 + 0.62 * len(rows))
     handles: list[Any] = []
     for (name, look), offset in zip(kinds.items(), side_by_side(len(kinds), 0.7), strict=True):
         part = table[table["train_set"] == name]
@@ -229,6 +237,7 @@ def factor_bars(
     order: Order = None,
     parts: Order = None,
     xlabel: str = "share",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw shares that sum to one as stacked bars, with each share of 5 % or more written in it.
 
@@ -240,6 +249,8 @@ def factor_bars(
         Embeddings, from top to bottom, and parts in the order to draw.
     xlabel : str
         What the value is.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -248,7 +259,7 @@ def factor_bars(
     """
     check_table(table, ["embedding", "part"], "value")
     rows, kinds = order_of(table, "embedding", order), looks(order_of(table, "part", parts), skip=2)
-    ax = new_axes(1.5 + 0.55 * len(rows))
+    ax = new_axes(ax, height=1.5 + 0.55 * len(rows))
     wide = table.pivot(index="part", columns="embedding", values="value")[rows].fillna(0)
     ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     left = np.zeros(len(rows))
@@ -268,7 +279,9 @@ def factor_bars(
 
 
 @style()
-def cosine_grid(table: pd.DataFrame, *, order: Order = None, columns: Order = None) -> Axes:
+def cosine_grid(
+    table: pd.DataFrame, *, order: Order = None, columns: Order = None, ax: Axes | None = None
+) -> Axes:
     """Draw a grid of cosines; those below what chance gives are written bold and with a star.
 
     Parameters
@@ -278,6 +291,8 @@ def cosine_grid(table: pd.DataFrame, *, order: Order = None, columns: Order = No
         `cosine` in [-1, 1], and `chance_low`, below which noise alone does not explain it.
     order, columns : sequence, optional
         Groups, down, and embeddings, across, in the order to draw.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -290,7 +305,7 @@ def cosine_grid(table: pd.DataFrame, *, order: Order = None, columns: Order = No
         table.pivot(index="group", columns="embedding", values=name).loc[rows, across]
         for name in ("cosine", "chance_low")
     )
-    ax = new_axes(1.2 + 0.36 * len(rows))
+    ax = new_axes(ax, height=1.2 + 0.36 * len(rows))
     below = (wide < floor).to_numpy()
     texts = wide.map(lambda cosine: signed_text(f"{cosine:.2f}"))
     texts = texts.mask(below, texts + "*")

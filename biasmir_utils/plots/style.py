@@ -133,9 +133,9 @@ def panels(
     return figure, axes[:count]
 
 
-def new_axes(height: float) -> Axes:
-    """Return the axes of a new figure of a height in inches."""
-    return panels(1, height)[1][0]
+def new_axes(ax: Axes | None, height: float) -> Axes:
+    """Return `ax`, or the axes of a new figure of a height in inches."""
+    return panels(1, height)[1][0] if ax is None else ax
 
 
 def order_of(table: pd.DataFrame, column: str, order: Iterable[Any] | None = None) -> list[Any]:

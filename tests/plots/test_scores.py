@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import EMBEDDINGS, legend, lines, table, texts
+from matplotlib.figure import Figure
 
 from biasmir_utils import plots
 from biasmir_utils.errors import ArgumentError
@@ -79,6 +80,11 @@ class TestDotsAndWhiskers:
         ax = plots.changes(table)
         assert texts(ax) == ["lda", "mlda"]
         assert lines(ax)["change"][:, 0].tolist() == [0.001, -0.002]
+
+    def test_it_draws_into_given_axes(self, one: pd.DataFrame):
+        ax = Figure().subplots()
+        assert plots.dots_and_whiskers(one, by="test_set", ax=ax) is ax
+        assert set(lines(ax)) == {"solo", "band", "chance"}
 
 
 class TestPairs:
