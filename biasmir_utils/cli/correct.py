@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,27 @@ from biasmir_utils.cli import _edge, _options
 STEP = 8
 
 
-@_options.command(short_help="Write a corpus with corrected embeddings.")
+class _OneCorrection(_options.SeveralCommand):
+    """A command whose `--correction`, unlike that of `evaluate`, takes one value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as usual; say so where several corrections were given."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.UsageError as error:
+            after = args[args.index("--correction") + 1 :] if "--correction" in args else []
+            several = list(takewhile(lambda word: not word.startswith("-"), after))
+            # Subclasses are about something else: an unknown option, a value that is none.
+            if type(error) is click.UsageError and len(several) > 1:
+                raise click.UsageError(
+                    f"--correction takes one correction here, found {', '.join(several)}; call "
+                    f"the command once for each, with an --out of its own",
+                    ctx=ctx,
+                ) from error
+            raise
+
+
+@click.command(cls=_OneCorrection, short_help="Write a corpus with corrected embeddings.")
 @_options.corpus
 @click.option(
     "--correction",
