@@ -421,7 +421,10 @@ def write_corpus(
     """
     sources = {table: root / table for dataset in tables for table in DATASETS[dataset].tables}
     files = [path.absolute() for path in (*sources.values(), used)]
-    clips = pd.concat(tables.values(), join="inner", ignore_index=True)
+    kept = {
+        dataset: table.dropna(subset="group") if only_groups else table
+        for dataset, table in tables.items()
+    }
     without_group = {
         dataset: {DATASETS[dataset].without_group: int(table["group"].isna().sum())}
         for dataset, table in tables.items()
@@ -439,7 +442,7 @@ def write_corpus(
         "left_out" if only_groups else "without_group": without_group,
         "without_audio": {
             dataset: int(table["audio"].isna().sum())
-            for dataset, table in tables.items()
+            for dataset, table in kept.items()
             if "audio" in table
         },
         "counts_as_published": {
@@ -456,4 +459,4 @@ def write_corpus(
         provenance=provenance,
         **about,
     )
-    return writer.write(clips.dropna(subset="group") if only_groups else clips)
+    return writer.write(pd.concat(kept.values(), join="inner", ignore_index=True))

@@ -175,6 +175,13 @@ def test_audio_in_place_is_extracted_and_a_clip_without_is_counted(root, tmp_pat
     assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before
 
 
+def test_sound_of_a_clip_that_is_left_out_is_not_missed(root, tmp_path):
+    (left_out,) = (path for path in root.rglob("*.wav") if "[lat_sou]" in path.name)
+    left_out.unlink()
+    corpus = prepare_paper(root, tmp_path / "out", from_audio=True)
+    assert corpus.description.provenance["without_audio"] == {"irmas": 0, "openmic": 0}
+
+
 def counted(root: Path, out: Path) -> dict[str, bool]:
     corpus = prepare_paper(root, out, from_audio=True)
     return corpus.description.provenance["counts_as_published"]
