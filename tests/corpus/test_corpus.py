@@ -92,6 +92,20 @@ def test_clips_without_an_embedding_are_recorded_with_the_reason(corpus):
     assert np.isnan(corpus.embedding("toy2")[-1]).all()
 
 
+def test_clips_that_the_table_does_not_list_are_counted(tiny_corpus):
+    table = pd.read_parquet(tiny_corpus / "clips.parquet").iloc[3:]
+    table.to_parquet(tiny_corpus / "clips.parquet")
+    corpus = Corpus.load(tiny_corpus)
+    assert corpus.n_unlisted("toy") == 3
+    assert "not in the table" in corpus.summary()
+
+
+def test_csv_and_parquet_are_read_alike(tiny_corpus, corpus):
+    (tiny_corpus / "clips.parquet").unlink()
+    corpus.clips.to_csv(tiny_corpus / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(Corpus.load(tiny_corpus).clips, corpus.clips)
+
+
 def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
     table = pd.DataFrame(
         {"dataset": "d", "clip": ["007", "None", "1e5"], "split": "train", "group": ["NA"] * 3}
@@ -152,6 +166,12 @@ def test_a_cell_is_a_number_nothing_or_wrong(cell, number):
     values, wrong = as_numbers(pd.Series([cell, 1.0], dtype=object))
     assert wrong.tolist() == [number == "wrong", False]
     assert values[0] == number or (number in (None, "wrong") and not np.isfinite(values[0]))
+
+
+def test_dates_are_no_numbers_and_a_missing_one_is_missing():
+    values, wrong = as_numbers(pd.Series(pd.to_datetime(["2020-01-01", None])))
+    assert values.isna().all()
+    assert wrong.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -530,6 +550,12 @@ def test_a_writer_leaves_nothing_of_what_it_refuses(tmp_path, about, columns, ex
     assert not list(tmp_path.iterdir())
 
 
+def test_values_that_differ_in_case_only_are_noted(tmp_path):
+    about = ABOUT | {"datasets": ["b", "B"], "targets": []}
+    corpus = CorpusWriter(tmp_path, **about).write(pd.DataFrame(CLIPS | {"dataset": ["b", "B"]}))
+    assert "column 'dataset': b and B differ in upper and lower case only" in corpus.summary()
+
+
 def add_to(folder: str, name: str) -> None:
     write_embedding_file(Path(folder) / f"{name}.h5", name, {"alpha": (["a0000"], np.ones((1, 3)))})
     Corpus.load(folder).add_embedding_file(Path(folder) / f"{name}.h5", made_here=True)
@@ -549,6 +575,15 @@ def test_two_processes_change_a_corpus_one_after_the_other(tiny_corpus, tmp_path
         written = [*pool.map(write_one, [tmp_path / "new"] * 4, names[:4])]
     assert set(Corpus.load(tiny_corpus).embedding_names) == {"toy", "toy2", *names}
     assert [Corpus.load(tmp_path / "new").name] == [name for name in written if name]
+
+
+def test_a_writer_never_writes_over_a_corpus(tiny_corpus):
+    writer = CorpusWriter(
+        tiny_corpus, name="n", title="N", datasets=["d"], groups=[], targets=[Target("t", "label")]
+    )
+    with pytest.raises(CorpusError, match=r"there is a corpus\.json already"):
+        writer.write(pd.DataFrame({"dataset": ["d"], "clip": ["c"], "split": ["train"], "t": [1]}))
+    assert Corpus.load(tiny_corpus).name == "tiny"
 
 
 @pytest.mark.parametrize("name", ["x/y", ".", "..", "a\0b"])
