@@ -3,7 +3,8 @@
 Run: ``python benchmarks/validity.py`` (a minute on a core with nothing else to do; ``--full``
 draws ten to fifteen times as many worlds). Each world is a corpus drawn at random
 whose truth is known: tracks of clips that resemble each other, two datasets of one and the same
-distribution. Results: `benchmarks/results/validity.md`.
+distribution (for the common shift their means lie apart). Results:
+`benchmarks/results/validity.md`.
 """
 
 from __future__ import annotations

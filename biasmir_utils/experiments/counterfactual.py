@@ -501,12 +501,12 @@ def _usable_labels(renderings: Renderings, deal: Deal, n_folds: int) -> list[str
         if rarer >= n_folds and tested:
             usable.append(label)
             continue
-        reason = "the test pieces hold one class only"
-        if rarer < n_folds:
-            reason = (
-                f"the training pieces heard at home have {rarer} of the rarer class, fewer than"
-            )
-            reason += f" the {n_folds} folds"
+        reason = (
+            f"the training pieces heard at home have {rarer} of the rarer class, fewer than the "
+            f"{n_folds} folds"
+            if rarer < n_folds
+            else "the test pieces hold one class only"
+        )
         warnings.warn(f"label {label!r} is left out: {reason}", stacklevel=3)
     return usable
 

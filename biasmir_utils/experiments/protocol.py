@@ -730,25 +730,28 @@ class FeatureSpace:
             self._scalers = [_scaler(X) for X in rows]
             random.fit(np.concatenate([self._scaled(X, side) for side, X in enumerate(rows)]))
 
-    def train(self, X: Array, side: int, dtype: type = np.float64) -> Array:
+    def train(self, X: Array, side: int) -> Array:
         """Return training rows of a dataset, in double precision."""
-        X = np.asarray(X, dtype=np.float64)
-        if self._random is None:
-            return X
-        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
-        return mapped
+        return self._map(X, side)
 
     def test(self, X: Array, side: int) -> Array:
         """Return test rows of any dataset for the recogniser of the training dataset `side`.
 
         Random features are in single precision: nothing is fitted on test rows.
         """
-        return self.train(X, side, np.float32)
+        return self._map(X, side, np.float32)
 
     @property
     def depends_on_side(self) -> bool:
         """Whether a row's features depend on the dataset that the recogniser comes from."""
         return self._random is not None
+
+    def _map(self, X: Array, side: int, dtype: type = np.float64) -> Array:
+        X = np.asarray(X, dtype=np.float64)
+        if self._random is None:
+            return X
+        mapped: Array = self._random.transform(self._scaled(X, side).astype(dtype))
+        return mapped
 
     def _scaled(self, X: Array, side: int) -> Array:
         center, scale = self._scalers[side]

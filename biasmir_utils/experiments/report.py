@@ -649,7 +649,11 @@ def _text(
         report=report,
         brier_is_blank=bool(len(brier) and brier.isna().all()),
         best=best_corrections(report).to_dict("records"),
-        controls=sorted({"random", PLACEBO} & {name.split(":")[0] for name in corrections})[::-1],
+        controls=[
+            name
+            for name in ("random", PLACEBO)
+            if any(one.split(":")[0] == name for one in corrections)
+        ],
         groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
         least_p=least_p,
         least_p_holm=min(1.0, least_p * max(n_tests, 1)),

@@ -191,8 +191,8 @@ def with_intervals(
     Parameters
     ----------
     statistics : mapping of str to ndarray, (1 + n_replicates,)
-        A draw that is not finite has no value; of these an interval of 95 % has few: see
-        `interval`.
+        The estimate, then its replicates. Those that are not finite count as draws without a
+        value, of which `interval` allows one in a hundred.
     bounds : mapping of str to tuple of float, optional
         Smallest and largest value that is possible of some statistics; estimates and intervals
         end there.
