@@ -49,7 +49,8 @@ def two_domains(n: int, d: int, seed: int = 0) -> tuple[Any, Any]:
 
 
 def ours(name: str, X: Any, domain: Any) -> Any:
-    return make_correction(name).fit_transform(X, sample_domain=domain)
+    labels = (X[:, 0] > 0).astype(int)  # which one of the methods needs
+    return make_correction(name).fit_transform(X, labels, sample_domain=domain)
 
 
 def concept_erasure_leace(X: Any, domain: Any) -> Any:

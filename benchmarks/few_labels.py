@@ -1,6 +1,7 @@
 """What labels of the target are worth, and both datasets in training, on the three bundled corpora.
 
-Run: ``python benchmarks/few_labels.py`` (20 minutes on one core; ``--seeds 1``: a fifth).
+Run: ``python benchmarks/few_labels.py`` (half an hour on one core with the two
+embeddings of the default; ``--seeds 1``: a fifth).
 Results: `benchmarks/results/few_labels.md`, with the commit that made them.
 """
 
@@ -19,7 +20,10 @@ from biasmir_utils.experiments import label_worth, plan_evaluation, run_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "few_labels.md"
-CORRECTIONS = ("none", "shift", "center", "meanproj", "leace", "gaussian_ot")
+CORRECTIONS = (
+    *("none", "shift", "center", "meanproj", "leace", "splince"),
+    *("gaussian_ot", "gaussian_ot:to=partner"),
+)
 # Of each corpus the numbers of labels, as its training parts allow, and the two datasets.
 CORPORA: dict[str, tuple[tuple[int, ...], tuple[str, str]]] = {
     "demo": ((10, 50, 200), ("solo", "band")),
