@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,10 @@ from biasmir_utils.cli import _edge, _options
 STEP = 8
 
 
-class _OneCorrection(_options.SeveralCommand):
-    """A command whose `--correction`, unlike that of `evaluate`, takes one value."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as usual; say so where several corrections were given."""
-        try:
-            return super().parse_args(ctx, list(args))
-        except click.UsageError as error:
-            after = args[args.index("--correction") + 1 :] if "--correction" in args else []
-            several = list(takewhile(lambda word: not word.startswith("-"), after))
-            # Subclasses are about something else: an unknown option, a value that is none.
-            if type(error) is click.UsageError and len(several) > 1:
-                raise click.UsageError(
-                    f"--correction takes one correction here, found {', '.join(several)}; call "
-                    f"the command once for each, with an --out of its own",
-                    ctx=ctx,
-                ) from error
-            raise
-
-
-@click.command(cls=_OneCorrection, short_help="Write a corpus with corrected embeddings.")
+@_options.command(
+    short_help="Write a corpus with corrected embeddings.",
+    context_settings={"allow_extra_args": True},
+)
 @_options.corpus
 @click.option(
     "--correction",
@@ -58,7 +40,9 @@ class _OneCorrection(_options.SeveralCommand):
 @click.option("--label", type=_options.NAME, help="The label that given=label conditions on.")
 @_options.seed("Of random features and found groups.")
 @click.option("--out", type=_options.PATH, required=True, help="Folder of the new corpus.")
+@click.pass_context
 def correct(
+    ctx: click.Context,
     corpus: Path,
     correction: str | None,
     saved: tuple[Path, ...],
@@ -75,6 +59,13 @@ def correct(
     from biasmir_utils.corrections import apply_to_corpus, correct_corpus
     from biasmir_utils.errors import ArgumentError
 
+    if ctx.args and correction is not None:
+        raise click.UsageError(
+            f"--correction takes one correction here, found {', '.join([correction, *ctx.args])}; "
+            f"call the command once for each, with an --out of its own"
+        )
+    if ctx.args:
+        ctx.fail(f"Got unexpected extra arguments ({' '.join(ctx.args)})")
     if (correction is None) == (not saved):
         raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")
     if saved and (fit["label"] is not None or fit["fit_split"] != "train"):

@@ -15,6 +15,7 @@ from biasmir_utils.corpus._corpus import (
     Corpus as Corpus,
     CorpusWriter as CorpusWriter,
     check_free as check_free,
+    relative_path as relative_path,
 )
 from biasmir_utils.corpus.clip_table import (
     MISSING_WORDS as MISSING_WORDS,

@@ -328,8 +328,9 @@ class Corpus:
             sections[-1] += "\n  A track of one name is the same track in all datasets."
         if self.labels:
             positive = (clips[self.labels] >= 0.5).groupby(keys, observed=True).sum()
-            shown = positive.astype(str) + "/" + parts[self.labels].count().astype(str)
-            sections.append(_titled("Labels, positive/observed", shown.T))
+            observed = parts[self.labels].count()
+            shown = positive.T.astype(str) + "/" + observed.T.astype(str)
+            sections.append(_titled("Labels, positive/observed", shown))
         others = [
             f"{target.name} ({target.kind}{', ' + target.unit if target.unit else ''}): "
             f"{int(self.clips[target.name].notna().sum())} clips"
@@ -412,6 +413,14 @@ def _alike(what: str, names: Iterable[str]) -> list[str]:
     return [told] if same else []
 
 
+def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:
+    """Return the path from a folder to a file, with forward slashes."""
+    try:
+        return Path(os.path.relpath(file.resolve(), Path(folder).resolve())).as_posix()
+    except ValueError:  # another drive, on Windows
+        return file.resolve().as_posix()
+
+
 def check_free(folder: Path, *more: str) -> None:
     """Raise `CorpusError` if a folder has a part of a corpus or any of `more`, or can have none."""
     try:
@@ -450,6 +459,8 @@ class CorpusWriter:
         self,
         clips: pd.DataFrame,
         embeddings: Mapping[str, Mapping[str, tuple[Sequence[str], ArrayLike]]] | None = None,
+        *,
+        skipped: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
     ) -> Corpus:
         """Check everything, write it beside, move it into the folder, and return the corpus.
 
@@ -459,6 +470,9 @@ class CorpusWriter:
             As `check_clip_table` wants it.
         embeddings : dict of str to dict, optional
             For each embedding its content, as `write_embedding_file` wants it.
+        skipped : dict of str to dict, optional
+            For each embedding the clips that it leaves out, with the reason, as
+            `write_embedding_file` wants them.
 
         Raises
         ------
@@ -484,7 +498,8 @@ class CorpusWriter:
                 with TemporaryDirectory(".partial", ".corpus.", self.path) as temporary:
                     beside = Path(temporary)
                     for file, name in files.items():
-                        write_embedding_file(beside / file, name, (embeddings or {})[name])
+                        content, left_out = (embeddings or {})[name], (skipped or {}).get(name)
+                        write_embedding_file(beside / file, name, content, skipped=left_out)
                     try:
                         table.to_parquet(beside / target.name, index=False)
                     except (TypeError, ValueError, NotImplementedError) as error:

@@ -22,6 +22,8 @@ FILE_NAMES = ("clips.parquet", "clips.csv")
 REQUIRED = ("dataset", "clip", "split")
 TEXT_COLUMNS = ("dataset", "clip", "track", "split", "group", "audio")
 SPLITS = ("train", "test")
+MOST_SHOWN = 50
+"""Columns of a table that a message lists."""
 MISSING_WORDS = frozenset(
     ("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "\\n", "-", "?", ".")
 )
@@ -152,10 +154,10 @@ def _check_columns(table: pd.DataFrame, where: object, columns: Iterable[str]) -
         raise CorpusError(f"{where}: two columns are called {name!r}; rename one of them")
     for name in columns:
         if name not in table.columns:
-            found = list(table.columns)
+            found = [*table.columns[:MOST_SHOWN], "..."][: len(table.columns)]
             raise CorpusError(
                 f"{where}: the column {name!r} is missing (found: {', '.join(found)})."
-                f"{did_you_mean(name, found)}"
+                f"{did_you_mean(name, table.columns)}"
             )
     return table
 

@@ -262,13 +262,16 @@ def as_text(cell: Any) -> str:
     Raises
     ------
     ValueError
-        If it is not one text but a list or the like, is not UTF-8, or holds a NUL character.
+        If it is not one text but a list or the like, is not UTF-8, holds a NUL character, or is
+        a whole number that may have been rounded, since floats of its size are not exact.
     """
     if isinstance(cell, bytes):
         cell = cell.decode()
     elif not isinstance(cell, str) and isinstance(cell, Collection):  # slow to ask for
         raise ValueError(f"{cell!r} is a {type(cell).__name__}, expected one text")
     elif isinstance(cell, float | np.floating) and cell.is_integer():
+        if abs(float(cell)) >= 2 / float(np.finfo(type(cell)).eps):
+            raise ValueError(f"{cell!r} is too large to be exact as a float; store it as a text")
         cell = int(cell)
     text = compose(str(cell))
     text.encode()  # raises for halves of characters, which file names may have

@@ -125,12 +125,11 @@ def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str]
     """
     found: dict[tuple[str, str], int] = {}
     with open_embedding_file(path) as file:
-        for group in file.values():
-            dataset = as_text(group.name[1:])
-            if dataset not in datasets or not isinstance(group, h5py.Group):
-                continue
-            for name, member in group.items():
-                where = f"{path}, {group.name}/{name}"
+        groups = {as_text(name): group for name, group in file.items()}
+        for dataset in datasets:
+            group = groups.get(dataset)
+            for name, member in group.items() if isinstance(group, h5py.Group) else ():
+                where = f"{path}, {member.name}"
                 if not isinstance(member, h5py.Group) or not {"features", "keys"} <= set(member):
                     raise CorpusError(f"{where}: expected the datasets 'features' and 'keys'")
                 features, keys = member["features"], member["keys"]
@@ -145,7 +144,7 @@ def list_embeddings(path: Path, datasets: Sequence[str]) -> dict[tuple[str, str]
                         f" each row needs the name of its clip"
                     )
                 found[dataset, as_text(name)] = int(features.shape[1])
-    return {cell: found[cell] for cell in sorted(found, key=lambda cell: datasets.index(cell[0]))}
+    return found
 
 
 def read_keys(group: h5py.Group, name: str = "keys", rows: slice = slice(None)) -> NDArray[np.str_]:
@@ -161,10 +160,8 @@ def _mean_over_frames(
     """Average the frames of each clip in one pass: sums in float64, and one block of rows."""
     with open_embedding(path, dataset, embedding) as group:
         features = group["features"]
-        names, inverse = np.unique(read_keys(group), return_inverse=True)
-        position = {clip: index for index, clip in enumerate(clips)}
-        rank = np.array([position.get(str(name), -1) for name in names], dtype=np.int64)
-        clip_of_row = rank[inverse] if len(names) else np.empty(0, np.int64)
+        keys = read_keys(group)
+        clip_of_row = pd.Index(clips).get_indexer(pd.Index(keys))
         sums = np.zeros((len(clips), features.shape[1]))
         counts = np.bincount(clip_of_row[clip_of_row >= 0], minlength=len(clips))
         step = max(1, CHUNK_BYTES // (8 * features.shape[1]))
@@ -187,7 +184,7 @@ def _mean_over_frames(
         )
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (sums / counts[:, None]).astype(np.float32)
-    return means, int((rank < 0).sum())
+    return means, len(set(keys[clip_of_row < 0]))
 
 
 def cache_folder() -> Path:

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, EmbeddingFile, write_embedding_file
+from biasmir_utils.corpus import Corpus, CorpusWriter, relative_path
 from biasmir_utils.corrections.base import METHODS, DomainTransformer, Storable
 from biasmir_utils.corrections.maps import SpanMatrix
 from biasmir_utils.corrections.moments import MomentCorrection, clips_to_fit, moments_of_corpus
@@ -40,7 +40,7 @@ from biasmir_utils.corrections.names import (
     parse_correction,
 )
 from biasmir_utils.errors import ArgumentError, BiasMIRError, CorpusError
-from biasmir_utils.files import atomic_path, locked, versions
+from biasmir_utils.files import atomic_path, check_outputs, locked, versions
 
 CORRECTION_FORMAT, CORRECTION_FORMAT_VERSION = "biasmir-correction", 1
 _HEADER = "correction.json"
@@ -334,25 +334,49 @@ def apply_to_corpus(
 def _check_out(out: str | os.PathLike[str]) -> None:
     if os.path.lexists(out):
         raise CorpusError(f"{out}: exists already; choose another folder, or remove it")
+    check_outputs([Path(out)])
 
 
 def _write_corrected(
     corpus: Corpus, fitted: Mapping[str, Fitted], out: Path, what: str, notes: Sequence[str] = ()
 ) -> Corpus:
     """Write a corpus with the embeddings corrected, beside `out`, and rename it when complete."""
-    notes, models = list(notes), {}
-    table = corpus.clips.copy()
-    audio = [_moved_path(corpus, row, out) for row in range(len(table))]
-    table["audio"] = pd.Series(audio, dtype=object)
+    notes, models, contents, skipped = list(notes), {}, {}, {}
+    for name, (transformer, record) in fitted.items():
+        rows = corpus.clips[corpus.complete([name])]
+        domain = rows["dataset"].to_numpy(dtype=str)
+        X = corpus.embedding(name)[rows.index]
+        corrected = transformer.transform(X, sample_domain=domain)
+        contents[name] = {
+            dataset: (rows.loc[domain == dataset, "clip"].tolist(), corrected[domain == dataset])
+            for dataset in np.unique(domain)
+        }
+        skipped[name] = {
+            str(dataset): dict(zip(left_out["clip"], left_out["reason"], strict=True))
+            for dataset, left_out in corpus.missing(name).groupby("dataset")
+        }
+        told = _notes(corpus, name, transformer, record)
+        if X.shape != corrected.shape:
+            told.append(f"{X.shape[1]} dimensions became {corrected.shape[1]}")
+        notes += [f"{name}: {note}" for note in told]
+        # The model's record is kept once, as `corrected_from`.
+        about = {key: value for key, value in record.items() if key != "model"}
+        about["parameters"] = dict(sorted(transformer.get_params().items()))
+        correction = {"file": f"corrections/{name}.npz"}
+        models[name] = {
+            "source": f"{name} of corpus {corpus.name}, corrected: {what}",
+            "dimension": int(corrected.shape[1]),
+            "correction": correction | json.loads(json.dumps(about, default=str)),
+            "corrected_from": corpus.model_record(name),
+        }
+    files = map(corpus.audio_path, range(len(corpus.clips)))
+    audio = [np.nan if file is None else relative_path(file, out) for file in files]
     with locked(out.with_name(f".{out.name}.lock")):
         _check_out(out)
         for left in out.parent.glob(f".{escape(out.stem)}.*.partial{escape(out.suffix)}"):
             shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
         with atomic_path(out) as folder:
-            for name, one in fitted.items():
-                models[name], told = _write_embedding(corpus, name, one, folder, what)
-                notes += [f"{name}: {note}" for note in told]
-            CorpusWriter(
+            writer = CorpusWriter(
                 folder,
                 name=f"{corpus.name}+{what}",
                 title=f"{corpus.title}, corrected: {what}",
@@ -370,30 +394,19 @@ def _write_corrected(
                 },
                 licences=corpus.description.licences,
                 shared_tracks=corpus.shared_tracks,
-                embedding_files=[EmbeddingFile(f"embeddings/{n}.h5", True) for n in models],
                 embedding_models=models,
-            ).write(table)
+            )
+            table = corpus.clips.assign(audio=pd.Series(audio, dtype=object))
+            writer.write(table, contents, skipped=skipped)
+            for name, (transformer, record) in fitted.items():
+                save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
     return Corpus.load(out)
 
 
-def _write_embedding(
-    corpus: Corpus, name: str, fitted: Fitted, folder: Path, what: str
-) -> tuple[dict[str, Any], list[str]]:
-    """Write an embedding, corrected, and its correction; return its record, and notes on it."""
-    transformer, record = fitted
-    complete, missing = corpus.complete([name]), corpus.missing(name)
-    table = corpus.clips[complete]
-    domain = table["dataset"].to_numpy(dtype=str)
-    corrected = transformer.transform(corpus.embedding(name)[complete], sample_domain=domain)
-    content, skipped = {}, {}
-    for dataset in np.unique(domain):
-        rows = domain == dataset
-        content[dataset] = table.loc[rows, "clip"].tolist(), corrected[rows]
-        left_out = missing[missing["dataset"] == dataset]
-        skipped[dataset] = dict(zip(left_out["clip"], left_out["reason"], strict=True))
-    write_embedding_file(folder / "embeddings" / f"{name}.h5", name, content, skipped=skipped)
-    save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
-
+def _notes(
+    corpus: Corpus, embedding: str, transformer: DomainTransformer, record: Mapping[str, Any]
+) -> list[str]:
+    """Return what is to be known of a fitted correction where it is applied to a corpus."""
     seen = sorted(map(str, transformer.domains_))
     notes = list(record.get("warnings", []))
     notes += [
@@ -402,35 +415,12 @@ def _write_embedding(
         for dataset in corpus.datasets
         if seen and dataset not in seen
     ]
-    if record.get("model") not in (None, {}, corpus.model_record(name)):
+    if record.get("model") not in (None, {}, corpus.model_record(embedding)):
         notes.append(
             "the correction was fitted to an embedding with another record of its model; check "
             "that it is the same network"
         )
-    before, dimension = corpus.dimension(name), int(corrected.shape[1])
-    if before != dimension:
-        notes.append(f"{before} dimensions became {dimension}")
-    # The model's record is kept once, as `corrected_from`.
-    about = {key: value for key, value in record.items() if key != "model"}
-    about["parameters"] = dict(sorted(transformer.get_params().items()))
-    correction = {"file": f"corrections/{name}.npz"}
-    return {
-        "source": f"{name} of corpus {corpus.name}, corrected: {what}",
-        "dimension": dimension,
-        "correction": correction | json.loads(json.dumps(about, default=str)),
-        "corrected_from": corpus.model_record(name),
-    }, notes
-
-
-def _moved_path(corpus: Corpus, row: int, out: Path) -> Any:
-    """Return a clip's audio file as seen from the new corpus, NaN without one."""
-    audio = corpus.audio_path(row)
-    if audio is None:
-        return np.nan
-    try:
-        return Path(os.path.relpath(audio.resolve(), out.resolve())).as_posix()
-    except ValueError:  # another drive, on Windows
-        return audio.resolve().as_posix()
+    return notes
 
 
 def save_correction(

@@ -138,7 +138,9 @@ def fetch(
     try:
         with locked(lock, wait=wait, waiting=waiting):
             for dataset in asked:
-                licence = work.stated_licence(dataset.files) or dataset.licence
+                # What the record of a file stated when its sum was asked for.
+                stated = {work.record(file).get("licence"): 1 for file in dataset.files}
+                licence = ", ".join(filter(None, stated)) or dataset.licence
                 say(f"{dataset.title}\n  licence: {licence}\n  {dataset.page}")
                 for file in dataset.files:
                     if not files or file.name in files:
@@ -166,11 +168,6 @@ class _Fetching:
     keep_archives: bool
     say: Callable[[str], object]
 
-    def stated_licence(self, files: Sequence[RemoteFile]) -> str:
-        """Return the licence that the record of a file stated when its sum was asked for."""
-        records = (self._record(file) for file in files)
-        return ", ".join(dict.fromkeys(r["licence"] for r in records if "licence" in r))
-
     def bring(self, file: RemoteFile) -> None:
         """Bring a file, unless it is there."""
         place = self.root / file.to
@@ -188,7 +185,8 @@ class _Fetching:
                 f"up then"
             )
 
-    def _record(self, file: RemoteFile) -> dict[str, Any]:
+    def record(self, file: RemoteFile) -> dict[str, Any]:
+        """Return what was noted of a file when it was brought."""
         return dict(json_object(self.root / base.SUMS).get(file.name, {}))
 
     def _write_record(self, file: RemoteFile, **entry: object) -> None:
@@ -201,7 +199,7 @@ class _Fetching:
 
         It is told by the table, by the record `doi`, or by the first download.
         """
-        record = self._record(file)
+        record = self.record(file)
         was = record.get("sum")
         if file.sum or file.doi is None or (record and not record.get("unchecked")):
             return file.sum or was, False
@@ -284,7 +282,7 @@ class _Fetching:
 
     def _download(self, file: RemoteFile, known: str | None) -> Path:
         place = self.root / file.kept
-        was = known or self._record(file).get("sum")
+        was = known or self.record(file).get("sum")
         if place.is_file() and (was is None or has_sum(place, was)):
             return place
         url = f"{self.mirror}/{quote(file.name)}" if self.mirror else file.url

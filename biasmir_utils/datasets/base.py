@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biasmir_utils.corpus import SPLITS, Corpus, CorpusWriter, Target, cache_folder, row_place
+from biasmir_utils.corpus import (
+    SPLITS,
+    Corpus,
+    CorpusWriter,
+    Target,
+    cache_folder,
+    check_free,
+    relative_path,
+    row_place,
+)
 from biasmir_utils.errors import ArgumentError, CorpusError, did_you_mean
 from biasmir_utils.files import json_object, sha256, versions
 
@@ -212,6 +221,7 @@ def prepare(
     """
     found = find_dataset(name, "data set", lambda dataset: dataset.prepare)
     assert found.prepare is not None
+    check_free(Path(out))
     return found.prepare(default_root(root), out, **options)
 
 
@@ -337,14 +347,6 @@ def existing(path: Path, source: str, otherwise: str = "") -> Path:
             f"{otherwise}"
         )
     return path
-
-
-def relative_path(file: Path, folder: str | os.PathLike[str]) -> str:
-    """Return the path from a folder to a file, with forward slashes."""
-    try:
-        return Path(os.path.relpath(file.resolve(), Path(folder).resolve())).as_posix()
-    except ValueError:  # another drive, on Windows
-        return file.resolve().as_posix()
 
 
 def with_audio(

@@ -34,9 +34,9 @@ from biasmir_utils.corpus import (
     check_free,
     compose,
     read_table_file,
+    relative_path,
     row_place,
 )
-from biasmir_utils.datasets.base import relative_path
 from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.files import BROKEN_ARRAYS, found_path, sha256, versions
 
@@ -355,9 +355,15 @@ def _guess(rows: pd.DataFrame, path: Path, name: str) -> tuple[str | None, list[
     repeats = 2 <= texts.nunique() <= min(MOST_CATEGORIES, len(present) // 2)
     kind = "category" if repeats else None
     if not 0 < wrong.sum() < len(present) / 2:
-        listed = texts.dropna()[lambda cells: cells.str.contains(";")]
-        way = f"note: {name!r} holds cells such as {next(iter(listed), '')!r}; if they name what is"
-        return kind, [f"{way} in a clip: --labels-from {name}"] if len(listed) else []
+        hints = {
+            ";": f"if they name what is in a clip: --labels-from {name}",
+            r"^[-+]?\d+,\d+$": "if they are numbers, write decimals with a point",
+        }
+        for pattern, hint in hints.items():
+            cells = texts[texts.str.contains(pattern, na=False)]
+            if len(cells):
+                return kind, [f"note: {name!r} holds cells such as {cells.iloc[0]!r}; {hint}"]
+        return kind, []
     row = int(wrong.argmax())
     kept = f"taken for a {kind}" if kind else "kept as metadata"
     others = f", and {wrong.sum() - 1} more such cell(s)" if wrong.sum() > 1 else ""
@@ -404,9 +410,11 @@ def _remarks(given: pd.DataFrame, rows: pd.DataFrame, targets: Sequence[Target])
     """Say where a table, as it was given and as checked, holds words for nothing."""
     notes = []
     kinds = {name: "category" for name in TEXT_COLUMNS if name in given}
+    gaps = rows.isna().any()
     for name, kind in (kinds | {target.name: target.kind for target in targets}).items():
         if kind != "category":
-            notes += _unknown(given[name][rows[name].isna().to_numpy()].dropna(), len(rows))
+            if gaps[name]:
+                notes += _unknown(given[name][rows[name].isna().to_numpy()].dropna(), len(rows))
             continue
         words = rows[name][rows[name].map(str.lower, na_action="ignore").isin(MISSING_WORDS)]
         notes += _unknown(words, len(rows), "count as a name; leave unknown ones empty")
@@ -560,6 +568,15 @@ def _match_rows(
     if len(unlisted := ids["clip"].to_numpy()[~known]):
         left = f"{len(unlisted)} rows of clips not in the table were left out"
         notes.append(f"{embedding}: {left}, the first of {unlisted[0]!r}")
+    if several := int(owners[known].value_counts().gt(1).sum()):
+        notes.append(f"{embedding}: {several} clips have several rows, which count as their frames")
+    whole = (single == single.round()).all(axis=0) & (single != single[:1]).any(axis=0)
+    if 0 < whole.sum() < len(names):
+        found = ", ".join(str(names[column]) for column in np.flatnonzero(whole)[:5])
+        notes.append(
+            f"WARNING: {embedding}: whole numbers only, unlike in the other dimensions, are in "
+            f"{found}; if that is an id or a label, take it out"
+        )
     equal = [d for d, (_, rows) in content.items() if len(rows) > 1 and (rows == rows[0]).all()]
     if equal:
         notes.append(
@@ -646,7 +663,11 @@ def _read_matrix(path: Path, order: pd.Index) -> tuple[pd.DataFrame, NDArray[Any
             raise CorpusError(
                 f"{path}: {' and '.join(ids)} name the {_KEYS[name]} of a row twice; leave one out"
             )
-        told[_KEYS[name]] = as_texts(column.rename(name), path).to_numpy()[rows]
+        texts = as_texts(column.rename(name), path)
+        if texts.isna().any():
+            row = int(texts.isna().to_numpy().argmax())
+            raise CorpusError(f"{path}, row {row} (from 0): the column {name!r} is empty")
+        told[_KEYS[name]] = texts.to_numpy()[rows]
     return pd.DataFrame(told, rows), values, names or list(range(values.shape[1]))
 
 
@@ -674,7 +695,8 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
                         f"the clips, call it 'keys', or else take it out, and the rows are those "
                         f"of the table in order"
                     )
-    except BROKEN_ARRAYS as error:
+            return {name: pd.Series(array.tolist()) for name, array in ids.items()}, values, []
+    except (*BROKEN_ARRAYS, MemoryError) as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise CorpusError(
                 f"{path}: no file of NumPy arrays, or it holds Python objects, which are not "
@@ -682,22 +704,11 @@ def _read_arrays(path: Path) -> tuple[Mapping[str, pd.Series], NDArray[Any], lis
                 f"and str)"
             ) from error
         raise CorpusError(f"{path}: cannot be read, perhaps truncated ({error})") from error
-    for name, array in ids.items():
-        if array.ndim != 1 or array.dtype.kind not in "SUiu":
-            raise CorpusError(
-                f"{path}: the array {name!r} has shape {array.shape} and type {array.dtype}, "
-                f"expected a text for each row"
-            )
-    return {name: pd.Series(array.tolist()) for name, array in ids.items()}, values, []
 
 
 def _read_columns(path: Path, order: pd.Index) -> tuple[Mapping[str, pd.Series], Any, list[str]]:
     table = read_table_file(path)
     ids = {name: table.pop(name) for name in _KEYS if name in table}
-    for name, column in ids.items():
-        if column.isna().any():
-            row = int(column.isna().to_numpy().argmax())
-            raise CorpusError(f"{path}, row {row} (from 0): the column {name!r} is empty")
     if "clip" not in map(_KEYS.get, ids):
         _check_order(table.index, path)
         if len(order) == len(table) and order.name != "line" and not order.equals(table.index):

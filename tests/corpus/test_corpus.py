@@ -130,6 +130,7 @@ def test_names_that_look_like_numbers_or_nothing_survive_a_csv(tmp_path):
         (7.0, "7"),
         (np.float32(7), "7"),
         (7.5, "7.5"),
+        (2.0**53 - 1, "9007199254740991"),
         ("\u00a0 ", None),
         (pd.NaT, None),
     ],
@@ -147,6 +148,8 @@ def test_a_cell_is_one_text(cell, text):
         ("a\0", "NUL"),
         (["a"], "is a list, expected one text"),
         ({"a": 1}, "is a dict"),
+        (2.0**53, "too large to be exact as a float; store it as a text"),
+        (np.float32(2**24), "too large to be exact"),
     ],
 )
 def test_a_cell_that_is_no_text_is_named(cell, why):

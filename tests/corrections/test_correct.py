@@ -218,6 +218,10 @@ def test_an_existing_folder_is_refused_and_an_error_leaves_nothing(
         correct_corpus(corpus, "leace", tmp_path / "out")
     with pytest.raises(CorpusError, match="exists already"):
         correct_corpus(corpus, "leace", corpus.path)
+    (tmp_path / "file").touch()  # said before the work
+    with pytest.raises(ArgumentError, match="file is not a folder"):
+        correct_corpus(corpus, "leace", tmp_path / "file" / "x")
+    (tmp_path / "file").unlink()
     # What a killed process has left takes no space for ever, nor blocks the next try.
     (tmp_path / ".first.0123abcd.partial" / "embeddings").mkdir(parents=True)
     first = correct_corpus(corpus, "leace", tmp_path / "first")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import pickle
 import re
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from unicodedata import normalize
@@ -373,11 +375,20 @@ def test_what_a_column_looks_like(tmp_path, cells, kind):
     assert sum(note.startswith("note: ") for note in notes) == ("x" in cells)
 
 
-def test_names_parted_by_semicolons_are_pointed_out(tmp_path):
-    body = column("remark", ["piano;violin", "piano", "violin;cello", ""])
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (
+            ["piano;violin", "piano", "violin;cello", ""],
+            "'piano;violin'; if they name what is",
+        ),
+        (["0,25", "1,5", "1", "0,75"] * 2, "'0,25'; if they are numbers, write decimals with a po"),
+    ],
+)
+def test_cells_that_may_mean_more_are_pointed_out(tmp_path, cells, told):
+    body = column("remark", cells)
     output = run(tmp_path / "out", "--clips", write_csv(tmp_path / "clips.csv", body))
-    assert "'remark' holds cells such as 'piano;violin'" in output
-    assert "--labels-from remark" in output
+    assert f"'remark' holds cells such as {told}" in output
 
 
 def test_labels_from_a_column_of_names(tmp_path):
@@ -805,6 +816,17 @@ def test_columns_of_the_table_may_be_features_if_asked_for(tmp_path):
     assert Corpus.load(tmp_path / "out").dimension("e") == 4
 
 
+def test_ids_and_second_rows_among_features_are_warned_of(tmp_path):
+    table = write_csv(tmp_path / "clips.csv")
+    matrix = np.column_stack([X, np.zeros(8), np.arange(8)])[[*range(8), 0]]
+    path = save(tmp_path / "X.parquet", matrix, clip=[*(f"{i:03d}" for i in range(8)), "000"])
+    notes = import_corpus(tmp_path / "out", table, features={"e": path}).description.provenance
+    told = [note for note in notes["notes"] if note.startswith(("e: ", "WARNING: e: "))]
+    assert told[0] == "e: 1 clips have several rows, which count as their frames"
+    assert "unlike in the other dimensions, are in f4; if that is an id or a label" in told[1]
+    assert len(told) == 2
+
+
 def test_texts_beside_features_that_name_no_rows(tmp_path):
     table = write_csv(tmp_path / "clips.csv", header=[*HEADER[:-1], "0"])
     path = save(tmp_path / "X.npz", model="vggish", dimensions=np.array(["x", "y", "z"]))
@@ -908,9 +930,14 @@ def test_broken_and_unknown_feature_files(tmp_path):
     np.savez(tmp_path / "names.npz", a=X, b=X)
     np.savez(tmp_path / "clips.npz", **{f"{i:03d}": x for i, x in enumerate(X)})
     np.save(tmp_path / "one.npy", 1.0)
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as huge:  # a shape, and no numbers
+        header = {"descr": "<f8", "fortran_order": False, "shape": (8, 10**15)}
+        np.lib.format.write_array_header_1_0(file := io.BytesIO(), header)
+        huge.writestr("features.npy", file.getvalue())
     for name, told in {
         "cut.npy": "cannot be read, perhaps truncated",
         "cut.npz": "cannot be read, perhaps truncated",
+        "huge.npz": "cannot be read, perhaps truncated (Unable to allocate",
         "empty.npy": "cannot be read, perhaps truncated",
         "X.parquet": "cannot be read as a table",
         "X.txt": "expected a matrix of embeddings, .npy, .npz, .parquet",
@@ -934,6 +961,9 @@ KEYS = {
     ),
     "texts": ({"name": ["a"] * 8}, "array 'name' holds texts; if these are the clips, call it 'k"),
     "numbers": ({"id": np.arange(8)}, "the array 'id' holds numbers; if these are the clips, call"),
+    "column": ({"keys": [["000"]] * 8}, r"column 'keys': \['000'\] is a list, expected one text"),
+    "floats": ({"keys": [0.5] * 8}, "none of its 8 keys is a clip .* the first clip here is '0.5'"),
+    "blank": ({"keys": ["000", "\u00a0"] * 4}, r"row 1 \(from 0\): the column 'keys' is empty"),
     "nested": ({"name": [["a"]] * 8}, "the array 'name' holds texts"),
     "no clips": ({"name": ["a"] * 8, "datasets": ["d"] * 8}, "the array 'name' holds texts"),
     "twice": ({"keys": ["000"] * 8, "clip": ["1"] * 8}, "keys and clip name the clip of a row twi"),

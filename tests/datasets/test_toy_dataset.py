@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from stand_in import sum_of, zipped
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.datasets import DATASETS, fetch, prepare
-from biasmir_utils.errors import ArgumentError
+from biasmir_utils.errors import ArgumentError, CorpusError
 
 ARCHIVE = zipped({"bells/list.csv": b"clip,split,bell\na,train,1\nb,test,0\n"})
 MODULE = f'''
@@ -88,6 +89,9 @@ def test_in_python(bells):
     }
     corpus = prepare("bells", bells / "out", bells / "root")
     assert (corpus.title, len(corpus.clips)) == ("Bells", 2)
+    shutil.rmtree(bells / "root")  # nothing is read where nothing can be written
+    with pytest.raises(CorpusError, match=r"there is a corpus\.json already"):
+        prepare("bells", bells / "out", bells / "root")
 
 
 @pytest.mark.parametrize("name", ["models", "paper-split", "irma"])
