@@ -59,13 +59,13 @@ def correct(
     from biasmir_utils.corrections import apply_to_corpus, correct_corpus
     from biasmir_utils.errors import ArgumentError
 
-    if ctx.args and correction is not None:
-        raise click.UsageError(
-            f"--correction takes one correction here, found {', '.join([correction, *ctx.args])}; "
+    if ctx.args and correction is None:
+        ctx.fail(f"Got unexpected extra arguments ({' '.join(ctx.args)})")
+    if ctx.args:
+        ctx.fail(
+            f"--correction takes one correction here, found {correction}, {', '.join(ctx.args)}; "
             f"call the command once for each, with an --out of its own"
         )
-    if ctx.args:
-        ctx.fail(f"Got unexpected extra arguments ({' '.join(ctx.args)})")
     if (correction is None) == (not saved):
         raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")
     if saved and (fit["label"] is not None or fit["fit_split"] != "train"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,9 @@ from biasmir_utils.corpus.embedding_file import (
 )
 from biasmir_utils.errors import ArgumentError, CorpusError, by_kind
 from biasmir_utils.files import check_outputs, found_path, locked, move_files, sha256
+
+LOCK = ".lock"
+"""Without which nothing of a corpus is changed; others hold it for moments."""
 
 
 class Corpus:
@@ -263,7 +266,7 @@ class Corpus:
         resolved = Path(file).resolve()
         inside = resolved.is_relative_to(self.path.resolve())
         name = resolved.relative_to(self.path.resolve()).as_posix() if inside else str(resolved)
-        with _locked_corpus(self.path):
+        with locked(self.path / LOCK, wait=60):
             # Read anew: another process may have registered a file since this corpus was loaded.
             current = load_description(self.path)
             records = {key: dict(value) for key, value in current.embedding_models.items()}
@@ -429,11 +432,6 @@ def check_free(folder: Path, *more: str) -> None:
         raise CorpusError(str(error)) from error
 
 
-def _locked_corpus(folder: Path) -> AbstractContextManager[None]:
-    """Hold the lock without which nothing of a corpus is changed; another holds it for moments."""
-    return locked(folder / ".lock", wait=60)
-
-
 class CorpusWriter:
     """Writes a new corpus: `corpus.json`, the clip table, and perhaps embeddings.
 
@@ -483,15 +481,14 @@ class CorpusWriter:
         files = {f"embeddings/{name}.h5": name for name in embeddings or {}}
         check_free(self.path, *files)
         _find_embeddings(self.path, self.description)
-        own = [*self.description.embedding_files]
-        own += [EmbeddingFile(file, made_here=True) for file in files]
+        own = [*self.description.embedding_files, *(EmbeddingFile(file, True) for file in files)]
         changed = replace(self.description, embedding_files=own)
         self.description = check_description(changed, self.path)
         target = self.path / FILE_NAMES[0]
         table = check_clip_table(pd.DataFrame(clips), self.description, target)
         is_new = not self.path.exists()
         try:
-            with _locked_corpus(self.path):
+            with locked(self.path / LOCK, wait=60):
                 check_free(self.path, *files)  # another process may have written one meanwhile
                 for left in self.path.glob(".corpus.*.partial"):  # of a process that was killed
                     shutil.rmtree(left, ignore_errors=True)

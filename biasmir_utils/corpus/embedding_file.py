@@ -343,8 +343,7 @@ def write_embedding_file(
             # A small array is read as a whole, and its columns compress better than its rows.
             rows, columns = (len(features), 16) if small else (256, features.shape[1])
             storage = {
-                "compression": "gzip",
-                "compression_opts": 9 if small else 4,
+                "compression": 9 if small else 4,  # levels of gzip
                 "shuffle": True,
                 "chunks": (min(rows, len(features)), min(columns, features.shape[1])),
             }

@@ -322,12 +322,11 @@ def apply_to_corpus(
         fitted[name] = transformer, read_record(file)
     names = {record.get("correction", type(t).__name__) for t, record in fitted.values()}
     left = [name for name in corpus.embedding_names if name not in fitted]
-    notes = []
-    if left and not embeddings:
-        notes.append(
-            f"left out, since no saved correction was fitted to them: {', '.join(left)} of corpus "
-            f"{corpus.name!r}"
-        )
+    told = (
+        f"left out, since no saved correction was fitted to them: {', '.join(left)} of corpus "
+        f"{corpus.name!r}"
+    )
+    notes = [told] if left and not embeddings else []
     return _write_corrected(corpus, fitted, Path(out), ", ".join(sorted(names)), notes)
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import requests
@@ -53,7 +53,6 @@ SLOWEST = 300.0
 """Seconds after which it has failed, too, if it brought no answer or less than 64 kB more."""
 MOST_MEMBERS = 100_000
 """Files and folders above which an archive is not unpacked."""
-_T = TypeVar("_T")
 # Small enough that a dropped connection loses little of what had come.
 _CHUNK = 1 << 16
 # A connection that brought this much was no failure, so that a large file over a bad line
@@ -130,13 +129,10 @@ def fetch(
     folder = None if from_dir is None else Path(from_dir)
     work = _Fetching(place, (mirror or "").rstrip("/"), folder, keep_archives, say)
     lock = place / "downloads" / ".lock"
-
-    def waiting() -> None:
-        say(f"{lock.parent}: another process fetches here; waiting for it, {wait:.0f} s at most")
-
+    told = f"{lock.parent}: another process fetches here; waiting for it, {wait:.0f} s at most"
     results: dict[str, Path] = {}
     try:
-        with locked(lock, wait=wait, waiting=waiting):
+        with locked(lock, wait=wait, waiting=lambda: say(told)):
             for dataset in asked:
                 # What the record of a file stated when its sum was asked for.
                 stated = {work.record(file).get("licence"): 1 for file in dataset.files}
@@ -234,10 +230,9 @@ class _Fetching:
                 f"{file.url}"
             ) from error
         about = record.get("metadata", {}).get("license", {}).get("id")
-        licence = {"licence": str(about)} if about else {}
-        if licence:
+        if about:
             self.say(f"  licence, as the record states it: {about}")
-        self._write_record(file, sum=known, told_by=f"doi:{file.doi}", **licence)
+        self._write_record(file, sum=known, told_by=f"doi:{file.doi}", licence=about)
         return known
 
     def _bring_anew(self, file: RemoteFile, known: str | None, unchecked: bool) -> None:
@@ -269,8 +264,7 @@ class _Fetching:
             place.unlink()
 
     def _check_space(self, file: RemoteFile) -> None:
-        have = [self.root / file.kept, self.root / f"{file.kept}.partial"]
-        there = sum(path.stat().st_size for path in have if path.is_file())
+        there = _size(self.root / file.kept) + _size(self.root / f"{file.kept}.partial")
         size = file.unpacked + (max(file.size - there, 0) if self.from_dir is None else 0)
         free = shutil.disk_usage(self.root).free
         if free < size:
@@ -463,9 +457,9 @@ def _connect(url: str, partial: Path, largest: float) -> None:
         raise PassingError(f"no connection, or it broke off ({error})") from error
 
 
-def _in_time(work: Callable[[], _T]) -> _T:
+def _in_time(work: Callable[[], Any]) -> Any:
     """Do what waits for the net in a thread: single bytes may keep a connection up for ever."""
-    done: Future[_T] = Future()
+    done: Future[Any] = Future()
 
     def run() -> None:
         try:
@@ -554,9 +548,7 @@ def unpack(file: RemoteFile, archive: Path, root: Path) -> dict[str, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}.*.partial"):
         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-    with TemporaryDirectory(
-        prefix=f".{target.name}.", suffix=".partial", dir=target.parent
-    ) as temporary:
+    with TemporaryDirectory(".partial", f".{target.name}.", target.parent) as temporary:
         folder = Path(temporary) / "content"
         folder.mkdir()
         try:

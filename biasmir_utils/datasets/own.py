@@ -238,31 +238,29 @@ def _name_clips(
             f"{path}: it has a column 'dataset', so the name {dataset!r} has no use; leave one of "
             f"them out"
         )
-    files = _find_audio(rows, path, audio_root)
+    files = pd.Series(_find_audio(rows, path, audio_root), rows.index, object)
     if "clip" not in rows:
         if "audio" not in rows:
             raise CorpusError(
                 f"{path}: the column 'clip' is missing (found: {', '.join(rows.columns)}); it "
                 f"names each clip"
             )
-        rows["clip"] = [np.nan if file is None else file.stem for file in files]
+        rows["clip"] = files.map(lambda file: file.stem, na_action="ignore")
         if (again := rows.duplicated(["dataset", "clip"]) & rows["clip"].notna()).any():
             root = path.parent if audio_root is None else Path(audio_root)
             notes.append(
                 f"no column 'clip', and several files are called "
                 f"{rows.loc[again, 'clip'].iloc[0]!r}: each clip is named by its path from {root}"
             )
-            rows["clip"] = [
-                np.nan if file is None else Path(os.path.relpath(file, root)).as_posix()
-                for file in files
-            ]
+            paths = files.map(lambda file: os.path.relpath(file, root), na_action="ignore")
+            rows["clip"] = paths.str.replace(os.sep, "/")
     if "track" not in rows:
         rows["track"] = rows["clip"]
         notes.append(
             "no column 'track': each clip counts as a recording of its own; if several were cut "
             "from one, say so, or scores inside a dataset will be too good"
         )
-    rows["audio"] = [np.nan if file is None else relative_path(file, out) for file in files]
+    rows["audio"] = files.map(lambda file: relative_path(file, out), na_action="ignore")
     return rows, notes
 
 
@@ -296,16 +294,12 @@ def _find_audio(
         folders = {f: map(compose, f.relative_to(root).parts[:-1]) for f in found}
         found = [f for f in found if dataset in folders[f]] or found
         if len(found) != 1 and not pd.isna(clip):  # a clip without a name is an error told later
-            raise CorpusError(
-                f"{path}, {row_place(rows, row)}, column 'clip': "
-                + (
-                    f"{found[0]} and {found[1]} have the name {clip!r}; a column 'audio' can tell "
-                    f"which it is"
-                    if found
-                    else f"no sound file of the name {clip!r} in {root}; a column 'audio' can hold "
-                    f"paths, or nothing where there is none"
-                )
-            )
+            told = f"no sound file of the name {clip!r} in {root}; a column 'audio' can hold "
+            told += "paths, or nothing where there is none"
+            if found:
+                told = f"{found[0]} and {found[1]} have the name {clip!r}; a column 'audio' can "
+                told += "tell which it is"
+            raise CorpusError(f"{path}, {row_place(rows, row)}, column 'clip': {told}")
         files.append(found[0] if found else None)
     return files
 
@@ -333,8 +327,8 @@ def _kinds(
         "number": "taken for numbers",
         None: "kept as metadata",
     }
-    by_kind = {word: [c for c, k in guessed.items() if k == kind] for kind, word in words.items()}
-    notes = [f"{word}: {', '.join(found)}" for word, found in by_kind.items() if found]
+    by_kind = {kind: [c for c, one in guessed.items() if one == kind] for kind in words}
+    notes = [f"{words[kind]}: {', '.join(found)}" for kind, found in by_kind.items() if found]
     return {column: kind for column, kind in guessed.items() if kind}, notes + strays
 
 
@@ -431,15 +425,12 @@ def _few_to_test(rows: pd.DataFrame, targets: Sequence[Target]) -> list[str]:
     """Say which labels have too few positive test clips in a dataset for a score to mean much."""
     labels = [target.name for target in targets if target.kind == "label"]
     positive = rows[labels].ge(0.5).where(rows["split"] == "test", False).groupby(rows["dataset"])
-    notes = []
-    for dataset, counts in positive.sum().iterrows():
-        few = ", ".join(f"{name} ({n})" for name, n in counts.items() if n < FEW_POSITIVES)
-        if few:
-            notes.append(
-                f"WARNING: fewer than {FEW_POSITIVES} positive test clips in {dataset}, on which a "
-                f"score says little: {few}"
-            )
-    return notes
+    few = {
+        dataset: ", ".join(f"{name} ({n})" for name, n in counts.items() if n < FEW_POSITIVES)
+        for dataset, counts in positive.sum().iterrows()
+    }
+    told = f"WARNING: fewer than {FEW_POSITIVES} positive test clips in"
+    return [f"{told} {d}, on which a score says little: {few[d]}" for d in few if few[d]]
 
 
 def _draw_split(
