@@ -35,6 +35,7 @@ from biasmir_utils.experiments import (
     dataset_shift,
     evaluate,
     falls,
+    refit_scores,
 )
 
 RESULTS = Path(__file__).parent / "results" / "validity.md"
@@ -210,6 +211,45 @@ def positive_tracks(worlds: int, folder: Path) -> Lines:
     return lines
 
 
+def gains(worlds: int, folder: Path) -> Lines:
+    """Coverage of a gain's intervals: of these recognisers, and with the recognisers refitted."""
+    corrections, both = ("shift", "leace"), ("label", "train_set", "test_set", "partner")
+    apart, found = np.random.default_rng(7).normal(0, 0.5, DIMENSIONS), []
+
+    def across(corpus: Corpus, seed: int) -> pd.DataFrame:
+        run = evaluate(corpus, "e", ["none", *corrections], seed=seed, scores=True, jobs=1)
+        assert run.scores is not None
+        return run.scores[run.scores["train_set"] != run.scores["test_set"]]
+
+    for seed in range(worlds):
+        rng = np.random.default_rng([7, seed])
+        parts = [
+            (name, split, draw(rng, n, 4, 2.0, 0.3, (place + 1) * apart))
+            for place, name in enumerate("ab")
+            for split, n in (("train", 60), ("test", 40))
+        ]
+        corpus = world(folder, parts)
+        drawn = {
+            "test tracks": bootstrap_scores(across(corpus, seed), seed=seed).mean_over("seed"),
+            "test tracks, training tracks and seeds": refit_scores(
+                corpus, across, n_refits=20, seed=seed
+            ),
+        }
+        for name, draws in drawn.items():
+            table = draws.changes().mean_over(*both).intervals()
+            found.append(table[["correction", "value", "low", "high"]].assign(drawn=name))
+    table = pd.concat(found, ignore_index=True)
+    # What the methods gain: the mean over all worlds.
+    truth = table.groupby("correction")["value"].transform("mean")
+    table["covered"] = (table["low"] <= truth) & (truth <= table["high"])
+    table["width"] = table["high"] - table["low"]
+    lines = markdown("correction, drawn", "mean gain", "coverage of 95 %", "mean width")
+    for key, own in table.groupby(["correction", "drawn"], sort=False):
+        covered = f"{own['covered'].mean():.2f} | {own['width'].mean():.3f}"
+        lines.append(f"| {', '.join(key)} | {mean_and_error(own['value'])} | {covered} |")
+    return lines
+
+
 def chance_of_distances(worlds: int, folder: Path) -> Lines:
     """Mean gap and squared MMD of datasets without a difference, and their chance."""
     lines = markdown(
@@ -273,6 +313,11 @@ PARTS: dict[str, tuple[str, Callable[[int, Path], Lines], tuple[int, int, int]]]
         "Intervals of one label by its positive test tracks",
         positive_tracks,
         (5, 100, 1000),
+    ),
+    "gains": (
+        "Intervals of what a correction gains across datasets",
+        gains,
+        (2, 4, 100),
     ),
     "chance": (
         "Chance of distances of datasets without a difference",

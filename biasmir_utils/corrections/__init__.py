@@ -51,6 +51,7 @@ from biasmir_utils.corrections.base import (
     Option as Option,
     ThinMap as ThinMap,
     parameter as parameter,
+    permuted as permuted,
 )
 from biasmir_utils.corrections.covariance import SingularCovarianceError as SingularCovarianceError
 from biasmir_utils.corrections.groups import (

@@ -226,6 +226,7 @@ def _fit(
             sample_domain=domain,
             sample_group=table.loc[rows, "group"].to_numpy(object),
             sample_track=table.loc[rows, "track"].to_numpy(object),
+            shared_tracks=corpus.shared_tracks,
             random_state=random_state,
             draw=random_state,
         )

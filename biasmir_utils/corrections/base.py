@@ -330,6 +330,23 @@ def cell_counts(codes: Any, n_groups: int, domains: Labels) -> npt.NDArray[np.in
     return np.bincount(cells, minlength=n_groups * len(domains.names)).reshape(n_groups, -1)
 
 
+def permuted(values: Any, rng: np.random.Generator, within: Any = None) -> Any:
+    """Return values that have changed places, those of one code with each other only.
+
+    Parameters
+    ----------
+    values : ndarray, (n,)
+    rng : Generator
+    within : array-like of int, (n,), or None
+        Code of each value; None is one code for all.
+    """
+    if within is None:
+        return rng.permutation(values)
+    found = np.empty_like(values)
+    found[np.argsort(within, kind="stable")] = values[np.lexsort((rng.random(len(values)), within))]
+    return found
+
+
 def warn(message: str) -> None:
     """Give a `DomainWarning`."""
     warnings.warn(message, DomainWarning, stacklevel=4)

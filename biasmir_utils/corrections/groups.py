@@ -399,18 +399,12 @@ def group_agreement(
             MeanProjection().fit(X, sample_domain=domain, sample_group=one).directions_
             for one in (group, found, shuffled)
         )
-        rows.append(
-            {
-                "embedding": name,
-                "clips": len(X),
-                "groups": clusters.n_groups_,
-                "smallest_share": float((even / even.sum(axis=1, keepdims=True)).min()),
-                "adjusted_rand": adjusted_rand_score(group, found),
-                "adjusted_rand_dataset": adjusted_rand_score(domain, found),
-                "label": best,
-                "adjusted_rand_label": np.nan if best is None else labels[best],
-                "overlap": float(((named @ own.T) ** 2).sum() / len(named)),
-                "overlap_chance": float(((named @ chance.T) ** 2).sum() / len(named)),
-            }
-        )
+        row = {"embedding": name, "clips": len(X), "groups": clusters.n_groups_}
+        row["smallest_share"] = float((even / even.sum(axis=1, keepdims=True)).min())
+        row["adjusted_rand"] = adjusted_rand_score(group, found)
+        row["adjusted_rand_dataset"] = adjusted_rand_score(domain, found)
+        row |= {"label": best, "adjusted_rand_label": np.nan if best is None else labels[best]}
+        for title, of in (("overlap", own), ("overlap_chance", chance)):
+            row[title] = float(((named @ of.T) ** 2).sum() / len(named))
+        rows.append(row)
     return pd.DataFrame(rows).set_index("embedding")

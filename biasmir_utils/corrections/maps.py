@@ -21,7 +21,6 @@ from biasmir_utils.corrections.covariance import SingularCovarianceError, shrunk
 from biasmir_utils.corrections.moments import CellMoments, MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
-UNSEEN = Option(("training", "own"))
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -41,7 +40,7 @@ class DomainMap(MomentCorrection):
     """
 
     alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
-    unseen: str = parameter(UNSEEN, default="training")
+    unseen: str = parameter(Option(("training", "own")), default="training")
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         if len(self.domains_) < 2 or self.alpha == 0:
@@ -254,8 +253,7 @@ class CommonShift(MomentCorrection):
     sees_domains = False
 
     def _solve(self, moments: Moments) -> None:
-        none = np.zeros(moments.n_features)
-        self.mean_: FloatArray = moments.mean() if moments.cells else none
+        self.mean_: FloatArray = moments.mean() if moments.cells else np.zeros(moments.n_features)
 
     def _correct(self, X: FloatArray, sample_domain: Any) -> FloatArray:
         moved: FloatArray = X - (self.alpha * self.mean_).astype(X.dtype)

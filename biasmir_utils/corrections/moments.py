@@ -137,25 +137,21 @@ class Moments:
                 members = domains.codes == d
                 if groups is not None:
                     members &= groups.codes == g
-                if members.any():
-                    self._add_rows((domain, group), X if members.all() else X[members])
+                if not members.any():
+                    continue
+                own = (X if members.all() else X[members]).astype(np.float64)
+                mean, scatter = own.mean(axis=0), None
+                own -= mean
+                if self.scatter == "variance":
+                    scatter = np.einsum("ij,ij->j", own, own)
+                elif self.scatter == "domain":
+                    scatter = own.T @ own
+                elif self.scatter == "pooled":
+                    self.within += own.T @ own
+                self._merge((domain, group), CellMoments(len(own), mean, scatter))
         if len(X):
             np.maximum(self.largest, base.largest_values(X), out=self.largest)
         return self
-
-    def _add_rows(self, key: tuple[Any, Any], X: FloatArray) -> None:
-        """Add rows of one cell."""
-        X = X.astype(np.float64)
-        mean = X.mean(axis=0)
-        X -= mean
-        scatter = None
-        if self.scatter == "variance":
-            scatter = np.einsum("ij,ij->j", X, X)
-        elif self.scatter == "domain":
-            scatter = X.T @ X
-        elif self.scatter == "pooled":
-            self.within += X.T @ X
-        self._merge(key, CellMoments(len(X), mean, scatter))
 
     def _merge(self, key: tuple[Any, Any], cell: CellMoments) -> None:
         """Merge a cell into the one of its name."""

@@ -210,11 +210,8 @@ def parse_corrections(texts: str | Correction | Iterable[str | Correction]) -> l
     """
     if isinstance(texts, str | Correction):
         texts = [texts]
-    found: dict[Correction, None] = {}
-    for text in texts:
-        for one in SETS.get(text, (text,)) if isinstance(text, str) else (text,):
-            found[parse_correction(one)] = None
-    return list(found)
+    forms = (form for text in texts for form in SETS.get(str(text), (text,)))
+    return list(dict.fromkeys(map(parse_correction, forms)))
 
 
 def make_correction(text: str | Correction, random_state: Any = 0) -> DomainTransformer:
@@ -256,6 +253,7 @@ def fit_correction(
     sample_domain: Any,
     sample_group: Any = None,
     sample_track: Any = None,
+    shared_tracks: bool = False,
     random_state: Any = 0,
     draw: int | None = None,
 ) -> DomainTransformer:
@@ -277,8 +275,12 @@ def fit_correction(
     sample_group : array-like, (n_samples,), or None
         Passed on with ``groups=group`` and ``given=group`` only; ``groups=auto`` finds its own.
     sample_track : array-like, (n_samples,), or None
-        Track of each row, for a placebo; those of one name in two domains are two. None: each row
-        is a track.
+        Track of each row, for a placebo; those of one name in two domains are two, unless
+        `shared_tracks`. None: each row is a track.
+    shared_tracks : bool
+        Whether a track of one name is the same track in all domains (`Corpus.shared_tracks`). Then
+        a placebo swaps the versions of a track that all domains hold with each other only: music
+        stays as evenly dealt to the domains as it is. The others are permuted among themselves.
     random_state : int, RandomState or None
         Seed of random features and of the search for groups.
     draw : int, optional
@@ -304,9 +306,13 @@ def fit_correction(
     if spec.placebo:
         # Whole tracks: clips of one track resemble each other in any dataset.
         track = range(len(X)) if sample_track is None else sample_track
-        piece, _ = pd.factorize(pd.MultiIndex.from_arrays([sample_domain, track]))
-        of_piece = np.asarray(sample_domain)[np.unique(piece, return_index=True)[1]]
-        sample_domain = np.random.default_rng(draw or 0).permutation(of_piece)[piece]
+        rows = pd.DataFrame({"domain": np.asarray(sample_domain), "track": track})
+        piece, pieces = rows.groupby(list(rows), sort=False).ngroup(), rows.drop_duplicates()
+        versions = pieces["track"].map(pieces["track"].value_counts())
+        is_twin = shared_tracks & (versions == pieces["domain"].nunique())
+        within = pd.factorize(pieces["track"].where(is_twin))[0] if is_twin.any() else None
+        rng = np.random.default_rng(draw or 0)
+        sample_domain = base.permuted(pieces["domain"].to_numpy(), rng, within)[piece]
         spec = replace(spec, placebo=False)
     taken = METHODS[spec.method].make.options
     unless_named = {"singular": "warn", "random_state": draw}

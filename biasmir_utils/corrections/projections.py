@@ -33,7 +33,6 @@ from biasmir_utils.corrections.covariance import (
 from biasmir_utils.corrections.moments import MomentCorrection, Moments
 from biasmir_utils.errors import ArgumentError
 
-GIVEN = base.Option((None, "label", "group"))
 # Share of a difference that must be left beside what is kept.
 LEAST_APART = 1e-8
 
@@ -446,7 +445,7 @@ class DifferenceCorrection(DifferenceProjection, MomentCorrection):
 
     alpha: float = parameter(base.SHARE, default=1.0, kw_only=False)
     tol: float = parameter(base.SHARE, default=1e-6)
-    given: str | None = parameter(GIVEN, default=None)
+    given: str | None = parameter(base.Option((None, "label", "group")), default=None)
 
     @property
     def moments_suffice(self) -> bool:
@@ -718,12 +717,12 @@ class LEACE(Erasure, DifferenceCorrection):
 
     def _solve(self, moments: Moments) -> None:
         rows, of_group = mean_differences(moments)
-        n = moments.n_features
-        if not len(rows):
-            self._erase(rows, of_group, None, moments.largest, np.zeros(n))
-            return
-        matrix, _ = shrunk(moments.total_covariance(), moments.count, n, self.shrinkage)
-        self._erase(rows, of_group, Dense(matrix), moments.largest, moments.mean())
+        n, covariance = moments.n_features, None
+        if len(rows):
+            total = moments.total_covariance()
+            covariance = Dense(shrunk(total, moments.count, n, self.shrinkage)[0])
+        mean = moments.mean() if len(rows) else np.zeros(n)
+        self._erase(rows, of_group, covariance, moments.largest, mean)
 
 
 @Method(

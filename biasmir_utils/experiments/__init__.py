@@ -2,7 +2,8 @@
 
 - `evaluate`: the paper's protocol, from training rows to a table of results with the metrics of
   `METRICS`; in steps, with files, `plan_evaluation`, `run_plan` and `write_evaluation`;
-- `falls`, `changes`, `bootstrap_scores`: what is lost and gained, and how sure that is;
+- `falls`, `changes`, `bootstrap_scores`, `refit_scores`: what is lost and gained, and how sure
+  that is;
 - `Report`: what corrections gain, lose and leave;
 - `probe`, `dataset_separability`: how well the dataset can be read from an embedding;
 - `compare`, `reproduce`: the paper's own results, and ours beside them; `join_runs`: our runs;
@@ -90,7 +91,6 @@ from biasmir_utils.experiments.results import (
     SCORE_COLUMNS as SCORE_COLUMNS,
     changes as changes,
     check_table_outputs as check_table_outputs,
-    check_table_path as check_table_path,
     falls as falls,
     join_runs as join_runs,
     mean_over_labels as mean_over_labels,
@@ -108,7 +108,6 @@ from biasmir_utils.experiments.run import (
     write_evaluation as write_evaluation,
 )
 from biasmir_utils.experiments.separability import (
-    MAX_CLIPS as MAX_CLIPS,
     compared_rows as compared_rows,
     damage as damage,
     dataset_separability as dataset_separability,
@@ -127,9 +126,9 @@ from biasmir_utils.experiments.stats import (
     holm as holm,
     interval_over_labels as interval_over_labels,
     paired_wilcoxon as paired_wilcoxon,
+    refit_scores as refit_scores,
     small_sample_stretch as small_sample_stretch,
     smallest_p as smallest_p,
-    track_weights as track_weights,
     with_intervals as with_intervals,
 )
 

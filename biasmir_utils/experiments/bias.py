@@ -121,14 +121,11 @@ def label_counts(
         Index: labels, or (group, label). Columns: datasets.
     """
     clips = _clips(corpus, split)
-    there = clips[corpus.labels].ge(0.5)
-    rows = pd.Index(corpus.labels, name="label")
+    keys = ["group", "dataset"] if by_group else ["dataset"]
+    sums: Any = clips[corpus.labels].ge(0.5).groupby([clips[key] for key in keys]).sum().stack()
+    counts, rows = sums.unstack("dataset", fill_value=0), pd.Index(corpus.labels, name="label")
     if by_group:
-        sums: Any = there.groupby([clips["group"], clips["dataset"]]).sum().stack()
-        counts = sums.unstack("dataset", fill_value=0)
         rows = pd.MultiIndex.from_product([_groups(corpus, clips), rows], names=["group", "label"])
-    else:
-        counts = there.groupby(clips["dataset"]).sum().T
     return counts.reindex(index=rows, columns=corpus.datasets, fill_value=0).astype(int)
 
 
@@ -194,16 +191,11 @@ def distribution_distances(corpus: Corpus, split: str | None = "train") -> pd.Da
     rows = []
     for first, second in itertools.combinations(corpus.datasets, 2):
         part = clips[clips["dataset"].isin([first, second])]
-        rows.append(
-            {
-                "first": first,
-                "second": second,
-                "group_distance": _distance(groups[first], groups[second]),
-                "label_distance": _distance(labels[first], labels[second]),
-                "group_dataset_information": mutual_information(part["group"], part["dataset"]),
-            }
-        )
-    return pd.DataFrame(rows)
+        distances = [_distance(counts[first], counts[second]) for counts in (groups, labels)]
+        told = mutual_information(part["group"], part["dataset"])
+        rows.append((first, second, *distances, told))
+    columns = ["first", "second", "group_distance", "label_distance", "group_dataset_information"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 # As in `evaluate`: more threads are slower on matrices of this size.
@@ -253,18 +245,10 @@ def direction_cosines(
         for name, partner, side in zip(pair, pair[::-1], both, strict=True):
             recogniser = LogisticRecogniser().fit(features[name][side.all], np.asarray(side.y))
             cosine = cosine_similarity(domain, recogniser.coef_[0])
-            rows.append(
-                {
-                    "embedding": embedding,
-                    "label": label,
-                    "train_set": name,
-                    "partner": partner,
-                    "cosine": cosine,
-                    "angle": float(np.degrees(np.arccos(abs(cosine)))),
-                    "C": recogniser.C_,
-                }
-            )
-    return pd.DataFrame(rows)
+            angle = float(np.degrees(np.arccos(abs(cosine))))
+            rows.append((embedding, label, name, partner, cosine, angle, recogniser.C_))
+    columns = ["embedding", "label", "train_set", "partner", "cosine", "angle", "C"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 # As in `evaluate`: more threads are slower on matrices of this size.
@@ -326,15 +310,7 @@ def direction_transfer(corpus: Corpus, embedding: str) -> pd.DataFrame:
                 continue
             scores = X @ direction
             for other, fresh in tested.items():
-                rows.append(
-                    {
-                        "embedding": embedding,
-                        "first": first,
-                        "second": second,
-                        "fitted_on": name,
-                        "tested_on": other,
-                        "n_test": int(fresh.sum()),
-                        "roc_auc": roc_auc(is_second[fresh], scores[fresh]),
-                    }
-                )
-    return pd.DataFrame(rows)
+                score = roc_auc(is_second[fresh], scores[fresh])
+                rows.append((embedding, first, second, name, other, int(fresh.sum()), score))
+    columns = ["embedding", "first", "second", "fitted_on", "tested_on", "n_test", "roc_auc"]
+    return pd.DataFrame(rows, columns=columns)

@@ -613,6 +613,7 @@ def _fitted(
         sample_domain=domain,
         sample_group=group,
         sample_track=track,
+        shared_tracks=pair[0].shared_tracks,
         draw=int(draw),
     )
 

@@ -218,17 +218,15 @@ def build_report(
     corpus, seeds = plan.data.corpus, plan.parameters["seeds"]
     place = list(plan.data.datasets).index
     track_of: dict[str, dict[str, str]] = {}
-    n_tested: dict[str, set[int]] = {}
-    n_tracks: dict[str, set[int]] = {}
+    sizes: dict[str, list[tuple[int, int]]] = {}
     scored: dict[tuple[str, tuple[str, str]], _Scored] = {}
     for key, arrays in (entry for result in found for entry in result.scores):
         test_set = key["test_set"]
         tracks = map(str, arrays["track"])
         track_of.setdefault(test_set, {}).update(zip(arrays["clip"], tracks, strict=True))
-        n_tested.setdefault(test_set, set()).add(len(arrays["clip"]))
         classes = np.ones(len(arrays["clip"])) if plan.kind == NUMBER else arrays["y_true"]
         of_class = (set(arrays["track"][classes == value]) for value in np.unique(classes))
-        n_tracks.setdefault(test_set, set()).add(min(map(len, of_class)))
+        sizes.setdefault(test_set, []).append((len(arrays["clip"]), min(map(len, of_class))))
         first, second = sorted((key["train_set"], key["partner"]), key=place)
         alpha = None if np.isnan(key["alpha"]) else float(key["alpha"])
         where = (key["label"], key["seed"], (key["correction"], key["mode"], alpha))
@@ -260,20 +258,17 @@ def build_report(
     fits = judged.groupby([*PAIR_SETTING, "measure"], sort=False, dropna=False)
     shift = fits.agg(**{name: ("value", how) for name, how in values.items()}, **averaged)
     shift = shift[["value", "low", "high", *averaged, "n_fits"]].reset_index()
-    records = {name: corpus.model_record(name) for name in plan.parameters["embeddings"]}
-    facts: dict[str, Any] = {"seeds": seeds, "n_replicates": N_REPLICATES}
+    facts: dict[str, Any] = {"seeds": seeds, "n_replicates": N_REPLICATES, "test": {}}
     facts["n_labels"] = max(len({where[0] for where in own}) for own in scored.values())
-    facts["test"] = {
-        name: {"clips": len(clips), "tracks": len(tracks_of[name])}
-        | {"fewest": min(n_tested[name]), "most": max(n_tested[name])}
-        | {"fewest_tracks": min(n_tracks[name])}
-        for name, clips in track_of.items()
-    }
-    facts["unequal_tracks"] = plan.warnings
+    for name, own_sizes in sizes.items():
+        n_clips, n_tracks = zip(*own_sizes, strict=True)
+        counts = {"fewest": min(n_clips), "most": max(n_clips), "fewest_tracks": min(n_tracks)}
+        counts |= {"clips": len(track_of[name]), "tracks": len(tracks_of[name])}
+        facts["test"][name] = counts
     facts |= {"grouped": bool(corpus.groups), "warnings": list(corpus.warnings)}
-    facts["corrected"] = {
-        name: record["source"] for name, record in records.items() if "correction" in record
-    }
+    facts["unequal_tracks"] = plan.warnings
+    records = {name: corpus.model_record(name) for name in plan.parameters["embeddings"]}
+    facts["corrected"] = {k: one["source"] for k, one in records.items() if "correction" in one}
     facts["shared_tracks"] = [
         f"{first}/{second}"
         for first, second in dict.fromkeys(pair for _, pair in scored)
@@ -547,11 +542,6 @@ def markdown_text(text: Any) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", re.sub(r"\s*[\r\n]\s*", " ", str(text)))
 
 
-def latex_text(text: str) -> str:
-    """Return what LaTeX sets as this text."""
-    return text.translate(_LATEX)
-
-
 def rendered(template: str, plain: Callable[[Any], str] = str, **values: Any) -> str:
     """Fill in a template of this folder.
 
@@ -613,7 +603,7 @@ def report_summary(report: Report, record: Mapping[str, Any]) -> str:
 
 def report_latex(report: Report, record: Mapping[str, Any]) -> str:
     """Return the first table as LaTeX (package booktabs), its caption what it rests on."""
-    caption = latex_text(" ".join(_text(report, record, "rests_on", plain=str).split()))
+    caption = " ".join(_text(report, record, "rests_on", plain=str).split()).translate(_LATEX)
     table = _gains(report).to_latex(index=False, escape=True, caption=caption)
     # In a text, a hyphen before a number is no minus sign.
     return "% needs \\usepackage{booktabs}\n" + re.sub(r"(?<=[ \[])-(?=[.\d])", "$-$", table)

@@ -54,7 +54,13 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.corrections import Correction, Fastfood, fit_correction, parse_corrections
+from biasmir_utils.corrections import (
+    Correction,
+    Fastfood,
+    fit_correction,
+    parse_corrections,
+    permuted,
+)
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import Array, FloatArray, column_roc_auc, ratio
 from biasmir_utils.experiments.protocol import (
@@ -65,7 +71,6 @@ from biasmir_utils.experiments.protocol import (
 )
 from biasmir_utils.experiments.recognisers import Span, balanced_weights, solve_logistic
 
-KINDS = ("linear", "rbf")
 PROBE_FOLDS = 5
 # Enough for a probe; the corrections' default, 4 for each dimension, serves another purpose.
 RANDOM_FEATURES = 1024
@@ -173,18 +178,10 @@ class _Clips:
         Twins change places only with each other.
         """
         rng = np.random.default_rng(seed)
-        of_track = np.zeros(self.tracks.max() + 1, dtype=bool)
-        of_track[self.tracks] = y
-        swapped = np.empty((n, len(of_track)), dtype=bool)
-        piece = np.zeros(len(of_track), dtype=np.intp)
-        piece[self.tracks] = self.pieces
-        places = np.argsort(piece, kind="stable")
-        for labels in swapped:
-            if self.twins:
-                labels[places] = of_track[np.lexsort((rng.random(len(piece)), piece))]
-            else:
-                labels[:] = rng.permutation(of_track)
-        return swapped[:, self.tracks]
+        first = np.unique(self.tracks, return_index=True)[1]
+        of_track, piece = y[first], self.pieces[first]
+        swapped = [permuted(of_track, rng, piece if self.twins else None) for _ in range(n)]
+        return np.array(swapped, dtype=bool).reshape(n, len(of_track))[:, self.tracks]
 
     def folds(self, leaked: bool, seed: int) -> NDArray[np.bool_]:
         """Return which clips train in each fold, (`PROBE_FOLDS`, n_clips)."""
@@ -258,9 +255,7 @@ class Measured(NamedTuple):
 def _measured(values: FloatArray) -> Measured:
     """Return the first value, and mean and largest of the others; NaN does not count there."""
     # A fold of few clips may hold one dataset only once these are permuted.
-    chance = values[1:][~np.isnan(values[1:])]
-    if not len(chance):
-        return Measured(float(values[0]))
+    chance = pd.Series(values[1:]).dropna()
     return Measured(float(values[0]), float(chance.mean()), float(chance.max()))
 
 
@@ -310,8 +305,8 @@ def dataset_separability(
     ArgumentError
         If there is one dataset only, one has fewer tracks than folds, or shapes differ.
     """
-    if kind not in KINDS:
-        raise ArgumentError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind not in ("linear", "rbf"):
+        raise ArgumentError(f"kind {kind!r}: expected one of linear, rbf")
     clips = _Clips(sample_domain, sample_track, paired)
     rows = clips.rows(X)
     if len(clips.names) < 2:
@@ -342,10 +337,8 @@ def _features(rows: FloatArray, kind: str, seed: int, scale: ArrayLike | None = 
         scale = np.where(own <= 1e-12 * np.abs(rows).max(axis=0), 1.0, own)
     rows = (rows - rows.mean(axis=0)) / np.asarray(scale, dtype=np.float64)
     if kind == "rbf":
-        mapped: FloatArray = Fastfood(
-            n_components=RANDOM_FEATURES, random_state=seed
-        ).fit_transform(rows)
-        return mapped
+        fourier = Fastfood(n_components=RANDOM_FEATURES, random_state=seed)
+        return np.asarray(fourier.fit_transform(rows))
     return rows / np.sqrt(rows.shape[1])
 
 
@@ -531,8 +524,7 @@ def _squared_mmds(rows: FloatArray, clips: _Clips, labels: _Labels, *_: Any) -> 
         ]
     )
     means = ratio(similar, pairs)  # a single track has no pairs
-    found: FloatArray = means[0] + means[1] - 2 * means[2]
-    return found
+    return np.asarray(means[0] + means[1] - 2 * means[2])
 
 
 class ShiftMeasure(NamedTuple):
@@ -637,7 +629,12 @@ def _shift(
 def probe_scale(X: ArrayLike) -> FloatArray:
     """Return what probes divide each feature by, to be taken from rows before a correction.
 
-    It is the standard deviation, but no less than a tenth of the root of the mean variance.
+    It is the standard deviation, but no less than a tenth of the root of the mean variance. That is
+    another floor than the one under the scales of recognisers (`protocol.floored`), which asks how
+    far out a few rows may be and takes a tenth of the median deviation of the features that vary.
+    Here it is about traces of a correction, which are as large as what it moves in the loudest
+    features: where most features hardly vary, as yamnet's on the demonstration corpus, the median
+    would be an eighth of this floor, and let them through.
     Corrections move every feature a little along their directions, also those that hardly vary
     (silent units of a network); scaled by what they have become, these would show the dataset
     after a correction better than before it.
@@ -760,8 +757,9 @@ def left_over(
             if size > len(order):
                 raise ArgumentError(f"size {size}: there are {len(order)} training clips")
             fitted = order[:size]
-            told_of = {"sample_domain": domain[fitted], "sample_track": tracks[fitted]}
-            correction = fit_correction(spec, X[fitted], **told_of, random_state=seed, draw=seed)
+            told_of: Any = {"sample_domain": domain[fitted], "sample_track": tracks[fitted]}
+            told_of |= {"shared_tracks": corpus.shared_tracks, "random_state": seed, "draw": seed}
+            correction = fit_correction(spec, X[fitted], **told_of)
             seen, unseen = (
                 correction.transform(X[part], sample_domain=domain[part])
                 for part in (fitted, fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -166,6 +167,31 @@ def test_a_placebo_is_the_correction_of_permuted_tracks(data):
     assert np.abs(placebo(0) - placebo(0, None)).max() > 0.1
     with pytest.raises(ArgumentError, match="fit_correction fits it"):
         make_correction("placebo:leace")
+
+
+def test_a_placebo_swaps_the_versions_of_a_track_that_both_datasets_hold():
+    domain, track = np.repeat(["a", "b"], 30), np.tile(np.arange(30) // 2, 2)
+    track[50:] += 100  # five tracks of each dataset are not in the other
+    pieces, piece = np.unique(track + 1000 * (domain == "b"), return_inverse=True)
+    told = {"sample_domain": domain, "sample_track": track, "draw": 0}
+    name = pieces % 1000
+    is_twin = name < 10
+    together = []
+    for draw, shared in itertools.product(range(9), (True, False)):
+        told |= {"draw": draw, "shared_tracks": shared}
+        fitted = fit_correction("placebo:meanproj", np.eye(len(pieces))[piece], **told)
+        in_b = fitted.coef_[0] > 0  # each piece has a feature of its own
+        assert in_b.sum() == 15
+        if shared:
+            assert (np.bincount(name[is_twin], in_b[is_twin]) == 1).all()
+            assert in_b[~is_twin].sum() == 5
+            together.append(in_b)
+        else:
+            assert (np.bincount(name[is_twin], in_b[is_twin]) != 1).any()
+    # Both kinds do change places.
+    share = np.mean(together, axis=0)
+    assert (share > 0).all()
+    assert (share < 1).all()
 
 
 def test_the_draw_of_a_random_subspace(data):

@@ -18,7 +18,9 @@ from biasmir_utils.experiments import (
     ExperimentData,
     bootstrap_scores,
     evaluate,
+    left_over,
     probe,
+    refit_scores,
     report_markdown,
 )
 
@@ -140,3 +142,32 @@ def test_the_intervals_of_a_report_draw_both_versions_of_a_track(tiny_corpus):
         found[shared] = row["gain"], row["gain_low"]
     assert found[True][0] == found[False][0]
     assert found[True][1] != found[False][1]
+
+
+def test_halves_of_the_training_tracks_are_those_of_both_versions(tiny_corpus):
+    corpus, halves = Corpus.load(declare(tiny_corpus)), []
+    scores = evaluate(corpus, "toy", labels=["piano"], scores=True, jobs=1).scores
+
+    def run(part, seed):
+        halves.append(part.clips[part.clips["split"] == "train"])
+        return scores
+
+    refit_scores(corpus, run, n_refits=3, n_replicates=3)
+    for half in halves[1:]:
+        alpha, beta = (set(half.loc[half["dataset"] == name, "track"]) for name in corpus.datasets)
+        assert len(alpha) < halves[0]["track"].nunique()
+        assert alpha == beta
+
+
+def test_placebos_swap_both_versions_of_a_track(tiny_corpus, tmp_path):
+    """Evaluation, correction and what is left over all hand it on; how is tested where it is."""
+    found = []
+    for shared in (False, True):
+        corpus = Corpus.load(declare(tiny_corpus) if shared else tiny_corpus)
+        assert corpus.shared_tracks == shared
+        told = evaluate(corpus, "toy", "placebo:meanproj", labels=["piano"], jobs=1).results
+        corrected = correct_corpus(corpus, "placebo:meanproj", tmp_path / str(shared))
+        left = left_over(corpus, "toy", "placebo:meanproj")["fitted_gap"].item()
+        found.append((told["roc_auc"].to_numpy(), corrected.embedding("toy"), left))
+    for one, other in zip(*found, strict=True):
+        assert np.abs(one - other).max() > 1e-4

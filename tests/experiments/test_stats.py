@@ -23,6 +23,7 @@ from biasmir_utils.experiments import (
     interval_over_labels,
     mean_over_labels,
     paired_wilcoxon,
+    refit_scores,
     roc_auc,
     small_sample_stretch,
     smallest_p,
@@ -227,6 +228,7 @@ def test_the_interval_of_a_mean_follows_level_and_skewness():
         (lambda t: bootstrap_scores(t).where(colour="red"), "no column 'colour'; there are corp"),
         (lambda t: bootstrap_scores(t).mean_over("value"), "no column 'value'"),
         (lambda t: bootstrap_scores(t).changes("lda"), "no correction 'lda'; it has none"),
+        (lambda t: refit_scores(None, None, n_refits=1), "n_refits must be at least 2, found 1"),
         (lambda t: interval_over_labels(t, "fall"), "lacks the column 'fall'"),
     ],
 )
@@ -266,6 +268,53 @@ def test_intervals_of_a_statistic(options, expected):
         assert np.isfinite(row[["low", "high"]].tolist()).all() == is_given
     assert np.isfinite(row["value"])
     assert with_intervals({"q": np.r_[np.nan, values[20:]]}).isna()["low"].all()
+
+
+def test_everything_is_drawn_anew_with_halves_of_the_training_tracks(corpus):
+    seen, own = [], score_table(n_tracks=30)
+
+    def run(part, seed):
+        seen.append((part.clips, seed))
+        lost = own.assign(label="voice")[: 0 if len(seen) == 3 else None]
+        return pd.concat([own, lost], ignore_index=True).assign(seed=seed)
+
+    found = refit_scores(corpus, run, n_refits=8, n_replicates=800, seed=5)
+    (whole, first), *halves = seen
+    assert first == 5
+    assert len({seed for _, seed in seen}) == 9
+    pd.testing.assert_frame_equal(whole, corpus.clips)
+    tracks = whole.groupby(["split", "dataset"])["track"].nunique()
+    drawn = [set(half.loc[half["split"] == "train", "clip"]) for half, _ in halves]
+    assert len(set(map(frozenset, drawn))) == 8
+    for half, _ in halves:
+        left = half.groupby(["split", "dataset"])["track"].nunique()
+        assert (left["test"] == tracks["test"]).all()
+        assert (left["train"] == -(-tracks["train"] // 2)).all()
+        kept = whole.merge(half[["dataset", "track"]].drop_duplicates())
+        assert len(kept) == len(half)  # tracks stay whole
+    # Recognisers that no training clip changes: what is left is what the test tracks draw.
+    value = roc_auc(own["y_true"], own["score"])
+    np.testing.assert_allclose(found.cells["value"], value)
+    np.testing.assert_allclose(found.replicates[0].mean(), value)
+    plain = bootstrap_scores(own, n_replicates=800, seed=5).replicates[0].std()
+    assert found.replicates[0].std() == pytest.approx(small_sample_stretch(8) * plain, rel=0.15)
+    # The label that one of the halves does not have.
+    assert found.intervals().set_index("label")["low"].notna().to_dict() == {
+        "piano": True,
+        "voice": False,
+    }
+
+
+def test_what_other_training_clips_change_widens_the_interval(corpus):
+    noise = np.random.default_rng(0)
+
+    def run(part, seed):
+        table = score_table(n_tracks=400)
+        return table.assign(score=table["score"] + noise.normal() * table["y_true"], seed=seed)
+
+    refitted = refit_scores(corpus, run, n_refits=20, n_replicates=400)
+    plain = bootstrap_scores(score_table(n_tracks=400), n_replicates=400)
+    assert refitted.replicates.std() > 2 * plain.replicates.std()
 
 
 def test_the_worst_label_has_no_interval_where_a_label_has_too_few_tracks(corpus):
