@@ -22,6 +22,7 @@ import papermill
 import psutil
 
 import notebooks
+import widths
 
 ROOT = Path(__file__).resolve().parent.parent
 # A cell that takes longer hangs: whole chapters are meant to take a minute.
@@ -32,7 +33,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any] | None = None
     """Run the notebook `source` in its own folder and write the executed copy to `target`.
 
     What papermill notes about this machine and hour is taken out of the copy, so that two runs
-    with the same results give the same file.
+    with the same results give the same file. Figures for other widths are drawn into the folder
+    `widths` beside that of the copy.
 
     Parameters
     ----------
@@ -56,7 +58,10 @@ def execute(source: Path, target: Path, parameters: dict[str, Any] | None = None
             progress_bar=False,
             execution_timeout=CELL_SECONDS,
             # What the kernel logs about its transport would be shown as output of a cell.
-            extra_arguments=["--log-level=CRITICAL"],
+            extra_arguments=[
+                "--log-level=CRITICAL",
+                f"--IPKernelApp.exec_lines={widths.first_line()}",
+            ],
         )
     notes = [cell.metadata.pop("papermill", {}) for cell in notebook.cells]
     run = {
@@ -66,6 +71,7 @@ def execute(source: Path, target: Path, parameters: dict[str, Any] | None = None
     }
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+    widths.draw_all(notebook, target.parent.parent / "widths")
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_suffix(".part")
     nbformat.write(notebook, half)

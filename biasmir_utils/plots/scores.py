@@ -23,6 +23,7 @@ from biasmir_utils.plots.style import (
     Look,
     Order,
     check_table,
+    dots,
     key,
     legend_below,
     list_rows,
@@ -37,7 +38,6 @@ from biasmir_utils.plots.style import (
     side_by_side,
     signed_text,
     style,
-    whiskers,
 )
 
 if TYPE_CHECKING:
@@ -114,10 +114,8 @@ def dots_and_whiskers(
     pitch = 0.34 if len(kinds) == 1 else 0.2 * len(kinds) + 0.16
     ax = new_axes(ax, height=1.5 + pitch * len(rows))
     shown = list(placed(table, row, rows, by, kinds, 0.8))
-    handles: list[Any] = []
-    for name, look, part, heights in shown:
-        whiskers(ax, part, heights, 1.6)
-        handles += mark(ax, part[value], heights, look, name)
+    handles = dots(ax, shown, value, 1.6)
+    for _, look, part, heights in shown:
         for height in heights[part[value].isna()]:  # in colour: one sees whose gap it is
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
             ax.annotate(missing, (0.01, height), **place, color=look.colour)
@@ -205,8 +203,6 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None, ax: Axes | Non
         Labels, the rows, in the order to draw.
     ax : matplotlib Axes, optional
         Where to draw; a new figure without it.
-    ax : matplotlib Axes, optional
-        Where to draw; a new figure without it.
 
     Returns
     -------
@@ -222,7 +218,6 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None, ax: Axes | Non
     ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
     number_grid(ax, wide, texts, "RdBu", (-limit, limit), color=INK, fontsize=12)
     ax.set(xlabel="change of ROC-AUC, in thousandths")
-    ax.tick_params(rotation=0)
     return ax
 
 
@@ -439,8 +434,6 @@ def published_changes(
         In the order to draw, from the top; as they appear without it.
     names : dict, optional
         What to call the embeddings.
-    pairs : sequence of (train_set, test_set), optional
-        A panel for each; without it all pairs of two different datasets.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from biasmir_utils.plots.style import (
     Look,
     Order,
     check_table,
+    dots,
     key,
     legend_below,
     list_rows,
@@ -29,7 +30,6 @@ from biasmir_utils.plots.style import (
     side_by_side,
     signed_text,
     style,
-    whiskers,
 )
 
 if TYPE_CHECKING:
@@ -100,9 +100,7 @@ def label_by_group(
         shares = counts.div(counts.sum(axis=1).replace(0, 1), axis=0)
         number_grid(ax, shares, counts.map("{:.0f}".format), "Blues", (0, 1), fontsize=11)
         ax.set_title(str(dataset))
-        ax.set_xticklabels([str(name).replace("_", " ") for name in columns])
-        ax.tick_params(axis="x", rotation=90, length=0)
-        ax.tick_params(axis="y", rotation=0, length=0)
+        ax.set_xticklabels([str(name).replace("_", " ") for name in columns], rotation=90)
     return figure
 
 
@@ -173,8 +171,7 @@ def transfer_grids(table: pd.DataFrame) -> Figure:
         number_grid(ax, wide, wide.map("{:.2f}".format), "Blues", (0.5, 1), fontsize=11)
         ax.set_title(str(name))
         ax.set_xticklabels(words, rotation=90)
-        ax.set_yticklabels(words, rotation=0)
-        ax.tick_params(length=0)
+        ax.set_yticklabels(words)
     figure.supxlabel("tested on the clips of")
     figure.supylabel("direction from the clips of")
     return figure
@@ -314,8 +311,7 @@ def cosine_grid(
     for text, star in zip(ax.texts, below.ravel(), strict=True):
         text.set_fontweight("bold" if star else "normal")
     ax.set_yticklabels([str(name).replace("_", " ") for name in rows])
-    ax.tick_params(axis="x", length=0, labeltop=True, labelbottom=False)
-    ax.tick_params(axis="y", rotation=0, length=0)
+    ax.tick_params(axis="x", labeltop=True, labelbottom=False)
     return ax
 
 
@@ -345,9 +341,8 @@ def found_and_lost(table: pd.DataFrame, *, order: Order = None, by_order: Order 
     figure, axes = panels(2, height, sharey=True)
     for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         own = table[table["quantity"] == quantity]
-        for name, look, part, heights in placed(own, "correction", rows, "embedding", kinds, 0.75):
-            whiskers(ax, part, heights, 1.2)
-            mark(ax, part["value"], heights, look, name, markersize=6.5)
+        shown = placed(own, "correction", rows, "embedding", kinds, 0.75)
+        dots(ax, shown, "value", 1.2, markersize=6.5)
         for level in (0, 1):
             ax.axvline(level, color=MUTED, linestyle="--", linewidth=1.2, zorder=1)
         ax.set(title=title, xlabel="share taken away")
@@ -385,13 +380,14 @@ def closing_gap(
     rows, names = order_of(table, "correction", order), order_of(table, "embedding", embeddings)
     height = 1.0 + (0.8 + 0.27 * len(rows)) * -(-len(names) // 2)
     figure, axes = panels(len(names), height, across=2, sharey=True, sharex=True)
-    sides, words = looks(["home", "away"]), {"home": "at home", "away": "away"}
+    table = table.replace({"quantity": {"home": "at home"}})
+    sides = looks(["at home", "away"])
     for ax, embedding in zip(axes, names, strict=True):
         own = table[table["embedding"] == embedding]
         score = own.set_index(["correction", "quantity"])["value"]
-        for side, look, part, heights in placed(own, "correction", rows, "quantity", sides, 0.6):
-            whiskers(ax, part, heights, 1.2)
-            mark(ax, part["value"], heights, look, words[side], markersize=6.5)
+        shown = placed(own, "correction", rows, "quantity", sides, 0.6)
+        dots(ax, shown, "value", 1.2, markersize=6.5)
+        for side, look in sides.items():
             without = {"color": look.colour, "linestyle": look.line, "linewidth": 1.6, "zorder": 1}
             ax.axvline(score["none", side], **without)
         ax.axvline(score[ceiling, "away"], color=INK, linestyle=":", linewidth=1.6, zorder=1)

@@ -208,10 +208,14 @@ def placed(
         yield name, look, part.set_index(row).reindex(rows), np.arange(len(rows)) + offset
 
 
-def whiskers(ax: Axes, part: pd.DataFrame, heights: np.ndarray, width: float) -> None:
-    """Draw the interval of each row, if the table has `low` and `high`."""
-    if {"low", "high"} <= set(part.columns):
-        ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=width, zorder=2)
+def dots(ax: Axes, shown: Iterable[Any], value: str, width: float, **options: Any) -> list[Any]:
+    """Draw what `placed` yields as dots, with an interval of a width where the table has one."""
+    lines = []
+    for name, look, part, heights in shown:
+        if {"low", "high"} <= set(part.columns):
+            ax.hlines(heights, part["low"], part["high"], color=INK, linewidth=width, zorder=2)
+        lines += mark(ax, part[value], heights, look, name, **options)
+    return lines
 
 
 def list_rows(ax: Axes, rows: Iterable[Any], bins: int | None = None) -> None:
@@ -251,6 +255,7 @@ def number_grid(
     look = {"linewidths": 1, "cbar": False, "annot_kws": text}
     sns.heatmap(values, annot=texts, fmt="", cmap=cmap, vmin=low, vmax=high, **look, ax=ax)
     ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0, rotation=0)
 
 
 def signed_text(text: str) -> str:

@@ -8,11 +8,13 @@ functions by autodoc and numpydoc.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import inspect
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def _offer_parts(app: Sphinx, config: Config) -> None:
 
 
 def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
-    """Move captions into figures, take out the names of numbers, give wide tables room.
+    """Move captions into figures, take out the names of numbers, give what is wide room.
 
     A cell of prose tagged `caption` is read under the figure of the cell before it, everywhere; in
     the book it is part of that figure, which has a number.
@@ -87,7 +89,12 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = re.sub(r"(?<=\S)<!--.*?-->", "", "".join(cell["source"]), flags=re.S)
-        if any(_is_wide(output) for output in cell.get("outputs", [])):
+        for output in cell.get("outputs", []):
+            # A comparison for which clips were cut is for the ears alone.
+            if "seconds=" not in "".join(cell["source"]) and "text/html" in output.get("data", {}):
+                shown = "".join(output["data"]["text/html"])
+                output["data"]["text/html"] = PLAYER.sub(with_spectrogram, shown)
+        if any(_is_wide(app, output) for output in cell.get("outputs", [])):
             cell["metadata"].setdefault("tags", []).append("full-width")
         if "caption" not in cell["metadata"].get("tags", []):
             cells.append(cell)
@@ -102,10 +109,56 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = json.dumps({**notebook, "cells": cells})
 
 
-def _is_wide(output: dict[str, Any]) -> bool:
-    """Tell whether an output is a table of many columns, which may use the margin, too."""
+PLAYER = re.compile(r'<audio [^>]*src="data:audio/[^;]+;base64,(?P<sound>[^"]+)"')
+
+
+def with_spectrogram(player: re.Match[str]) -> str:
+    """Put a small spectrogram over a player: on a phone it is the player (players.js)."""
+    import numpy as np
+    import soundfile
+    from matplotlib.image import imsave
+    from scipy.signal import spectrogram
+
+    wave, rate = soundfile.read(io.BytesIO(base64.b64decode(player["sound"])), always_2d=True)
+    hertz, _, power = spectrogram(wave.mean(axis=1), rate, nperseg=min(2048, len(wave)))
+    # Forty bands of one ratio, and as many columns for every clip.
+    bands = np.searchsorted(hertz, np.geomspace(100, min(10_000, 0.45 * rate), 41))
+    columns = np.linspace(0, power.shape[1], 120, endpoint=False).astype(int)
+    small = np.add.reduceat(np.add.reduceat(power, bands)[:-1], columns, axis=1)
+    level, picture = 10 * np.log10(small + 1e-12), io.BytesIO()
+    low = level.max() - 60
+    imsave(picture, level, vmin=low, cmap="magma", origin="lower", format="png")
+    data = base64.b64encode(picture.getvalue()).decode("ascii")
+    return (
+        f'<img class="spectrogram" alt="" role="presentation" src="data:image/png;base64,{data}">'
+        f"{player[0]}"
+    )
+
+
+def _is_wide(app: Sphinx, output: dict[str, Any]) -> bool:
+    """Tell whether an output may use the margin, too: a table of many columns, many panels."""
     table = "".join(output.get("data", {}).get("text/html", ""))
-    return table.count('<th scope="col"') >= 7
+    picture = base64.b64decode(output.get("data", {}).get("image/png", ""))
+    drawn = f"{hashlib.sha256(picture).hexdigest()}-wide.png"
+    return table.count('<th scope="col"') >= 7 or (Path(app.srcdir) / "widths" / drawn).is_file()
+
+
+def _choose_picture(app: Sphinx, body: str) -> str:
+    """Have a phone and a wide screen show the pictures that tools/widths.py made for them."""
+
+    def chosen(found: re.Match[str]) -> str:
+        sources = ""
+        for width, media in (("narrow", "max-width: 599px"), ("wide", "min-width: 1200px")):
+            name = f"{found['name']}-{width}.png"
+            drawn = Path(app.srcdir) / "widths" / name
+            if drawn.is_file():
+                shutil.copy2(drawn, Path(app.outdir) / "_images")
+                address = f"{found['folder']}{name}"
+                sources += f'<source media="({media})" srcset="{address}">'
+        return f"<picture>{sources}{found[0]}</picture>" if sources else found[0]
+
+    picture = r'<img [^>]*src="(?P<folder>[^"]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*>'
+    return re.sub(picture, chosen, body)
 
 
 def chapter_cards(notebooks: Path, pictures: Path) -> str:
@@ -315,7 +368,7 @@ def _description(app: Sphinx, context: dict[str, Any], doctree: Any) -> str:
 def _mend_page(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Take out Thebe; name what a screen reader could not: folding arrows, entries of works.
+    """Take out Thebe, let pictures fit the screen, name what a screen reader could not.
 
     Jupyter Book loads sphinx-thebe always, and the theme does once more: a script that is an error
     the second time, with the address of a CDN, though Thebe is off.
@@ -325,7 +378,8 @@ def _mend_page(
         context[kind] = [one for one in files if "thebe" not in str(vars(one)).lower()]
     if "body" in context:
         # The role that docutils writes is deprecated, and not allowed in a list.
-        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        body = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = _choose_picture(app, body)
     context["metatags"] = context.get("metatags", "") + _description(app, context, doctree)
     contents = context.get("generate_toctree_html")
     if contents is not None:

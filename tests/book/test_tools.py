@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import os
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -17,12 +19,16 @@ import pytest
 import soundfile
 from bs4 import BeautifulSoup
 from papermill import PapermillExecutionError
+from PIL import Image
 
 import build
+import decisions
 import execute
 import explorer
 import notebooks
 import sounds
+import widths
+from biasmir_book import PLAYER, with_spectrogram
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.notebook import encode_excerpt
 
@@ -254,8 +260,9 @@ def test_links_to_sections_and_terms_are_followed(small):
 
 
 def test_a_caption_under_a_figure_becomes_the_figures_own(small, tmp_path):
+    """And panels beside one another have a picture for a phone and one for a wide screen."""
     figure = nbformat.v4.new_code_cell(
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        "import matplotlib.pyplot as plt\nplt.subplots(1, 2)[1][0].plot([1, 2]);",
         metadata={"mystnb": {"figure": {"name": "fig-a"}, "image": {"alt": "A line that rises"}}},
     )
     said = "**By 1.0<!-- rise .1f --> it rises**, unlike a [fall](../glossary.md#fall)."
@@ -266,6 +273,21 @@ def test_a_caption_under_a_figure_becomes_the_figures_own(small, tmp_path):
     assert page.select_one("figure figcaption a.term")
     assert page.get_text().count("it rises") == 1
     assert "<!-- rise" not in str(page)
+    sizes = {}
+    for source in page.select("figure picture source"):
+        with Image.open(tmp_path / "_build/html/notebooks" / source["srcset"]) as picture:
+            sizes[source["media"]] = picture.size
+    (_, narrow), (_, wide) = sorted(sizes.items())
+    assert sorted(sizes) == ["(max-width: 599px)", "(min-width: 1200px)"]
+    assert narrow[1] > narrow[0]
+    assert wide[0] > 2 * wide[1]
+    assert page.select_one(".cell.tag_full-width figure")
+    run = notebooks.read(tmp_path / "_build/staged/notebooks/a.ipynb")
+    assert not any(
+        widths.MIME in output.get("data", {})
+        for cell in run.cells
+        for output in cell.get("outputs", [])
+    )
     with pytest.raises(SystemExit, match="a caption stands under no figure"):
         small(cells=[caption])
 
@@ -280,6 +302,60 @@ def test_what_a_reader_would_stumble_over_is_an_error(small):
     assert re.search(r"^notebooks/a\.ipynb:.*stderr", said, re.MULTILINE)
     assert "\nstart.md:5: WARNING: the glossary glossary has no term 'rise'" in said
     assert re.search(r"^start\.md:7: WARNING: .*nowhere\.md", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("shape", "share"), [((1, 3), "all"), ((2, 2), "all"), ((2, 2), False)])
+def test_panels_are_stacked_in_order_with_their_numbers(shape, share):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(*shape, sharex=share, sharey=share, layout="constrained")
+    for number, ax in enumerate(axes.flat):
+        ax.set(title=str(number), xlim=(0, 1), ylim=(0, 1))
+    axes.flat[0].set_ylabel("what")
+    figure.canvas.draw()
+    widths.stack(figure)
+    figure.canvas.draw()
+    boxes = [ax.get_position() for ax in axes.flat]
+    for above, below in pairwise(boxes):
+        assert above.y0 > below.y1
+        assert (above.x0, above.x1) == pytest.approx((below.x0, below.x1))
+    for ax in axes.flat:
+        assert ax.get_ylabel() == "what"
+        assert all(ax.get_tightbbox().x0 < ax.bbox.x0 - 5 for ax in axes.flat)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("across", [[[1, 1], [12, 1]], [[1], [1]]])
+def test_other_figures_are_shown_as_they_are(across):
+    import matplotlib.pyplot as plt
+
+    ratios = {"width_ratios": across[1]} if len(across[0]) > 1 else {}
+    figure, _ = plt.subplots(2, len(across[0]), **ratios)
+    assert widths.panels(figure) == []
+    plt.close(figure)
+
+
+def test_a_player_shows_what_it_plays():
+    tone, sound = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000), io.BytesIO()
+    tone[8000:] = 0
+    soundfile.write(sound, tone, 16_000, format="WAV")
+    data = base64.b64encode(sound.getvalue()).decode()
+    player = f'<audio controls src="data:audio/wav;base64,{data}"></audio>'
+    page = BeautifulSoup(PLAYER.sub(with_spectrogram, player), "html.parser")
+    assert page.select_one("img.spectrogram + audio[controls]")
+    with Image.open(io.BytesIO(base64.b64decode(page.img["src"].split(",")[1]))) as picture:
+        light = np.asarray(picture.convert("L"), dtype=float)
+    assert light.shape == (40, 120)
+    # Highest at the top, on a scale of ratios from 100 Hz to 7.2 kHz.
+    found = 39 - light[:, 10].argmax()
+    assert found == pytest.approx(40 * np.log(1000 / 100) / np.log(7200 / 100), abs=1.5)
+    assert light[:, 10].max() > light[:, 100].max() + 100
+
+
+def test_the_chart_of_decisions_says_what_the_tables_say():
+    chart = decisions.CHART.read_text(encoding="utf-8")
+    said = decisions.words(decisions.steps())
+    assert html.escape(said, quote=False) in chart, "run tools/decisions.py"
 
 
 # The explorer and its sounds

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from playwright.sync_api import expect
 
 STATIC = Path(__file__).resolve().parent.parent.parent / "book" / "_static"
 CUT_OFF = Path(__file__).with_name("cut_off.js").read_text(encoding="utf-8")
@@ -30,6 +35,35 @@ def opened(new_page, tmp_path):
         return page
 
     return open_page
+
+
+# Players
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_picture_of_a_sound_plays_and_stops_it_and_on_a_phone_is_the_player(opened, width):
+    sound = io.BytesIO()
+    soundfile.write(sound, np.zeros(80_000), 16_000, format="WAV")
+    data = base64.b64encode(sound.getvalue()).decode()
+    figure = (
+        '<figure><figcaption>a {0}</figcaption><img class="spectrogram" alt="" role="presentation" '
+        'src="data:,"><audio controls aria-label="a {0}" src="data:audio/wav;base64,{1}"></audio>'
+        "</figure>"
+    )
+    body = (
+        f'<div class="players">{figure.format("flute", data)}{figure.format("cello", data)}</div>'
+    )
+    page = opened(body, width, scripts=("players.js",))
+    flute, cello = (page.get_by_role("button", name=f"Play: a {one}") for one in ("flute", "cello"))
+    assert page.locator("audio").first.is_visible() == (width == 1280)
+    boxes = [one.bounding_box() for one in (flute, cello)]
+    assert boxes[0]["y"] == boxes[1]["y"], "beside one another"
+    for pressed, states in ((flute, ["true", "false"]), (cello, ["false", "true"])):
+        pressed.click()
+        expect(flute).to_have_attribute("aria-pressed", states[0])
+        expect(cello).to_have_attribute("aria-pressed", states[1])
+    cello.click()
+    expect(cello).to_have_attribute("aria-pressed", "false")
 
 
 # Sorting

@@ -6,14 +6,7 @@
  */
 "use strict";
 
-(() => {
-  const data = window.BIASMIR_EXPLORER;
-  const root = document.getElementById("explorer");
-  if (!data || !root) {
-    return;
-  }
-
-  const INK = "#222222";
+window.biasmirLive("explorer", window.BIASMIR_EXPLORER, ({ root, data, part, fill, INK }) => {
   const MARGIN = 16; // pixels between the outermost points and the edge
   const REACH = 22; // pixels within which a click or a touch finds a mark
   const GLIDE = 450; // milliseconds from one view to the next
@@ -32,7 +25,6 @@
     ">": "M1.1 0L-.8-1.05L-.8 1.05Z",
   };
 
-  const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const choice = { embedding: part("embedding"), correction: part("correction"), by: part("by") };
   const map = part("map");
   const canvas = part("canvas");
@@ -157,12 +149,6 @@
   }
 
   /* ---------------------------------------------------------- what can be chosen */
-
-  function fill(select, names) {
-    for (const [value, text] of names) {
-      select.append(new Option(text, value));
-    }
-  }
 
   function showLegend() {
     highlighted = null;
@@ -326,9 +312,9 @@
     });
   }
 
-  fill(choice.embedding, Object.keys(data.embeddings).map((name) => [name, name]));
-  fill(choice.correction, Object.entries(data.corrections));
-  fill(choice.by, Object.keys(data.colours).map((name) => [name, name]));
+  fill("embedding", Object.keys(data.embeddings).map((name) => [name, name]));
+  fill("correction", Object.entries(data.corrections));
+  fill("by", Object.keys(data.colours).map((name) => [name, name]));
   choice.embedding.value = "musicnn" in data.embeddings ? "musicnn" : choice.embedding.value;
   choice.correction.value = "none";
   choice.by.value = "dataset";
@@ -343,8 +329,7 @@
   // Where a clip with sound is on the canvas: for tests.
   canvas.place = (number) => place(data.sounds[number].row);
 
-  root.hidden = false;
   showLegend();
   select(0, false);
   showView();
-})();
+});

@@ -3,17 +3,9 @@
  */
 "use strict";
 
-(() => {
-  const data = window.BIASMIR_SLIDERS;
-  const page = document.getElementById("sliders");
-  if (!data || !page) {
-    return;
-  }
-
-  const INK = "#222222";
+window.biasmirLive("sliders", window.BIASMIR_SLIDERS, ({ data, part, fill, INK }) => {
   const BLUE = "#3f90da";
   const RED = "#bd1f01";
-  const part = (name) => page.querySelector(`[data-part="${name}"]`);
   const draw = (name, attributes) => {
     const one = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) {
@@ -124,14 +116,13 @@
       `Threshold ${threshold.toFixed(1).replace("-", "\u2212")}, tested on ${testSet}.`;
   }
 
-  part("toy").append(...Object.keys(data.toys).map((name) => new Option(name, name)));
+  fill("toy", Object.keys(data.toys).map((name) => [name, name]));
   part("threshold").min = Math.floor(10 * least) / 10;
   part("threshold").max = Math.ceil(10 * most) / 10;
   part("threshold").value = 0;
   part("toy").addEventListener("change", showDose);
   part("dose").addEventListener("input", showDose);
   part("threshold").addEventListener("input", showThreshold);
-  page.hidden = false;
   showDose();
   showThreshold();
-})();
+});
