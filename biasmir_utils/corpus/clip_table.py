@@ -122,7 +122,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
         levels = table.index.to_frame(index=False)
     except Exception as error:
-        raise CorpusError(f"{path}: cannot be read as a table ({error}); make it anew") from error
+        why = " ".join(str(error).split())
+        raise CorpusError(f"{path}: cannot be read as a table ({why}); make it anew") from error
     if table.index.names == [None] and pd.api.types.is_integer_dtype(table.index):
         return table
     if None in table.index.names:

@@ -5,7 +5,6 @@ Matrices are .npy, .npz or .parquet, and nothing in them is unpickled.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -624,8 +623,8 @@ def _read_matrix(path: Path, order: pd.Index) -> tuple[pd.DataFrame, NDArray[Any
     The first has columns `clip` and `dataset`, if they are told, and as its index the row of the
     file: several rows are of one where that holds the frames of a clip.
     """
-    columns = functools.partial(_read_columns, order=order)
-    readers: dict[str, Any] = {".npy": _read_arrays, ".npz": _read_arrays, ".parquet": columns}
+    readers: dict[str, Any] = {".npy": _read_arrays, ".npz": _read_arrays}
+    readers[".parquet"] = lambda path: _read_columns(path, order)
     if path.suffix.lower() not in readers:
         raise CorpusError(f"{path}: expected a matrix of embeddings, {', '.join(readers)}")
     if not path.is_file():

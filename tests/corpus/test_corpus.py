@@ -323,8 +323,13 @@ def test_a_missing_column_a_missing_table_two_tables_and_an_empty_one(tiny_corpu
     table.to_csv(tiny_corpus / "clips.csv")
     assert "keep one of them" in message(tiny_corpus)
     (tiny_corpus / "clips.csv").unlink()
-    path.write_bytes(b"PAR1 nothing")
-    assert "cannot be read as a table" in message(tiny_corpus)
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    damaged = content[:footer] + b"\xff" * 9 + content[footer + 9 :]  # told in several lines
+    for broken in (b"PAR1 nothing", damaged):
+        path.write_bytes(broken)
+        assert "cannot be read as a table" in message(tiny_corpus)
+        assert "\n" not in message(tiny_corpus)
     path.unlink()
     assert "no clip table" in message(tiny_corpus)
 
