@@ -376,14 +376,12 @@ def _write_corrected(
         for left in out.parent.glob(f".{escape(out.stem)}.*.partial{escape(out.suffix)}"):
             shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
         with atomic_path(out) as folder:
-            writer = CorpusWriter(
-                folder,
-                name=f"{corpus.name}+{what}",
-                title=f"{corpus.title}, corrected: {what}",
-                datasets=corpus.datasets,
-                groups=corpus.groups,
-                targets=corpus.targets,
-                provenance={
+            changed = {
+                "name": f"{corpus.name}+{what}",
+                "title": f"{corpus.title}, corrected: {what}",
+                "embedding_files": [],
+                "embedding_models": models,
+                "provenance": {
                     "made_by": "biasmir correct",
                     "correction": what,
                     "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "h5py"),
@@ -392,10 +390,8 @@ def _write_corrected(
                     "unchecked": corpus.description.unchecked,
                     "notes": notes,
                 },
-                licences=corpus.description.licences,
-                shared_tracks=corpus.shared_tracks,
-                embedding_models=models,
-            )
+            }
+            writer = CorpusWriter(folder, **vars(corpus.description) | changed)
             table = corpus.clips.assign(audio=pd.Series(audio, dtype=object))
             writer.write(table, contents, skipped=skipped)
             for name, (transformer, record) in fitted.items():

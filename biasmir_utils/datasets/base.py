@@ -414,7 +414,7 @@ def write_corpus(
     only_groups : bool
         Whether clips without a group are left out.
     **about
-        Title, licences and perhaps embedding files; see `CorpusWriter`.
+        Title and perhaps embedding files; see `CorpusWriter`.
 
     Raises
     ------
@@ -423,6 +423,11 @@ def write_corpus(
     """
     sources = {table: root / table for dataset in tables for table in DATASETS[dataset].tables}
     files = [path.absolute() for path in (*sources.values(), used)]
+
+    def is_used(place: str) -> bool:
+        """Tell whether something is made from what was fetched to a place under the root."""
+        return any(file.is_relative_to((root / place).absolute()) for file in files)
+
     kept = {
         dataset: table.dropna(subset="group") if only_groups else table
         for dataset, table in tables.items()
@@ -437,8 +442,7 @@ def write_corpus(
         "unchecked": {
             entry["became"]: str(entry.get("sum"))
             for entry in json_object(root / SUMS).values()
-            if entry.get("unchecked")
-            and any(file.is_relative_to((root / entry["became"]).absolute()) for file in files)
+            if entry.get("unchecked") and is_used(entry["became"])
         },
         "made_by": f"biasmir prepare {name}{flags}",
         "left_out" if only_groups else "without_group": without_group,
@@ -459,6 +463,11 @@ def write_corpus(
         groups=GENRES,
         targets=[Target(label, "label") for label in labels],
         provenance=provenance,
+        licences=[
+            {"what": one.title, "licence": one.licence, "url": one.page}
+            for one in DATASETS.values()
+            if any(is_used(file.to) for file in one.files)
+        ],
         **about,
     )
     return writer.write(pd.concat(kept.values(), join="inner", ignore_index=True))

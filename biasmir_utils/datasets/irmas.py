@@ -45,11 +45,6 @@ _GENRE_OF = {
     "cou_fol": "country_folk",
     "lat_sou": np.nan,
 }
-IRMAS_LICENCE = {
-    "what": "IRMAS, not to be redistributed",
-    "licence": "CC BY-NC-SA 3.0",
-    "url": "https://zenodo.org/records/1290750",
-}
 # Training clips of each class, in the order of `INSTRUMENTS`.
 _TRAINING = (294, 378, 330, 1051, 508, 551, 476, 427, 437, 545)
 _DRUMS = {"dru": "yes", "nod": "no"}
@@ -94,7 +89,6 @@ def prepare_irmas(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
         base.INSTRUMENTS,
         name="irmas",
         title="IRMAS, training part",
-        licences=[IRMAS_LICENCE],
     )
 
 

@@ -41,11 +41,6 @@ _KEPT = {
     "start_time": "start_time",
 }
 TABLES = (METADATA, LABEL_TABLE, CLASS_MAP, *PARTITIONS.values())
-OPENMIC_LICENCE = {
-    "what": "OpenMIC-2018 (each clip of audio: see the column licence)",
-    "licence": "CC BY 4.0",
-    "url": "https://zenodo.org/records/1432913",
-}
 
 
 def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -> Corpus:
@@ -77,7 +72,6 @@ def prepare_openmic(root: str | os.PathLike[str], out: str | os.PathLike[str]) -
         classes,
         name="openmic",
         title="OpenMIC-2018",
-        licences=[OPENMIC_LICENCE],
     )
 
 

@@ -13,16 +13,6 @@ from biasmir_utils.corpus import Corpus, EmbeddingFile, list_embeddings
 from biasmir_utils.datasets import base, irmas, openmic
 from biasmir_utils.errors import CorpusError
 
-LICENCES = (
-    {**openmic.OPENMIC_LICENCE, "what": "OpenMIC-2018 labels and metadata"},
-    {**irmas.IRMAS_LICENCE, "what": "IRMAS clip names"},
-    {
-        "what": "published embeddings",
-        "licence": "stated by the record at this address",
-        "url": "https://zenodo.org/records/8126908",
-    },
-)
-
 
 def prepare_paper(
     root: str | os.PathLike[str], out: str | os.PathLike[str], *, from_audio: bool = False
@@ -73,7 +63,6 @@ def prepare_paper(
         flags=" --from-audio" if from_audio else "",
         only_groups=True,  # clips of genres that only one of the data sets has are not the paper's
         title="IRMAS and OpenMIC-2018, as in Wang, Richard and McFee (ISMIR 2023)",
-        licences=LICENCES[:2] if from_audio else LICENCES,
         embedding_files=[] if from_audio else [EmbeddingFile(str(embeddings))],
     )
 
@@ -96,7 +85,7 @@ base.add_dataset(
         name="paper-embeddings",
         title="The embeddings that the paper's authors published: VGGish, OpenL3 and YAMNet of "
         "both data sets",
-        licence="not known to this program; the record of the embeddings states it (address below)",
+        licence="not known to this program; the record of the embeddings states it, at its address",
         page="https://zenodo.org/records/8126908",
         files=(
             base.RemoteFile(

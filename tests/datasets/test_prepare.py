@@ -133,6 +133,14 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def licensed(corpus: Corpus) -> set[str]:
+    """The data sets of which a corpus records the licences, as `fetch` states them."""
+    stated = [{"what": d.title, "licence": d.licence, "url": d.page} for d in DATASETS.values()]
+    found = [list(DATASETS)[stated.index(dict(one))] for one in corpus.description.licences]
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
 def test_the_paper_has_the_clips_of_common_genres_and_the_published_embeddings(
     original_root, tmp_path
 ):
@@ -153,9 +161,11 @@ def test_the_paper_has_the_clips_of_common_genres_and_the_published_embeddings(
     assert corpus.embedding_file("vggish", "irmas") == published.resolve()
     assert corpus.n_unlisted("vggish") == 3
     assert corpus.missing("vggish")["clip"].tolist() == ["012346_61440"]
+    assert licensed(corpus) == {"openmic", "paper-embeddings", "paper-split"}
     # Or from the audio, without embeddings.
     corpus = prepared("paper", original_root, tmp_path / "sound", "--from-audio")
     assert corpus.embedding_names == []
+    assert licensed(corpus) == {"irmas", "openmic", "paper-split"}
     assert all(corpus.audio_path(row).is_file() for row in range(len(corpus.clips)))
     # A corpus that is there is left alone.
     before = (tmp_path / "out" / "clips.parquet").read_bytes()
@@ -169,6 +179,7 @@ def test_audio_in_place_is_extracted_and_a_clip_without_is_counted(root, tmp_pat
     corpus = prepared("openmic", root, tmp_path / "out")
     assert corpus.audio_path(0) is None
     assert corpus.description.provenance["without_audio"] == {"openmic": 1}
+    assert licensed(corpus) == {"openmic"}
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     run_command("extract", tmp_path / "out", "--embedding", "mfcc")
     assert Corpus.load(tmp_path / "out").complete(["mfcc"]).tolist() == [False] + [True] * 5
@@ -290,6 +301,7 @@ def test_irmas_agrees_with_mirdata(original_root, tmp_path):
     dataset = mirdata_dataset(irmas, original_root, tracks, tmp_path / "index.json")
     corpus = prepared("irmas", original_root, tmp_path / "out")
     assert corpus.labels == list(INSTRUMENTS)
+    assert licensed(corpus) == {"irmas", "paper-split"}
     assert (corpus.clips[list(INSTRUMENTS)].sum(axis=1) == 1).all()
     assert corpus.clips["clip"].tolist() == sorted(dataset.track_ids)
     for row, clip in corpus.clips.iterrows():
