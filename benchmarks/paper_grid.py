@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 
 from biasmir_utils import versions
 from biasmir_utils.datasets import GENRES, INSTRUMENTS
-from biasmir_utils.experiments import output_paths
+from biasmir_utils.experiments import OutputPaths
 
 RESULTS = Path(__file__).parent / "results" / "paper_grid.md"
 PARTS = ("pooling", "grid", "corrections", "tasks")
@@ -200,7 +200,7 @@ def memory_of(process: psutil.Process) -> Iterator[int]:
 
 def evaluate_command(corpus: Path, out: Path, *arguments: str) -> list[str]:
     # A run that was stopped would be gone on with.
-    shutil.rmtree(output_paths(out).tasks, ignore_errors=True)
+    shutil.rmtree(OutputPaths(out).tasks, ignore_errors=True)
     program = "from biasmir_utils.cli import main; main()"
     start = [sys.executable, "-c", program, "evaluate", str(corpus), "--out", str(out)]
     return [*start, *arguments]

@@ -17,7 +17,7 @@ from small_sounds import make_sound_corpus as make_corpus
 
 import biasmir_utils
 from biasmir_utils.corpus import Corpus
-from biasmir_utils.experiments import output_paths
+from biasmir_utils.experiments import OutputPaths
 
 FINISHED = "[!.]*.npz"  # a file that is being written begins with a dot
 GRID = ["--embedding", "toy", "toy2", "--correction", "paper", "--mode", "global", "classwise"]
@@ -61,7 +61,7 @@ def test_evaluate(tiny_corpus, tmp_path, options, number, code):
     if "--scheduler" in options:
         pytest.importorskip("distributed")
     out = tmp_path / "r.csv"
-    tasks = output_paths(out).tasks
+    tasks = OutputPaths(out).tasks
     returned, said, workers = stopped(
         tmp_path, tasks, FINISHED, number, "evaluate", tiny_corpus, *GRID, "--out", out, *options
     )

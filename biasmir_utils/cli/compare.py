@@ -41,8 +41,9 @@ def compare(results: tuple[Path, ...], scores: Path | None, out: Path | None, **
     that can be checked is said to hold or not, with an interval.
 
     Several RESULTS are put beside one another: of each run, embedding and correction the means
-    in-domain and across and the fall, over both directions and the labels that all have; the
-    probe of the dataset, where a full report tells it; and the dimension. No intervals are drawn.
+    in-domain and across and the fall, over both directions and the labels that all have; how far
+    it is behind the best across, with an interval from labels drawn anew; the probe of the
+    dataset, where a full report tells it; and the dimension.
     """
     from biasmir_utils import experiments
     from biasmir_utils.files import sha256
@@ -50,7 +51,7 @@ def compare(results: tuple[Path, ...], scores: Path | None, out: Path | None, **
     if len(results) > 1:
         if scores is not None:
             raise click.UsageError("--scores goes with one table of results")
-        return _join(results, out)
+        return _join(results, out, {k: one for k, one in draws.items() if one is not None})
     if out is not None:
         experiments.check_table_outputs(out, ["ours", "published"], out.with_suffix(".json"))
     given = [path for path in (*results, scores) if path is not None]
@@ -63,7 +64,7 @@ def compare(results: tuple[Path, ...], scores: Path | None, out: Path | None, **
     return _edge.echo(text)
 
 
-def _join(paths: Sequence[Path], out: Path | None) -> None:
+def _join(paths: Sequence[Path], out: Path | None, draws: dict[str, Any]) -> None:
     """Print several results as one table; write it, its record and its figure."""
     from biasmir_utils import experiments, files
     from biasmir_utils.plots import joined_runs
@@ -71,13 +72,18 @@ def _join(paths: Sequence[Path], out: Path | None) -> None:
     written = [] if out is None else [out.with_suffix(".json"), out.with_suffix(".png"), out]
     if out is not None:
         experiments.check_table_outputs(out, ["run", "across"], *written)
-    table, notes = experiments.join_runs(paths)
+    table, notes = experiments.join_runs(paths, **draws)
     shown = table.dropna(axis=1, how="all")
     text = shown.to_string(index=False, float_format="{:.3f}".format, na_rep="-")
     _edge.echo("\n".join([text, *(f"Note: {note}" for note in notes)]))
     if out is not None:
-        record = {"notes": notes, "results": {str(path): files.sha256(path) for path in paths}}
-        record |= {"files": [path.name for path in written], "versions": files.versions("pandas")}
+        record = {
+            "notes": notes,
+            "results": {str(path): files.sha256(path) for path in paths},
+            "intervals": {"resampled": "labels", **draws},
+            "files": [path.name for path in written],
+            "versions": files.versions("pandas"),
+        }
         files.write_json(written[0], record)
         experiments.write_table(table, out)
         _edge.write_figure(written[1], joined_runs, table)

@@ -142,7 +142,7 @@ def evaluate(
 
     if few_labels and report != "full":
         raise click.UsageError("--few-labels is told of in a full report; add --report full.")
-    paths = experiments.output_paths(out)
+    paths = experiments.OutputPaths(out)
     paths.check()
     loaded = Corpus.load(corpus)
     plan = experiments.plan_evaluation(
@@ -172,13 +172,12 @@ def evaluate(
             err=True,
         )
 
-    def stopped() -> str:
-        return (
-            f"Stopped with {len(store.keys())} of {len(plan.tasks)} tasks kept in {paths.tasks}; "
-            f"the same command goes on from there."
+    _edge.when_stopped(
+        lambda: (
+            f"Stopped with {len(store.keys())} of {len(plan.tasks)} tasks kept in "
+            f"{paths.tasks}; the same command goes on from there."
         )
-
-    _edge.when_stopped(stopped)
+    )
     evaluation = experiments.run_plan(
         plan, scores=scores, jobs=jobs, progress=True, resume=paths.tasks, scheduler=scheduler
     )

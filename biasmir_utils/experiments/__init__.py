@@ -69,7 +69,6 @@ from biasmir_utils.experiments.protocol import (
     own_rows as own_rows,
     resample_by_group as resample_by_group,
     subject_rows as subject_rows,
-    training_rows as training_rows,
 )
 from biasmir_utils.experiments.recognisers import (
     PAPER_C as PAPER_C,
@@ -92,16 +91,16 @@ from biasmir_utils.experiments.results import (
     changes as changes,
     check_table_outputs as check_table_outputs,
     falls as falls,
-    join_runs as join_runs,
     mean_over_labels as mean_over_labels,
     read_table as read_table,
     result_columns as result_columns,
     write_table as write_table,
 )
 from biasmir_utils.experiments.run import (
+    OutputPaths as OutputPaths,
     TaskStore as TaskStore,
     evaluate as evaluate,
-    output_paths as output_paths,
+    join_runs as join_runs,
     plan_evaluation as plan_evaluation,
     run_plan as run_plan,
     task_keys as task_keys,

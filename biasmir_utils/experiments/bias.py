@@ -42,7 +42,7 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import SingularCovarianceError, lda_coefficients
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import roc_auc
-from biasmir_utils.experiments.protocol import ExperimentData, training_rows, why_impossible
+from biasmir_utils.experiments.protocol import LABEL, ExperimentData, subject_rows, why_impossible
 from biasmir_utils.experiments.recognisers import LogisticRecogniser
 
 
@@ -239,7 +239,7 @@ def direction_cosines(
         datasets = [data.datasets[name] for name in pair]
         if why_impossible(label, datasets, seed):
             continue
-        both = training_rows(label, datasets, seed)
+        both = subject_rows(label, LABEL, datasets, seed)
         X = np.concatenate([features[n][side.all] for n, side in zip(pair, both, strict=True)])
         domain = lda_coefficients(X, np.repeat([0, 1], [len(side.all) for side in both]))[0]
         for name, partner, side in zip(pair, pair[::-1], both, strict=True):

@@ -212,7 +212,58 @@ def plan_evaluation(
     few_labels: Sequence[int] | None = None,
     draws: int = fewshot.FEW_DRAWS,
 ) -> Plan:
-    """List the tasks of an evaluation; see `evaluate` for the parameters and errors."""
+    """List the tasks of an evaluation.
+
+    Only clips that have all of the embeddings take part, so that embeddings are compared on
+    the same clips. With more than two datasets, every pair of them is evaluated.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    embeddings : str or sequence of str
+    corrections : str, or iterable of str or Correction
+        See `parse_corrections`; default none.
+    modes : str or sequence of str
+        On which rows of both datasets corrections are fitted. `global`: the training rows of
+        the recognisers, positives and negatives, which the paper's resampling chose by their
+        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
+        a look at any label, with recognisers that are trained on all that their own dataset has,
+        not on as many clips as the other one can match.
+    labels : sequence of str, optional
+        Default: all labels of the corpus.
+    target : str or sequence of str
+        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
+        them; or targets of the corpus (or `group`), all of one kind.
+    recogniser : str, optional
+        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        default is `logistic`, for a number `ridge`.
+    seed : int
+        Of the resampling and the random features; 42 in the paper.
+    seeds : int
+        How many seeds to run, from `seed` on.
+    report : bool
+        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
+    match : {'clips', 'tracks'}
+        What the training rows of two datasets have as many of: clips, as in the paper, or tracks,
+        with as many clips of each. Clips of one track resemble each other: from fewer tracks a
+        recogniser learns less, and the fall on one test set holds that, too.
+    few_labels : sequence of int, optional
+        Numbers of labelled clips of the target dataset that recognisers are trained with, too, to
+        tell what corrections are worth in labels; see `biasmir_utils.experiments.fewshot`. Of a
+        report on labels 10, 50 and 200 unless told otherwise, else none.
+    draws : int
+        How often each of these numbers of clips is drawn, for each label, direction and seed.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ArgumentError
+        If a name is unknown or there is nothing to choose from; a label that cannot be evaluated
+        is among what the plan skips, with the reason.
+    """
     embeddings = _unique([embeddings] if isinstance(embeddings, str) else embeddings)
     modes = _unique([modes] if isinstance(modes, str) else modes)
     specs = parse_corrections(corrections)
@@ -416,16 +467,15 @@ def run_task(
                 parts += _fit_corrections(task, pair, features, variants, result.skipped)
         failed: dict[Variant, BiasMIRError] = {}
         outcomes = [
-            outcome
+            (part, *outcome)
             for train, part in itertools.product((0, 1), parts)
             for outcome in _outcomes(task, pair, features, part, train, failed)
         ]
-        for variant, row, scores in outcomes:
+        for part, variant, row, scores in outcomes:
             if variant not in failed:
                 result.rows.append(row)
                 result.scores.extend(scores if keep_scores else [])
                 if task.few and row["train_set"] != row["test_set"]:
-                    part = next(own for own in parts if variant in own.corrections)
                     fitted = part.corrections[variant][task.pair.index(row["train_set"])]
                     sides = list(zip(pair, features, strict=True))
                     result.few.extend(_few_label_rows(task, row, part, fitted, sides))
@@ -434,11 +484,8 @@ def run_task(
             about: Row = {"embedding": task.embedding, "label": task.subject.name}
             about |= {"pair": "/".join(task.pair), "seed": task.seed}
             sound = {v: own for v, own in part.corrections.items() if v not in failed}
-            both = [
-                {v: own[0] for v, own in sound.items()},
-                {v: own[1] for v, own in sound.items() if own[1] is not own[0]},
-            ]
-            for fits in filter(None, both):
+            second = {v: own[1] for v, own in sound.items() if own[1] is not own[0]}
+            for fits in filter(None, ({v: own[0] for v, own in sound.items()}, second)):
                 for variant, row in measure_corrections(
                     part.space, fits, pair, features, task.seed, task.subject.name
                 ):
@@ -526,43 +573,39 @@ def _fit_corrections(
     )
     drawn = protocol.drawn_rows(pair, task.seed, task.match) if blindly else rows
     raw = [X[chosen.all] for X, chosen in zip(features, drawn, strict=True)]
-    fitted: dict[Variant, Any] = {}
+    feature_map = Correction("none", kernel=task.kernel).feature_map(task.seed)
     try:
-        space = protocol.FeatureSpace(
-            raw, Correction("none", kernel=task.kernel).feature_map(task.seed)
-        )
+        space = protocol.FeatureSpace(raw, feature_map)
     except BiasMIRError as error:
         reason = (
             f"the training clips give no random features; is the embedding the same for most of "
             f"them? ({error})"
         )
-        fitted = {
-            (replace(spec, alpha=1.0), mode): ArgumentError(reason) for spec, mode in variants
-        }
-    else:
-        X_drawn = X_train = [space.train(X, side) for side, X in enumerate(raw)]
-        if blindly:
-            X_train = [space.train(features[side][rows[side].all], side) for side in (0, 1)]
+        skipped.extend(_skipped(task, variant, reason) for variant in variants)
+        return []
+    X_drawn = X_train = [space.train(X, side) for side, X in enumerate(raw)]
+    if blindly:
+        X_train = [space.train(features[side][rows[side].all], side) for side in (0, 1)]
+    fitted: dict[Variant, Any] = {}
     corrections: dict[Variant, list[Any]] = {}
     for spec, mode in variants:
         # Doses of one correction share a fit.
         whole = replace(spec, alpha=1.0), mode
-        if whole not in fitted:
-            try:
-                own = [
+        try:
+            if whole not in fitted:
+                fitted[whole] = [
                     _fitted(task, pair, one, mode, drawn, X_drawn) if spec.corrects else None
                     for one in _for_each_training_set(spec, task.pair)
                 ]
-                fitted[whole] = (2 * own)[:2]
-            except BiasMIRError as error:
-                fitted[whole] = error
+        except BiasMIRError as error:
+            fitted[whole] = error
         if isinstance(fitted[whole], BiasMIRError):
             skipped.append(_skipped(task, (spec, mode), fitted[whole]))
             continue
-        copied = {id(one): copy(one) for one in fitted[whole]}
-        for correction in filter(None, copied.values()):
+        dosed = [copy(one) for one in fitted[whole]]
+        for correction in filter(None, dosed):
             correction.alpha = spec.alpha
-        corrections[spec, mode] = [copied[id(one)] for one in fitted[whole]]
+        corrections[spec, mode] = (2 * dosed)[:2]
     return [_Part(rows, X_train, space, corrections)] if corrections else []
 
 
@@ -583,22 +626,17 @@ def _fitted(
     X_drawn: Sequence[Array],
 ) -> Any:
     """Return a correction fitted on training rows of both datasets."""
-    parts = [
-        np.asarray(rows.y) == protocol.PRESENT if mode == "classwise" else slice(None)
-        for rows in drawn
-    ]
-    X = np.concatenate([X[part] for X, part in zip(X_drawn, parts, strict=True)])
-    chosen = [rows.all[part] for rows, part in zip(drawn, parts, strict=True)]
-    domain = np.repeat([clips.name for clips in pair], [len(rows) for rows in chosen])
-    told = list(zip(pair, chosen, strict=True))
-    group = np.concatenate([clips.group_names[rows] for clips, rows in told])
-    track = np.concatenate([clips.tracks[rows] for clips, rows in told])
+    told = list(zip(pair, drawn, strict=True))
+    y = None if mode == UNLABELLED else np.concatenate([np.asarray(rows.y) for rows in drawn])
+    used = y == protocol.PRESENT if mode == "classwise" else slice(None)
+    if y is not None:
+        y = y[used] if y.ndim == 1 else (y == protocol.PRESENT).astype(np.float64)
+    X = np.concatenate(X_drawn)[used]
+    domain = np.repeat([clips.name for clips in pair], [len(rows.all) for rows in drawn])[used]
+    group = np.concatenate([clips.group_names[rows.all] for clips, rows in told])[used]
+    track = np.concatenate([clips.tracks[rows.all] for clips, rows in told])[used]
     if reason := _why_not(spec, mode, group, task.pair):
         raise ArgumentError(reason)
-    y: Array | None = None
-    if spec.needs_labels:
-        y = np.concatenate([np.asarray(rows.y)[p] for rows, p in zip(drawn, parts, strict=True)])
-        y = (y == protocol.PRESENT).astype(np.float64) if y.ndim == 2 else y
     if spec.groups == "auto":
         # Found here, so that what is fitted has a dose that can be set afterwards.
         group = discover_groups(X, domain, random_state=task.seed)

@@ -168,11 +168,11 @@ def _balanced(a: Answers, said: Array) -> FloatArray:
     return (a.share(said, a.truth) + a.share(~said, ~a.truth)) / 2
 
 
-def _balanced_at_source(a: Answers) -> FloatArray:
+def _at_source(a: Answers) -> FloatArray:
     return np.where(np.isnan(a.threshold), np.nan, _balanced(a, a.score > a.threshold))
 
 
-def _balanced_at_rate(a: Answers) -> FloatArray:
+def _at_rate(a: Answers) -> FloatArray:
     if a.said_at_rate is None:
         return np.full(len(a.weights), np.nan)
     return _balanced(a, a.said_at_rate)
@@ -246,7 +246,7 @@ class Metric:
 
 
 _YES_OR_NO, _PRESENCE = (LABEL, TAGS), (LABEL, TAGS, CATEGORY)
-_of_results = partial(Metric, in_report=False)
+_of_results, _of_report = partial(Metric, in_report=False), partial(Metric, in_results=False)
 _error = partial(Metric, larger_is_better=False, range=(0.0, np.inf))
 METRICS: list[Metric] = [
     Metric("roc_auc", "ROC-AUC", _PRESENCE, _roc_auc),
@@ -255,20 +255,10 @@ METRICS: list[Metric] = [
         "balanced_accuracy", "balanced accuracy", _YES_OR_NO, lambda a: _balanced(a, a.said)
     ),
     Metric("balanced_accuracy", "balanced accuracy", (CATEGORY,), lambda a: a.recall),
-    Metric(
-        "balanced_accuracy_source",
-        "balanced accuracy (source's threshold)",
-        _YES_OR_NO,
-        _balanced_at_source,
-        in_results=False,
+    _of_report(
+        "balanced_accuracy_source", "balanced accuracy (source's threshold)", _YES_OR_NO, _at_source
     ),
-    Metric(
-        "balanced_accuracy_rate",
-        "balanced accuracy (source's rate)",
-        _YES_OR_NO,
-        _balanced_at_rate,
-        in_results=False,
-    ),
+    _of_report("balanced_accuracy_rate", "balanced accuracy (source's rate)", _YES_OR_NO, _at_rate),
     _of_results("precision", "precision", _YES_OR_NO, lambda a: a.precision),
     _of_results("recall", "recall", _YES_OR_NO, lambda a: a.recall),
     _of_results("f1", "F1", _YES_OR_NO, _f1),

@@ -717,7 +717,7 @@ def reproduce(
         raise CorpusError(
             f"{corpus.path}: none of {published} is among its embeddings ({', '.join(names)})"
         )
-    paths = run.output_paths(made / "results.csv")
+    paths = run.OutputPaths(made / "results.csv")
     plan = run.plan_evaluation(corpus, chosen, ("paper",), list(modes))
     if _is_done(plan.parameters, corpus, paths, scores):
         say(f"3/4 evaluate: done before, {paths.results}")

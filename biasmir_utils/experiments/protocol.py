@@ -465,48 +465,12 @@ class TrainingRows:
         return self.all[np.asarray(self.y) == PRESENT]
 
 
-def training_rows(
-    label: str,
-    datasets: Sequence[DatasetClips],
-    seed: int,
-    codes: Sequence[int] = (PRESENT, ABSENT),
-    match: str = CLIPS,
-) -> list[TrainingRows]:
-    """Cut datasets down to the counts of each value that they share, as the protocol does.
-
-    Parameters
-    ----------
-    label : str
-        A key of `DatasetClips.labels`: a label, or a category.
-    datasets : sequence of DatasetClips
-    seed : int
-        Used anew for each dataset and value.
-    codes : sequence of int
-        The values, in the order in which their rows come.
-    match : {'clips', 'tracks'}
-        What there are as many of.
-
-    Returns
-    -------
-    list of TrainingRows
-        One for each dataset.
-    """
-    parts: list[list[Rows]] = [[np.empty(0, np.intp)] for _ in datasets]
-    for code in codes:
-        available = [clips.train_rows(label, code) for clips in datasets]
-        for part, rows in zip(parts, _alike(datasets, available, seed, match), strict=True):
-            part.append(rows)
-    chosen = [np.concatenate(part) for part in parts]
-    return [
-        TrainingRows(rows, clips.labels[label][rows])
-        for clips, rows in zip(datasets, chosen, strict=True)
-    ]
-
-
 def subject_rows(
     name: str, kind: str, datasets: Sequence[DatasetClips], seed: int, match: str = CLIPS
 ) -> list[TrainingRows]:
-    """Return the training rows of each of the datasets for anything that is recognised.
+    """Return training rows of each dataset, cut down to the counts that they share.
+
+    Of a label, positives come first, then negatives; of a category one class after the other.
 
     Parameters
     ----------
@@ -515,20 +479,11 @@ def subject_rows(
     kind : {'label', 'tags', 'category', 'number'}
     datasets : sequence of DatasetClips
     seed : int
+        Used anew for each dataset and value.
     match : {'clips', 'tracks'}
         What there are as many of.
     """
-    if kind == LABEL:
-        return training_rows(name, datasets, seed, match=match)
-    if kind == CATEGORY:
-        return training_rows(name, datasets, seed, shared_classes(name, datasets), match)
-    available = [clips.train_rows(name) for clips in datasets]
-    chosen = []
-    for clips, kept in zip(datasets, _alike(datasets, available, seed, match), strict=True):
-        # Folds are not shuffled, and these rows are in the order of their groups.
-        kept = np.random.default_rng(seed).permutation(kept)
-        chosen.append(TrainingRows(kept, clips.labels[name][kept]))
-    return chosen
+    return _cut_down(name, _values(name, kind, datasets), datasets, seed, match)
 
 
 def own_rows(
@@ -540,17 +495,37 @@ def own_rows(
     datasets share are there, since there is nothing to test the others on. With `match='tracks'`
     they are those of the `drawn_rows`: as many tracks, whatever their labels.
     """
-    if kind == CATEGORY:
-        codes = shared_classes(name, datasets)
-        found = [training_rows(name, [clips], seed, codes)[0] for clips in datasets]
-    else:
-        found = [subject_rows(name, kind, [clips], seed)[0] for clips in datasets]
+    values = _values(name, kind, datasets)
+    found = [_cut_down(name, values, [clips], seed, CLIPS)[0] for clips in datasets]
     if match == TRACKS:
-        drawn = drawn_rows(datasets, seed, match)
-        for k, (rows, own) in enumerate(zip(found, drawn, strict=True)):
-            kept = np.isin(rows.all, own.all)
-            found[k] = TrainingRows(rows.all[kept], np.asarray(rows.y)[kept])
+        for k, drawn in enumerate(drawn_rows(datasets, seed, match)):
+            kept = np.isin(found[k].all, drawn.all)
+            found[k] = TrainingRows(found[k].all[kept], np.asarray(found[k].y)[kept])
     return found
+
+
+def _values(name: str, kind: str, datasets: Sequence[DatasetClips]) -> Sequence[int | None]:
+    """Return of which values there have to be as many training rows; None is any."""
+    if kind == CATEGORY:
+        return shared_classes(name, datasets)
+    return (PRESENT, ABSENT) if kind == LABEL else (None,)
+
+
+def _cut_down(
+    name: str,
+    values: Sequence[int | None],
+    datasets: Sequence[DatasetClips],
+    seed: int,
+    match: str,
+) -> list[TrainingRows]:
+    parts: list[list[Rows]] = [[np.empty(0, np.intp)] for _ in datasets]
+    for value in values:
+        available = [clips.train_rows(name, value) for clips in datasets]
+        for part, rows in zip(parts, _alike(datasets, available, seed, match), strict=True):
+            # Folds are not shuffled, and rows of any value are in the order of their groups.
+            part.append(np.random.default_rng(seed).permutation(rows) if value is None else rows)
+    chosen = zip(datasets, map(np.concatenate, parts), strict=True)
+    return [TrainingRows(rows, clips.labels[name][rows]) for clips, rows in chosen]
 
 
 def shared_classes(name: str, datasets: Sequence[DatasetClips]) -> list[int]:
@@ -607,82 +582,63 @@ def why_impossible(
     tags : sequence of str
         The names of tags, or of a category's classes, in their order.
     """
+    if few := _why_few_values(name, pair, kind):
+        return few
+    if kind == NUMBER or (kind == CATEGORY and match == CLIPS):
+        return None
     if kind == CATEGORY:
-        return _why_few_classes(name, pair, seed, match, blindly, tags)
-    if kind != LABEL:
-        for clips in pair:
-            n_train, n_test = len(clips.train_rows(name)), len(clips.test_rows(name))
-            if n_train < MIN_NUMBERS or n_test < 2:
-                return (
-                    f"{clips.name} has {n_train} training and {n_test} test clips with a value, "
-                    f"at least {MIN_NUMBERS} and 2 are needed"
-                )
-        if kind == NUMBER:
-            return _why_constant(name, pair)
-    chosen = list(zip(pair, subject_rows(name, kind, pair, seed, match), strict=True))
+        codes = shared_classes(name, pair)
+        values = [(code, "", f" of {tags[code] if tags else code}") for code in codes]
+    else:
+        values = [(PRESENT, "positive ", ""), (ABSENT, "negative ", "")]
+    every = [TrainingRows(clips.train_rows(name), None) for clips in pair]
+    draws = [every, subject_rows(name, kind, pair, seed, match)]
     if blindly and match == TRACKS:  # else all rows are there
-        chosen += zip(pair, own_rows(name, kind, pair, seed, match), strict=True)
-    values = ((PRESENT, "positive"), (ABSENT, "negative"))
-    for where, (clips, rows), (value, word) in itertools.product(
-        ("", " after the resampling"), chosen, values
+        draws.append(own_rows(name, kind, pair, seed, match))
+    for rows, (clips, side), (value, word, of) in itertools.product(
+        draws, zip(pair, (0, 1), strict=True), values
     ):
-        truth = clips.labels[name]
-        held = truth[rows.all if where else clips.train_rows(name)] == value
+        held = clips.labels[name][rows[side].all] == value
         if (n := held.sum(axis=0).min()) < MIN_CLIPS:
+            where = "" if rows is every else " after the resampling"
+            few = _which(tags, held, MIN_CLIPS) if kind == TAGS else ""
             return (
-                f"{clips.name} has {n} {word} training clips{where}, at least {MIN_CLIPS} are "
-                f"needed{_which(tags, held, MIN_CLIPS)}"
+                f"{clips.name} has {n} {word}training clips{of}{where}, at least {MIN_CLIPS} are "
+                f"needed{few}"
             )
-        held = truth[clips.test_rows(name)] == value
+        held = clips.labels[name][clips.test_rows(name)] == value
         if not held.any(axis=0).all():
-            return f"{clips.name} has no {word} test clips{_which(tags, held, 1)}"
+            few = _which(tags, held, 1) if kind == TAGS else ""
+            return f"{clips.name} has no {word}test clips{of}{few}"
     return None
 
 
-def _why_few_classes(
-    name: str,
-    pair: Sequence[DatasetClips],
-    seed: int,
-    match: str,
-    blindly: bool,
-    names: Sequence[str],
-) -> str | None:
-    """Return why a category cannot be told apart: too few classes, or clips of one that are drawn.
-
-    Rows are looked at after the draw where they are matched by tracks.
-    """
-    codes = shared_classes(name, pair)
-    if len(codes) < 2:
+def _why_few_values(name: str, pair: Sequence[DatasetClips], kind: str) -> str | None:
+    """Return where there are too few classes to tell apart, too few values, or only one number."""
+    if kind == CATEGORY and (n := len(shared_classes(name, pair))) < 2:
         return (
-            f"{len(codes)} class(es) have {MIN_CLIPS} training clips or more and a test clip "
-            f"in both datasets, at least 2 are needed"
+            f"{n} class(es) have {MIN_CLIPS} training clips or more and a test clip in both "
+            f"datasets, at least 2 are needed"
         )
-    ways = [subject_rows, own_rows][: 1 + blindly] if match == TRACKS else []
-    for choose in ways:
-        chosen = choose(name, CATEGORY, pair, seed, match)
-        for (clips, rows), code in itertools.product(zip(pair, chosen, strict=True), codes):
-            if (n := int(np.sum(np.asarray(rows.y) == code))) < MIN_CLIPS:
-                return (
-                    f"{clips.name} has {n} training clips of {names[code] if names else code} "
-                    f"after the resampling, at least {MIN_CLIPS} are needed"
-                )
+    for clips in pair if kind in (TAGS, NUMBER) else ():
+        parts = {"training": clips.train_rows(name), "test": clips.test_rows(name)}
+        n_train, n_test = map(len, parts.values())
+        if n_train < MIN_NUMBERS or n_test < 2:
+            return (
+                f"{clips.name} has {n_train} training and {n_test} test clips with a value, "
+                f"at least {MIN_NUMBERS} and 2 are needed"
+            )
+        for part, rows in parts.items() if kind == NUMBER else ():
+            # Nothing can be learnt or told apart there.
+            if np.ptp(known := clips.labels[name][rows]) == 0:
+                return f"all {len(known)} {part} clips of {clips.name} have the value {known[0]:g}"
     return None
 
 
 def _which(tags: Sequence[str], held: Array, least: int) -> str:
     """Name the tags that fewer clips hold than are needed."""
-    counts = zip(tags, np.atleast_1d(held.sum(axis=0)), strict=False)  # of a label there is one
-    few = [f"{tag} ({n})" for tag, n in counts if n < least]
+    few = [f"{tag} ({n})" for tag, n in zip(tags, held.sum(axis=0), strict=True) if n < least]
     return f", of the tags {', '.join(few)}; choose the tags with --labels" if few else ""
-
-
-def _why_constant(name: str, pair: Sequence[DatasetClips]) -> str | None:
-    """Return where a number has one value only: nothing can be learnt or told apart there."""
-    for clips in pair:
-        for part, rows in (("training", clips.train_rows(name)), ("test", clips.test_rows(name))):
-            if np.ptp(known := clips.labels[name][rows]) == 0:
-                return f"all {len(known)} {part} clips of {clips.name} have the value {known[0]:g}"
-    return None
 
 
 def truth_and_tests(

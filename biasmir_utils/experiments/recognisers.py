@@ -32,6 +32,7 @@ objective); Wang, Richard and McFee, ISMIR 2023 (the protocol).
 
 from __future__ import annotations
 
+import itertools
 import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
@@ -480,13 +481,14 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
             return self.fit_span(span_in_range(rows, self.is_free), values)
         if self.is_free:
             raise ArgumentError("liblinear penalises the intercept; a free one needs newton")
-        folds = self._folds(values)
-        decisions = np.array([_liblinear_folds(rows, folds, C) for C in self.Cs])
-        best = self._choose(folds.scores(decisions))
-        self._keep_held_out(folds, decisions[best])
-        final = [
-            _liblinear(self.C_).fit(rows[column >= 0], column[column >= 0]) for column in folds.y
+        outputs, train = self._folds(values)
+        decisions = [
+            [_liblinear(C, rows, y, own).decision_function(rows) for y in outputs for own in train]
+            for C in self.Cs
         ]
+        shape = (len(self.Cs), len(outputs), *train.shape)
+        self._choose(outputs, train, np.reshape(decisions, shape))
+        final = [_liblinear(self.C_, rows, y, np.full(len(y), True)) for y in outputs]
         self.coef_ = np.concatenate([model.coef_ for model in final])
         self.intercept_ = np.concatenate([model.intercept_ for model in final])
         return self
@@ -501,17 +503,21 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         y : array-like
             As for `fit`.
         """
-        folds, rows = self._folds(np.asarray(y)), span.problem_rows
-        tol = EXACT if self.is_free else TOLERANCE
-        solutions, decisions = folds.solve(rows, self.Cs, tol)
-        best = self._choose(folds.scores(decisions))
-        self._keep_held_out(folds, decisions[best])
-        final = [self.C_ * balanced_weights(column, column >= 0) for column in folds.y]
-        start = solutions[best].reshape(len(folds.y), self.n_folds, -1).mean(axis=1)
-        found, _ = solve_logistic(rows, np.maximum(folds.y, 0), np.array(final), start, tol)
-        parts = [span.weights(solution) for solution in found]
-        self.coef_ = np.array([coef for coef, _ in parts])
-        self.intercept_ = np.array([intercept for _, intercept in parts])
+        outputs, train = self._folds(np.asarray(y))
+        rows, tol = span.problem_rows, EXACT if self.is_free else TOLERANCE
+        weights = np.array(
+            [[balanced_weights(own, fold & (own >= 0)) for fold in train] for own in outputs]
+        )
+        costs = np.multiply.outer(np.array(self.Cs, dtype=np.float64), weights)
+        truth = np.maximum(outputs, 0)
+        of_folds = np.broadcast_to(truth[:, np.newaxis], costs.shape).reshape(-1, len(rows.Z))
+        solved, decisions = solve_logistic(rows, of_folds, costs.reshape(of_folds.shape), tol=tol)
+        best = self._choose(outputs, train, decisions.reshape(costs.shape))
+        start = solved.reshape(*costs.shape[:3], -1)[best].mean(axis=1)
+        final = np.array([self.C_ * balanced_weights(own, own >= 0) for own in outputs])
+        found, _ = solve_logistic(rows, truth, final, start, tol)
+        coef, intercept = zip(*map(span.weights, found), strict=True)
+        self.coef_, self.intercept_ = np.array(coef), np.array(intercept)
         self.n_features_in_ = self.coef_.shape[1]
         return self
 
@@ -567,8 +573,11 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
         return tags
 
-    def _folds(self, y: Array) -> _Folds:
-        """Return the outputs and their folds, and keep the classes."""
+    def _folds(self, y: Array) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+        """Keep the classes; return what is to be learnt, and which rows each fold trains on.
+
+        That is 1, 0, or -1 where it does not count, (n_outputs, n_rows); and (n_folds, n_rows).
+        """
         empty = np.empty((len(y), 1))
         self.outputs_2d_ = y.ndim == 2
         if self.outputs_2d_:
@@ -596,75 +605,31 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         train = np.zeros((self.n_folds, len(y)), dtype=bool)
         for mask, (chosen, _) in zip(train, splits, strict=True):
             mask[chosen] = True
-        return _Folds(outputs, train)
+        return outputs, train
 
-    def _choose(self, scores: FloatArray) -> int:
-        """Keep the mean score of each C and return the first position of the best."""
-        self.cv_roc_auc_ = scores
-        best = int(np.argmax(scores))
+    def _choose(self, outputs: Array, train: Array, decisions: FloatArray) -> int:
+        """Choose C by decisions, (n_Cs, n_outputs, n_folds, n_rows), and return its position.
+
+        What counts is the mean ROC-AUC of held-out rows. Decisions on them are kept.
+        """
+        found = np.empty(decisions.shape[:3])
+        for (k, y), (fold, mask) in itertools.product(enumerate(outputs), enumerate(train)):
+            rows = ~mask & (y >= 0)
+            found[:, k, fold] = column_roc_auc(y[rows] == 1, decisions[:, k, fold, rows].T)
+        self.cv_roc_auc_ = np.nanmean(found, axis=(1, 2))
+        best = int(np.argmax(self.cv_roc_auc_))
         self.C_ = float(self.Cs[best])
+        held_out = np.where(train, 0.0, decisions[best]).sum(axis=1)  # each row in one fold
+        self.cv_decision_ = held_out[0] if self._is_binary else held_out.T
         return best
 
-    def _keep_held_out(self, folds: _Folds, decisions: FloatArray) -> None:
-        held_out = np.empty((decisions.shape[-1], len(decisions)))
-        for fold, mask in enumerate(folds.train):
-            held_out[~mask] = decisions[:, fold, ~mask].T
-        self.cv_decision_ = held_out[:, 0] if self._is_binary else held_out
 
-
-@dataclass(frozen=True)
-class _Folds:
-    """What is to be learnt, and on which rows.
-
-    Attributes
-    ----------
-    y : ndarray, (n_outputs, n_rows)
-        1, 0, or -1 where it does not count.
-    train : ndarray of bool, (n_folds, n_rows)
-        Which rows each fold trains on.
-    """
-
-    y: NDArray[np.int8]
-    train: NDArray[np.bool_]
-
-    def solve(
-        self, rows: LogisticRows, Cs: tuple[float, ...], tol: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return solutions, (n_Cs, n_outputs * n_folds, r), and decisions, see `scores`."""
-        weights = np.array(
-            [[balanced_weights(y, mask & (y >= 0)) for mask in self.train] for y in self.y]
-        )
-        costs = np.array(Cs, dtype=np.float64)[:, np.newaxis, np.newaxis, np.newaxis] * weights
-        y = np.broadcast_to(np.maximum(self.y, 0)[:, np.newaxis], costs.shape)
-        n, r = rows.Z.shape
-        solved, decisions = solve_logistic(rows, y.reshape(-1, n), costs.reshape(-1, n), tol=tol)
-        return solved.reshape(len(Cs), -1, r), decisions.reshape(costs.shape)
-
-    def scores(self, decisions: FloatArray) -> FloatArray:
-        """Return the mean ROC-AUC on held-out rows of decisions, (n_Cs, outputs, folds, n)."""
-        found = np.empty(decisions.shape[:3])
-        for k, y in enumerate(self.y):
-            for fold, mask in enumerate(self.train):
-                held_out = ~mask & (y >= 0)
-                values = decisions[:, k, fold, held_out].T
-                found[:, k, fold] = column_roc_auc(y[held_out] == 1, values)
-        means: FloatArray = np.nanmean(found, axis=(1, 2))
-        return means
-
-
-def _liblinear(C: float) -> LogisticRegression:
-    # scikit-learn's random_state only matters to liblinear's dual solvers; fixed all the same.
-    return LogisticRegression(C=C, solver="liblinear", class_weight="balanced", random_state=0)
-
-
-def _liblinear_folds(X: FloatArray, folds: _Folds, C: float) -> FloatArray:
-    """Return decision values, (outputs, folds, n), by scikit-learn."""
-    found = np.empty((len(folds.y), *folds.train.shape))
-    for k, y in enumerate(folds.y):
-        for fold, mask in enumerate(folds.train):
-            known = mask & (y >= 0)
-            found[k, fold] = _liblinear(C).fit(X[known], y[known]).decision_function(X)
-    return found
+def _liblinear(C: float, X: FloatArray, y: Array, rows: NDArray[np.bool_]) -> LogisticRegression:
+    """Return scikit-learn's, fitted to those of some rows that count."""
+    known = rows & (y >= 0)
+    # Its random_state only matters to liblinear's dual solvers; fixed all the same.
+    how: Any = {"solver": "liblinear", "class_weight": "balanced", "random_state": 0}
+    return LogisticRegression(C=C, **how).fit(X[known], y[known])
 
 
 RIDGE_ALPHAS = tuple(10.0**exponent for exponent in range(-1, 6))

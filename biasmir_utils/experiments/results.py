@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import metric_named, metrics_of
 from biasmir_utils.experiments.protocol import CATEGORY, NUMBER
-from biasmir_utils.files import atomic_path, check_outputs, json_object, read_json
+from biasmir_utils.files import atomic_path, check_outputs, read_json
 
 # Names, which are texts whatever they look like: a dataset 007, a label 1e5.
 NAME_COLUMNS = ("corpus", "embedding", "correction", "mode", "label", "train_set", "test_set")
@@ -284,86 +284,3 @@ def _setting_name(setting: Mapping[Hashable, Any]) -> str:
     if not np.isnan(alpha) and alpha != 1:
         text += f" alpha={alpha:g}"
     return text
-
-
-def join_runs(paths: Sequence[str | os.PathLike[str]]) -> tuple[pd.DataFrame, list[str]]:
-    """Put the results of several evaluations of labels, tags or categories into one table.
-
-    All means of a pair of datasets are over the same labels: those that have a fall in both
-    directions in every row. Seeds are averaged.
-
-    Parameters
-    ----------
-    paths : sequence of path
-        Tables of results. A run is called by the name of its file, where files have one name by
-        that of its folder. Its record and its full report are read where they stand beside it.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row for each `run`, `embedding`, `correction`, `mode`, `alpha` and `pair` of datasets, of
-        each pair the best across first: `in_domain`, `across` and `fall`, the mean ROC-AUC over
-        both directions and `n_labels` labels, the test set held fixed; `probe`, ROC-AUC of a
-        linear probe of the dataset (NaN without a full report; over all labels of the run);
-        `dimension`, of the embedding (missing if the record does not tell it).
-    notes : list of str
-        Which labels were left out, and in what the runs differ besides embeddings and corrections.
-
-    Raises
-    ------
-    ArgumentError
-        If a table has not the columns of `evaluate`, if two have one name, or if no label is left.
-    """
-    files = [Path(path) for path in paths]
-    stems, folders = [one.stem for one in files], [one.absolute().parent.name for one in files]
-    names = [b if stems.count(a) > 1 else a for a, b in zip(stems, folders, strict=True)]
-    if len(set(names)) < len(names):
-        raise ArgumentError(f"two runs have one name ({', '.join(names)}): rename file or folder")
-    parts, facts = zip(*map(_read_run, files, names), strict=True)
-    rows, keys = pd.concat(parts, ignore_index=True), ["run", *SETTING, "pair"]
-    rows["row"] = rows.groupby(keys, sort=False, dropna=False).ngroup()
-    known = rows.dropna(subset="fall")
-    known = known[known.groupby(["row", "label"])["test_set"].transform("nunique") == 2]
-    has = known.groupby(["pair", "label"])["row"].transform("nunique")
-    kept = known[has == known["pair"].map(rows.groupby("pair")["row"].nunique())]
-    all_labels, used = (set(zip(own["pair"], own["label"], strict=True)) for own in (rows, kept))
-    left = [f"{label} ({pair})" for pair, label in sorted(all_labels - used)]
-    notes = [f"left out, as not all have both falls: {', '.join(left)}"] if left else []
-    if kept.empty:
-        raise ArgumentError(f"the runs have no label in common; {'; '.join(notes)}")
-    told = pd.DataFrame(dict(zip(names, facts, strict=True)))
-    for what, values in told[told.nunique(axis=1) > 1].iterrows():
-        each = "; ".join(f"{value} ({run})" for run, value in values.dropna().items())
-        notes.append(f"the runs differ in {str(what).replace('_', ' ')}: {each}")
-    sizes = kept.groupby(["label", "test_set"])["n_test"].nunique()
-    if (sizes > 1).any():
-        notes.append(f"the runs differ in test sets, as in clips of {' in '.join(sizes.idxmax())}")
-    how = dict.fromkeys(keys, "first") | dict.fromkeys(["in_domain", "across", "fall"], "mean")
-    how |= {"label": "nunique", "probe": "first", "dimension": "first"}
-    table = kept.groupby("row").agg(how).rename(columns={"label": "n_labels"})
-    order = table.sort_values(["pair", "across"], ascending=[True, False], kind="stable")
-    return order.astype({"dimension": "Int64"}).reset_index(drop=True), notes
-
-
-def _read_run(file: Path, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the falls of a run, and what may tell its results from those of others."""
-    own, record = read_table(file), json_object(file.with_suffix(".json"))
-    if missing := {*KEY_COLUMNS, "n_test", "roc_auc"} - set(own):
-        raise ArgumentError(f"{file}: no column {min(missing)!r} as `biasmir evaluate` writes it")
-    columns = ("corpus", "train_set", "recogniser", "seed")
-    facts = {what: ", ".join(map(str, np.unique(own[what]))) for what in columns}
-    facts["record"] = "there" if record else "missing, so that clips may differ unseen"
-    for told in (record, record.get("parameters", {}), record.get("data", {})):
-        beside = {"target", "match", "left_out", "clips.csv", "clips.parquet"} & set(told)
-        facts |= {what: str(told[what])[:40] for what in beside}
-    rows = falls(own, "roc_auc").rename(columns={"cross": "across"}).assign(run=name, probe=np.nan)
-    rows = rows.merge(own.groupby(["label", "test_set"], as_index=False)["n_test"].max())
-    rows["pair"] = ["/".join(sorted(two)) for two in rows[["train_set", "test_set"]].to_numpy()]
-    rows["dimension"] = rows["embedding"].map(record.get("dimensions", {})).astype(float)
-    if (report := file.with_suffix(f".report{file.suffix}")).is_file():
-        judged = read_table(report).rename(columns={"linear_probe": "probe"})
-        judged["pair"] = ["/".join(sorted(pair.split("/"))) for pair in judged["pair"]]
-        rows = rows.drop(columns="probe").merge(
-            judged.reindex(columns=[*SETTING, "pair", "probe"]), how="left"
-        )
-    return rows, facts

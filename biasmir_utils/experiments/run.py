@@ -1,4 +1,6 @@
-"""Runs an evaluation: here, in several processes or on a cluster; what is finished is kept.
+"""Runs an evaluation: here, in several processes or on a cluster; joins several runs.
+
+What is finished is kept.
 
 The experiment is that of Wang, Richard and McFee, ISMIR 2023: recognisers trained on one dataset,
 tested on both. For each label, embedding, correction and training set there is one recogniser.
@@ -15,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
 import numpy as np
@@ -26,7 +28,6 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.evaluate import (
-    PAPER_SEED,
     Plan,
     Task,
     TaskResult,
@@ -35,14 +36,8 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.fewshot import FEW_COLUMNS, FEW_DRAWS
-from biasmir_utils.experiments.protocol import (
-    CLIPS,
-    LABELS,
-    DatasetClips,
-    array_sum,
-    left_out_lines,
-)
+from biasmir_utils.experiments.fewshot import FEW_COLUMNS
+from biasmir_utils.experiments.protocol import DatasetClips, array_sum, left_out_lines
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
@@ -53,13 +48,17 @@ from biasmir_utils.experiments.report import (
 from biasmir_utils.experiments.results import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
+    SETTING,
     check_table_outputs,
     check_table_path,
+    falls,
+    read_table,
     result_columns,
     summarise,
     write_table,
 )
-from biasmir_utils.files import atomic_path, versions, write_json
+from biasmir_utils.experiments.stats import interval_over_labels
+from biasmir_utils.files import atomic_path, json_object, versions, write_json
 
 # Packages whose versions decide the numbers.
 PACKAGES = ("numpy", "scipy", "scikit-learn")
@@ -141,11 +140,9 @@ def _run_tasks(
     from tqdm import tqdm
 
     features = _features(plan)
-    done: dict[int, TaskResult] = {}
     keys = task_keys(plan) if store else []
-    for number, key in enumerate(keys):
-        if store and (kept := store.load(key, scores)):
-            done[number] = kept
+    kept = {number: store.load(key, scores) for number, key in enumerate(keys) if store}
+    done = {number: result for number, result in kept.items() if result}
     waiting = [number for number in range(len(plan.tasks)) if number not in done]
     # The longest first, so that no worker is left alone with one in the end.
     waiting.sort(key=lambda k: (plan.tasks[k].kernel is None, -len(plan.tasks[k].variants)))
@@ -282,61 +279,19 @@ def evaluate(
     corrections: str | Iterable[str | Correction] = ("none",),
     modes: str | Sequence[str] = ("global",),
     *,
-    labels: Sequence[str] | None = None,
-    target: str | Sequence[str] = LABELS,
-    recogniser: str | None = None,
-    seed: int = PAPER_SEED,
-    seeds: int = 1,
-    report: bool = False,
-    match: str = CLIPS,
-    few_labels: Sequence[int] | None = None,
-    draws: int = FEW_DRAWS,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
     scheduler: str | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Train and test recognisers inside and across the datasets of a corpus.
 
-    Only clips that have all of the embeddings take part, so that embeddings are compared on
-    the same clips. With more than two datasets, every pair of them is evaluated.
-
     Parameters
     ----------
-    corpus : Corpus
-    embeddings : str or sequence of str
-    corrections : str, or iterable of str or Correction
-        See `parse_corrections`; default none.
-    modes : str or sequence of str
-        On which rows of both datasets corrections are fitted. `global`: the training rows of
-        the recognisers, positives and negatives, which the paper's resampling chose by their
-        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
-        a look at any label, with recognisers that are trained on all that their own dataset has,
-        not on as many clips as the other one can match.
-    labels : sequence of str, optional
-        Default: all labels of the corpus.
-    target : str or sequence of str
-        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
-        them; or targets of the corpus (or `group`), all of one kind.
-    recogniser : str, optional
-        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
-        default is `logistic`, for a number `ridge`.
-    seed : int
-        Of the resampling and the random features; 42 in the paper.
-    seeds : int
-        How many seeds to run, from `seed` on.
-    report : bool
-        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
-    match : {'clips', 'tracks'}
-        What the training rows of two datasets have as many of: clips, as in the paper, or tracks,
-        with as many clips of each. Clips of one track resemble each other: from fewer tracks a
-        recogniser learns less, and the fall on one test set holds that, too.
-    few_labels : sequence of int, optional
-        Numbers of labelled clips of the target dataset that recognisers are trained with, too, to
-        tell what corrections are worth in labels; see `biasmir_utils.experiments.fewshot`. Of a
-        report on labels 10, 50 and 200 unless told otherwise, else none.
-    draws : int
-        How often each of these numbers of clips is drawn, for each label, direction and seed.
+    corpus, embeddings, corrections, modes
+        What is evaluated: of which corpus, which embeddings, after which corrections, fitted on
+        which rows. See `plan_evaluation`.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -346,6 +301,9 @@ def evaluate(
     scheduler : str, optional
         Address of a Dask scheduler whose workers do the tasks, or `local` to start some here;
         the numbers are the same.
+    **options
+        The other parameters of `plan_evaluation`: `labels`, `target`, `recogniser`, `seed`,
+        `seeds`, `report`, `match`, `few_labels`, `draws`.
 
     Returns
     -------
@@ -357,21 +315,7 @@ def evaluate(
         If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
         with the reason in `record["skipped"]`.
     """
-    plan = plan_evaluation(
-        corpus,
-        embeddings,
-        corrections,
-        modes,
-        labels=labels,
-        target=target,
-        recogniser=recogniser,
-        seed=seed,
-        seeds=seeds,
-        report=report,
-        match=match,
-        few_labels=few_labels,
-        draws=draws,
-    )
+    plan = plan_evaluation(corpus, embeddings, corrections, modes, **options)
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
 
@@ -435,8 +379,13 @@ REPORT_TABLES = {"summary": "report", "changes": "changes", "task": "task", "shi
 REPORT_TABLES |= {"few": "few", "worth": "worth"}
 
 
-class OutputPaths(NamedTuple):
+class OutputPaths:
     """Where the files of one evaluation go.
+
+    Parameters
+    ----------
+    out : path
+        The results table, .csv or .parquet.
 
     Attributes
     ----------
@@ -456,32 +405,23 @@ class OutputPaths(NamedTuple):
         Its first table as LaTeX.
     figure : pathlib.Path
         Its figure.
+    beside : list of pathlib.Path
+        All files but the results.
     """
 
-    results: Path
-    record: Path
-    scores: Path
-    tasks: Path
-    report: dict[str, Path]
-    text: Path
-    latex: Path
-    figure: Path
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        self.results = check_table_path(out)
+        beside, suffix = self.results.with_suffix, self.results.suffix
+        self.record, self.scores = beside(".json"), beside(".scores.parquet")
+        self.report = {key: beside(f".{name}{suffix}") for key, name in REPORT_TABLES.items()}
+        texts = [beside(f".report.{kind}") for kind in ("md", "tex", "png")]
+        self.text, self.latex, self.figure = texts
+        self.tasks = self.results.with_name(f"{self.results.name}.tasks")
+        self.beside = [self.record, self.scores, *self.report.values(), *texts]
 
     def check(self) -> None:
         """Raise an `ArgumentError` if something is in the way that no evaluation wrote there."""
-        texts = self.text, self.latex, self.figure
-        beside = self.record, self.scores, *self.report.values(), *texts, self.tasks / "task"
-        check_table_outputs(self.results, KEY_COLUMNS, *beside)
-
-
-def output_paths(out: str | os.PathLike[str]) -> OutputPaths:
-    """Return the paths for a results table `out`, .csv or .parquet."""
-    results = check_table_path(out)
-    beside = results.with_suffix
-    report = {key: beside(f".{name}{results.suffix}") for key, name in REPORT_TABLES.items()}
-    texts = (beside(f".report.{suffix}") for suffix in ("md", "tex", "png"))
-    tasks = results.with_name(f"{results.name}.tasks")
-    return OutputPaths(results, beside(".json"), beside(".scores.parquet"), tasks, report, *texts)
+        check_table_outputs(self.results, KEY_COLUMNS, *self.beside, self.tasks / "task")
 
 
 def write_evaluation(
@@ -511,7 +451,7 @@ def write_evaluation(
     ArgumentError
         If one of the files is there and not of an earlier evaluation; see `OutputPaths.check`.
     """
-    paths = output_paths(out)
+    paths = OutputPaths(out)
     report, record, folder = evaluation.report, evaluation.record, paths.results.parent
     tables: dict[Path, pd.DataFrame] = {}
     texts: dict[Path, str] = {}
@@ -538,8 +478,107 @@ def write_evaluation(
             write_table(table, place / path.name)
         for path in written:
             os.replace(place / path.name, path)
-    for path in (paths.scores, *paths.report.values(), paths.text, paths.latex, paths.figure):
-        if path not in written:
-            path.unlink(missing_ok=True)
+    for path in set(paths.beside) - set(written):
+        path.unlink(missing_ok=True)
     TaskStore(paths.tasks).remove(tasks)
     return written
+
+
+def join_runs(
+    paths: Sequence[str | os.PathLike[str]], **draws: Any
+) -> tuple[pd.DataFrame, list[str]]:
+    """Put the results of several evaluations of labels, tags or categories into one table.
+
+    All means of a pair of datasets are over the same labels: those that have a fall in both
+    directions in every row. Seeds are averaged.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Tables of results. A run is called by the name of its file, where files have one name by
+        that of its folder. Its record and its full report are read where they stand beside it.
+    **draws
+        The parameters `level`, `n_replicates` and `seed` of `interval_over_labels`.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row for each `run`, `embedding`, `correction`, `mode`, `alpha` and `pair` of datasets, of
+        each pair the best across first: `in_domain`, `across` and `fall`, the mean ROC-AUC over
+        both directions and `n_labels` labels, the test set held fixed; `behind`, how much less
+        across that is than the pair's best, with the ends `low` and `high` of its interval over
+        labels, which are drawn for both rows together (see `interval_over_labels`; no interval of
+        one label, nothing for the best itself, which was chosen by the same labels, so that it
+        may owe a part of its lead to them); `probe`, ROC-AUC of a linear probe of the dataset
+        (NaN without a full report; over all labels of the run); `dimension`, of the embedding
+        (missing if the record does not tell it).
+    notes : list of str
+        Which labels were left out, and in what the runs differ besides embeddings and corrections.
+
+    Raises
+    ------
+    ArgumentError
+        If a table has not the columns of `evaluate`, if two have one name, or if no label is left.
+    """
+    files = [Path(path) for path in paths]
+    stems, folders = [one.stem for one in files], [one.absolute().parent.name for one in files]
+    names = [b if stems.count(a) > 1 else a for a, b in zip(stems, folders, strict=True)]
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"two runs have one name ({', '.join(names)}): rename file or folder")
+    parts, facts = zip(*map(_read_run, files, names), strict=True)
+    rows, keys = pd.concat(parts, ignore_index=True), ["run", *SETTING, "pair"]
+    rows["row"] = rows.groupby(keys, sort=False, dropna=False).ngroup()
+    known = rows.dropna(subset="fall")
+    known = known[known.groupby(["row", "label"])["test_set"].transform("nunique") == 2]
+    has = known.groupby(["pair", "label"])["row"].transform("nunique")
+    kept = known[has == known["pair"].map(rows.groupby("pair")["row"].nunique())]
+    all_labels, used = (set(zip(own["pair"], own["label"], strict=True)) for own in (rows, kept))
+    left = [f"{label} ({pair})" for pair, label in sorted(all_labels - used)]
+    notes = [f"left out, as not all have both falls: {', '.join(left)}"] if left else []
+    if kept.empty:
+        raise ArgumentError(f"the runs have no label in common; {'; '.join(notes)}")
+    about = pd.DataFrame(dict(zip(names, facts, strict=True)))
+    for what, values in about[about.nunique(axis=1) > 1].iterrows():
+        each = "; ".join(f"{value} ({run})" for run, value in values.dropna().items())
+        notes.append(f"the runs differ in {str(what).replace('_', ' ')}: {each}")
+    sizes = kept.groupby(["label", "test_set"])["n_test"].nunique()
+    if (sizes > 1).any():
+        notes.append(f"the runs differ in test sets, as in clips of {' in '.join(sizes.idxmax())}")
+    how = dict.fromkeys(keys, "first") | dict.fromkeys(["in_domain", "across", "fall"], "mean")
+    how |= {"label": "nunique", "probe": "first", "dimension": "first"}
+    table = kept.groupby("row").agg(how).rename(columns={"label": "n_labels"})
+    best = table.groupby("pair")["across"].transform("idxmax")
+    of_label = kept.pivot_table("across", "row", "label")  # the mean over directions and seeds
+    lead = of_label.loc[best].set_axis(table.index) - of_label
+    lead = lead.stack().rename("behind").reset_index()
+    told = interval_over_labels(lead, "behind", ["row"], **draws).set_index("row")
+    told = told.rename(columns={"mean": "behind"}).where(best != best.index)
+    place = table.columns.get_loc("n_labels")
+    for k, name in enumerate(("behind", "low", "high")):
+        table.insert(place + k, name, told[name])
+    table = table.sort_values(["pair", "across"], ascending=[True, False], kind="stable")
+    return table.astype({"dimension": "Int64"}).reset_index(drop=True), notes
+
+
+def _read_run(file: Path, name: str) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the falls of a run, and what may tell its results from those of others."""
+    own, record = read_table(file), json_object(file.with_suffix(".json"))
+    if missing := {*KEY_COLUMNS, "n_test", "roc_auc"} - set(own):
+        raise ArgumentError(f"{file}: no column {min(missing)!r} as `biasmir evaluate` writes it")
+    columns = ("corpus", "train_set", "recogniser", "seed")
+    facts = {what: ", ".join(map(str, np.unique(own[what]))) for what in columns}
+    facts["record"] = "there" if record else "missing, so that clips may differ unseen"
+    for told in (record, record.get("parameters", {}), record.get("data", {})):
+        beside = {"target", "match", "left_out", "clips.csv", "clips.parquet"} & set(told)
+        facts |= {what: str(told[what])[:40] for what in beside}
+    rows = falls(own, "roc_auc").rename(columns={"cross": "across"}).assign(run=name, probe=np.nan)
+    rows = rows.merge(own.groupby(["label", "test_set"], as_index=False)["n_test"].max())
+    rows["pair"] = ["/".join(sorted(two)) for two in rows[["train_set", "test_set"]].to_numpy()]
+    rows["dimension"] = rows["embedding"].map(record.get("dimensions", {})).astype(float)
+    if (report := file.with_suffix(f".report{file.suffix}")).is_file():
+        judged = read_table(report).rename(columns={"linear_probe": "probe"})
+        judged["pair"] = ["/".join(sorted(pair.split("/"))) for pair in judged["pair"]]
+        rows = rows.drop(columns="probe").merge(
+            judged.reindex(columns=[*SETTING, "pair", "probe"]), how="left"
+        )
+    return rows, facts

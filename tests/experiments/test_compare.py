@@ -462,6 +462,22 @@ def test_runs_stand_beside_one_another(runs):
         own = own[own["correction"] == row["correction"]]
         for name, column in {"in_domain": "in_domain", "across": "cross", "fall": "fall"}.items():
             assert row[name] == pytest.approx(own[column].mean())
+    # The interval is that of the difference to the best, label by label.
+    best, second = table.iloc[0], table.iloc[1]
+    assert best[["behind", "low", "high"]].isna().all()
+    assert second["behind"] == pytest.approx(best["across"] - second["across"])
+    both = [
+        falls(read_table(runs / f"{row['run']}.csv"))
+        .query("embedding == @row.embedding and correction == @row.correction")
+        .groupby("label")["cross"]
+        .mean()
+        for row in (best, second)
+    ]
+    apart = (both[0] - both[1]).rename("apart").reset_index().assign(row=0)
+    expected = interval_over_labels(apart, "apart", ["row"])[["low", "high"]].iloc[0]
+    assert second[["low", "high"]].tolist() == pytest.approx(expected.tolist())
+    narrow = join_runs([runs / "a.csv", runs / "b.csv"], level=0.5)[0].iloc[1]
+    assert second["low"] < narrow["low"] <= narrow["high"] < second["high"]
     report = read_table(runs / "a.report.csv").set_index("correction")["linear_probe"]
     probes = table.set_index(["run", "correction"])["probe"]
     assert probes["a"].to_dict() == pytest.approx(report.to_dict())

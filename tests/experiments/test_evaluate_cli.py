@@ -19,8 +19,8 @@ import biasmir_utils
 from biasmir_utils.cli import main
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.experiments import (
+    OutputPaths,
     TaskStore,
-    output_paths,
     plan_evaluation,
     read_table,
     run_plan,
@@ -145,7 +145,7 @@ def test_errors_are_one_line(tiny_corpus, tmp_path, monkeypatch, arguments, told
 def test_a_killed_run_goes_on_where_it_was(tiny_corpus, tmp_path):
     whole, half = tmp_path / "whole.csv", tmp_path / "half.csv"
     run(tiny_corpus, *GRID, "--out", whole, "--jobs", 1, "--scores")
-    tasks = output_paths(half).tasks
+    tasks = OutputPaths(half).tasks
     command = ["evaluate", tiny_corpus, *GRID, "--out", half, "--jobs", 1, "--scores"]
     stopped(tmp_path, tasks, FINISHED, signal.SIGKILL, *command)
     kept = {path: path.stat().st_mtime_ns for path in tasks.glob(FINISHED)}
@@ -162,7 +162,7 @@ def test_a_killed_run_goes_on_where_it_was(tiny_corpus, tmp_path):
     assert not tasks.exists()
     assert half.read_bytes() == whole.read_bytes()
     pd.testing.assert_frame_equal(
-        pd.read_parquet(output_paths(half).scores), pd.read_parquet(output_paths(whole).scores)
+        pd.read_parquet(OutputPaths(half).scores), pd.read_parquet(OutputPaths(whole).scores)
     )
 
 
@@ -235,7 +235,7 @@ def test_tasks_kept_without_scores_do_not_serve_a_run_that_wants_them(tiny_corpu
 
 def test_kept_tasks_are_counted_and_those_of_another_command_stay(tiny_corpus, tmp_path):
     out = tmp_path / "r.csv"
-    tasks = output_paths(out).tasks
+    tasks = OutputPaths(out).tasks
     plan = plan_evaluation(Corpus.load(tiny_corpus), "toy", "lda")
     run_plan(plan, jobs=1, resume=tasks)
     n_kept = len(plan.tasks)

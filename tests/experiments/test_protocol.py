@@ -21,7 +21,6 @@ from biasmir_utils.experiments import (
     own_rows,
     resample_by_group,
     subject_rows,
-    training_rows,
 )
 
 # Classes in which a genre has no positives in one of the oracle's datasets. There the authors'
@@ -81,7 +80,7 @@ def test_datasets_are_cut_down_to_the_counts_that_they_share(corpus):
     pair = pair_of(corpus, "labels")
     for label in ("piano", "voice"):
         available = np.array([[len(c.train_rows(label, v)) for v in (1, 0)] for c in pair])
-        for clips, rows in zip(pair, training_rows(label, pair, 42), strict=True):
+        for clips, rows in zip(pair, subject_rows(label, "label", pair, 42), strict=True):
             positives, negatives = (int((rows.y == value).sum()) for value in (1, 0))
             # A group's share is rounded down.
             shared = available.min(axis=0)
