@@ -383,11 +383,10 @@ def _possible(
 
 def _check_moves_to(spec: Correction, corpus: Corpus) -> None:
     """Raise an `ArgumentError` if a correction moves rows to a dataset that there is not."""
-    target = dict(spec.parameters).get("to")
-    if target is None or target in (*corpus.datasets, PARTNER):
-        return
+    target = dict(spec.parameters).get("to", PARTNER)
     # The name of the default target is the one that the method has without the option.
-    expected = [*corpus.datasets, PARTNER, METHODS[spec.method].make().get_params()["to"]]
+    default = METHODS[spec.method].make().get_params().get("to")
+    expected = [*corpus.datasets, PARTNER, default]
     if target not in expected:
         raise ArgumentError(
             f"correction {str(spec)!r}: to must be one of {', '.join(expected)}, not {target!r}."

@@ -39,7 +39,7 @@ from biasmir_utils.errors import ArgumentError, CorpusError
 from biasmir_utils.experiments import run
 from biasmir_utils.experiments.report import rendered
 from biasmir_utils.experiments.results import check_table_path, read_table, write_table
-from biasmir_utils.experiments.stats import Cell, FloatArray, Samples, interval
+from biasmir_utils.experiments.stats import FEW_LABELS, Cell, FloatArray, Samples, interval
 from biasmir_utils.files import atomic_path, json_object, sha256, versions, write_json
 
 PUBLISHED_EMBEDDINGS = ("vggish", "openl3", "yamnet")
@@ -276,8 +276,6 @@ _PAPER = {
     # Every test clip of IRMAS is scored for every instrument; of OpenMIC-2018 the observed ones.
     "test_clips": 1666,
 }
-FEW_LABELS = 5
-"""Below so many labels, resampling them tells little."""
 _KEYS = ["quantity", *Cell._fields]
 
 

@@ -551,14 +551,11 @@ def drawn_rows(
     """
     train = [np.flatnonzero(clips.is_train) for clips in datasets]
     if match == TRACKS:
-        return [
-            TrainingRows(np.sort(rows), None) for rows in matched_by_track(datasets, train, seed)
-        ]
-    size = min(len(rows) for rows in train)
-    return [
-        TrainingRows(np.sort(np.random.default_rng(seed).permutation(rows)[:size]), None)
-        for rows in train
-    ]
+        drawn = matched_by_track(datasets, train, seed)
+    else:
+        size = min(map(len, train))
+        drawn = [np.random.default_rng(seed).permutation(rows)[:size] for rows in train]
+    return [TrainingRows(np.sort(rows), None) for rows in drawn]
 
 
 def why_impossible(

@@ -80,12 +80,16 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 
 def balanced_weights(y: NDArray[Any], rows: NDArray[np.bool_]) -> FloatArray:
-    """Return the weights that give both classes the same total: n / (2 n_class), 0 elsewhere."""
-    weights = np.zeros(len(y))
-    n = int(rows.sum())
+    """Return the weights that give both classes the same total: n / (2 n_class), 0 elsewhere.
+
+    Of one problem, (n_rows,), or of several, (..., n_rows).
+    """
+    weights = np.zeros(np.broadcast_shapes(y.shape, rows.shape))
+    n = rows.sum(axis=-1, keepdims=True)
     for value in (0, 1):
         members = rows & (y == value)
-        weights[members] = n / (2 * max(1, int(members.sum())))
+        own = n / (2 * np.maximum(1, members.sum(axis=-1, keepdims=True)))
+        weights = np.where(members, own, weights)
     return weights
 
 
@@ -505,16 +509,14 @@ class LogisticRecogniser(ClassifierMixin, BaseEstimator):
         """
         outputs, train = self._folds(np.asarray(y))
         rows, tol = span.problem_rows, EXACT if self.is_free else TOLERANCE
-        weights = np.array(
-            [[balanced_weights(own, fold & (own >= 0)) for fold in train] for own in outputs]
-        )
+        known, truth = outputs >= 0, np.maximum(outputs, 0)
+        weights = balanced_weights(outputs[:, np.newaxis], train & known[:, np.newaxis])
         costs = np.multiply.outer(np.array(self.Cs, dtype=np.float64), weights)
-        truth = np.maximum(outputs, 0)
         of_folds = np.broadcast_to(truth[:, np.newaxis], costs.shape).reshape(-1, len(rows.Z))
         solved, decisions = solve_logistic(rows, of_folds, costs.reshape(of_folds.shape), tol=tol)
         best = self._choose(outputs, train, decisions.reshape(costs.shape))
         start = solved.reshape(*costs.shape[:3], -1)[best].mean(axis=1)
-        final = np.array([self.C_ * balanced_weights(own, own >= 0) for own in outputs])
+        final = self.C_ * balanced_weights(outputs, known)
         found, _ = solve_logistic(rows, truth, final, start, tol)
         coef, intercept = zip(*map(span.weights, found), strict=True)
         self.coef_, self.intercept_ = np.array(coef), np.array(intercept)
@@ -853,17 +855,16 @@ def recogniser_scores(recogniser: Any, X: Array, kind: str = LABEL) -> tuple[Arr
     if kind == NUMBER:
         values = np.asarray(recogniser.predict(X), dtype=np.float64).reshape(len(X))
         return values, np.full(len(X), np.nan)
-    score: Array | None = None
-    probability: Array | None = None
+    score: Any = None
+    probability: Any = None
     if hasattr(recogniser, "decision_function"):
         score = np.asarray(recogniser.decision_function(X), dtype=np.float64)
-    if isinstance(recogniser, LogisticRecogniser) and score is not None:
+    if isinstance(recogniser, LogisticRecogniser):
         # The same as predict_proba, without going through the rows again.
         probability = _columns(recogniser._probability(score), kind)
     elif hasattr(recogniser, "predict_proba"):
         probability = _columns(recogniser.predict_proba(X), kind)
     if score is None:
-        assert probability is not None
         score = probability if kind == CATEGORY else probability - 0.5
     elif kind == CATEGORY and score.ndim == 1:
         # Of two classes scikit-learn scores only the second.

@@ -57,7 +57,7 @@ from biasmir_utils.experiments.results import (
     summarise,
     write_table,
 )
-from biasmir_utils.experiments.stats import interval_over_labels
+from biasmir_utils.experiments.stats import FEW_LABELS, interval_over_labels
 from biasmir_utils.files import atomic_path, json_object, versions, write_json
 
 # Packages whose versions decide the numbers.
@@ -220,8 +220,10 @@ def task_keys(plan: Plan) -> list[str]:
             "code": _code_sum(),
             "features": [sums[task.embedding, name] for name in task.pair],
             "clips": [
-                array_sum(*(c.clips, c.tracks, c.groups, c.group_names, c.is_train))
-                + array_sum(c.labels[task.subject.name])
+                array_sum(
+                    *(c.clips, c.tracks, c.groups, c.group_names, c.is_train),
+                    c.labels[task.subject.name],
+                )
                 for c in pair
             ],
             "shared_tracks": [c.shared_tracks for c in pair],
@@ -556,6 +558,8 @@ def join_runs(
     place = table.columns.get_loc("n_labels")
     for k, name in enumerate(("behind", "low", "high")):
         table.insert(place + k, name, told[name])
+    if (fewest := table["n_labels"].min()) < FEW_LABELS:
+        notes.append(f"intervals from {fewest} label(s) are rough")
     table = table.sort_values(["pair", "across"], ascending=[True, False], kind="stable")
     return table.astype({"dimension": "Int64"}).reset_index(drop=True), notes
 

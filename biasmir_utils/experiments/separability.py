@@ -350,8 +350,7 @@ def _probed(
     # What is measured is solved apart from what is permuted, and so the same without the latter.
     for part in (part for own in labels for part in (own[:1], own[1:])):
         y, masks = np.repeat(part, len(train), axis=0), np.tile(train, (len(part), 1))
-        costs = [balanced_weights(*problem) for problem in zip(y, masks, strict=True)]
-        _, decisions = solve_logistic(span.problem_rows, y, np.reshape(costs, y.shape))
+        _, decisions = solve_logistic(span.problem_rows, y, balanced_weights(y, masks))
         held_out = [
             column_roc_auc(own[~mask], values[~mask, np.newaxis])[0]
             for own, mask, values in zip(y, masks, decisions, strict=True)

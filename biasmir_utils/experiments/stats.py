@@ -42,6 +42,8 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
 from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING, changes, falls
 
+FEW_LABELS = 5
+"""Below so many labels, resampling them tells little."""
 MOST_UNDEFINED = 0.01
 """Share of draws without a value (no clip of a class) up to which intervals are given."""
 

@@ -483,6 +483,7 @@ def test_runs_stand_beside_one_another(runs):
     assert probes["a"].to_dict() == pytest.approx(report.to_dict())
     assert np.isnan(probes["b", "none"])
     assert table.set_index("run")["dimension"].to_dict() == {"a": 8, "b": 12}
+    assert "intervals from 2 label(s) are rough" in notes
     # toy2 lacks two clips of beta: said, as the seeds are.
     assert "the runs differ in seed: 42 (a); 42, 43 (b)" in notes
     lacking = "{'alpha': 0, 'beta': 0} (a); {'alpha': 0, 'beta': 2} (b)"
