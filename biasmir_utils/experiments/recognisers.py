@@ -739,8 +739,7 @@ RECOGNISERS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
         NUMBER: _scaled(RidgeCV, RIDGE_ALPHAS),
     },
     "svm": {
-        LABEL: _scaled(SVC, class_weight="balanced"),
-        CATEGORY: _scaled(SVC, class_weight="balanced", decision_function_shape="ovr"),
+        **dict.fromkeys((LABEL, CATEGORY), _scaled(SVC, class_weight="balanced")),
         NUMBER: _scaled(SVR),
     },
     "knn": {
