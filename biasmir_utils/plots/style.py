@@ -11,6 +11,7 @@ M. A. Petroff, "Accessible color sequences for data visualization", arXiv 2107.0
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,7 @@ def style() -> Iterator[None]:
     # A notebook chooses its backend with the first figure, and shows figures from then on. The
     # end of the context must not undo that choice.
     interactive = mpl.is_interactive()
+    _draw_sharp()
     try:
         with mpl.rc_context():
             sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=book)
@@ -116,6 +118,17 @@ def style() -> Iterator[None]:
                 interactive = mpl.is_interactive()
     finally:
         mpl.interactive(interactive)
+
+
+def _draw_sharp() -> None:
+    """Have a notebook show figures as wide as its text, with two pixels of theirs for one."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from matplotlib_inline.config import InlineBackend
+
+        backend = InlineBackend.instance(parent=shell)
+        if backend.figure_formats == {"png"}:
+            backend.figure_formats = {"retina"}
 
 
 def panels(

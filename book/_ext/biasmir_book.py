@@ -86,14 +86,10 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
         return
     notebook = json.loads(content[0])
     cells: list[dict[str, Any]] = []
-    for cell in notebook["cells"]:
+    for cell, after in zip(notebook["cells"], [*notebook["cells"][1:], {}], strict=True):
         if cell["cell_type"] == "markdown":
             cell["source"] = re.sub(r"(?<=\S)<!--.*?-->", "", "".join(cell["source"]), flags=re.S)
-        for output in cell.get("outputs", []):
-            # A comparison for which clips were cut is for the ears alone.
-            if "seconds=" not in "".join(cell["source"]) and "text/html" in output.get("data", {}):
-                shown = "".join(output["data"]["text/html"])
-                output["data"]["text/html"] = PLAYER.sub(with_spectrogram, shown)
+        _mend_outputs(cell, after)
         if any(_is_wide(app, output) for output in cell.get("outputs", [])):
             cell["metadata"].setdefault("tags", []).append("full-width")
         if "caption" not in cell["metadata"].get("tags", []):
@@ -109,7 +105,25 @@ def _number_captions(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = json.dumps({**notebook, "cells": cells})
 
 
+WIDTH = "560px"
+"""Of a figure whose cell does not say another; what the output says is for a notebook."""
 PLAYER = re.compile(r'<audio [^>]*src="data:audio/[^;]+;base64,(?P<sound>[^"]+)"')
+
+
+def _mend_outputs(cell: dict[str, Any], after: dict[str, Any]) -> None:
+    """Give a figure its width, and players pictures of what they play.
+
+    Where a folded answer follows, the question is one for the ears alone.
+    """
+    settings = cell["metadata"].get("mystnb", {})
+    if "figure" in settings:
+        settings.setdefault("image", {}).setdefault("width", WIDTH)
+    for_ears = "".join(after.get("source", "")).startswith("<details>")
+    for output in cell.get("outputs", []):
+        output.get("metadata", {}).pop("image/png", None)
+        if "text/html" in output.get("data", {}) and not for_ears:
+            shown = "".join(output["data"]["text/html"])
+            output["data"]["text/html"] = PLAYER.sub(with_spectrogram, shown)
 
 
 def with_spectrogram(player: re.Match[str]) -> str:

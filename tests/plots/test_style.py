@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from itertools import chain
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from drawn import table
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from biasmir_utils import plots
 from biasmir_utils.errors import ArgumentError
@@ -94,11 +99,17 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
     cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
-    kinds = [
-        [kind for output in cell.outputs for kind in output.get("data", {}) if "image" in kind]
+    images = [
+        [output for output in cell.outputs if "image/png" in output.get("data", {})]
         for cell in notebook.cells
     ]
-    assert [len(images) for images in kinds] == [1, 1, 2]
+    assert [len(shown) for shown in images] == [1, 1, 2]
+    # Sharp, and no wider than a notebook's text.
+    for output in chain.from_iterable(images):
+        with Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))) as picture:
+            wide = output.metadata["image/png"]["width"]
+            assert wide < 650
+            assert picture.width in (2 * wide, 2 * wide + 1)
 
 
 @pytest.mark.parametrize("name", ["$x_{$", r"a $\input{b}$ c"])
