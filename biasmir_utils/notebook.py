@@ -12,6 +12,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, repeat
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -320,11 +321,9 @@ def examples(corpus: Corpus, label: str, each: int = 1) -> list[int]:
     list of int
         Their rows in `corpus.clips`, by turns from the datasets; none where one has none.
     """
-    clips = corpus.clips
-    fewest = (clips[corpus.labels] >= 0.5).sum(axis=1).sort_values(kind="stable").index
-    heard = clips.loc[fewest]
-    heard = heard[heard["audio"].notna() & (heard[label] >= 0.5)]
-    found = [heard.index[heard["dataset"] == one][:each] for one in corpus.datasets]
+    heard = corpus.clips[corpus.clips["audio"].notna() & (corpus.clips[label] >= 0.5)]
+    fewest = (heard[corpus.labels] >= 0.5).sum(axis=1).sort_values(kind="stable").index
+    found = [fewest[heard.loc[fewest, "dataset"] == one][:each] for one in corpus.datasets]
     return [int(row) for turn in zip(*found, strict=False) for row in turn]
 
 
@@ -341,10 +340,8 @@ def hear(corpus: Corpus, rows: Iterable[int], words: Iterable[str] = ()) -> None
     """
     from IPython.display import Markdown, display
 
-    chosen, before = list(rows), list(words)
     clips: dict[str, Path] = {}
-    for number, row in enumerate(chosen):
-        word = before[number] if number < len(before) else ""
+    for word, row in zip(chain(words, repeat("")), rows, strict=False):
         text, path = f"{word} {describe(corpus, row)}".strip(), corpus.audio_path(row)
         text = text[0].upper() + text[1:]
         while text in clips:  # another clip that is described alike

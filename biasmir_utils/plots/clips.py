@@ -174,6 +174,7 @@ def toy_correction(
     figure, axes = plt.subplots(2, len(steps), squeeze=False, **size)
     dashes: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 2}
     drawn: dict[str, Any] = {"markersize": 6, "alpha": 0.85, "zorder": 2}
+    bars: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.75, "linewidth": 1.6}
     for (title, step), (above, below) in zip(steps.items(), axes.T, strict=True):
         X, direction, (a, b, c) = plane(step[0], domains, positive), step[1], step[2]
         score = X @ (a, b) + c
@@ -186,12 +187,7 @@ def toy_correction(
                 ink = {"markerfacecolor": face, "markeredgecolor": look.colour}
                 mark(above, x, height, look, f"{name}, {word}", **ink | drawn)
                 if name == second:
-                    fill: dict[str, Any] = {
-                        "facecolor": face,
-                        "edgecolor": look.colour,
-                        "linewidth": 1.6,
-                    }
-                    below.hist(score[own], bins, histtype="stepfilled", alpha=0.75, **fill)
+                    below.hist(score[own], bins, facecolor=face, edgecolor=look.colour, **bars)
         middle = X.mean(axis=0)
         reach = 1.08 * np.abs(X - middle).max() * np.array([-1, 1])
         x0, y0 = -c * np.array([a, b]) / (a * a + b * b)

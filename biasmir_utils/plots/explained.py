@@ -15,9 +15,8 @@ from biasmir_utils.plots.style import INK, REFERENCE, WIDTH, looks, panels, styl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Tints of what is in the right order and what is not; of frames above and below the average.
+# Tints of what is in the right order and what is not.
 RIGHT, WRONG = "#cfe3f7", "#f3c9c2"
-FRAMES_MAP = "RdBu_r"
 
 
 @style()
@@ -62,7 +61,7 @@ def embedding_steps(
     draw_spectrogram(mel, samples, sample_rate, "each patch as the network sees it")
     starts = hop * np.arange(len(values) + 1)
     limit = float(np.quantile(np.abs(values), 0.99)) or 1.0
-    look: dict[str, Any] = {"cmap": FRAMES_MAP, "vmin": -limit, "vmax": limit}
+    look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     image = above.pcolormesh(starts, np.arange(values.shape[1] + 1), values.T, **look)
     mean.pcolormesh([0, 1], np.arange(values.shape[1] + 1), values.mean(axis=0)[:, None], **look)
     for ax, edge in ((wave, INK), (mel, "white"), (above, INK)):

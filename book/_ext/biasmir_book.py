@@ -159,6 +159,7 @@ def _is_wide(app: Sphinx, output: dict[str, Any]) -> bool:
 
 def _choose_picture(app: Sphinx, body: str) -> str:
     """Have a phone and a wide screen show the pictures that tools/widths.py made for them."""
+    images = Path(app.outdir) / "_images"
 
     def chosen(found: re.Match[str]) -> str:
         sources = ""
@@ -166,7 +167,8 @@ def _choose_picture(app: Sphinx, body: str) -> str:
             name = f"{found['name']}-{width}.png"
             drawn = Path(app.srcdir) / "widths" / name
             if drawn.is_file():
-                shutil.copy2(drawn, Path(app.outdir) / "_images")
+                images.mkdir(exist_ok=True)
+                shutil.copy2(drawn, images)
                 address = f"{found['folder']}{name}"
                 sources += f'<source media="({media})" srcset="{address}">'
         return f"<picture>{sources}{found[0]}</picture>" if sources else found[0]

@@ -104,6 +104,7 @@ def test_a_notebook_shows_every_figure_once(tmp_path):
         for cell in notebook.cells
     ]
     assert [len(shown) for shown in images] == [1, 1, 2]
+    assert not [one for cell in notebook.cells for one in cell.outputs if "text" in one]
     # Sharp, and no wider than a notebook's text.
     for output in chain.from_iterable(images):
         with Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))) as picture:
