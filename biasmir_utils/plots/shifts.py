@@ -374,8 +374,7 @@ def closing_gap(
     matplotlib Figure
         Each panel with a line of markers for `away` and one for `home`.
     """
-    scores = table["metric"].eq("balanced_accuracy") & table["quantity"].isin(["home", "away"])
-    table = table[scores]
+    table = table.query("metric == 'balanced_accuracy' and quantity in ['home', 'away']")
     check_table(table, ["embedding", "correction", "quantity"], "value")
     rows, names = order_of(table, "correction", order), order_of(table, "embedding", embeddings)
     height = 1.0 + (0.8 + 0.27 * len(rows)) * -(-len(names) // 2)

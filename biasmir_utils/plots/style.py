@@ -126,9 +126,8 @@ def _draw_sharp() -> None:
     if shell is not None:
         from matplotlib_inline.config import InlineBackend
 
-        backend = InlineBackend.instance(parent=shell)
-        if backend.figure_formats == {"png"}:
-            backend.figure_formats = {"retina"}
+        inline = InlineBackend.instance(parent=shell)
+        inline.figure_formats = {"retina" if one == "png" else one for one in inline.figure_formats}
 
 
 def panels(
