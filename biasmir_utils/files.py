@@ -224,9 +224,8 @@ def locked(
             )
         if not told:
             waiting()
-            told = True
-        else:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        told = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
     with file:
         try:
             yield
@@ -239,15 +238,6 @@ def _open_locked(path: Path) -> IO[bytes] | None:
     """Open a lock file and lock it; None if another process holds it, or has just removed it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = open(path, "a+b")  # noqa: SIM115
-    with suppress(FileNotFoundError):
-        if _lock(file) and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-            return file
-    file.close()
-    return None
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Try to lock an open file; tell whether nobody else holds the lock."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -258,11 +248,14 @@ def _lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        pass
+    except OSError:  # a file system without locks
+        return file
+    file.close()
+    return None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -286,10 +279,7 @@ def versions(*packages: str) -> dict[str, str]:
 
     found = {"python": platform.python_version(), "biasmir_utils": __version__}
     for package in packages:
-        if package in found:  # what runs, whatever an installer wrote down of it
-            continue
         for name in (package, f"{package}-cpu"):
             with suppress(importlib.metadata.PackageNotFoundError):
-                found[package] = importlib.metadata.version(name)
-                break
+                found.setdefault(package, importlib.metadata.version(name))
     return found

@@ -36,10 +36,6 @@ Frames = NDArray[np.float32]
 AUDIO_PACKAGES = ("numpy", "soundfile", "soxr")
 """Packages behind any embedding, whose versions belong in the record."""
 _RESAMPLER_QUALITY = "HQ"
-_SILENCE_PEAK = 1e-5
-"""Below this peak (-100 dB of full scale) a clip is noted as silent."""
-
-
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 1_000_000
 """Sampling rates, in Hz. Others are a mistake, of which resampling would make gigabytes."""
 _MOST_SAMPLES = 1 << 29
@@ -246,24 +242,6 @@ def _check_waveform(waveform: ArrayLike, sample_rate: float) -> NDArray[np.float
     return array
 
 
-def to_mono(waveform: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Average the channels of a waveform of shape (samples,) or (samples, channels)."""
-    if waveform.ndim == 1:
-        return waveform
-    # Channel by channel: numpy's mean over a short axis takes ten times as long.
-    mono = waveform[:, 0].copy()
-    for channel in waveform.T[1:]:
-        mono += channel
-    mono /= waveform.shape[1]
-    return mono
-
-
-def is_silent(waveform: NDArray[np.floating[Any]]) -> bool:
-    """Tell whether the peak of a waveform's mono is under -100 dB of full scale."""
-    mono = to_mono(waveform)
-    return bool(max(mono.max(initial=0.0), -mono.min(initial=0.0)) < _SILENCE_PEAK)
-
-
 @dataclass(frozen=True)
 class FrontEnd:
     """From a waveform at any rate to what the network takes; picklable, without the network.
@@ -311,11 +289,32 @@ class FrontEnd:
         return self.features(self.resample(mono, sample_rate))
 
     def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
-        """Return the mean of the channels."""
-        return to_mono(waveform)
+        """Return the mean of the channels, of shape (samples,).
+
+        Parameters
+        ----------
+        waveform : array of shape (samples,) or (samples, channels)
+            Floats in [-1, 1]; of one channel it is returned as it is.
+        """
+        if waveform.ndim == 1:
+            return waveform
+        # Channel by channel: numpy's mean over a short axis takes ten times as long.
+        mono = waveform[:, 0].copy()
+        for channel in waveform.T[1:]:
+            mono += channel
+        mono /= waveform.shape[1]
+        return mono
 
     def resample(self, mono: NDArray[Any], sample_rate: float) -> NDArray[Any]:
-        """Return one channel at `self.sample_rate`, by soxr's quality `HQ` (librosa's default)."""
+        """Return one channel at `self.sample_rate`, by soxr's quality `HQ` (librosa's default).
+
+        Parameters
+        ----------
+        mono : array of shape (samples,)
+            As `downmix` returns it.
+        sample_rate : float
+            In Hz.
+        """
         mono = mono.astype(np.float32, copy=False)
         if sample_rate == self.sample_rate:
             return mono
@@ -326,11 +325,32 @@ class FrontEnd:
         )
 
     def features(self, mono: NDArray[Any]) -> NDArray[Any]:
-        """Return the network's input for one clip; here the waveform itself."""
+        """Return the network's input for one clip; here the waveform itself.
+
+        Parameters
+        ----------
+        mono : array of shape (samples,)
+            Floats at `self.sample_rate`, as `resample` returns them.
+        """
         return mono
 
     def mel_power(self, mono: NDArray[Any], *, n_fft: int, hop_length: int, n_mels: int) -> Any:
-        """Return librosa's mel spectrogram, without the spectra of a long clip all at once."""
+        """Return librosa's mel spectrogram, without the spectra of a long clip all at once.
+
+        Parameters
+        ----------
+        mono : array of shape (samples,)
+            Floats at `self.sample_rate`.
+        n_fft, hop_length : int
+            Samples in a spectrum, and from one spectrum to the next.
+        n_mels : int
+            Mel bands.
+
+        Returns
+        -------
+        ndarray of shape (n_mels, spectra)
+            Power.
+        """
         import librosa
 
         n, step, mels = 1 + len(mono) // hop_length, _SPECTRA_BYTES // (4 * n_fft), []
@@ -342,11 +362,6 @@ class FrontEnd:
             part = np.pad(mono[max(first, 0) : last], (max(-first, 0), max(last - len(mono), 0)))
             mels.append(librosa.feature.melspectrogram(y=part, sr=self.sample_rate, **options))
         return np.concatenate(mels, axis=1)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the numbers, for the record."""
-        return {"mono": "mean of the channels", "resampler": f"soxr {_RESAMPLER_QUALITY}"}
 
 
 class Embedding(ABC):
@@ -365,7 +380,7 @@ class Embedding(ABC):
     sums : dict of str to str, optional
         Sums of the weights' files, which tell two models apart.
     parameters : dict, optional
-        What else decides the numbers, beside those of the front end.
+        What decides the numbers, for the record, beside the base class's mono and resampler.
 
     Attributes
     ----------
@@ -426,7 +441,11 @@ class Embedding(ABC):
             "sample_rate": self.sample_rate,
             "hop": self.hop,
             "window": self.window,
-            "parameters": {**self.front_end.parameters, **self._parameters},
+            "parameters": {
+                "mono": "mean of the channels",
+                "resampler": f"soxr {_RESAMPLER_QUALITY}",
+                **self._parameters,
+            },
             "versions": versions(*AUDIO_PACKAGES, *self.packages),
         }
 
@@ -458,7 +477,18 @@ class Embedding(ABC):
 
     @abstractmethod
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
-        """Return the frames of each clip, given what the front end made of it."""
+        """Return the frames of each clip.
+
+        Parameters
+        ----------
+        inputs : sequence of arrays
+            For each clip what the front end made of it.
+
+        Returns
+        -------
+        list of ndarray of shape (frames, D), float32
+            In the order of `inputs`.
+        """
 
 
 def require(purpose: str, *packages: str) -> None:
@@ -477,10 +507,8 @@ def import_tensorflow(purpose: str) -> Any:
     require(purpose, "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GLOG_minloglevel", "3")
-    if "tensorflow" not in sys.modules:
-        with _native_stderr_dropped():
-            importlib.import_module("tensorflow")
-    tf = sys.modules["tensorflow"]
+    with _native_stderr_dropped():
+        tf = importlib.import_module("tensorflow")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tf
 

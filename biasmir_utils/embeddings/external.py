@@ -74,7 +74,11 @@ class External(Embedding):
         call = getattr(made, "embed", made)
         if not hear and not callable(call):
             raise ArgumentError(f"embedding {path!r}: neither a callable nor with a method 'embed'")
-        self._batch = _hear(module, made) if hear else self._one_by_one(call)
+
+        def each(clips: Sequence[NDArray[Any]]) -> list[Any]:
+            return [call(clip, self.sample_rate) for clip in clips]
+
+        self._batch = _hear(module, made) if hear else each
         self.name = external_name(path)  # type: ignore[misc]
         self.weights = path  # type: ignore[misc]
         self.packages = tuple(  # type: ignore[misc]
@@ -104,9 +108,6 @@ class External(Embedding):
             return named() if model is None else named(str(model))
         except Exception as error:
             raise ModelError(f"{self._path}: cannot be made ({_said(error)})") from error
-
-    def _one_by_one(self, call: Callable[..., Any]) -> Callable[..., list[Any]]:
-        return lambda clips: [call(clip, self.sample_rate) for clip in clips]
 
     def _tried(self) -> int:
         """Return the length of a vector, from noise."""

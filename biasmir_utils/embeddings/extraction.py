@@ -18,7 +18,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -41,7 +40,7 @@ from biasmir_utils.corpus import (
     open_embedding_file,
     read_keys,
 )
-from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode, is_silent
+from biasmir_utils.embeddings.base import AUDIO_PACKAGES, Embedding, FrontEnd, decode
 from biasmir_utils.embeddings.external import external_name
 from biasmir_utils.embeddings.names import load
 from biasmir_utils.errors import (
@@ -77,6 +76,8 @@ _SUM_BYTES = 32
 """A part ends with a SHA-256 of all before, which HDF5 does not look at."""
 _LISTED = 20
 """Clips left out that a summary names; the table has all."""
+_SILENCE_PEAK = 1e-5
+"""Below this peak (-100 dB of full scale) a clip is noted as silent."""
 
 
 @dataclass
@@ -93,8 +94,6 @@ class ExtractionReport:
         Clips embedded now.
     n_before : int
         Clips found embedded already.
-    n_without_audio : int
-        Clips of the table that name no sound file.
     notes : pandas.DataFrame
         Columns `dataset`, `clip`, `audio`, `status` and `reason`, for the whole embedding file.
         `skipped` clips were left out; `silent` ones, and those `cut` off, are embedded.
@@ -110,7 +109,6 @@ class ExtractionReport:
     file: Path
     n_embedded: int
     n_before: int
-    n_without_audio: int
     notes: pd.DataFrame
     seconds: float
     audio_seconds: float
@@ -130,8 +128,8 @@ class ExtractionReport:
                 f"{self.audio_seconds / self.seconds:.0f} s of sound a second)"
             )
         lines = [f"{line}, {self.n_before} there already"]
-        if self.n_without_audio:
-            lines.append(f"  {_clips(self.n_without_audio)} without a sound file")
+        if n_without := int(self.corpus.clips["audio"].isna().sum()):
+            lines.append(f"  {_clips(n_without)} without a sound file")
         for status, what in {
             "silent": "of silence, embedded all the same",
             "cut": "whose file breaks off, embedded all the same",
@@ -149,16 +147,12 @@ class ExtractionReport:
         for what, number in self.corpus.model_record(self.embedding).get("sums", {}).items():
             lines.append(f"  model: {what} {number}")
         if len(self.notes):
-            lines.append(f"  table of these clips: {_notes_file(self.file)}")
+            lines.append(f"  table of these clips: {self.file.with_suffix('.notes.csv')}")
         return "\n".join(lines)
 
 
 def _clips(n: int) -> str:
     return "1 clip" if n == 1 else f"{n} clips"
-
-
-def _notes_file(target: Path) -> Path:
-    return target.with_suffix(".notes.csv")
 
 
 def extract(
@@ -186,11 +180,17 @@ def extract(
     Parameters
     ----------
     corpus : Corpus or path
+        The corpus, or its folder.
     embedding : str or Embedding
         A name as `load` takes it, or a loaded embedding. The corpus keeps `package.module:Name`
         as `Name`, and `load_model` of a module of HEAR under the module's name.
-    model, download, hop
-        As in `load`; only for a name. A SavedModel is a program: take only one you trust.
+    model : str or path, optional
+        A local model (folder or file), or an address, instead of the default one; only for a
+        name. A SavedModel is a program: take only one you trust.
+    download : bool
+        Whether weights that are not on this machine may be downloaded; only for a name.
+    hop : float, optional
+        Seconds from one frame to the next, where it can be chosen (openl3); only for a name.
     jobs : int or None
         Worker processes that decode and resample beside the network; 0 for none, None for all
         cores but the network's. They import the main script anew, so a script that asks for
@@ -245,18 +245,16 @@ def extract(
     check_path_names("embedding", [name], corpus.path)
     target = corpus.path / "embeddings" / f"{name}.h5"
     _check_target(corpus, name, target)
-    record, kept = _read(target, name) if target.is_file() else (None, {})
+    record, kept = _read(target, name)
     clips = _clips_with_audio(corpus)
     missing = _missing(clips, kept, retry, target)
     again = _absent(clips, missing)  # what the next run tries again, and why
-    unfinished = len(missing) > len(again) or _parts_folder(target).is_dir()
+    unfinished = len(missing) > len(again) or target.with_suffix(".parts").is_dir()
     if isinstance(embedding, str) and (unfinished or model is not None or hop is not None):
         embedding = load(**asked)
     stored = {"pooling": "mean over frames" if pool else "none", "dtype": dtype}
-    now = {**(embedding.record if isinstance(embedding, Embedding) else record or {})}
-    now["stored"] = stored
-    if record is not None:
-        _check_same_source(record, now, f"{target}, embedding {name!r}")
+    now = {**(embedding.record if isinstance(embedding, Embedding) else record), "stored": stored}
+    _check_same_source(record, now, f"{target}, embedding {name!r}")
     record = record or now
 
     n_before, seconds, audio_seconds = _n_embedded(kept), 0.0, 0.0
@@ -264,7 +262,7 @@ def extract(
         started = time.perf_counter()
         with _parts_of(target) as folder:
             # Read anew: another process may have held the folder until now.
-            made_from, kept = _read(target, name) if target.is_file() else (record, {})
+            made_from, kept = _read(target, name)
             _check_same_source(made_from, record, f"{target}, embedding {name!r}")
             kept |= _kept_in_parts(folder, name, record)
             n_before = _n_embedded(kept)
@@ -281,18 +279,22 @@ def extract(
                 parts = _embedded_here(embedding, stored, wanted, jobs, show)
             else:
                 parts = _embedded_there(embedding, record, wanted, scheduler, jobs, asked, show)
-            failed, audio_seconds = _keep(parts, folder, name, record) if wanted else ({}, 0.0)
-            again |= failed
+            with closing(parts):
+                for part in parts if wanted else ():
+                    _write(folder / f"part-{time.time_ns()}.h5", name, record, part)
+                    again |= {one.clip: one for one in part if not one.lasting}
+                    audio_seconds += sum(one.seconds for one in part)
             seconds = time.perf_counter() - started
             finished = _kept_in_parts(folder, name, record)
             kept |= finished  # newer even for clips that the target tells of already
-            if kept and (finished or not target.is_file()):
+            if finished:
                 _write(target, name, record, _in_order(kept, corpus), compression="gzip")
-            _write_notes(target, _notes(kept, again, corpus))
+            _write_notes(target, _notes({**kept, **again}, corpus))
     if again and not _n_embedded(kept):
-        clip, reason = next(iter(again.items()))
+        one = next(iter(again.values()))
         raise CorpusError(
-            f"{corpus.path}: no clip could be embedded with {name}; {'/'.join(clip)}: {reason}"
+            f"{corpus.path}: no clip could be embedded with {name}; {'/'.join(one.clip)}: "
+            f"{one.remark}"
         )
     # Read anew: another process may have added another embedding meanwhile.
     corpus = Corpus.load(corpus.path)
@@ -303,27 +305,30 @@ def extract(
         file=target,
         n_embedded=_n_embedded(kept) - n_before,
         n_before=n_before,
-        n_without_audio=int(corpus.clips["audio"].isna().sum()),
-        notes=_notes(kept, again, corpus),
+        notes=_notes({**kept, **again}, corpus),
         seconds=seconds,
         audio_seconds=audio_seconds,
         corpus=corpus,
     )
 
 
-def _keep(
-    parts: _Parts, folder: Path, name: str, record: Mapping[str, Any]
-) -> tuple[dict[Clip, str], float]:
-    """Write each part; return why some clips are to be tried again, and the seconds of sound."""
-    failed: dict[Clip, str] = {}
-    seconds = 0.0
-    with closing(parts):
-        for part in parts:
-            if found := {one.clip: one.kept for one in part if one.lasting}:
-                _write(folder / f"part-{time.time_ns()}.h5", name, record, found)
-            failed |= {one.clip: one.remark for one in part if not one.lasting}
-            seconds += sum(one.seconds for one in part)
-    return failed, seconds
+class _Outcome(NamedTuple):
+    """What became of a clip; without values it was left out, and the remark tells why.
+
+    Values are what the front end made, then frames, then, of a `file`, the range of their rows.
+    What does not come of the clip's bytes for certain is not `lasting`: it is tried again.
+    """
+
+    clip: Clip
+    values: Any
+    remark: str = ""
+    seconds: float = 0.0
+    lasting: bool = True
+    file: Path | None = None
+
+
+_Kept = dict[Clip, _Outcome]
+_Parts = Generator[list[_Outcome], None, None]
 
 
 # What the corpus has, and what may be written into it
@@ -342,7 +347,7 @@ def _clips_with_audio(corpus: Corpus) -> dict[Clip, Path]:
     return {(dataset, clip): found_path(folder / audio) for dataset, clip, audio in rows}
 
 
-def _absent(clips: Mapping[Clip, Path], missing: Iterable[Clip]) -> dict[Clip, str]:
+def _absent(clips: Mapping[Clip, Path], missing: Iterable[Clip]) -> _Kept:
     """Return why the missing clips whose file is not there are left out.
 
     Where not one of several clips of a folder, or of a dataset, is there, it is no clip's fault.
@@ -358,7 +363,8 @@ def _absent(clips: Mapping[Clip, Path], missing: Iterable[Clip]) -> dict[Clip, s
                     f"{place}: none of its {len(there)} sound files is there (such as {there[0]}); "
                     f"mount or fetch what holds them, or correct the clip table"
                 )
-    return dict.fromkeys(absent, "no such sound file; put it there, or correct the clip table")
+    reason = "no such sound file; put it there, or correct the clip table"
+    return {clip: _Outcome(clip, None, reason, lasting=False) for clip in absent}
 
 
 def _check_target(corpus: Corpus, name: str, target: Path) -> None:
@@ -380,7 +386,7 @@ def _check_same_source(
     remedy: str = "remove the old ones first",
 ) -> None:
     """Raise `CorpusError` if two records would put different vectors under one name."""
-    if difference := _difference(kept, now):
+    if difference := kept and _difference(kept, now):
         raise CorpusError(
             f"{where}: made from another source ({difference}). Vectors of two sources cannot "
             f"share a name: use the same model and options, or {remedy}"
@@ -408,27 +414,6 @@ def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 # From sound files to parts
-
-
-class _Outcome(NamedTuple):
-    """A clip with what the front end or the network made of it; None, and why, if left out.
-
-    What does not come of the clip's bytes for certain is not `lasting`: it is tried again.
-    """
-
-    clip: Clip
-    values: NDArray[Any] | None
-    remark: str = ""
-    seconds: float = 0.0
-    lasting: bool = True
-
-    @property
-    def kept(self) -> _Kept:
-        """What `_write` is given of it: all rows of `values`, which are frames."""
-        return _Kept(self.values, 0, 0 if self.values is None else len(self.values), self.remark)
-
-
-_Parts = Generator[list[_Outcome], None, None]
 
 
 def _embedded_here(
@@ -599,8 +584,9 @@ def _prepare(front_end: FrontEnd, clip: Clip, path: Path) -> _Outcome:
         return _Outcome(clip, None, str(error), lasting=os.path.isfile(path))
     except Exception as error:  # of a library, of the system
         return _failed(clip, error, front_end, front_end)
-    remarks = ["silence"] * is_silent(mono) + [remark] * bool(remark)
-    remark = "; ".join([*remarks, "embedded all the same"] if remarks else [])
+    silent = max(mono.max(initial=0.0), -mono.min(initial=0.0)) < _SILENCE_PEAK
+    if remarks := ["silence"] * bool(silent) + [remark] * bool(remark):
+        remark = "; ".join([*remarks, "embedded all the same"])
     return _Outcome(clip, features, remark, len(mono) / sample_rate)
 
 
@@ -617,26 +603,24 @@ def _prepare_all(
         yield from (_prepare(front_end, *item) for item in clips.items())
         return
     remaining = iter(clips.items())
-    waiting: deque[tuple[Clip, Path]] = deque()
-    sent: dict[Clip, Future[_Outcome]] = {}
+    waiting: dict[tuple[Clip, Path], Any] = {}
     pool = _pool(jobs)
     room, largest = jobs * _WAITING_PER_WORKER, 1
     try:
         while True:
-            waiting.extend(itertools.islice(remaining, max(0, room - len(waiting))))
+            waiting |= dict.fromkeys(itertools.islice(remaining, max(0, room - len(waiting))))
             if not waiting:
                 return
+            first = next(iter(waiting))
             try:
-                for clip, path in waiting:
-                    if clip not in sent:
-                        sent[clip] = _submit(pool, _prepare, front_end, clip, path)
-                prepared = sent[waiting[0][0]].result()
+                for item, sent in waiting.items():
+                    waiting[item] = sent or _submit(pool, _prepare, front_end, *item)
+                prepared = waiting[first].result()
             except BrokenProcessPool:
                 pool.shutdown(wait=False, cancel_futures=True)
-                prepared = _prepare_alone(front_end, *waiting[0])
-                pool, sent = _pool(jobs), {}
-            waiting.popleft()
-            sent.pop(prepared.clip, None)
+                prepared = _prepare_alone(front_end, *first)
+                pool, waiting = _pool(jobs), dict.fromkeys(waiting)
+            del waiting[first]
             if prepared.values is not None:
                 largest = max(largest, prepared.values.nbytes)
                 room = max(jobs * _WAITING_PER_WORKER, min(_WAITING, _WAITING_BYTES // largest))
@@ -688,53 +672,38 @@ def _start_worker() -> None:
 # Parts, and the file that they are joined to
 
 
-class _Kept(NamedTuple):
-    """Where a clip's frames are: rows of an array or of a file; none if it was left out."""
-
-    source: Any
-    start: int
-    n_frames: int
-    remark: str
-
-
 def _missing(
-    clips: Mapping[Clip, Path], kept: Mapping[Clip, _Kept], retry: bool, target: Path
+    clips: Mapping[Clip, Path], kept: _Kept, retry: bool, target: Path
 ) -> dict[Clip, Path]:
     """Return the clips to embed: never tried, or left out and newer than `target`, or to retry."""
     seen = target.stat().st_mtime if target.is_file() else math.inf
 
     def wanted(clip: Clip, path: Path) -> bool:
-        if clip not in kept or kept[clip].n_frames:
+        if clip not in kept or kept[clip].values is not None:
             return clip not in kept
         return retry or (path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > seen)
 
     return {clip: path for clip, path in clips.items() if wanted(clip, path)}
 
 
-def _n_embedded(kept: Mapping[Clip, _Kept]) -> int:
-    return sum(one.n_frames > 0 for one in kept.values())
+def _n_embedded(kept: _Kept) -> int:
+    return sum(one.values is not None for one in kept.values())
 
 
-def _in_order(kept: Mapping[Clip, _Kept], corpus: Corpus) -> dict[Clip, _Kept]:
+def _in_order(kept: _Kept, corpus: Corpus) -> list[_Outcome]:
     """Return clips in the order of the table; those that it lacks follow."""
     clips = zip(corpus.clips["dataset"], corpus.clips["clip"], strict=True)
     position = {clip: number for number, clip in enumerate(clips)}
-    return dict(sorted(kept.items(), key=lambda item: position.get(item[0], len(position))))
+    return sorted(kept.values(), key=lambda one: position.get(one.clip, len(position)))
 
 
-def _notes(kept: Mapping[Clip, _Kept], again: Mapping[Clip, str], corpus: Corpus) -> pd.DataFrame:
+def _notes(kept: _Kept, corpus: Corpus) -> pd.DataFrame:
     """Return the table of the clips that were left out, of those of silence, and of those cut."""
-
-    def status(one: _Kept) -> str:
+    rows = []
+    for one in _in_order(kept, corpus):
         embedded = "silent" if one.remark.startswith("silence") else "cut"
-        return embedded if one.n_frames else "skipped"
-
-    every = {**kept, **{clip: _Kept(None, 0, 0, remark) for clip, remark in again.items()}}
-    rows = [
-        (*clip, status(one), one.remark)
-        for clip, one in _in_order(every, corpus).items()
-        if one.remark
-    ]
+        status = "skipped" if one.values is None else embedded
+        rows += [(*one.clip, status, one.remark)] * bool(one.remark)
     rows.sort(key=lambda row: row[2] != "skipped")
     notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
     notes = notes.merge(corpus.clips[["dataset", "clip", "audio"]], how="left")
@@ -742,21 +711,18 @@ def _notes(kept: Mapping[Clip, _Kept], again: Mapping[Clip, str], corpus: Corpus
 
 
 def _write_notes(target: Path, notes: pd.DataFrame) -> None:
+    file = target.with_suffix(".notes.csv")
     if notes.empty:
-        _notes_file(target).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         return
-    with atomic_path(_notes_file(target)) as temporary:
+    with atomic_path(file) as temporary:
         notes.to_csv(temporary, index=False)
-
-
-def _parts_folder(target: Path) -> Path:
-    return target.with_name(f"{target.stem}.parts")
 
 
 @contextmanager
 def _parts_of(target: Path) -> Iterator[Path]:
     """Hold the folder of a target's parts, which are removed in the end."""
-    folder = _parts_folder(target)
+    folder = target.with_suffix(".parts")
     try:
         with locked(folder / "lock"):
             # What a killed process was writing.
@@ -775,9 +741,9 @@ def _parts_of(target: Path) -> Iterator[Path]:
         folder.rmdir()
 
 
-def _kept_in_parts(folder: Path, name: str, record: Mapping[str, Any]) -> dict[Clip, _Kept]:
+def _kept_in_parts(folder: Path, name: str, record: Mapping[str, Any]) -> _Kept:
     """Return what the parts have; a damaged part counts as unfinished and is removed."""
-    kept: dict[Clip, _Kept] = {}
+    kept: _Kept = {}
     for path in sorted(folder.glob("part-*.h5")):  # by time
         content = path.read_bytes()
         if hashlib.sha256(content[:-_SUM_BYTES]).digest() != content[-_SUM_BYTES:]:
@@ -800,9 +766,11 @@ def _damage_named(path: Path) -> Iterator[None]:
         raise CorpusError(f"{path}: is damaged ({error}); remove it, and extract anew") from error
 
 
-def _read(path: Path, name: str) -> tuple[dict[str, Any], dict[Clip, _Kept]]:
-    """Return the record and the clips of a part, or of an embedding file made here."""
-    kept: dict[Clip, _Kept] = {}
+def _read(path: Path, name: str) -> tuple[dict[str, Any], _Kept]:
+    """Return the record and the clips of a part, or of an embedding file made here, if any."""
+    kept: _Kept = {}
+    if not path.is_file():
+        return {}, kept
     with open_embedding_file(path) as file, _damage_named(path):
         if _RECORD not in file.attrs:
             raise CorpusError(
@@ -817,10 +785,12 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], dict[Clip, _Kept]]:
                 if f"{kind}_keys" in group:
                     columns = (read_keys(group, f"{kind}_{of}") for of in ("keys", "reasons"))
                     remarks |= zip(*(column.tolist() for column in columns), strict=True)
-            kept |= {(dataset, clip): _Kept(None, 0, 0, remark) for clip, remark in remarks.items()}
-            rows = np.unique(read_keys(group), return_index=True, return_counts=True)
-            for clip, start, count in zip(*(column.tolist() for column in rows), strict=True):
-                kept[dataset, clip] = _Kept(path, start, count, remarks.get(clip, ""))
+            found = [_Outcome((dataset, clip), None, remark) for clip, remark in remarks.items()]
+            keys = np.unique(read_keys(group), return_index=True, return_counts=True)
+            for clip, start, count in zip(*(column.tolist() for column in keys), strict=True):
+                rows, remark = range(start, start + count), remarks.get(clip, "")
+                found.append(_Outcome((dataset, clip), rows, remark, file=path))
+            kept |= {one.clip: one for one in found}
     return record, kept
 
 
@@ -828,32 +798,35 @@ def _write(
     path: Path,
     name: str,
     record: Mapping[str, Any],
-    kept: Mapping[Clip, _Kept],
+    clips: Iterable[_Outcome],
     compression: str | None = None,
 ) -> None:
-    """Write a part, or the target, which may be among the sources.
+    """Write what lasts into a part, or into the target, which may be among the sources.
 
     Rows are written clip by clip, so memory does not grow with the number of clips. The file is
     on the disk before it takes its place.
     """
+    of_dataset: dict[str, list[_Outcome]] = {}
+    for one in clips:
+        if one.lasting:
+            of_dataset.setdefault(one.clip[0], []).append(one)
+    if not of_dataset:
+        return
     opened = functools.lru_cache(maxsize=2)(functools.partial(h5py.File, rdcc_nbytes=_CACHE_BYTES))
 
-    def frames_of(one: _Kept, place: str) -> NDArray[Any]:
-        if not isinstance(one.source, Path):
-            return one.source
-        with _damage_named(one.source):
-            return opened(one.source)[place][one.start : one.start + one.n_frames]
+    def frames_of(one: _Outcome, place: str) -> NDArray[Any]:
+        if one.file is None:
+            return one.values
+        with _damage_named(one.file):
+            return opened(one.file)[place][one.values.start : one.values.stop]
 
-    of_dataset: dict[str, dict[str, _Kept]] = {}
-    for (dataset, clip), one in kept.items():
-        of_dataset.setdefault(dataset, {})[clip] = one
     with atomic_path(path) as temporary:
         with create_embedding_file(temporary, rdcc_nbytes=_CACHE_BYTES) as file:
             file.attrs[_RECORD] = json.dumps(dict(record))
-            for dataset, clips in of_dataset.items():
+            for dataset, own in of_dataset.items():
                 group = file.create_group(f"{dataset}/{name}")
-                embedded = {clip: one for clip, one in clips.items() if one.n_frames}
-                counts = np.array([one.n_frames for one in embedded.values()], dtype=int)
+                embedded = [one for one in own if one.values is not None]
+                counts = np.array([len(one.values) for one in embedded], dtype=int)
                 ends, dimension = counts.cumsum(), int(record["dimension"])
                 packed = {
                     "chunks": (min(counts.sum(), 256), dimension),
@@ -866,15 +839,14 @@ def _write(
                     dtype=record["stored"]["dtype"],
                     **packed if compression and len(counts) else {},
                 )
-                for one, end in zip(embedded.values(), ends, strict=True):
-                    features[end - one.n_frames : end] = frames_of(one, features.name)
-                group["keys"] = np.repeat(_texts(embedded), counts)
-                left_out = {clip: one for clip, one in clips.items() if not one.n_frames}
+                for one, end in zip(embedded, ends, strict=True):
+                    features[end - len(one.values) : end] = frames_of(one, features.name)
+                group["keys"] = np.repeat(_texts(one.clip[1] for one in embedded), counts)
+                left_out = [one for one in own if one.values is None]
                 for kind, among in {"skipped": left_out, "noted": embedded}.items():
-                    said = {clip: one.remark for clip, one in among.items() if one.remark}
-                    if said:
-                        group[f"{kind}_keys"] = _texts(said)
-                        group[f"{kind}_reasons"] = _texts(said.values())
+                    if said := [one for one in among if one.remark]:
+                        group[f"{kind}_keys"] = _texts(one.clip[1] for one in said)
+                        group[f"{kind}_reasons"] = _texts(one.remark for one in said)
         opened.cache_clear()  # some systems replace no file that is open
         with open(temporary, "rb+") as written:
             if not compression:

@@ -29,16 +29,6 @@ class MfccFrontEnd(FrontEnd):
         both = np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
         return both.astype(np.float32)[None, :]
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the numbers, for the record."""
-        return {
-            **super().parameters,
-            "n_mfcc": _N_MFCC,
-            **_SPECTRA,
-            "statistics": "mean and standard deviation over time",
-        }
-
 
 @add_embedding
 class Mfcc(Embedding):
@@ -60,7 +50,11 @@ class Mfcc(Embedding):
 
     def __init__(self) -> None:
         require(self.name, "librosa")
-        super().__init__(MfccFrontEnd(self.sample_rate, _SPECTRA["n_fft"] / self.sample_rate))
+        statistics = "mean and standard deviation over time"
+        super().__init__(
+            MfccFrontEnd(self.sample_rate, _SPECTRA["n_fft"] / self.sample_rate),
+            parameters={"n_mfcc": _N_MFCC, **_SPECTRA, "statistics": statistics},
+        )
 
     def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
         """Return the rows that the front end made; there is no network."""

@@ -12,6 +12,7 @@ precision on the way, which overflows for loud tones; here it stays in single pr
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,16 +50,6 @@ class LogMelPatches(FrontEnd):
         compressed = np.log10(1.0 + 10_000.0 * power).astype(np.float32).T
         n = len(compressed) // _PATCH
         return np.ascontiguousarray(compressed[: n * _PATCH]).reshape(n, _PATCH, _SPECTRA["n_mels"])
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the numbers, for the record."""
-        return {
-            **super().parameters,
-            "spectrum": "log10(1 + 10000 x mel power), librosa",
-            **_SPECTRA,
-            "patch": _PATCH,
-        }
 
 
 class MusicnnLayer(Embedding):
@@ -99,7 +90,13 @@ class MusicnnLayer(Embedding):
             if model is None
             else f"local checkpoint {folder.name}",
             sums={"checkpoint sha256": sha256(folder / _WEIGHT_FILES[0])},
-            parameters={"network": self.network, "layer": self.layer},
+            parameters={
+                "spectrum": "log10(1 + 10000 x mel power), librosa",
+                **_SPECTRA,
+                "patch": _PATCH,
+                "network": self.network,
+                "layer": self.layer,
+            },
         )
         self._folder = folder
 
@@ -108,9 +105,18 @@ class MusicnnLayer(Embedding):
         """The network, loaded when it is first run, so that a record costs little."""
         return _frozen_session(self._folder, [self.layer, _TAGS], self.name)
 
-    def run(self, inputs: Sequence[NDArray[Any]]) -> list[Frames]:
-        """Return the layer's values for each clip's patches, batched across clips."""
-        return self._run_layer(inputs, self.layer)
+    def run(self, inputs: Sequence[NDArray[Any]], layer: str | None = None) -> list[Frames]:
+        """Return a layer's values for each clip's patches, batched across clips."""
+        if not inputs:
+            return []
+        patches, output = np.concatenate(list(inputs)), f"{layer or self.layer}:0"
+        rows = [
+            self._session.run(output, {f"{_INPUT}:0": patches[start : start + _BATCH]})
+            for start in range(0, len(patches), _BATCH)
+        ]
+        ends = np.cumsum([len(clip) for clip in inputs])[:-1]
+        # The mean over time keeps an axis of one at its end.
+        return np.split(np.concatenate(rows).reshape(len(patches), -1), ends)
 
     @cached_property
     def tags(self) -> list[str]:
@@ -144,21 +150,9 @@ class MusicnnLayer(Embedding):
         if not 1 <= n <= len(self.tags):
             raise ArgumentError(f"n: expected 1 to {len(self.tags)} tags, found {n!r}")
         patches = self.front_end(waveform, sample_rate)
-        likelihoods = self._run_layer([patches], _TAGS)[0].mean(axis=0)
+        likelihoods = self.run([patches], _TAGS)[0].mean(axis=0)
         order = np.argsort(-likelihoods, kind="stable")[:n]
         return [(self.tags[index], float(likelihoods[index])) for index in order]
-
-    def _run_layer(self, inputs: Sequence[NDArray[Any]], layer: str) -> list[Frames]:
-        if not inputs:
-            return []
-        patches = np.concatenate(list(inputs))
-        rows = [
-            self._session.run(f"{layer}:0", {f"{_INPUT}:0": patches[start : start + _BATCH]})
-            for start in range(0, len(patches), _BATCH)
-        ]
-        ends = np.cumsum([len(clip) for clip in inputs])[:-1]
-        # The mean over time keeps an axis of one at its end.
-        return np.split(np.concatenate(rows).reshape(len(patches), -1), ends)
 
 
 @add_embedding
@@ -207,11 +201,9 @@ class MttMusicnn(MusicnnLayer):
 
 def _wheel() -> Path:
     """Find the installed package's folder without importing it."""
-    from importlib.metadata import PackageNotFoundError, distribution
-
     try:
-        return Path(str(distribution("musicnn").locate_file("musicnn")))
-    except PackageNotFoundError as error:
+        return Path(str(importlib.metadata.distribution("musicnn").locate_file("musicnn")))
+    except importlib.metadata.PackageNotFoundError as error:
         raise ModelError(f"musicnn's weights are missing; {_INSTALL}") from error
 
 

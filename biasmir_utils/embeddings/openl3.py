@@ -39,14 +39,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from biasmir_utils.datasets import OPENL3_FILE, default_root, fetch, fetched_model
-from biasmir_utils.embeddings.base import (
-    Embedding,
-    Frames,
-    FrontEnd,
-    import_tensorflow,
-    require,
-    to_mono,
-)
+from biasmir_utils.embeddings.base import Embedding, Frames, FrontEnd, import_tensorflow, require
 from biasmir_utils.embeddings.names import add_embedding
 from biasmir_utils.errors import ArgumentError, AudioError, ModelError
 from biasmir_utils.files import versions
@@ -106,7 +99,7 @@ class MelWindows(FrontEnd):
 
     def downmix(self, waveform: NDArray[Any]) -> NDArray[Any]:
         """Return the mean of the channels, in double precision."""
-        return to_mono(waveform.astype(np.float64, copy=False))
+        return super().downmix(waveform.astype(np.float64, copy=False))
 
     def resample(self, mono: NDArray[Any], sample_rate: float) -> NDArray[np.float64]:
         """Return one channel at 48 kHz, resampled by resampy."""
@@ -148,20 +141,6 @@ class MelWindows(FrontEnd):
     def _count(self, mono: NDArray[Any]) -> int:
         """Return how many windows a clip has."""
         return 1 + -(-max(0, len(mono) + _PADDING - _WINDOW) // self.hop_samples)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What decides the numbers, for the record."""
-        return {
-            **super().parameters,
-            "resampler": "resampy >= 0.4 kaiser_best, float64",
-            "hop_samples": self.hop_samples,
-            "centre": True,
-            "padding": "zeros: 0.5 s in front, and at the end up to a whole window",
-            "spectrum": "mel magnitude in dB under each window's maximum, librosa",
-            **_MELS,
-            "top_db": _TOP_DB,
-        }
 
 
 def _decibels(windows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -252,6 +231,13 @@ class OpenL3(Embedding):
             else f"local weight file {path.name}",
             sums={"h5 sha256": h5_sum},
             parameters={
+                "resampler": "resampy >= 0.4 kaiser_best, float64",
+                "hop_samples": self._spectra.hop_samples,
+                "centre": True,
+                "padding": "zeros: 0.5 s in front, and at the end up to a whole window",
+                "spectrum": "mel magnitude in dB under each window's maximum, librosa",
+                **_MELS,
+                "top_db": _TOP_DB,
                 "network": "OpenL3 music mel256",
                 "pooling": f"maximum over {_POOLING[0]} x {_POOLING[1]}, the whole last map",
             },
@@ -321,25 +307,18 @@ def _build_network(layers: _Layers) -> Any:
             f"openl3: Keras runs on {keras.backend.backend()} here, expected tensorflow; "
             f"unset KERAS_BACKEND, or set it to tensorflow, before Python starts"
         )
-    spectra = keras.Input((*_SHAPE, 1))
-    steps = [keras.layers.BatchNormalization(epsilon=_EPSILON)]
-    values = [layers[0]]
-    convolutions, normalisations = layers[1::2], layers[2::2]
+    steps = [keras.Input((*_SHAPE, 1)), keras.layers.BatchNormalization(epsilon=_EPSILON)]
+    weights = [*layers[0]]
     for number, filters in enumerate(_FILTERS):
-        last = number == len(_FILTERS) - 1
-        activation = None if last else "relu"
+        (kernel, bias), *normalisation = layers[2 * number + 1 : 2 * number + 3]
+        activation = "relu" if normalisation else None
         steps.append(keras.layers.Conv2D(filters, 3, padding="same", activation=activation))
-        kernel, bias = convolutions[number]
-        values.append([kernel, bias] if last else _folded(kernel, bias, normalisations[number]))
-        if number % 2 and not last:
+        weights += _folded(kernel, bias, *normalisation) if normalisation else [kernel, bias]
+        if number % 2 and normalisation:
             steps.append(keras.layers.MaxPooling2D(2))
     steps += [keras.layers.MaxPooling2D(_POOLING, padding="same"), keras.layers.Flatten()]
-    output = spectra
-    for step in steps:
-        output = step(output)
-    model = keras.Model(spectra, output)
-    for step, arrays in zip((s for s in steps if s.weights), values, strict=True):
-        step.set_weights(arrays)
+    model = keras.Sequential(steps)
+    model.set_weights(weights)
     # A signature with an open number of windows: traced once, whatever the sizes of batches.
     signature = [tf.TensorSpec((None, *_SHAPE, 1), tf.float32)]
     return tf.function(lambda batch: model(batch, training=False), input_signature=signature)
@@ -421,8 +400,6 @@ def _layers_in(file: h5py.File) -> _Layers:
 
 def _listed(group: h5py.Group, attribute: str) -> list[str]:
     """Return a list of names that Keras 2 wrote as an attribute."""
-    if attribute not in group.attrs:
-        raise ValueError(f"{group.name!r} lacks the attribute {attribute!r}")
     names = np.ravel(group.attrs[attribute]).tolist()
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
