@@ -481,8 +481,7 @@ def _summary(
     told = dict(iter(changes.groupby(["baseline", "where", "metric"])))
     asked = [(control, "across", main) for control in (SHIFT, PLACEBO)]
     asked += [(NONE, *what) for what in itertools.product(WHERE, metrics)]
-    there = set(changes["baseline"])
-    for baseline, where, metric in (one for one in asked if one[0] in there):
+    for baseline, where, metric in (one for one in asked if one[0] in set(changes["baseline"])):
         part = told.get((baseline, where, metric), changes.iloc[:0])
         name, further = f"{metric}_{where}_change", {}
         if baseline != NONE:
@@ -619,7 +618,7 @@ def _text(
     """Return a part of `report.md.jinja`, each paragraph on one line."""
     summary, asked = report.summary, record["parameters"]
     corrections = list(dict.fromkeys(summary["correction"]))
-    lines = skipped_lines(record["skipped"])
+    methods, lines = {one.split(":")[0] for one in corrections}, skipped_lines(record["skipped"])
     corrected = summary.loc[summary["correction"] != NONE, ["correction", "mode", "alpha"]]
     n_tests, least_p = len(corrected.drop_duplicates()), stats.smallest_p(report.facts["n_labels"])
     brier = report.task.loc[report.task["metric"] == "brier", "value"]
@@ -639,11 +638,7 @@ def _text(
         report=report,
         brier_is_blank=bool(len(brier) and brier.isna().all()),
         best=best_corrections(report).to_dict("records"),
-        controls=[
-            name
-            for name in ("random", PLACEBO)
-            if any(one.split(":")[0] == name for one in corrections)
-        ],
+        controls=[name for name in ("random", PLACEBO) if name in methods],
         groups_are_the_target=GROUP in asked["target"] and (summary["needs"] == GROUPED).any(),
         least_p=least_p,
         least_p_holm=min(1.0, least_p * max(n_tests, 1)),

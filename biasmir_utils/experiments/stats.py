@@ -6,7 +6,7 @@ Three questions, three ways to draw again.
   (`TrackDraws`), not its clips: clips of one track are alike, and intervals over clips would be too
   narrow. All rows on one test set share the draws, so differences between them are paired.
 - *Would the method, with other training clips?* The draws above are of the recognisers that there
-  are. `refit_scores` draws half of the training tracks, too, and fits everything anew.
+  are. `refit_scores` fits everything anew to halves of the training tracks, too.
 - *Would other labels?* `interval_over_labels` and `Samples.of_results` draw the labels of a table.
   There are few, and the percentiles of so few values are too close together: they are stretched
   (`small_sample_stretch`).
@@ -16,8 +16,8 @@ Any figure that is computed from what was drawn gets an interval: compute it for
 
 References
 ----------
-P. J. McCarthy, "Pseudo-replication: half samples", Review of the International Statistical
-Institute 37, 1969 (half of what there is, drawn without replacement, varies as all of it does).
+B. Efron and C. Stein, "The jackknife estimate of variance", Annals of Statistics 9, 1981 (what
+samples of a sample tell of its variance, and of how much of that is of the second order).
 B. Efron and R. J. Tibshirani, An introduction to the bootstrap, 1993 (percentile intervals).
 T. C. Hesterberg, "What teachers should know about the bootstrap: resampling in the undergraduate
 statistics curriculum", The American Statistician 69, 2015 (why few values need wider ones).
@@ -28,8 +28,8 @@ Statistics 6, 1979.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,27 +231,32 @@ class Draws:
         The key columns of each cell, and `value`, the estimate from all clips.
     replicates : ndarray, (n_cells, n_replicates)
         NaN where a draw had no clip of one of the classes.
+    halves : ndarray, (n_cells, n_refits)
+        What recognisers make of it that were fitted to halves of the training tracks, the two
+        halves of each deal one after the other: see `refit_scores`. Else there are none.
     """
 
     cells: pd.DataFrame
     replicates: FloatArray
+    halves: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
 
-    @classmethod
-    def of(cls, keys: pd.DataFrame, values: FloatArray) -> Draws:
-        """Return the draws of some cells, the first column of the values being the estimates."""
+    def of(self, keys: pd.DataFrame, values: FloatArray) -> Draws:
+        """Return the draws of other cells, from what was made of `values`, a row for each."""
         cells = keys.reset_index(drop=True).assign(value=values[:, 0])
-        return cls(cells, values[:, 1:])
+        end = 1 + self.replicates.shape[1]
+        return Draws(cells, values[:, 1:end], values[:, end:])
 
     @property
     def values(self) -> FloatArray:
-        """What was measured and drawn, (n_cells, 1 + n_replicates)."""
-        return np.column_stack([self.cells["value"], self.replicates])
+        """What was measured and drawn, (n_cells, 1 + n_replicates + n_refits)."""
+        halves = self.halves.reshape(len(self.cells), -1)
+        return np.column_stack([self.cells["value"], self.replicates, halves])
 
     def where(self, **conditions: Any) -> Draws:
         """Return the cells whose columns have the given values: ``where(label="piano")``."""
         self._check_columns(*conditions)
         chosen = (self.cells[list(conditions)] == pd.Series(conditions)).all(axis=1).to_numpy()
-        return Draws(self.cells[chosen].reset_index(drop=True), self.replicates[chosen])
+        return self.of(self.cells[chosen].drop(columns="value"), self.values[chosen])
 
     def mean_over(self, *columns: str) -> Draws:
         """Average over the cells that differ only in some columns, replicate by replicate.
@@ -266,7 +271,7 @@ class Draws:
         first, values = np.unique(codes, return_index=True)[1], self.values
         parts = [values[codes == code] for code in range(len(first))]
         means = [ratio(np.nan_to_num(p).sum(axis=0), (~np.isnan(p)).sum(axis=0)) for p in parts]
-        return Draws.of(keys.iloc[first], np.array(means))
+        return self.of(keys.iloc[first], np.array(means))
 
     def falls(self) -> Draws:
         """Return in-domain minus cross-dataset on one test set: see `results.falls`.
@@ -282,7 +287,13 @@ class Draws:
         return self._difference(table["corrected"], table["baseline"], table["corrected"])
 
     def intervals(self, level: float = 0.95) -> pd.DataFrame:
-        """Return the cells with percentile intervals.
+        """Return the cells with percentile intervals, wider by what refits change.
+
+        The two halves of a deal differ by 2 d and are m on average. Over the deals, the mean of
+        d^2 less the variance of m is the variance that training tracks (and seeds) bring to what
+        all of them give, in as far as that is made of terms of single tracks and of pairs of them:
+        d^2 alone would count pairs twice. Its root, times the quantile of Student's t, is added to
+        each end of the interval as the square root of the sum of squares.
 
         Parameters
         ----------
@@ -294,7 +305,15 @@ class Draws:
         pandas.DataFrame
             `cells` with `low`, `high`, and `undefined`, the share of replicates without a value.
         """
-        ends = np.reshape([interval(draws, level) for draws in self.values], (-1, 2))
+        value = self.cells["value"].to_numpy()[:, np.newaxis]
+        measured = np.column_stack([value, self.replicates])
+        ends = np.reshape([interval(draws, level) for draws in measured], (-1, 2))
+        if self.halves.size:
+            one, other = self.halves[:, ::2], self.halves[:, 1::2]
+            variance = ((one - other) ** 2 / 4).mean(axis=1)
+            variance = np.maximum(variance - ((one + other) / 2).var(axis=1, ddof=1), 0)
+            wide = np.sqrt(variance) * student_t.ppf((1 + level) / 2, one.shape[1] - 1)
+            ends = value + [-1, 1] * np.hypot(ends - value, wide[:, np.newaxis])
         undefined = np.isnan(self.replicates).mean(axis=1)
         return self.cells.assign(low=ends[:, 0], high=ends[:, 1], undefined=undefined)
 
@@ -308,7 +327,7 @@ class Draws:
         """Subtract rows, where both are there; the columns of one of them are kept."""
         there = (plus.notna() & minus.notna()).to_numpy()
         a, b, rows = (part[there].to_numpy(dtype=np.intp) for part in (plus, minus, kept))
-        return Draws.of(self.cells.iloc[rows], self.values[a] - self.values[b])
+        return self.of(self.cells.iloc[rows], self.values[a] - self.values[b])
 
 
 def bootstrap_scores(
@@ -355,7 +374,8 @@ def bootstrap_scores(
         rows.append(members[0])
         answers = (part["y_true"], part["score"], weights, part.get("probability", np.nan))
         values.append(weighted_metric(metric, *answers))
-    return Draws.of(scores.iloc[rows][keys], np.array(values))
+    found, cells = np.array(values), scores.iloc[rows][keys].reset_index(drop=True)
+    return Draws(cells.assign(value=found[:, 0]), found[:, 1:])
 
 
 def refit_scores(
@@ -366,15 +386,13 @@ def refit_scores(
     n_replicates: int = 1000,
     seed: int = 42,
 ) -> Draws:
-    """Draw training tracks, seeds and test tracks together, and fit everything anew.
+    """Draw test tracks, and beside them training tracks and seeds, with everything fitted anew.
 
     Intervals of `bootstrap_scores` are of the recognisers that there are, those of these draws of
     the method: they also hold what other training clips would have changed. `run` is called with
-    the whole corpus, and then each time with another half of each dataset's training tracks, drawn
-    without replacement so that no fold trains on copies of what it is tested on. What is measured
-    varies between the halves of a corpus as it does between corpora of as many tracks as the whole,
-    as far as its variance falls with one over their number (1 / (n / 2) - 1 / n = 1 / n). What
-    halves teach less than the whole is taken off: the replicates are moved to the estimate.
+    the whole corpus, and then with the two halves of its training tracks, dealt anew each time,
+    each with a seed of its own. Nothing is drawn twice, so that no fold trains on copies of what it
+    is tested on.
 
     Parameters
     ----------
@@ -385,18 +403,17 @@ def refit_scores(
     metric : str
         As for `bootstrap_scores`.
     n_refits : int
-        How often to fit anew, at least 2. Intervals are stretched for their number, see
-        `small_sample_stretch`.
+        How often to fit anew, an even number from 4 on.
     n_replicates : int
-        Draws of the test tracks, all refits together.
+        Draws of the test tracks.
     seed : int
         What `run` gets for the whole corpus; of the draws, too.
 
     Returns
     -------
     Draws
-        As of `bootstrap_scores`, without the column `seed`. A cell that a half does not have, as
-        it has too few clips of a label, has no value in that draw.
+        With `halves`, and without the column `seed`. A cell that a half does not have, as it has
+        too few clips of a label, has no interval.
 
     Examples
     --------
@@ -408,42 +425,34 @@ def refit_scores(
     >>> both = ("label", "train_set", "test_set", "partner")  # doctest: +SKIP
     >>> refit_scores(corpus, across).changes().mean_over(*both).intervals()  # doctest: +SKIP
     """
-    if n_refits < 2:
-        raise ArgumentError(f"n_refits must be at least 2, found {n_refits}")
+    if n_refits < 4 or n_refits % 2:
+        raise ArgumentError(f"n_refits must be an even number from 4 on, found {n_refits}")
 
     def drawn(part: Corpus, number: int, n: int) -> Draws:
         again, shared = seed + number, {"shared_tracks": corpus.shared_tracks}
         return bootstrap_scores(run(part, again), metric, n, again, **shared).mean_over("seed")
 
-    whole = drawn(corpus, 0, 1).cells
-    keys = whole.drop(columns="value")
-    parts = []
-    for number in range(1, n_refits + 1):
-        one = drawn(_half_of_tracks(corpus, seed + number), number, -(-n_replicates // n_refits))
-        row = keys.merge(one.cells.assign(row=np.arange(len(one.cells))), how="left")["row"]
-        parts.append(pd.DataFrame(one.replicates).reindex(row).to_numpy())
-    values = pd.DataFrame(np.hstack(parts))
-    moved = values.sub(values.mean(axis=1), axis=0) * small_sample_stretch(n_refits)
-    return Draws(whole, moved.add(whole["value"], axis=0).to_numpy())
+    whole = drawn(corpus, 0, n_replicates)
+    keys, halves = whole.cells.drop(columns="value"), []
+    dealt = (half for k in range(1, n_refits, 2) for half in _halves(corpus, seed + k))
+    for number, half in enumerate(dealt, 1):
+        halves.append(keys.merge(drawn(half, number, 1).cells, how="left")["value"])
+    return replace(whole, halves=np.transpose(halves))
 
 
-def _half_of_tracks(corpus: Corpus, seed: int) -> Corpus:
-    """Return a corpus with half of each dataset's training tracks, and with all test clips."""
+def _halves(corpus: Corpus, seed: int) -> Iterator[Corpus]:
+    """Yield a corpus twice, with each half of every dataset's training tracks; tests stay whole."""
     clips, rng = corpus.clips, np.random.default_rng(seed)
     keys = ["track"] if corpus.shared_tracks else ["dataset", "track"]
     tracks = clips.loc[clips["split"] == "train", keys].drop_duplicates().sort_values(keys)
     of_dataset = tracks.get("dataset", pd.Series("", tracks.index))
-    # Of an odd number the larger half.
-    left_out = pd.concat(
-        [
-            own.iloc[rng.permutation(len(own))[(len(own) + 1) // 2 :]]
-            for _, own in tracks.groupby(of_dataset)
-        ]
-    )
-    is_out = pd.MultiIndex.from_frame(clips[keys]).isin(pd.MultiIndex.from_frame(left_out))
-    half = Corpus(corpus.path, corpus.description)
-    half.clips = clips[~is_out | (clips["split"] != "train")].reset_index(drop=True)
-    return half
+    place = tracks.groupby(of_dataset)["track"].transform(lambda own: rng.permutation(len(own)))
+    for k in (0, 1):
+        left_out = pd.MultiIndex.from_frame(tracks[place % 2 == k])
+        kept = (clips["split"] != "train") | ~pd.MultiIndex.from_frame(clips[keys]).isin(left_out)
+        half = Corpus(corpus.path, corpus.description)
+        half.clips = clips[kept].reset_index(drop=True)
+        yield half
 
 
 def _need_columns(table: pd.DataFrame, what: str, columns: Iterable[str]) -> None:

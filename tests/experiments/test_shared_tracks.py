@@ -152,7 +152,7 @@ def test_halves_of_the_training_tracks_are_those_of_both_versions(tiny_corpus):
         halves.append(part.clips[part.clips["split"] == "train"])
         return scores
 
-    refit_scores(corpus, run, n_refits=3, n_replicates=3)
+    refit_scores(corpus, run, n_refits=4, n_replicates=3)
     for half in halves[1:]:
         alpha, beta = (set(half.loc[half["dataset"] == name, "track"]) for name in corpus.datasets)
         assert len(alpha) < halves[0]["track"].nunique()

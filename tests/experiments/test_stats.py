@@ -14,6 +14,7 @@ from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments import (
     KEY_COLUMNS,
     SCORE_COLUMNS,
+    Draws,
     TrackDraws,
     bootstrap_scores,
     changes,
@@ -228,7 +229,7 @@ def test_the_interval_of_a_mean_follows_level_and_skewness():
         (lambda t: bootstrap_scores(t).where(colour="red"), "no column 'colour'; there are corp"),
         (lambda t: bootstrap_scores(t).mean_over("value"), "no column 'value'"),
         (lambda t: bootstrap_scores(t).changes("lda"), "no correction 'lda'; it has none"),
-        (lambda t: refit_scores(None, None, n_refits=1), "n_refits must be at least 2, found 1"),
+        (lambda t: refit_scores(None, None, n_refits=5), "an even number from 4 on, found 5"),
         (lambda t: interval_over_labels(t, "fall"), "lacks the column 'fall'"),
     ],
 )
@@ -270,7 +271,7 @@ def test_intervals_of_a_statistic(options, expected):
     assert with_intervals({"q": np.r_[np.nan, values[20:]]}).isna()["low"].all()
 
 
-def test_everything_is_drawn_anew_with_halves_of_the_training_tracks(corpus):
+def test_everything_is_fitted_anew_to_halves_of_the_training_tracks(corpus):
     seen, own = [], score_table(n_tracks=30)
 
     def run(part, seed):
@@ -278,43 +279,55 @@ def test_everything_is_drawn_anew_with_halves_of_the_training_tracks(corpus):
         lost = own.assign(label="voice")[: 0 if len(seen) == 3 else None]
         return pd.concat([own, lost], ignore_index=True).assign(seed=seed)
 
-    found = refit_scores(corpus, run, n_refits=8, n_replicates=800, seed=5)
+    found = refit_scores(corpus, run, n_refits=8, n_replicates=200, seed=5)
     (whole, first), *halves = seen
     assert first == 5
     assert len({seed for _, seed in seen}) == 9
     pd.testing.assert_frame_equal(whole, corpus.clips)
-    tracks = whole.groupby(["split", "dataset"])["track"].nunique()
+    train = whole["split"] == "train"
     drawn = [set(half.loc[half["split"] == "train", "clip"]) for half, _ in halves]
     assert len(set(map(frozenset, drawn))) == 8
-    for half, _ in halves:
-        left = half.groupby(["split", "dataset"])["track"].nunique()
-        assert (left["test"] == tracks["test"]).all()
-        assert (left["train"] == -(-tracks["train"] // 2)).all()
-        kept = whole.merge(half[["dataset", "track"]].drop_duplicates())
-        assert len(kept) == len(half)  # tracks stay whole
+    for one, other in zip(halves[::2], halves[1::2], strict=True):
+        parts = [half[half["split"] == "train"] for half, _ in (one, other)]
+        again = pd.concat(parts).sort_values(["dataset", "clip"], ignore_index=True)
+        pd.testing.assert_frame_equal(
+            again, whole[train].sort_values(["dataset", "clip"], ignore_index=True)
+        )
+        sizes = [part.groupby("dataset")["track"].nunique() for part in parts]
+        assert ((sizes[0] - sizes[1]).abs() <= 1).all()
+        for half, _ in (one, other):
+            tested = half[half["split"] == "test"].reset_index(drop=True)
+            pd.testing.assert_frame_equal(tested, whole[~train].reset_index(drop=True))
     # Recognisers that no training clip changes: what is left is what the test tracks draw.
-    value = roc_auc(own["y_true"], own["score"])
-    np.testing.assert_allclose(found.cells["value"], value)
-    np.testing.assert_allclose(found.replicates[0].mean(), value)
-    plain = bootstrap_scores(own, n_replicates=800, seed=5).replicates[0].std()
-    assert found.replicates[0].std() == pytest.approx(small_sample_stretch(8) * plain, rel=0.15)
+    rows = found.intervals().set_index("label")
+    plain = bootstrap_scores(own, n_replicates=200, seed=5).intervals().iloc[0]
+    columns = ["value", "low", "high"]
+    assert rows.loc["piano", columns].tolist() == pytest.approx(plain[columns].tolist())
     # The label that one of the halves does not have.
-    assert found.intervals().set_index("label")["low"].notna().to_dict() == {
-        "piano": True,
-        "voice": False,
-    }
+    assert rows.loc["voice", ["low", "high"]].isna().all()
 
 
-def test_what_other_training_clips_change_widens_the_interval(corpus):
-    noise = np.random.default_rng(0)
+@pytest.mark.parametrize(("pairs", "n"), [(0, 8), (2, 20)])
+def test_what_refits_add_is_the_variance_of_the_first_and_second_order(pairs, n):
+    """It is unbiased; what two halves differ by would be too much with pairs, by 1.3 here."""
+    rng, found = np.random.default_rng(pairs), []
 
-    def run(part, seed):
-        table = score_table(n_tracks=400)
-        return table.assign(score=table["score"] + noise.normal() * table["y_true"], seed=seed)
+    def statistic(rows):
+        m = len(rows)
+        of_pairs = (rows.sum() ** 2 - (rows**2).sum()) / (m * (m - 1))
+        return rows.mean() + pairs * of_pairs
 
-    refitted = refit_scores(corpus, run, n_refits=20, n_replicates=400)
-    plain = bootstrap_scores(score_table(n_tracks=400), n_replicates=400)
-    assert refitted.replicates.std() > 2 * plain.replicates.std()
+    for _ in range(600):
+        x = rng.normal(size=n)
+        dealt = [half for _ in range(10) for half in rng.permutation(x).reshape(2, -1)]
+        draws = Draws(pd.DataFrame({"value": [0.0]}), np.zeros((1, 9)), np.empty((1, 20)))
+        draws.halves[0] = [statistic(half) for half in dealt]
+        row = draws.intervals().iloc[0]
+        assert row["low"] == -row["high"]
+        found.append(row["high"] ** 2)
+    # The variance, times the square of Student's t with 9 degrees of freedom.
+    expected = 2.262157**2 * (1 / n + pairs**2 * 2 / (n * (n - 1)))
+    assert np.mean(found) == pytest.approx(expected, rel=0.15)
 
 
 def test_the_worst_label_has_no_interval_where_a_label_has_too_few_tracks(corpus):
