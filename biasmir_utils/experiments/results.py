@@ -68,9 +68,15 @@ def check_table_outputs(
     Raises
     ------
     ArgumentError
-        As of `check_table_path` and `files.check_outputs`.
+        As of `check_table_path` and `files.check_outputs`; also for a name that a corpus in this
+        folder would take for its clip table.
     """
     path = check_table_path(table)
+    if path.stem == "clips" and path.with_name("corpus.json").is_file():
+        raise ArgumentError(
+            f"{path} cannot be written: it would be read as the corpus's clip table; choose "
+            f"another name"
+        )
 
     def is_ours(file: Path) -> bool:
         try:

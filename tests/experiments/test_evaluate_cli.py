@@ -290,7 +290,8 @@ def test_what_another_wrote_is_never_replaced(tiny_corpus, tmp_path):
         ("evaluate", tmp_path / "link.csv", "link.csv cannot be written: it is a link"),
         ("evaluate", tmp_path / "full.csv", "full.report.md cannot be written: it is a folder"),
         ("evaluate", tmp_path / "busy.csv", "busy.csv.tasks is not a folder"),
-        ("probe", tiny_corpus / "clips.parquet", there),
+        ("probe", tiny_corpus / "clips.parquet", "read as the corpus's clip table"),
+        ("probe", tiny_corpus / "clips.csv", "read as the corpus's clip table"),
         ("compare", tmp_path / "r.csv", f"there is a r.csv {there}"),
         ("compare", tmp_path / "r.parquet", f"there is a r.json {there}"),
     ):
