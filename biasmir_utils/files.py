@@ -248,12 +248,14 @@ def _open_locked(path: Path) -> IO[bytes] | None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.close()
+        return None
+    except OSError:  # a file system without locks
+        pass
+    with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
-    except (BlockingIOError, PermissionError, FileNotFoundError):
-        pass
-    except OSError:  # a file system without locks
-        return file
     file.close()
     return None
 

@@ -63,8 +63,9 @@ def correct(
         ctx.fail(f"Got unexpected extra arguments ({' '.join(ctx.args)})")
     if ctx.args:
         ctx.fail(
-            f"--correction takes one correction here, found {correction}, {', '.join(ctx.args)}; "
-            f"call the command once for each, with an --out of its own"
+            f"Got unexpected extra argument(s): {', '.join(ctx.args)}. --correction takes one "
+            f"correction here, found {correction}; for several, call the command once for each, "
+            f"with an --out of its own"
         )
     if (correction is None) == (not saved):
         raise ArgumentError("give either --correction, to fit one, or --load, to apply saved ones")

@@ -29,7 +29,13 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from biasmir_utils.corpus import Corpus, CorpusWriter, relative_path
+from biasmir_utils.corpus import (
+    Corpus,
+    CorpusWriter,
+    EmbeddingFile,
+    relative_path,
+    write_embedding_file,
+)
 from biasmir_utils.corrections.base import METHODS, DomainTransformer, Storable
 from biasmir_utils.corrections.maps import SpanMatrix
 from biasmir_utils.corrections.moments import MomentCorrection, clips_to_fit, moments_of_corpus
@@ -341,34 +347,7 @@ def _write_corrected(
     corpus: Corpus, fitted: Mapping[str, Fitted], out: Path, what: str, notes: Sequence[str] = ()
 ) -> Corpus:
     """Write a corpus with the embeddings corrected, beside `out`, and rename it when complete."""
-    notes, models, contents, skipped = list(notes), {}, {}, {}
-    for name, (transformer, record) in fitted.items():
-        rows = corpus.clips[corpus.complete([name])]
-        domain = rows["dataset"].to_numpy(dtype=str)
-        X = corpus.embedding(name)[rows.index]
-        corrected = transformer.transform(X, sample_domain=domain)
-        contents[name] = {
-            dataset: (rows.loc[domain == dataset, "clip"].tolist(), corrected[domain == dataset])
-            for dataset in np.unique(domain)
-        }
-        skipped[name] = {
-            str(dataset): dict(zip(left_out["clip"], left_out["reason"], strict=True))
-            for dataset, left_out in corpus.missing(name).groupby("dataset")
-        }
-        told = _notes(corpus, name, transformer, record)
-        if X.shape != corrected.shape:
-            told.append(f"{X.shape[1]} dimensions became {corrected.shape[1]}")
-        notes += [f"{name}: {note}" for note in told]
-        # The model's record is kept once, as `corrected_from`.
-        about = {key: value for key, value in record.items() if key != "model"}
-        about["parameters"] = dict(sorted(transformer.get_params().items()))
-        correction = {"file": f"corrections/{name}.npz"}
-        models[name] = {
-            "source": f"{name} of corpus {corpus.name}, corrected: {what}",
-            "dimension": int(corrected.shape[1]),
-            "correction": correction | json.loads(json.dumps(about, default=str)),
-            "corrected_from": corpus.model_record(name),
-        }
+    notes, models = list(notes), {}
     files = map(corpus.audio_path, range(len(corpus.clips)))
     audio = [np.nan if file is None else relative_path(file, out) for file in files]
     with locked(out.with_name(f".{out.name}.lock")):
@@ -376,10 +355,13 @@ def _write_corrected(
         for left in out.parent.glob(f".{escape(out.stem)}.*.partial{escape(out.suffix)}"):
             shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
         with atomic_path(out) as folder:
+            for name, one in fitted.items():
+                models[name], told = _write_embedding(corpus, name, one, folder, what)
+                notes += [f"{name}: {note}" for note in told]
             changed = {
                 "name": f"{corpus.name}+{what}",
                 "title": f"{corpus.title}, corrected: {what}",
-                "embedding_files": [],
+                "embedding_files": [EmbeddingFile(f"embeddings/{n}.h5", True) for n in fitted],
                 "embedding_models": models,
                 "provenance": {
                     "made_by": "biasmir correct",
@@ -393,10 +375,46 @@ def _write_corrected(
             }
             writer = CorpusWriter(folder, **vars(corpus.description) | changed)
             table = corpus.clips.assign(audio=pd.Series(audio, dtype=object))
-            writer.write(table, contents, skipped=skipped)
+            writer.write(table)
             for name, (transformer, record) in fitted.items():
                 save_correction(folder / "corrections" / f"{name}.npz", transformer, record)
     return Corpus.load(out)
+
+
+def _write_embedding(
+    corpus: Corpus, name: str, fitted: Fitted, folder: Path, what: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Write an embedding, corrected; return the record of its model, and notes on it.
+
+    One after the other is written, so that memory holds one corrected embedding only.
+    """
+    transformer, record = fitted
+    rows = corpus.clips[corpus.complete([name])]
+    domain = rows["dataset"].to_numpy(dtype=str)
+    X = corpus.embedding(name)[rows.index]
+    corrected = transformer.transform(X, sample_domain=domain)
+    content = {
+        dataset: (rows.loc[domain == dataset, "clip"].tolist(), corrected[domain == dataset])
+        for dataset in np.unique(domain)
+    }
+    skipped = {
+        str(dataset): dict(zip(left_out["clip"], left_out["reason"], strict=True))
+        for dataset, left_out in corpus.missing(name).groupby("dataset")
+    }
+    write_embedding_file(folder / "embeddings" / f"{name}.h5", name, content, skipped=skipped)
+    notes = _notes(corpus, name, transformer, record)
+    if X.shape != corrected.shape:
+        notes.append(f"{X.shape[1]} dimensions became {corrected.shape[1]}")
+    # The model's record is kept once, as `corrected_from`.
+    about = {key: value for key, value in record.items() if key != "model"}
+    about["parameters"] = dict(sorted(transformer.get_params().items()))
+    correction = {"file": f"corrections/{name}.npz"}
+    return {
+        "source": f"{name} of corpus {corpus.name}, corrected: {what}",
+        "dimension": int(corrected.shape[1]),
+        "correction": correction | json.loads(json.dumps(about, default=str)),
+        "corrected_from": corpus.model_record(name),
+    }, notes
 
 
 def _notes(

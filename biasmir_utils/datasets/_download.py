@@ -134,9 +134,7 @@ def fetch(
     try:
         with locked(lock, wait=wait, waiting=lambda: say(told)):
             for dataset in asked:
-                # What the record of a file stated when its sum was asked for.
-                stated = {work.record(file).get("licence"): 1 for file in dataset.files}
-                licence = ", ".join(filter(None, stated)) or dataset.licence
+                licence = base.stated_licence(place, dataset)
                 say(f"{dataset.title}\n  licence: {licence}\n  {dataset.page}")
                 for file in dataset.files:
                     if not files or file.name in files:

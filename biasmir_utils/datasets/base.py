@@ -229,6 +229,22 @@ def prepare(
 SUMS = "downloads/sums.json"
 
 
+def stated_licence(root: Path, dataset: Dataset) -> str:
+    """Return the licence of a data set: what the records of its files stated, else what is known.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder of fetched files, where it is noted what the records stated when `fetch` asked
+        them for sums.
+    dataset : Dataset
+        Whose `licence` is the one known beforehand.
+    """
+    noted = json_object(root / SUMS)
+    stated = dict.fromkeys(noted.get(file.name, {}).get("licence") for file in dataset.files)
+    return ", ".join(filter(None, stated)) or dataset.licence
+
+
 def file_sum(path: Path, algorithm: str = "sha256") -> str:
     """Return the sum of a file as ``sha256:...``, or of another algorithm."""
     with path.open("rb") as file:
@@ -464,7 +480,7 @@ def write_corpus(
         targets=[Target(label, "label") for label in labels],
         provenance=provenance,
         licences=[
-            {"what": one.title, "licence": one.licence, "url": one.page}
+            {"what": one.title, "licence": stated_licence(root, one), "url": one.page}
             for one in DATASETS.values()
             if any(is_used(file.to) for file in one.files)
         ],

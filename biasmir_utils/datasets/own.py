@@ -560,8 +560,10 @@ def _match_rows(
         notes.append(f"{embedding}: {left}, the first of {unlisted[0]!r}")
     if several := int(owners[known].value_counts().gt(1).sum()):
         notes.append(f"{embedding}: {several} clips have several rows, which count as their frames")
-    whole = (single == single.round()).all(axis=0) & (single != single[:1]).any(axis=0)
-    if 0 < whole.sum() < len(names):
+    # One dimension after the other: a copy of the whole matrix may not fit into memory.
+    varies = [bool((column != column[0]).any()) for column in single.T]
+    whole = [v and (c == c.round()).all() for v, c in zip(varies, single.T, strict=True)]
+    if 0 < sum(whole) < sum(varies):
         found = ", ".join(str(names[column]) for column in np.flatnonzero(whole)[:5])
         notes.append(
             f"WARNING: {embedding}: whole numbers only, unlike in the other dimensions, are in "

@@ -247,7 +247,8 @@ class FrontEnd:
     """From a waveform at any rate to what the network takes; picklable, without the network.
 
     The base class gives the resampled mono waveform; subclasses override `features` for a
-    spectrum of their own, and `downmix` and `resample` for another precision or resampler.
+    spectrum of their own, and `downmix` and `resample` for another precision or resampler. What
+    decides their numbers they add to `parameters`, for two models that differ there are two.
 
     Attributes
     ----------
@@ -363,6 +364,11 @@ class FrontEnd:
             mels.append(librosa.feature.melspectrogram(y=part, sr=self.sample_rate, **options))
         return np.concatenate(mels, axis=1)
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides the numbers, for the record; subclasses add what is their own."""
+        return {"mono": "mean of the channels", "resampler": f"soxr {_RESAMPLER_QUALITY}"}
+
 
 class Embedding(ABC):
     """A pre-trained (or hand-engineered) map from sound to vectors.
@@ -380,7 +386,7 @@ class Embedding(ABC):
     sums : dict of str to str, optional
         Sums of the weights' files, which tell two models apart.
     parameters : dict, optional
-        What decides the numbers, for the record, beside the base class's mono and resampler.
+        What decides the numbers, for the record, beside those of the front end.
 
     Attributes
     ----------
@@ -441,11 +447,7 @@ class Embedding(ABC):
             "sample_rate": self.sample_rate,
             "hop": self.hop,
             "window": self.window,
-            "parameters": {
-                "mono": "mean of the channels",
-                "resampler": f"soxr {_RESAMPLER_QUALITY}",
-                **self._parameters,
-            },
+            "parameters": {**self.front_end.parameters, **self._parameters},
             "versions": versions(*AUDIO_PACKAGES, *self.packages),
         }
 

@@ -115,6 +115,11 @@ class ExtractionReport:
     corpus: Corpus = field(repr=False)
 
     @property
+    def n_without_audio(self) -> int:
+        """Clips of the table that name no sound file."""
+        return int(self.corpus.clips["audio"].isna().sum())
+
+    @property
     def skipped(self) -> pd.DataFrame:
         """The clips left out, with reasons."""
         return self.notes[self.notes["status"] == "skipped"].reset_index(drop=True)
@@ -128,8 +133,8 @@ class ExtractionReport:
                 f"{self.audio_seconds / self.seconds:.0f} s of sound a second)"
             )
         lines = [f"{line}, {self.n_before} there already"]
-        if n_without := int(self.corpus.clips["audio"].isna().sum()):
-            lines.append(f"  {_clips(n_without)} without a sound file")
+        if self.n_without_audio:
+            lines.append(f"  {_clips(self.n_without_audio)} without a sound file")
         for status, what in {
             "silent": "of silence, embedded all the same",
             "cut": "whose file breaks off, embedded all the same",
@@ -313,18 +318,26 @@ def extract(
 
 
 class _Outcome(NamedTuple):
-    """What became of a clip; without values it was left out, and the remark tells why.
+    """What became of a clip; without values or rows it was left out, and the remark tells why.
 
-    Values are what the front end made, then frames, then, of a `file`, the range of their rows.
-    What does not come of the clip's bytes for certain is not `lasting`: it is tried again.
+    Values are what the front end made, later the network's frames; those that a `file` has
+    already stay there, in `rows`. What does not come of the clip's bytes for certain is not
+    `lasting`: it is tried again.
     """
 
     clip: Clip
-    values: Any
+    values: NDArray[Any] | None
     remark: str = ""
     seconds: float = 0.0
     lasting: bool = True
     file: Path | None = None
+    rows: range | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """How many frames there are of it, 0 if it was left out."""
+        frames = self.values if self.rows is None else self.rows
+        return 0 if frames is None else len(frames)
 
 
 _Kept = dict[Clip, _Outcome]
@@ -679,7 +692,7 @@ def _missing(
     seen = target.stat().st_mtime if target.is_file() else math.inf
 
     def wanted(clip: Clip, path: Path) -> bool:
-        if clip not in kept or kept[clip].values is not None:
+        if clip not in kept or kept[clip].n_frames:
             return clip not in kept
         return retry or (path.exists() and max(path.stat().st_mtime, path.stat().st_ctime) > seen)
 
@@ -687,7 +700,7 @@ def _missing(
 
 
 def _n_embedded(kept: _Kept) -> int:
-    return sum(one.values is not None for one in kept.values())
+    return sum(one.n_frames > 0 for one in kept.values())
 
 
 def _in_order(kept: _Kept, corpus: Corpus) -> list[_Outcome]:
@@ -702,7 +715,7 @@ def _notes(kept: _Kept, corpus: Corpus) -> pd.DataFrame:
     rows = []
     for one in _in_order(kept, corpus):
         embedded = "silent" if one.remark.startswith("silence") else "cut"
-        status = "skipped" if one.values is None else embedded
+        status = embedded if one.n_frames else "skipped"
         rows += [(*one.clip, status, one.remark)] * bool(one.remark)
     rows.sort(key=lambda row: row[2] != "skipped")
     notes = pd.DataFrame(rows, columns=["dataset", "clip", "status", "reason"])
@@ -789,7 +802,7 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], _Kept]:
             keys = np.unique(read_keys(group), return_index=True, return_counts=True)
             for clip, start, count in zip(*(column.tolist() for column in keys), strict=True):
                 rows, remark = range(start, start + count), remarks.get(clip, "")
-                found.append(_Outcome((dataset, clip), rows, remark, file=path))
+                found.append(_Outcome((dataset, clip), None, remark, file=path, rows=rows))
             kept |= {one.clip: one for one in found}
     return record, kept
 
@@ -814,19 +827,19 @@ def _write(
         return
     opened = functools.lru_cache(maxsize=2)(functools.partial(h5py.File, rdcc_nbytes=_CACHE_BYTES))
 
-    def frames_of(one: _Outcome, place: str) -> NDArray[Any]:
-        if one.file is None:
+    def frames_of(one: _Outcome, place: str) -> NDArray[Any] | None:
+        if one.file is None or one.rows is None:
             return one.values
         with _damage_named(one.file):
-            return opened(one.file)[place][one.values.start : one.values.stop]
+            return opened(one.file)[place][one.rows.start : one.rows.stop]
 
     with atomic_path(path) as temporary:
         with create_embedding_file(temporary, rdcc_nbytes=_CACHE_BYTES) as file:
             file.attrs[_RECORD] = json.dumps(dict(record))
             for dataset, own in of_dataset.items():
                 group = file.create_group(f"{dataset}/{name}")
-                embedded = [one for one in own if one.values is not None]
-                counts = np.array([len(one.values) for one in embedded], dtype=int)
+                embedded = [one for one in own if one.n_frames]
+                counts = np.array([one.n_frames for one in embedded], dtype=int)
                 ends, dimension = counts.cumsum(), int(record["dimension"])
                 packed = {
                     "chunks": (min(counts.sum(), 256), dimension),
@@ -840,9 +853,9 @@ def _write(
                     **packed if compression and len(counts) else {},
                 )
                 for one, end in zip(embedded, ends, strict=True):
-                    features[end - len(one.values) : end] = frames_of(one, features.name)
+                    features[end - one.n_frames : end] = frames_of(one, features.name)
                 group["keys"] = np.repeat(_texts(one.clip[1] for one in embedded), counts)
-                left_out = [one for one in own if one.values is None]
+                left_out = [one for one in own if not one.n_frames]
                 for kind, among in {"skipped": left_out, "noted": embedded}.items():
                     if said := [one for one in among if one.remark]:
                         group[f"{kind}_keys"] = _texts(one.clip[1] for one in said)

@@ -400,6 +400,8 @@ def _layers_in(file: h5py.File) -> _Layers:
 
 def _listed(group: h5py.Group, attribute: str) -> list[str]:
     """Return a list of names that Keras 2 wrote as an attribute."""
+    if attribute not in group.attrs:
+        raise ValueError(f"{group.name!r} lacks the attribute {attribute!r}")
     names = np.ravel(group.attrs[attribute]).tolist()
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 

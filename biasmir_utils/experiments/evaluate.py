@@ -219,40 +219,10 @@ def plan_evaluation(
 
     Parameters
     ----------
-    corpus : Corpus
-    embeddings : str or sequence of str
-    corrections : str, or iterable of str or Correction
-        See `parse_corrections`; default none.
-    modes : str or sequence of str
-        On which rows of both datasets corrections are fitted. `global`: the training rows of
-        the recognisers, positives and negatives, which the paper's resampling chose by their
-        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
-        a look at any label, with recognisers that are trained on all that their own dataset has,
-        not on as many clips as the other one can match.
-    labels : sequence of str, optional
-        Default: all labels of the corpus.
-    target : str or sequence of str
-        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
-        them; or targets of the corpus (or `group`), all of one kind.
-    recogniser : str, optional
-        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
-        default is `logistic`, for a number `ridge`.
-    seed : int
-        Of the resampling and the random features; 42 in the paper.
-    seeds : int
-        How many seeds to run, from `seed` on.
-    report : bool
-        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
-    match : {'clips', 'tracks'}
-        What the training rows of two datasets have as many of: clips, as in the paper, or tracks,
-        with as many clips of each. Clips of one track resemble each other: from fewer tracks a
-        recogniser learns less, and the fall on one test set holds that, too.
-    few_labels : sequence of int, optional
-        Numbers of labelled clips of the target dataset that recognisers are trained with, too, to
-        tell what corrections are worth in labels; see `biasmir_utils.experiments.fewshot`. Of a
-        report on labels 10, 50 and 200 unless told otherwise, else none.
-    draws : int
-        How often each of these numbers of clips is drawn, for each label, direction and seed.
+    corpus, embeddings, corrections, modes
+        As in `evaluate`, which does what is planned.
+    labels, target, recogniser, seed, seeds, report, match, few_labels, draws
+        As in `evaluate`, too.
 
     Returns
     -------

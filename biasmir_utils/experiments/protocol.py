@@ -592,9 +592,7 @@ def why_impossible(
     draws = [every, subject_rows(name, kind, pair, seed, match)]
     if blindly and match == TRACKS:  # else all rows are there
         draws.append(own_rows(name, kind, pair, seed, match))
-    for rows, (clips, side), (value, word, of) in itertools.product(
-        draws, zip(pair, (0, 1), strict=True), values
-    ):
+    for rows, (side, clips), (value, word, of) in itertools.product(draws, enumerate(pair), values):
         held = clips.labels[name][rows[side].all] == value
         if (n := held.sum(axis=0).min()) < MIN_CLIPS:
             where = "" if rows is every else " after the resampling"
@@ -633,8 +631,9 @@ def _why_few_values(name: str, pair: Sequence[DatasetClips], kind: str) -> str |
 
 
 def _which(tags: Sequence[str], held: Array, least: int) -> str:
-    """Name the tags that fewer clips hold than are needed."""
-    few = [f"{tag} ({n})" for tag, n in zip(tags, held.sum(axis=0), strict=True) if n < least]
+    """Name the tags that fewer clips hold than are needed, if their names are known."""
+    counts = zip(tags, held.sum(axis=0), strict=True) if len(tags) else ()
+    few = [f"{tag} ({n})" for tag, n in counts if n < least]
     return f", of the tags {', '.join(few)}; choose the tags with --labels" if few else ""
 
 

@@ -28,6 +28,7 @@ from biasmir_utils.corpus import Corpus
 from biasmir_utils.corrections import Correction
 from biasmir_utils.errors import ArgumentError
 from biasmir_utils.experiments.evaluate import (
+    PAPER_SEED,
     Plan,
     Task,
     TaskResult,
@@ -36,8 +37,14 @@ from biasmir_utils.experiments.evaluate import (
     run_task,
     skipped_lines,
 )
-from biasmir_utils.experiments.fewshot import FEW_COLUMNS
-from biasmir_utils.experiments.protocol import DatasetClips, array_sum, left_out_lines
+from biasmir_utils.experiments.fewshot import FEW_COLUMNS, FEW_DRAWS
+from biasmir_utils.experiments.protocol import (
+    CLIPS,
+    LABELS,
+    DatasetClips,
+    array_sum,
+    left_out_lines,
+)
 from biasmir_utils.experiments.report import (
     Report,
     build_report,
@@ -281,19 +288,61 @@ def evaluate(
     corrections: str | Iterable[str | Correction] = ("none",),
     modes: str | Sequence[str] = ("global",),
     *,
+    labels: Sequence[str] | None = None,
+    target: str | Sequence[str] = LABELS,
+    recogniser: str | None = None,
+    seed: int = PAPER_SEED,
+    seeds: int = 1,
+    report: bool = False,
+    match: str = CLIPS,
+    few_labels: Sequence[int] | None = None,
+    draws: int = FEW_DRAWS,
     scores: bool = False,
     jobs: int | None = None,
     progress: bool = False,
     scheduler: str | None = None,
-    **options: Any,
 ) -> Evaluation:
     """Train and test recognisers inside and across the datasets of a corpus.
 
+    Only clips that have all of the embeddings take part, so that embeddings are compared on
+    the same clips. With more than two datasets, every pair of them is evaluated.
+
     Parameters
     ----------
-    corpus, embeddings, corrections, modes
-        What is evaluated: of which corpus, which embeddings, after which corrections, fitted on
-        which rows. See `plan_evaluation`.
+    corpus : Corpus
+    embeddings : str or sequence of str
+    corrections : str, or iterable of str or Correction
+        See `parse_corrections`; default none.
+    modes : str or sequence of str
+        On which rows of both datasets corrections are fitted. `global`: the training rows of
+        the recognisers, positives and negatives, which the paper's resampling chose by their
+        labels; `classwise`: the positives of these; `unlabelled`: training rows drawn without
+        a look at any label, with recognisers that are trained on all that their own dataset has,
+        not on as many clips as the other one can match.
+    labels : sequence of str, optional
+        Default: all labels of the corpus.
+    target : str or sequence of str
+        What is recognised: `labels`, one recogniser for each; `tags`, one model for all of
+        them; or targets of the corpus (or `group`), all of one kind.
+    recogniser : str, optional
+        A name of `RECOGNISERS` or the dotted path of a scikit-learn estimator. The
+        default is `logistic`, for a number `ridge`.
+    seed : int
+        Of the resampling and the random features; 42 in the paper.
+    seeds : int
+        How many seeds to run, from `seed` on.
+    report : bool
+        Whether to judge the corrections in full; see `Report`. Adds the correction `none`.
+    match : {'clips', 'tracks'}
+        What the training rows of two datasets have as many of: clips, as in the paper, or tracks,
+        with as many clips of each. Clips of one track resemble each other: from fewer tracks a
+        recogniser learns less, and the fall on one test set holds that, too.
+    few_labels : sequence of int, optional
+        Numbers of labelled clips of the target dataset that recognisers are trained with, too, to
+        tell what corrections are worth in labels; see `biasmir_utils.experiments.fewshot`. Of a
+        report on labels 10, 50 and 200 unless told otherwise, else none.
+    draws : int
+        How often each of these numbers of clips is drawn, for each label, direction and seed.
     scores : bool
         Whether to keep the score of every test clip.
     jobs : int, optional
@@ -303,9 +352,6 @@ def evaluate(
     scheduler : str, optional
         Address of a Dask scheduler whose workers do the tasks, or `local` to start some here;
         the numbers are the same.
-    **options
-        The other parameters of `plan_evaluation`: `labels`, `target`, `recogniser`, `seed`,
-        `seeds`, `report`, `match`, `few_labels`, `draws`.
 
     Returns
     -------
@@ -317,7 +363,21 @@ def evaluate(
         If a name is unknown or nothing can be evaluated; each label that cannot be, is skipped
         with the reason in `record["skipped"]`.
     """
-    plan = plan_evaluation(corpus, embeddings, corrections, modes, **options)
+    plan = plan_evaluation(
+        corpus,
+        embeddings,
+        corrections,
+        modes,
+        labels=labels,
+        target=target,
+        recogniser=recogniser,
+        seed=seed,
+        seeds=seeds,
+        report=report,
+        match=match,
+        few_labels=few_labels,
+        draws=draws,
+    )
     return run_plan(plan, scores=scores, jobs=jobs, progress=progress, scheduler=scheduler)
 
 
@@ -558,8 +618,9 @@ def join_runs(
     place = table.columns.get_loc("n_labels")
     for k, name in enumerate(("behind", "low", "high")):
         table.insert(place + k, name, told[name])
-    if (fewest := table["n_labels"].min()) < FEW_LABELS:
-        notes.append(f"intervals from {fewest} label(s) are rough")
+    few = table[table["low"].notna() & (table["n_labels"] < FEW_LABELS)]
+    for pair, n_labels in few.groupby("pair")["n_labels"].first().items():
+        notes.append(f"intervals from {n_labels} labels are rough ({pair})")
     table = table.sort_values(["pair", "across"], ascending=[True, False], kind="stable")
     return table.astype({"dimension": "Int64"}).reset_index(drop=True), notes
 

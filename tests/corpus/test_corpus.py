@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -234,6 +236,22 @@ def test_who_waits_for_another_process_in_vain_is_told(tiny_corpus, monkeypatch)
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(LockedError, match=r"\.lock: another process .* 60 s; try again when"):
             corpus.add_embedding_file(tiny_corpus / "embeddings" / "toy.h5")
+
+
+def test_a_lock_that_cannot_be_looked_at_is_not_taken_for_a_file_system_without_locks(
+    tiny_corpus, monkeypatch
+):
+    real = os.stat
+
+    def stale(path, **options):
+        if str(path).endswith(".lock"):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return real(path, **options)
+
+    corpus = Corpus.load(tiny_corpus)
+    monkeypatch.setattr(os, "stat", stale)
+    with pytest.raises(OSError, match="Stale file handle"):
+        corpus.add_embedding_file(tiny_corpus / "embeddings" / "toy.h5")
 
 
 def test_a_folder_that_is_no_corpus(tmp_path):

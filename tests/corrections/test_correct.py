@@ -263,9 +263,13 @@ def test_several_corrections_are_several_commands(tiny_corpus: Path, tmp_path: P
     several = run(tiny_corpus, "--correction", "leace", "coral", "--out", out)
     assert several.exit_code == 2
     words = " ".join(several.output.split())
-    assert "--correction takes one correction here, found leace, coral; call the command once" in (
-        words
-    )
+    assert (
+        "Got unexpected extra argument(s): coral. --correction takes one correction here, found "
+        "leace; for several, call the command once for each, with an --out of its own"
+    ) in words
+    # What follows CORPUS may be meant for one more corpus.
+    more = run(tiny_corpus, "other", "--correction", "leace", "--out", out)
+    assert "Got unexpected extra argument(s): other. " in " ".join(more.output.split())
     assert not out.exists()
     # Other errors stay as they are, and so does the corpus after the option.
     other = run(tiny_corpus, "--correction", "leace", "--oot", out)

@@ -380,7 +380,7 @@ def test_what_a_column_looks_like(tmp_path, cells, kind):
     [
         (
             ["piano;violin", "piano", "violin;cello", ""],
-            "'piano;violin'; if they name what is",
+            "'piano;violin'; if they name what is in a clip: --labels-from remark",
         ),
         (["0,25", "1,5", "1", "0,75"] * 2, "'0,25'; if they are numbers, write decimals with a po"),
     ],
@@ -825,6 +825,15 @@ def test_ids_and_second_rows_among_features_are_warned_of(tmp_path):
     assert told[0] == "e: 1 clips have several rows, which count as their frames"
     assert "unlike in the other dimensions, are in f4; if that is an id or a label" in told[1]
     assert len(told) == 2
+
+
+def test_whole_numbers_beside_a_dead_unit_are_no_ids(tmp_path):
+    """They are like all other dimensions in which anything varies."""
+    table = write_csv(tmp_path / "clips.csv")
+    matrix = np.column_stack([np.full(8, 0.5), np.arange(8), np.arange(8)[::-1]])
+    path = save(tmp_path / "X.npy", matrix)
+    notes = import_corpus(tmp_path / "out", table, features={"e": path}).description.provenance
+    assert not [note for note in notes["notes"] if "whole numbers only" in note]
 
 
 def test_texts_beside_features_that_name_no_rows(tmp_path):

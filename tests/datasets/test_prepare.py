@@ -174,6 +174,18 @@ def test_the_paper_has_the_clips_of_common_genres_and_the_published_embeddings(
     assert (tmp_path / "out" / "clips.parquet").read_bytes() == before
 
 
+def test_the_licence_is_what_a_record_stated_as_fetch_says_it(root, tmp_path):
+    notes = root / "downloads" / "sums.json"
+    noted = {"sum": "md5:0", "told_by": "doi:1", "licence": "cc-by-9.9"}
+    known = json.loads(notes.read_text()) if notes.is_file() else {}
+    notes.write_text(json.dumps({**known, "embeddings.h5": noted}))
+    corpus = prepared("paper", root, tmp_path / "out")
+    found = {one["what"]: one["licence"] for one in corpus.description.licences}
+    expected = {name: DATASETS[name].licence for name in ("openmic", "paper-split")}
+    expected["paper-embeddings"] = "cc-by-9.9"
+    assert found == {DATASETS[name].title: licence for name, licence in expected.items()}
+
+
 def test_audio_in_place_is_extracted_and_a_clip_without_is_counted(root, tmp_path):
     (root / "openmic-2018" / "audio" / "000" / "000046_3840.ogg").unlink()
     corpus = prepared("openmic", root, tmp_path / "out")

@@ -100,6 +100,37 @@ def test_a_later_run_embeds_what_is_missing(corpus):
         assert file["even/levels/keys"][0] == b"n42"
 
 
+def test_clips_that_name_no_sound_file_are_counted(corpus):
+    table = pd.read_parquet(corpus.path / "clips.parquet")
+    table["audio"] = table["audio"].mask(table["clip"].isin(["c004", "c005"]))
+    table.to_parquet(corpus.path / "clips.parquet", index=False)
+    report = extract(corpus.path, Levels(), progress=False)
+    assert (report.n_embedded, report.n_without_audio) == (28, 2)
+    assert "2 clips without a sound file" in report.summary()
+
+
+@dataclass(frozen=True)
+class Windowed(FrontEnd):
+    """Has spectra of its own."""
+
+    n_fft: int = 512
+
+    @property
+    def parameters(self):
+        return {**super().parameters, "n_fft": self.n_fft}
+
+
+def test_models_with_different_spectra_do_not_share_a_name(corpus):
+    one, other = Levels(), Levels()
+    one.front_end = Windowed(16_000, 0.05)
+    record = extract(corpus, one, progress=False).corpus.model_record("levels")
+    assert record["parameters"]["n_fft"] == 512
+    assert record["parameters"]["mono"] == "mean of the channels"
+    other.front_end = Windowed(16_000, 0.05, n_fft=1024)
+    with pytest.raises(CorpusError, match=r"parameters\.n_fft: 512 there, 1024 now"):
+        extract(corpus.path, other, progress=False)
+
+
 def test_clips_that_left_the_table_stay_in_the_file(corpus):
     extract(corpus, Levels(), progress=False)
     table = pd.read_parquet(corpus.path / "clips.parquet")

@@ -181,6 +181,10 @@ def _without_order(file):
     del file.attrs["layer_names"]
 
 
+def _without_names(file):
+    del file["conv2d_1"].attrs["weight_names"]
+
+
 def _with_a_layer_less(file):
     file.attrs["layer_names"] = [n for n in file.attrs["layer_names"] if n != "conv2d_6"]
 
@@ -211,6 +215,7 @@ def _with_numbers_in_another_file(file):
 
 BROKEN = {
     _without_order: "lacks 'model_weights'",
+    _without_names: "'/conv2d_1' lacks the attribute 'weight_names'",
     _with_a_layer_less: "'batch_normalization_7': expected arrays of",
     _with_another_shape: r"'conv2d_2'.*found \[\(3, 3, 64, 127\), \(128,\)\]",
     _with_nan: "'conv2d_1': holds NaN",

@@ -483,7 +483,7 @@ def test_runs_stand_beside_one_another(runs):
     assert probes["a"].to_dict() == pytest.approx(report.to_dict())
     assert np.isnan(probes["b", "none"])
     assert table.set_index("run")["dimension"].to_dict() == {"a": 8, "b": 12}
-    assert "intervals from 2 label(s) are rough" in notes
+    assert "intervals from 2 labels are rough (alpha/beta)" in notes
     # toy2 lacks two clips of beta: said, as the seeds are.
     assert "the runs differ in seed: 42 (a); 42, 43 (b)" in notes
     lacking = "{'alpha': 0, 'beta': 0} (a); {'alpha': 0, 'beta': 2} (b)"
@@ -510,6 +510,8 @@ def test_all_means_are_over_the_labels_that_all_rows_have(runs, tmp_path):
     assert (lda["fall"], lda["pair"]) == (pytest.approx(own["fall"].mean()), "alpha/beta")
     assert table["dimension"].isna().all()
     assert "left out, as not all have both falls: voice (alpha/beta)" in notes
+    assert table["low"].isna().all()
+    assert not [note for note in notes if "rough" in note]
     assert "the runs differ in corpus: tiny (one); tiny (two); other (b)" in notes
     fewer = read_table(files[0]).assign(n_test=7)
     write_table(fewer, files[0])

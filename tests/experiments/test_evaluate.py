@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_a_row_for_each_label_embedding_correction_mode_and_ordered_pair(corpus)
     assert (results["corpus"] == "tiny").all()
     # The label is there to be read, and the datasets differ.
     assert cells.loc[cells["train_set"] == cells["test_set"], "roc_auc"].mean() > 0.75
+
+
+def test_evaluate_spells_out_the_parameters_of_its_plan(corpus):
+    own = inspect.signature(evaluate).parameters
+    for name, parameter in inspect.signature(plan_evaluation).parameters.items():
+        assert (own[name].kind, own[name].default) == (parameter.kind, parameter.default), name
+    with pytest.raises(TypeError, match=r"^evaluate\(\) got an unexpected keyword .*'label'"):
+        evaluate(corpus, "toy", label=["piano"])
 
 
 def test_numbers_do_not_depend_on_jobs_nor_on_what_else_is_asked(corpus):
