@@ -306,8 +306,11 @@ def fit_correction(
     if spec.placebo:
         # Whole tracks: clips of one track resemble each other in any dataset.
         track = range(len(X)) if sample_track is None else sample_track
+        base.domain_labels(sample_domain, len(X))  # before rows change places: it names a row
         rows = pd.DataFrame({"domain": np.asarray(sample_domain), "track": track})
-        piece, pieces = rows.groupby(list(rows), sort=False).ngroup(), rows.drop_duplicates()
+        # Rows of a dataset without a track are one piece.
+        piece = rows.groupby(list(rows), sort=False, dropna=False).ngroup()
+        pieces = rows.drop_duplicates()
         versions = pieces["track"].map(pieces["track"].value_counts())
         is_twin = shared_tracks & (versions == pieces["domain"].nunique())
         within = pd.factorize(pieces["track"].where(is_twin))[0] if is_twin.any() else None

@@ -169,6 +169,24 @@ def test_a_placebo_is_the_correction_of_permuted_tracks(data):
         make_correction("placebo:leace")
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_placebo_where_a_track_or_a_dataset_is_missing(data, missing):
+    X, domain, _ = data
+    named = (np.arange(180) // 5).astype(str).astype(object)
+    track = np.where(np.isin(named, ["1", "2", "30"]), missing, named)
+    # As if they had names: the clips of a dataset without a track change places together.
+    named[named == "2"] = "1"
+    one, other = (
+        fit_correction("placebo:leace", X, sample_domain=domain, sample_track=own, draw=3)
+        for own in (track, named)
+    )
+    np.testing.assert_array_equal(one.coef_, other.coef_)
+    lost = domain.astype(object)
+    lost[[7, 90]] = missing
+    with pytest.raises(ArgumentError, match="in 2 rows, the first of them row 7;"):
+        fit_correction("placebo:leace", X, sample_domain=lost, sample_track=named)
+
+
 def test_a_placebo_swaps_the_versions_of_a_track_that_both_datasets_hold():
     domain, track = np.repeat(["a", "b"], 30), np.tile(np.arange(30) // 2, 2)
     track[50:] += 100  # five tracks of each dataset are not in the other
