@@ -5,8 +5,9 @@ Three questions, three ways to draw again.
 - *Would other recordings have given the same?* `bootstrap_scores` draws the tracks of each test set
   (`TrackDraws`), not its clips: clips of one track are alike, and intervals over clips would be too
   narrow. All rows on one test set share the draws, so differences between them are paired.
-- *Would the method, with other training clips?* The draws above are of the recognisers that there
-  are. `refit_scores` fits everything anew to halves of the training tracks, too.
+- *Would the method, with other training clips and seeds?* The draws above are of the recognisers
+  that there are. `refit_scores` fits everything anew, too: to halves of the training tracks, and to
+  all of them with other seeds.
 - *Would other labels?* `interval_over_labels` and `Samples.of_results` draw the labels of a table.
   There are few, and the percentiles of so few values are too close together: they are stretched
   (`small_sample_stretch`).
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +41,7 @@ from scipy.stats import norm, rankdata, t as student_t, wilcoxon
 
 from biasmir_utils.corpus import Corpus
 from biasmir_utils.errors import ArgumentError
-from biasmir_utils.experiments.metrics import FloatArray, ratio, weighted_metric
+from biasmir_utils.experiments.metrics import FloatArray, metric_named, ratio, weighted_metric
 from biasmir_utils.experiments.results import KEY_COLUMNS, SETTING, changes, falls
 
 FEW_LABELS = 5
@@ -234,23 +236,30 @@ class Draws:
     halves : ndarray, (n_cells, n_refits)
         What recognisers make of it that were fitted to halves of the training tracks, the two
         halves of each deal one after the other: see `refit_scores`. Else there are none.
+    seeds : ndarray, (n_cells, n_seeds)
+        What recognisers make of it that were fitted to the whole corpus with further seeds.
+    bounds : (float, float)
+        Smallest and largest possible value.
     """
 
     cells: pd.DataFrame
     replicates: FloatArray
     halves: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    seeds: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def of(self, keys: pd.DataFrame, values: FloatArray) -> Draws:
         """Return the draws of other cells, from what was made of `values`, a row for each."""
         cells = keys.reset_index(drop=True).assign(value=values[:, 0])
-        end = 1 + self.replicates.shape[1]
-        return Draws(cells, values[:, 1:end], values[:, end:])
+        ends = np.cumsum([1, self.replicates.shape[1], self.halves.shape[1]])
+        _, drawn, halves, seeds = np.split(values, ends, axis=1)
+        return replace(self, cells=cells, replicates=drawn, halves=halves, seeds=seeds)
 
     @property
     def values(self) -> FloatArray:
-        """What was measured and drawn, (n_cells, 1 + n_replicates + n_refits)."""
-        halves = self.halves.reshape(len(self.cells), -1)
-        return np.column_stack([self.cells["value"], self.replicates, halves])
+        """What was measured and drawn, (n_cells, 1 + n_replicates + n_refits + n_seeds)."""
+        refits = [part for part in (self.halves, self.seeds) if part.size]
+        return np.column_stack([self.cells["value"], self.replicates, *refits])
 
     def where(self, **conditions: Any) -> Draws:
         """Return the cells whose columns have the given values: ``where(label="piano")``."""
@@ -262,15 +271,18 @@ class Draws:
         """Average over the cells that differ only in some columns, replicate by replicate.
 
         By default that is `label`. A replicate that is NaN in one of the cells is left out of the
-        mean.
+        mean. A refit is not: the mean would be one of other cells, and has no value.
         """
         columns = columns or ("label",)
         self._check_columns(*columns)
         keys = self.cells.drop(columns=[*columns, "value"])
         codes = keys.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         first, values = np.unique(codes, return_index=True)[1], self.values
-        parts = [values[codes == code] for code in range(len(first))]
-        means = [ratio(np.nan_to_num(p).sum(axis=0), (~np.isnan(p)).sum(axis=0)) for p in parts]
+        is_refit, means = np.arange(values.shape[1]) > self.replicates.shape[1], []
+        for code in range(len(first)):
+            part = values[codes == code]
+            known = ~np.where(is_refit, np.isnan(part[:, :1]), np.isnan(part))
+            means.append(ratio(np.where(known, part, 0).sum(axis=0), known.sum(axis=0)))
         return self.of(keys.iloc[first], np.array(means))
 
     def falls(self) -> Draws:
@@ -290,10 +302,12 @@ class Draws:
         """Return the cells with percentile intervals, wider by what refits change.
 
         The two halves of a deal differ by 2 d and are m on average. Over the deals, the mean of
-        d^2 less the variance of m is the variance that training tracks (and seeds) bring to what
-        all of them give, in as far as that is made of terms of single tracks and of pairs of them:
-        d^2 alone would count pairs twice. Its root, times the quantile of Student's t, is added to
-        each end of the interval as the square root of the sum of squares.
+        d^2 less the variance of m is the variance that training tracks bring to what all of them
+        give, in as far as that is made of terms of single tracks and of pairs of them: d^2 alone
+        would count pairs twice. The luck of a half's seed is in both and cancels; what seeds bring
+        is the variance over those of the whole corpus. The root of each, times its quantile of
+        Student's t, is added to either side as the square root of the sum of squares. Intervals end
+        where the metric does.
 
         Parameters
         ----------
@@ -312,8 +326,13 @@ class Draws:
             one, other = self.halves[:, ::2], self.halves[:, 1::2]
             variance = ((one - other) ** 2 / 4).mean(axis=1)
             variance = np.maximum(variance - ((one + other) / 2).var(axis=1, ddof=1), 0)
-            wide = np.sqrt(variance) * student_t.ppf((1 + level) / 2, one.shape[1] - 1)
-            ends = value + [-1, 1] * np.hypot(ends - value, wide[:, np.newaxis])
+            of_seeds = self.seeds.var(axis=1, ddof=1)
+            parts = ((variance, one.shape[1]), (of_seeds, self.seeds.shape[1]))
+            squares = sum(v * student_t.ppf((1 + level) / 2, n - 1) ** 2 for v, n in parts)
+            # By how much the distance grows: an end beyond the value stays where it is without.
+            side = np.abs(ends - value)
+            ends = ends + [-1, 1] * (np.sqrt(side**2 + squares[:, np.newaxis]) - side)
+            ends = ends.clip(*self.bounds)
         undefined = np.isnan(self.replicates).mean(axis=1)
         return self.cells.assign(low=ends[:, 0], high=ends[:, 1], undefined=undefined)
 
@@ -327,7 +346,9 @@ class Draws:
         """Subtract rows, where both are there; the columns of one of them are kept."""
         there = (plus.notna() & minus.notna()).to_numpy()
         a, b, rows = (part[there].to_numpy(dtype=np.intp) for part in (plus, minus, kept))
-        return self.of(self.cells.iloc[rows], self.values[a] - self.values[b])
+        low, high = self.bounds
+        drawn = self.of(self.cells.iloc[rows], self.values[a] - self.values[b])
+        return replace(drawn, bounds=(low - high, high - low))
 
 
 def bootstrap_scores(
@@ -375,7 +396,8 @@ def bootstrap_scores(
         answers = (part["y_true"], part["score"], weights, part.get("probability", np.nan))
         values.append(weighted_metric(metric, *answers))
     found, cells = np.array(values), scores.iloc[rows][keys].reset_index(drop=True)
-    return Draws(cells.assign(value=found[:, 0]), found[:, 1:])
+    bounds = metric_named(metric).range
+    return Draws(cells.assign(value=found[:, 0]), found[:, 1:], bounds=bounds)
 
 
 def refit_scores(
@@ -385,14 +407,15 @@ def refit_scores(
     n_refits: int = 40,
     n_replicates: int = 1000,
     seed: int = 42,
+    n_seeds: int = 5,
 ) -> Draws:
     """Draw test tracks, and beside them training tracks and seeds, with everything fitted anew.
 
     Intervals of `bootstrap_scores` are of the recognisers that there are, those of these draws of
-    the method: they also hold what other training clips would have changed. `run` is called with
-    the whole corpus, and then with the two halves of its training tracks, dealt anew each time,
-    each with a seed of its own. Nothing is drawn twice, so that no fold trains on copies of what it
-    is tested on.
+    the method: they also hold what other training clips and seeds would have changed. `run` is
+    called with the whole corpus, with the two halves of its training tracks, dealt anew each time,
+    and with the whole corpus again, each time with another seed. Nothing is drawn twice, so that no
+    fold trains on copies of what it is tested on.
 
     Parameters
     ----------
@@ -403,17 +426,21 @@ def refit_scores(
     metric : str
         As for `bootstrap_scores`.
     n_refits : int
-        How often to fit anew, an even number from 4 on.
+        How often to fit to a half, an even number from 4 on.
     n_replicates : int
         Draws of the test tracks.
     seed : int
-        What `run` gets for the whole corpus; of the draws, too.
+        What `run` first gets for the whole corpus; of the draws, too. Its other seeds are thousands
+        apart, so that it may count on from each.
+    n_seeds : int
+        How often to fit to the whole corpus with another seed, at least 2. Where seeds matter, few
+        of them make the interval wide.
 
     Returns
     -------
     Draws
-        With `halves`, and without the column `seed`. A cell that a half does not have, as it has
-        too few clips of a label, has no interval.
+        With `halves` and `seeds`, and without the column `seed`. A cell that a half does not have,
+        as it has too few clips of a label, has no interval, nor has a mean that it is part of.
 
     Examples
     --------
@@ -427,17 +454,23 @@ def refit_scores(
     """
     if n_refits < 4 or n_refits % 2:
         raise ArgumentError(f"n_refits must be an even number from 4 on, found {n_refits}")
+    if n_seeds < 2:
+        raise ArgumentError(f"n_seeds must be at least 2, found {n_seeds}")
 
-    def drawn(part: Corpus, number: int, n: int) -> Draws:
-        again, shared = seed + number, {"shared_tracks": corpus.shared_tracks}
+    def drawn(part: Corpus, number: int, n: int = 1) -> Draws:
+        again, shared = seed + 1000 * number, {"shared_tracks": corpus.shared_tracks}
         return bootstrap_scores(run(part, again), metric, n, again, **shared).mean_over("seed")
 
     whole = drawn(corpus, 0, n_replicates)
-    keys, halves = whole.cells.drop(columns="value"), []
+    keys = whole.cells.drop(columns="value")
     dealt = (half for k in range(1, n_refits, 2) for half in _halves(corpus, seed + k))
-    for number, half in enumerate(dealt, 1):
-        halves.append(keys.merge(drawn(half, number, 1).cells, how="left")["value"])
-    return replace(whole, halves=np.transpose(halves))
+    refits = np.column_stack(
+        [
+            keys.merge(drawn(part, number).cells, how="left")["value"]
+            for number, part in enumerate(chain(dealt, repeat(corpus, n_seeds)), 1)
+        ]
+    )
+    return replace(whole, halves=refits[:, :n_refits], seeds=refits[:, n_refits:])
 
 
 def _halves(corpus: Corpus, seed: int) -> Iterator[Corpus]:

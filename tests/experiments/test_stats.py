@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -230,6 +231,7 @@ def test_the_interval_of_a_mean_follows_level_and_skewness():
         (lambda t: bootstrap_scores(t).mean_over("value"), "no column 'value'"),
         (lambda t: bootstrap_scores(t).changes("lda"), "no correction 'lda'; it has none"),
         (lambda t: refit_scores(None, None, n_refits=5), "an even number from 4 on, found 5"),
+        (lambda t: refit_scores(None, None, n_seeds=1), "n_seeds must be at least 2, found 1"),
         (lambda t: interval_over_labels(t, "fall"), "lacks the column 'fall'"),
     ],
 )
@@ -279,11 +281,12 @@ def test_everything_is_fitted_anew_to_halves_of_the_training_tracks(corpus):
         lost = own.assign(label="voice")[: 0 if len(seen) == 3 else None]
         return pd.concat([own, lost], ignore_index=True).assign(seed=seed)
 
-    found = refit_scores(corpus, run, n_refits=8, n_replicates=200, seed=5)
-    (whole, first), *halves = seen
+    found = refit_scores(corpus, run, n_refits=8, n_replicates=200, seed=5, n_seeds=2)
+    (whole, first), *halves = seen[:9]
     assert first == 5
-    assert len({seed for _, seed in seen}) == 9
-    pd.testing.assert_frame_equal(whole, corpus.clips)
+    assert len({seed for _, seed in seen}) == len(seen) == 11
+    for again, _ in (seen[0], *seen[9:]):
+        pd.testing.assert_frame_equal(again, corpus.clips)
     train = whole["split"] == "train"
     drawn = [set(half.loc[half["split"] == "train", "clip"]) for half, _ in halves]
     assert len(set(map(frozenset, drawn))) == 8
@@ -303,14 +306,21 @@ def test_everything_is_fitted_anew_to_halves_of_the_training_tracks(corpus):
     plain = bootstrap_scores(own, n_replicates=200, seed=5).intervals().iloc[0]
     columns = ["value", "low", "high"]
     assert rows.loc["piano", columns].tolist() == pytest.approx(plain[columns].tolist())
-    # The label that one of the halves does not have.
+    # The label that one of the halves does not have: it gives no mean over both labels either,
+    # while a draw of the tracks without a value is left out of the mean.
     assert rows.loc["voice", ["low", "high"]].isna().all()
+    mean = found.mean_over("label")
+    assert mean.cells["value"].notna().all()
+    assert np.isnan(mean.halves).tolist() == [[False, True] + 6 * [False]]
+    assert mean.intervals()[["low", "high"]].isna().all(axis=None)
+    found.replicates[0, 0] = np.nan
+    assert found.mean_over("label").replicates[0, 0] == found.replicates[1, 0]
 
 
 @pytest.mark.parametrize(("pairs", "n"), [(0, 8), (2, 20)])
 def test_what_refits_add_is_the_variance_of_the_first_and_second_order(pairs, n):
     """It is unbiased; what two halves differ by would be too much with pairs, by 1.3 here."""
-    rng, found = np.random.default_rng(pairs), []
+    rng, found, zero = np.random.default_rng(pairs), [], pd.DataFrame({"value": [0.0]})
 
     def statistic(rows):
         m = len(rows)
@@ -320,7 +330,7 @@ def test_what_refits_add_is_the_variance_of_the_first_and_second_order(pairs, n)
     for _ in range(600):
         x = rng.normal(size=n)
         dealt = [half for _ in range(10) for half in rng.permutation(x).reshape(2, -1)]
-        draws = Draws(pd.DataFrame({"value": [0.0]}), np.zeros((1, 9)), np.empty((1, 20)))
+        draws = Draws(zero, np.zeros((1, 9)), np.empty((1, 20)), np.zeros((1, 4)))
         draws.halves[0] = [statistic(half) for half in dealt]
         row = draws.intervals().iloc[0]
         assert row["low"] == -row["high"]
@@ -328,6 +338,44 @@ def test_what_refits_add_is_the_variance_of_the_first_and_second_order(pairs, n)
     # The variance, times the square of Student's t with 9 degrees of freedom.
     expected = 2.262157**2 * (1 / n + pairs**2 * 2 / (n * (n - 1)))
     assert np.mean(found) == pytest.approx(expected, rel=0.15)
+
+
+def test_what_seeds_change_is_in_the_intervals_of_a_method():
+    """A figure that is nothing but the luck of its seed: intervals hold its mean, which is 0."""
+    rng, n = np.random.default_rng(0), 1500
+    value, halves, seeds = np.split(rng.normal(size=(n, 46)), [1, 41], axis=1)
+    draws = Draws(pd.DataFrame({"value": value[:, 0]}), np.repeat(value, 9, axis=1), halves, seeds)
+    rows = draws.intervals()
+    width = rows["high"] - rows["value"]
+    assert 0.93 < ((rows["low"] < 0) & (rows["high"] > 0)).mean() < 0.98
+    # The variance of a single seed, times the square of Student's t with 4 degrees of freedom.
+    assert (width**2).mean() == pytest.approx(2.776445**2, rel=0.1)
+    # Without the seeds, that luck is in what halves differ by, and in their mean, alike.
+    calm = replace(draws, seeds=np.repeat(value, 5, axis=1)).intervals()
+    assert ((calm["high"] - calm["value"]) ** 2).mean() < 0.1 * (width**2).mean()
+
+
+def test_intervals_of_a_method_are_wider_and_end_where_the_metric_does():
+    cells = pd.DataFrame({"value": [0.99, 0.99, 0.5]})
+    drawn = np.linspace([0.97, 0.95, 0.5], [1.0, 0.98, 0.5], 1001, axis=1)
+    draws = Draws(cells, drawn, bounds=(0.0, 1.0))
+    plain = draws.intervals()
+    for spread in (0.0, 0.001, 0.03):
+        halves = np.tile([0.5 + spread, 0.5 - spread], (3, 10))
+        wide = replace(draws, halves=halves, seeds=np.tile(cells, 4)).intervals()
+        if spread:
+            assert (wide["low"] < plain["low"]).all()
+            assert ((wide["high"] > plain["high"]) | (wide["high"] == 1)).all()
+        else:  # also where the value lies outside
+            np.testing.assert_allclose(wide, plain)
+    assert wide["high"].tolist() == pytest.approx([1, 1, 0.5 + spread * 2.262157])
+
+
+def test_the_range_of_draws_is_that_of_the_metric():
+    both = [score_table(correction=name) for name in ("none", "lda")]
+    draws = bootstrap_scores(pd.concat(both, ignore_index=True), n_replicates=3)
+    assert draws.mean_over("label").bounds == (0, 1)
+    assert draws.changes("lda").mean_over("label").bounds == (-1, 1)
 
 
 def test_the_worst_label_has_no_interval_where_a_label_has_too_few_tracks(corpus):
