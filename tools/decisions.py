@@ -2,8 +2,9 @@
 
     python tools/decisions.py
 
-The tables are those of benchmarks/judging.py and benchmarks/few_labels.py. The words of the chart
-stand in its metadata, so that one of older tables is noticed.
+The tables are those of benchmarks/judging.py and benchmarks/few_labels.py; what chapters measure
+is read from their sentences. The words of the chart stand in its metadata, so that one of older
+numbers is noticed. The table that stands under the chart is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+import notebooks
 from biasmir_utils.plots import style
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,16 +33,24 @@ def steps() -> list[tuple[str, str, str]]:
     """Return each question with what to do if the answer is yes, and the evidence for it."""
     judged = pd.read_csv(TABLES / "judging.csv")
     # A Brier score is better where it is lower.
-    better = judged["low"].gt(0).where(judged["metric"] != "brier", judged["high"].lt(0))
-    leace = judged.assign(better=better).query("correction == 'leace'")
-    count = leace.groupby(["baseline", "metric"])["better"].agg(["sum", "count"])
+    up = judged["metric"] != "brier"
+    judged["better"] = judged["low"].gt(0).where(up, judged["high"].lt(0))
+    judged["worse"] = judged["high"].lt(0).where(up, judged["low"].gt(0))
+    count = judged.groupby(["correction", "baseline", "metric"])[["better", "worse"]].sum()
+    tables = judged.groupby(["correction", "baseline", "metric"]).size()
 
-    def surely(baseline: str, metric: str) -> str:
-        return "{} of {}".format(*count.loc[(baseline, metric)])
+    def surely(correction: str, baseline: str, metric: str) -> str:
+        key = correction, baseline, metric
+        return f"{count.loc[key, 'better']} of {tables[key]}"
+
+    def probabilities(correction: str) -> str:
+        worse = count.loc[(correction, "none", "brier"), "worse"]
+        return f"with {correction} in {surely(correction, 'none', 'brier')} (worse in {worse})"
 
     few = (TABLES / "few_labels.md").read_text(encoding="utf-8")
     gains = [float(one) for one in re.findall(r"\| fewshot, n = 50 \|[^+-]*([+-][\d.]+) \[", few)]
     fifty = f"{min(gains):+.2f} to {max(gains):+.2f}".replace("-", "\N{MINUS SIGN}")
+    here, pairs = said("07_judging_corrections"), said("08_the_same_music_twice")
     return [
         (
             "50 labelled clips of the target, or more?",
@@ -50,25 +60,46 @@ def steps() -> list[tuple[str, str, str]]:
         (
             "A few clips that exist in both sounds?",
             "Learn a map from the pairs",
-            "Chapter 8: the order and the thresholds get better",
+            f"Chapter 8 (rendered): up to {pairs['map_most']} of ROC-AUC, in {pairs['map_best']}",
         ),
         (
             "Are the answers not equally frequent in both?",
-            "No correction of means, unless by label",
-            "Else it takes out the answer: the pitch, above",
+            "No correction of means",
+            "It takes out the answer, too: the R\N{SUPERSCRIPT TWO} of the pitch, above, goes from "
+            f"{here['pitch_none']} to {here['pitch_center']}",
         ),
         (
-            "Does a threshold or a probability decide?",
-            "center or leace, with shift beside it; with few tracks no coral, no gaussian_ot",
-            f"leace is surely better than shift in {surely('shift', 'balanced_accuracy_source')} "
-            f"by balanced accuracy, in {surely('shift', 'brier')} by the Brier score",
+            "Does a probability decide?",
+            "center or leace",
+            "The Brier score is surely better than without correction "
+            f"{probabilities('center')}, {probabilities('leace')}",
+        ),
+        (
+            "Does a threshold decide?",
+            "The source's rate, or leace against shift",
+            f"Balanced accuracy with the rate: {here['ba_none']} to {here['ba_rate']} (mfcc, "
+            f"rendered); leace is surely better than shift in "
+            f"{surely('leace', 'shift', 'balanced_accuracy_source')}",
         ),
         (
             "Does only the order count?",
             "Nothing; or a test against the placebo",
-            f"leace surely gains ROC-AUC over its placebo in {surely('placebo', 'roc_auc')}",
+            "leace surely gains ROC-AUC over its placebo in "
+            f"{surely('leace', 'placebo', 'roc_auc')}",
         ),
     ]
+
+
+def said(chapter: str) -> dict[str, str]:
+    """Return the numbers of a chapter's sentences, which every build compares with its run."""
+    text = (ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    return {found["name"]: found["text"] for found in notebooks.MARK.finditer(text)}
+
+
+def table(chart: list[tuple[str, str, str]]) -> str:
+    """Return the chart as a table in Markdown, which chapter 7 has folded under the picture."""
+    head = [("The first yes decides", "What to do", "What was measured"), ("---",) * 3]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [*head, *chart])
 
 
 def words(chart: list[tuple[str, str, str]]) -> str:
@@ -81,7 +112,7 @@ def draw(chart: list[tuple[str, str, str]], target: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.patches import Rectangle
 
-    rows = [(fill(ask, 23), fill(do, 22), fill(why, 29)) for ask, do, why in chart]
+    rows = [(fill(ask, 23), fill(do, 21), fill(why, 28)) for ask, do, why in chart]
     lines = [[1 + text.count("\n") for text in row] for row in rows]
     heights = [MARGIN + max(a * LARGE, b * LARGE + c * SMALL) for a, b, c in lines]
     tops = np.cumsum([0, *(height + APART for height in heights)])
@@ -113,3 +144,4 @@ def draw(chart: list[tuple[str, str, str]], target: Path) -> None:
 
 if __name__ == "__main__":
     draw(steps(), CHART)
+    print(table(steps()))

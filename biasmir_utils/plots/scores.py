@@ -218,6 +218,7 @@ def change_by_label(table: pd.DataFrame, *, labels: Order = None, ax: Axes | Non
     ax = new_axes(ax, height=1.7 + 0.42 * len(rows))
     number_grid(ax, wide, texts, "RdBu", (-limit, limit), color=INK, fontsize=12)
     ax.set(xlabel="change of ROC-AUC, in thousandths")
+    ax.tick_params(rotation=0)
     return ax
 
 

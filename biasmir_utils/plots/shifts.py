@@ -311,7 +311,9 @@ def cosine_grid(
     for text, star in zip(ax.texts, below.ravel(), strict=True):
         text.set_fontweight("bold" if star else "normal")
     ax.set_yticklabels([str(name).replace("_", " ") for name in rows])
-    ax.tick_params(axis="x", labeltop=True, labelbottom=False)
+    # Names that would overlap have been turned below, and stand above.
+    turned = max((name.get_rotation() for name in ax.get_xticklabels()), default=0)
+    ax.tick_params(axis="x", labeltop=True, labelbottom=False, rotation=turned)
     return ax
 
 

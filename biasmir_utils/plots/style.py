@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -108,7 +109,10 @@ def style() -> Iterator[None]:
     # A notebook chooses its backend with the first figure, and shows figures from then on. The
     # end of the context must not undo that choice.
     interactive = mpl.is_interactive()
-    _draw_sharp()
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if hasattr(shell, "kernel"):
+        book["figure.dpi"] = 100  # as wide as a notebook's text; what is wider would be shrunk
+        _draw_sharp(shell)
     try:
         with mpl.rc_context():
             sns.set_theme(style="whitegrid", font="DejaVu Sans", rc=book)
@@ -120,14 +124,22 @@ def style() -> Iterator[None]:
         mpl.interactive(interactive)
 
 
-def _draw_sharp() -> None:
-    """Have a notebook show figures as wide as its text, with two pixels of theirs for one."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:
-        from matplotlib_inline.config import InlineBackend
+@cache
+def _draw_sharp(shell: Any) -> None:
+    """Have a notebook show figures with two pixels for one, unless it has formats of its own.
 
-        inline = InlineBackend.instance(parent=shell)
-        inline.figure_formats = {"retina" if one == "png" else one for one in inline.figure_formats}
+    Once only, so that formats which are set later stay.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib_inline.config import InlineBackend
+
+    inline = InlineBackend.instance(parent=shell)
+    configured = {"figure_format", "figure_formats"} & set(inline.config.get("InlineBackend", {}))
+    others = ("image/svg+xml", "image/jpeg", "application/pdf")
+    formatters = shell.display_formatter.formatters
+    chosen = any(Figure in formatters[one].type_printers for one in others)
+    if inline.figure_formats == {"png"} and not configured and not chosen:
+        inline.figure_formats = {"retina"}
 
 
 def panels(
@@ -267,7 +279,8 @@ def number_grid(
     look = {"linewidths": 1, "cbar": False, "annot_kws": text}
     sns.heatmap(values, annot=texts, fmt="", cmap=cmap, vmin=low, vmax=high, **look, ax=ax)
     ax.set(xlabel="", ylabel="")
-    ax.tick_params(length=0, rotation=0)
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", rotation=0)
 
 
 def signed_text(text: str) -> str:

@@ -1,5 +1,5 @@
 /* The picture of a sound plays and stops it, and a line tells where it is; on a phone the picture is
-   all of the player that there is. */
+   all of the player that there is, until a sound cannot be played. */
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -22,7 +22,11 @@ document.addEventListener("DOMContentLoaded", () => {
         return;
       }
       players.forEach((other) => other.pause());
-      player.play().catch(show);
+      player.play().catch((error) => {
+        // A sound that was stopped before it began is none that failed.
+        button.classList.toggle("failed", error.name !== "AbortError");
+        show();
+      });
     });
     for (const event of ["play", "pause", "ended"]) {
       player.addEventListener(event, show);

@@ -358,6 +358,16 @@ def test_the_chart_of_decisions_says_what_the_tables_say():
     assert html.escape(said, quote=False) in chart, "run tools/decisions.py"
 
 
+def test_what_the_chart_of_decisions_says_is_there_for_who_cannot_see_it():
+    chapter = nbformat.read(ROOT / "notebooks" / "07_judging_corrections.ipynb", as_version=4)
+    (cell,) = (cell for cell in chapter.cells if decisions.CHART.name in cell.source)
+    below = cell.source.split(decisions.CHART.name)[1]
+    assert f"\n\n{decisions.table(decisions.steps())}\n\n</details>" in below
+    alternative = re.search(r"!\[(.*)\]\([^)]*decisions.svg\)", cell.source)[1]
+    for ask, do, _ in decisions.steps():
+        assert f"{ask} {do}." in alternative
+
+
 # The explorer and its sounds
 
 

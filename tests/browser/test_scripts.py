@@ -64,6 +64,24 @@ def test_the_picture_of_a_sound_plays_and_stops_it_and_on_a_phone_is_the_player(
         expect(cello).to_have_attribute("aria-pressed", states[1])
     cello.click()
     expect(cello).to_have_attribute("aria-pressed", "false")
+    # What cannot be played is shown.
+    page.locator("audio").first.evaluate("one => { one.src = 'data:audio/wav;base64,AAAA'; }")
+    flute.click()
+    expect(page.locator("audio").first).to_be_visible()
+    expect(flute).to_have_attribute("aria-pressed", "false")
+    assert page.locator("audio").last.is_visible() == (width == 1280)
+
+
+def test_an_enlarged_page_keeps_what_a_keyboard_uses(opened):
+    sound = '<button class="spectrogram">Play</button><audio controls aria-label="a"></audio>'
+    page = opened(f'<h2>One<a class="headerlink" href="#one">#</a></h2>{sound}')
+    page.set_viewport_size({"width": 512, "height": 400})
+    assert page.locator("audio").is_visible()
+    link = page.get_by_role("link")
+    assert link.evaluate("one => getComputedStyle(one).opacity") == "0"
+    page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    assert link.evaluate("one => getComputedStyle(one).opacity") == "1"
 
 
 # Sorting

@@ -135,6 +135,7 @@ def test_cells_hold_the_signed_change_in_thousandths():
     tints = np.asarray(ax.collections[0].get_array()).ravel()
     np.testing.assert_allclose(tints, [-6.1, np.nan, -0.4, 0.2])
     assert texts(ax) == ["cello", "flute"]
+    assert {text.get_rotation() for text in ax.get_xticklabels()} == {0}
     low, high = ax.collections[0].get_clim()
     assert low == -high, "tints are symmetric around zero"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,6 +121,15 @@ def test_cosines_below_chance_have_a_star():
     assert texts(ax) == ["folk", "jazz"]
     tints = np.asarray(ax.collections[0].get_array()).ravel()
     np.testing.assert_allclose(tints, [0.77, -0.11, 0.91, 0.42])
+
+
+def test_long_names_over_a_grid_of_cosines_do_not_overlap():
+    names = [f"embedding of kind {i}" for i in range(6)]
+    rows = [(name, group, 0.5, 0.1) for name in names for group in ("folk", "jazz", "rock", "soul")]
+    ax = plots.cosine_grid(table("embedding group cosine chance_low", *rows))
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 @pytest.fixture

@@ -90,15 +90,55 @@ def test_an_unknown_row_in_the_order_is_named():
         plots.dots_and_whiskers(ONE, order=["cello", "tuba"])
 
 
-def test_a_notebook_shows_every_figure_once(tmp_path):
+def test_a_file_is_sharper_than_a_screen():
+    file = io.BytesIO()
+    figure = plots.score_distributions({"a": [1.0, 0.5]}, threshold=0.6).figure
+    figure.savefig(file)
+    with Image.open(file) as picture:
+        assert picture.width == 200 * figure.get_figwidth()
+
+
+DRAW = "plots.score_distributions({'a': [1.0, 0.5]}, threshold=0.6);"
+
+
+def run(folder, *sources):
+    """Run cells in a notebook of their own and return it."""
     import nbformat
     from nbclient import NotebookClient
 
-    draw = "plots.score_distributions({'a': [1.0, 0.5]}, threshold=0.6);"
-    cells = [nbformat.v4.new_code_cell(f"from biasmir_utils import plots\n{draw}")]
-    cells += [nbformat.v4.new_code_cell(draw), nbformat.v4.new_code_cell(f"{draw}\n{draw}")]
+    sources = ("from biasmir_utils import plots", *sources)
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(folder))
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("formats", "kind"),
+    [
+        ("%config InlineBackend.figure_formats = ['png']", "image/png"),
+        (
+            "import matplotlib_inline.backend_inline as one\none.set_matplotlib_formats('svg')",
+            "image/svg+xml",
+        ),
+    ],
+)
+def test_a_notebook_keeps_the_formats_that_were_chosen_for_it(tmp_path, formats, kind):
+    later = "%config InlineBackend.figure_formats = ['jpeg']"
+    notebook = run(tmp_path, formats, DRAW, DRAW, later, DRAW)
+    shown = [(cell.outputs[0].data, cell.outputs[0].metadata) for cell in notebook.cells[2:4]]
+    shown += [(notebook.cells[5].outputs[0].data, {})]
+    for (data, metadata), one in zip(shown, (kind, kind, "image/jpeg"), strict=True):
+        assert {name for name in data if name.startswith("image/")} == {one}
+        assert "width" not in metadata.get(one, {}), "not drawn for a screen with twice the pixels"
+
+
+def test_a_notebook_shows_every_figure_once(tmp_path):
+    own = f"%config InlineBackend.figure_formats = ['png']\n{DRAW}"
+    notebook = run(tmp_path, DRAW, DRAW, f"{DRAW}\n{DRAW}", own)
+    (changed,) = notebook.cells.pop().outputs
+    assert "width" not in changed.metadata.get("image/png", {}), "what is chosen later stays"
+    del notebook.cells[0]
     images = [
         [output for output in cell.outputs if "image/png" in output.get("data", {})]
         for cell in notebook.cells
