@@ -247,8 +247,8 @@ class FrontEnd:
     """From a waveform at any rate to what the network takes; picklable, without the network.
 
     The base class gives the resampled mono waveform; subclasses override `features` for a
-    spectrum of their own, and `downmix` and `resample` for another precision or resampler. What
-    decides their numbers they add to `parameters`, for two models that differ there are two.
+    spectrum of their own, and `downmix` and `resample` for another precision or resampler. They
+    add what decides their numbers to `parameters`, by which the record tells two models apart.
 
     Attributes
     ----------
