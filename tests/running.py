@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,11 @@ def absent(reason: str) -> None:
     if REQUIRED:
         pytest.fail(f"{reason} (required, since BIASMIR_REQUIRE_FIXTURES=1)", pytrace=False)
     pytest.skip(reason)
+
+
+def let_hang_up() -> None:
+    """In a program that a test starts (`preexec_fn`), undo that nohup lets it ignore a hang-up."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def run_command(*words: object) -> str:

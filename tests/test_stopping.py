@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from running import run_command
+from running import let_hang_up, run_command
 from small_sounds import make_sound_corpus as make_corpus
 
 import biasmir_utils
@@ -33,7 +33,8 @@ def stopped(tmp_path, folder, pattern, number, *arguments, script=None):
         script = tmp_path / "biasmir.py"
         script.write_text(PROGRAM)
     command = [sys.executable, script, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, preexec_fn=let_hang_up)
     while process.poll() is None and not list(folder.glob(pattern)):
         time.sleep(0.005)
     assert process.poll() is None, process.communicate()

@@ -21,7 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 from click.testing import CliRunner
-from running import run_command
+from running import let_hang_up, run_command
 from small_sounds import Levels, flat, level, make_sound_corpus as make_corpus
 
 from biasmir_utils.cli import main
@@ -488,7 +488,8 @@ if __name__ == "__main__":
 
 def start(script, folder, log, jobs, where, count):
     arguments = [sys.executable, script, folder, log, jobs, where, count]
-    return subprocess.Popen([str(argument) for argument in arguments], stderr=subprocess.PIPE)
+    command = [str(argument) for argument in arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=let_hang_up)
 
 
 def finished(folder):
