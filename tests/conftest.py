@@ -22,6 +22,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the file that makes the book, and with the one that waits much, beside it."""
+    first = ("test_pages.py", "test_cluster.py")
+    items.sort(key=lambda item: item.path.name not in first)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return REPOSITORY
