@@ -358,9 +358,8 @@ def test_a_scheduler_that_goes_away(sounds, monkeypatch):
     ],
 )
 def test_nobody_is_waited_for_without_end(tmp_path, monkeypatch, who, number, told):
-    def limit(seconds):
-        for name in ("_SECONDS_TO_ANSWER", "_SECONDS_OF_PATIENCE"):
-            monkeypatch.setattr(f"{MODULE}.{name}", seconds)
+    def limit(what, seconds):
+        monkeypatch.setattr(f"{MODULE}._SECONDS_{what}", seconds)
 
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
     file = tmp_path / "scheduler.json"
@@ -369,11 +368,12 @@ def test_nobody_is_waited_for_without_end(tmp_path, monkeypatch, who, number, to
     try:
         with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
             address = client.scheduler.address
-        limit(60.0)
+        limit("TO_ANSWER", 60.0)
         with worker_in(tmp_path, address) as worker, import_module(MODULE).connect(address) as all:
+            limit("TO_ANSWER", 1.0)
             results = all.results(abs, [[-number] for number in range(50)])
             assert next(results) in range(50)
-            limit(1.0)
+            limit("OF_PATIENCE", 1.0)
             {"scheduler": scheduler, "worker": worker}[who].send_signal(number)
             with pytest.raises(ClusterError, match=told):
                 list(results)
