@@ -233,7 +233,7 @@ def code_lines(path: Path) -> int:
 
 def test_the_package_is_small():
     """What a new colleague has to read: it may shrink, and 10,500 lines in 60 files are the aim."""
-    assert sum(map(code_lines, modules())) <= 14_164
+    assert sum(map(code_lines, modules())) <= 14_161
     assert len(modules()) <= 71
     long = [str(path) for path in modules() if len(path.read_text().splitlines()) > 1200]
     assert not long

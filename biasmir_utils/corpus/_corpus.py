@@ -457,8 +457,6 @@ class CorpusWriter:
         self,
         clips: pd.DataFrame,
         embeddings: Mapping[str, Mapping[str, tuple[Sequence[str], ArrayLike]]] | None = None,
-        *,
-        skipped: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
     ) -> Corpus:
         """Check everything, write it beside, move it into the folder, and return the corpus.
 
@@ -468,9 +466,6 @@ class CorpusWriter:
             As `check_clip_table` wants it.
         embeddings : dict of str to dict, optional
             For each embedding its content, as `write_embedding_file` wants it.
-        skipped : dict of str to dict, optional
-            For each embedding the clips that it leaves out, with the reason, as
-            `write_embedding_file` wants them.
 
         Raises
         ------
@@ -495,8 +490,7 @@ class CorpusWriter:
                 with TemporaryDirectory(".partial", ".corpus.", self.path) as temporary:
                     beside = Path(temporary)
                     for file, name in files.items():
-                        content, left_out = (embeddings or {})[name], (skipped or {}).get(name)
-                        write_embedding_file(beside / file, name, content, skipped=left_out)
+                        write_embedding_file(beside / file, name, (embeddings or {})[name])
                     try:
                         table.to_parquet(beside / target.name, index=False)
                     except (TypeError, ValueError, NotImplementedError) as error:
